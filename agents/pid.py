@@ -1,0 +1,47 @@
+"""PID pacing: spends the budget along the expected traffic, guards the CPA where there is a limit."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.bidder import Campaigns, TickView
+from auction_env.pacing import Pacer, PacingGains
+
+
+class PidBidder:
+    """The control law of the scripted competitors (`auction_env.pacing`) as a baseline.
+
+    Args:
+        start: First multiplier over target CPA.
+        gains: Gains of the controller.
+        name: Label in tables.
+
+    Source: budget pacing by feedback as in X. Yang et al., "Bid optimization by multivariable control in display
+    advertising" (KDD 2019), without its learned model.
+    """
+
+    def __init__(self, start: float = 1.0, gains: PacingGains | None = None, *, name: str = "PID") -> None:
+        if not (np.isfinite(start) and start > 0):
+            raise ValueError(f"`start` must be positive, found {start}")
+        self.name = name
+        self._start, self._gains = start, gains or PacingGains()
+
+    def reset(self, campaigns: Campaigns) -> None:
+        """Starts n fresh episodes."""
+        limit = campaigns.requirements[:, 1]
+        has_limit = campaigns.requirements[:, 2] > 0
+        expected = campaigns.expected_traffic
+        if expected is None:
+            expected = np.full(campaigns.n_ticks, 1.0 / campaigns.n_ticks)
+        self._pacer = Pacer(
+            base=self._start * campaigns.cpa_target,
+            cpa_limit=np.where(has_limit, limit, np.inf),
+            budget=campaigns.budget,
+            expected_traffic=expected,
+            gains=self._gains,
+        )
+
+    def act(self, view: TickView) -> NDArray[np.float64]:
+        """Multipliers for this tick, shape (n,)."""
+        return self._pacer.multipliers(view.tick, last_cost=view.last_cost, last_value=view.last_value)

@@ -1,0 +1,263 @@
+"""Runs bidders in simulated markets: the one place where a bidder meets the market."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agents.bidder import Bidder, Campaigns, TickView
+from auction_env.data import TrajectoryData
+from auction_env.observation import FEATURE_NAMES, N_FEATURES
+from auction_env.params import MarketParams
+from auction_env.population import Population, auctionnet_population
+from auction_env.simulation import Simulation, SteeredTick
+from auction_env.tasks import REQUIREMENT_NAMES, Task
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Progress = Callable[[int], None]
+
+MARKETS_AT_ONCE = 16  # enough for two cores; a full-size market needs a few MB for the values of one tick
+
+
+class Episodes(NamedTuple):
+    """What happened to n steered campaigns; per-tick arrays are (n_ticks, n).
+
+    Attributes:
+        task: The task of all campaigns.
+        seed, advertiser, category: (n,) int64.
+        budget, cpa_target: (n,).
+        requirements: (n, len(REQUIREMENT_NAMES)).
+        features: (n_ticks, n, 16) at the start of each tick.
+        budget_left: (n_ticks, n) currency at the start of each tick.
+        active: (n_ticks, n) whether the campaign could still pay at the start of the tick.
+        ticks: `SteeredTick` with (n_ticks, n) arrays.
+    """
+
+    task: Task
+    seed: Int
+    advertiser: Int
+    category: Int
+    budget: Float
+    cpa_target: Float
+    requirements: Float
+    features: Float
+    budget_left: Float
+    active: NDArray[np.bool_]
+    ticks: SteeredTick
+
+    def total(self, name: str) -> Float:
+        """(n,) sum over the day of a field of `SteeredTick`."""
+        return np.asarray(getattr(self.ticks, name).sum(axis=0))
+
+    def objective(self, *, expected: bool = False) -> Float:
+        """(n,) the task's objective; `expected` replaces sampled conversions by predicted ones."""
+        value = self.total("value")
+        return self.task.reward(conversions=value if expected else self.total("conversions"), value=value)
+
+    def score(self, *, expected: bool = False) -> Float:
+        """(n,) the task's score; `expected` as in `objective`."""
+        return self.task.score(
+            cost=self.total("cost"),
+            objective=self.objective(expected=expected),
+            budget=self.budget,
+            cpa_target=self.cpa_target,
+        )
+
+    def ratios(self, *, expected: bool = False) -> dict[str, Float]:
+        """(n,) realised over limit, by constraint."""
+        return self.task.ratios(
+            cost=self.total("cost"),
+            objective=self.objective(expected=expected),
+            budget=self.budget,
+            cpa_target=self.cpa_target,
+        )
+
+
+def run_episode(simulation: Simulation, seeds: ArrayLike, bidder: Bidder, task: Task) -> Episodes:
+    """Runs one episode of every market of `simulation`; `bidder` steers all of its steered advertisers.
+
+    Raises ValueError, naming the bidder, if it returns multipliers of a wrong shape, negative or not finite.
+    """
+    s, n_ticks = simulation, simulation.params.n_ticks
+    s.reset(seeds)
+    seed = np.asarray(seeds, np.int64)[s.steered_market]
+    requirements = task.requirements(s.budget, s.cpa_target)
+    bidder.reset(
+        Campaigns(
+            budget=s.budget,
+            cpa_target=s.cpa_target,
+            category=s.category,
+            advertiser=s.advertiser,
+            requirements=requirements,
+            n_ticks=n_ticks,
+            seed=seed,
+            expected_traffic=s.expected_traffic,
+        )
+    )
+    n = s.n_steered
+    features = np.empty((n_ticks, n, N_FEATURES))
+    budget_left, active = np.empty((n_ticks, n)), np.empty((n_ticks, n), bool)
+    ticks: list[SteeredTick] = []
+    nothing = np.zeros(n)
+    for t in range(n_ticks):
+        features[t], budget_left[t], active[t] = s.observe(), s.budget_left, s.active
+        last = ticks[-1] if ticks else None
+        view = TickView(
+            tick=t,
+            features=features[t],
+            budget_left=budget_left[t],
+            last_cost=last.cost if last else nothing,
+            last_conversions=last.conversions if last else nothing,
+            last_value=last.value if last else nothing,
+            last_exposures=last.exposures if last else nothing,
+            last_wins=last.wins if last else nothing,
+            last_volume=last.n_impressions if last else nothing,
+        )
+        ticks.append(s.step(_checked(bidder, bidder.act(view), n))[0])
+    return Episodes(
+        task=task, seed=seed, advertiser=s.advertiser, category=s.category, budget=s.budget,
+        cpa_target=s.cpa_target, requirements=requirements, features=features, budget_left=budget_left,
+        active=active, ticks=SteeredTick(*(np.stack(parts) for parts in zip(*ticks, strict=True))),
+    )  # fmt: skip
+
+
+def _checked(bidder: Bidder, multipliers: Float, n: int) -> Float:
+    given = np.asarray(multipliers, np.float64)
+    if given.shape != (n,):
+        raise ValueError(f"bidder {bidder.name!r} must return multipliers of shape ({n},), found {given.shape}")
+    bad = ~(np.isfinite(given) & (given >= 0))
+    if bad.any():
+        raise ValueError(
+            f"bidder {bidder.name!r} must return finite multipliers >= 0, found {given[bad][0]}"
+            f" for campaign {int(np.flatnonzero(bad)[0])}"
+        )
+    return given
+
+
+def rollout(
+    bidder: Bidder,
+    *,
+    seeds: ArrayLike,
+    advertisers: ArrayLike,
+    task: Task,
+    params: MarketParams | None = None,
+    population: Population | None = None,
+    progress: Progress | None = None,
+) -> Episodes:
+    """Evaluates a bidder: episode i is market `seeds[i]` in which it steers `advertisers[i]` alone.
+
+    All other advertisers are scripted and live. The result does not depend on how the episodes are batched.
+
+    Args:
+        bidder: The bidder.
+        seeds, advertisers: (n,) integers.
+        task: The task of the steered advertiser.
+        params, population: The market.
+        progress: Called with the number of episodes just finished.
+    """
+    seeds, advertisers = np.asarray(seeds, np.int64), np.asarray(advertisers, np.int64)
+    if seeds.ndim != 1 or seeds.shape != advertisers.shape or len(seeds) == 0:
+        raise ValueError(
+            f"`seeds` and `advertisers` must be vectors of one length, found {seeds.shape}, {advertisers.shape}"
+        )
+    parts = []
+    for start in range(0, len(seeds), MARKETS_AT_ONCE):
+        chunk = slice(start, start + MARKETS_AT_ONCE)
+        n = len(seeds[chunk])
+        simulation = Simulation(
+            params or MarketParams(),
+            population or auctionnet_population(),
+            steered_market=np.arange(n),
+            steered_advertiser=advertisers[chunk],
+            n_markets=n,
+        )
+        parts.append(run_episode(simulation, seeds[chunk], bidder, task))
+        if progress is not None:
+            progress(n)
+    return _concatenate(parts)
+
+
+_PER_CAMPAIGN = ("seed", "advertiser", "category", "budget", "cpa_target", "requirements")  # axis 0
+_PER_TICK = ("features", "budget_left", "active")  # axis 1
+
+
+def _concatenate(parts: list[Episodes]) -> Episodes:
+    fields = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _PER_CAMPAIGN}
+    fields |= {name: np.concatenate([getattr(p, name) for p in parts], axis=1) for name in _PER_TICK}
+    columns = zip(*(p.ticks for p in parts), strict=True)
+    ticks = SteeredTick(*(np.concatenate(column, axis=1) for column in columns))
+    return Episodes(task=parts[0].task, ticks=ticks, **fields)
+
+
+def collect(
+    bidder: Bidder,
+    *,
+    seeds: ArrayLike,
+    task: Task,
+    params: MarketParams | None = None,
+    population: Population | None = None,
+    first_period: int = 0,
+    progress: Progress | None = None,
+) -> Iterator[TrajectoryData]:
+    """Logs episodes in which `bidder` steers every advertiser: one data set a market episode.
+
+    Period p of the log is market `seeds[p - first_period]`. Iterating keeps memory bounded; pass the iterator
+    to `auction_env.data.write`.
+    """
+    population = population or auctionnet_population()
+    n = population.n_advertisers
+    simulation = Simulation(
+        params or MarketParams(),
+        population,
+        steered_market=np.zeros(n, np.int64),
+        steered_advertiser=np.arange(n),
+    )
+    for period, seed in enumerate(np.asarray(seeds, np.int64), first_period):
+        yield to_trajectories(run_episode(simulation, [int(seed)], bidder, task), period=period)
+        if progress is not None:
+            progress(1)
+
+
+def to_trajectories(episodes: Episodes, *, period: ArrayLike) -> TrajectoryData:
+    """The log of episodes: one row a tick. `period` is a scalar or one a campaign."""
+    n_ticks, n = episodes.budget_left.shape
+    ticks, task = episodes.ticks, episodes.task
+
+    def per_tick(values: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(values.T).reshape(-1)  # (n_ticks, n) -> (n * n_ticks,)
+
+    def per_campaign(values: ArrayLike) -> NDArray[Any]:
+        return np.repeat(np.broadcast_to(np.asarray(values), (n,)), n_ticks)
+
+    value_all = per_tick(ticks.value_all)
+    bid = per_tick(ticks.bid)
+    last = np.zeros((n_ticks, n), bool)
+    last[-1] = True
+    columns: dict[str, ArrayLike] = {
+        "period": per_campaign(period),
+        "advertiser": per_campaign(episodes.advertiser),
+        "tick": np.tile(np.arange(n_ticks), n),
+        "category": per_campaign(episodes.category),
+        "seed": per_campaign(episodes.seed),
+        "task": np.full(n * n_ticks, task.to_json(), dtype=object),
+        "budget": per_campaign(episodes.budget),
+        "cpa_target": per_campaign(episodes.cpa_target),
+        "action": np.divide(bid, value_all, out=np.zeros(n * n_ticks), where=value_all > 0),
+        "reward": per_tick(ticks.conversions),
+        "reward_continuous": per_tick(ticks.value),
+        "done": per_tick(last | ~episodes.active),
+        "bid": bid,
+        "value_all": value_all,
+        "budget_left": per_tick(episodes.budget_left),
+    }
+    for name in ("n_impressions", "wins", "exposures", "cost", "conversions", "value", "least_winning_cost"):
+        columns[name] = per_tick(getattr(ticks, name))
+    for index, name in enumerate(FEATURE_NAMES):
+        columns[f"feature_{name}"] = per_tick(episodes.features[..., index])
+    for index, name in enumerate(REQUIREMENT_NAMES):
+        columns[f"requirement_{name}"] = per_campaign(episodes.requirements[:, index])
+    return TrajectoryData.from_columns(columns)

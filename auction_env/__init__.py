@@ -1,0 +1,43 @@
+"""A Gymnasium environment over a fast multi-slot auction market.
+
+Importing the package registers the environment `auction_env/Bidding-v0`.
+"""
+
+from __future__ import annotations
+
+import gymnasium as _gymnasium
+
+from auction_env import data
+from auction_env.clearing import Clearing, clear_auctions
+from auction_env.market import BatchMarket, Market, Opening, TickResult
+from auction_env.observation import FEATURE_NAMES, StateFeatures
+from auction_env.pacing import PacingGains
+from auction_env.params import MarketParams, TrafficParams
+from auction_env.population import Population, auctionnet_population
+from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Task, get_task
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FEATURE_NAMES",
+    "REQUIREMENT_NAMES",
+    "TASKS",
+    "BatchMarket",
+    "Clearing",
+    "Constraint",
+    "Market",
+    "MarketParams",
+    "Opening",
+    "PacingGains",
+    "Population",
+    "StateFeatures",
+    "Task",
+    "TickResult",
+    "TrafficParams",
+    "auctionnet_population",
+    "clear_auctions",
+    "data",
+    "get_task",
+]
+
+_gymnasium.register(id="auction_env/Bidding-v0", entry_point="auction_env.env:BiddingEnv")

@@ -1,0 +1,274 @@
+"""The market: episodes in which every advertiser's multiplier is set tick by tick.
+
+`BatchMarket` runs any number of independent episodes side by side; `Market` is the same for one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auction_env.kernels import tick as kernel
+from auction_env.kernels.clearing import BLOCK, MECHANISMS
+from auction_env.params import MarketParams
+from auction_env.population import Population, auctionnet_population
+from auction_env.traffic import Traffic, draw_traffic
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+class Opening(NamedTuple):
+    """What is known at the start of a tick. Shapes for `BatchMarket`; `Market` drops the leading axis.
+
+    Attributes:
+        tick: Index of the tick.
+        n_impressions: (n_markets,) impressions of the tick.
+        value_mean: (n_markets, n_advertisers) mean predicted value of the tick's impressions; 0 if there are none.
+        budget_left: (n_markets, n_advertisers) currency.
+        active: (n_markets, n_advertisers) bool: False once an advertiser could not pay an impression.
+    """
+
+    tick: int
+    n_impressions: Int
+    value_mean: Float
+    budget_left: Float
+    active: NDArray[np.bool_]
+
+
+class TickResult(NamedTuple):
+    """Outcome of a tick: totals over its impressions, (n_markets, n_advertisers) unless said otherwise.
+
+    Attributes:
+        tick: Index of the tick.
+        n_impressions: (n_markets,).
+        bid: Sum of the bids submitted.
+        wins: Slots won.
+        exposures: Won slots that were seen.
+        cost: Currency paid, for exposed slots only.
+        conversions: Sampled conversions of exposed slots.
+        value: Sum of the predicted values of exposed slots.
+        least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
+        budget_left: After the tick.
+        done: Whether this was the last tick.
+    """
+
+    tick: int
+    n_impressions: Int
+    bid: Float
+    wins: Float
+    exposures: Float
+    cost: Float
+    conversions: Float
+    value: Float
+    least_winning_cost: Float
+    budget_left: Float
+    done: bool
+
+
+class BatchMarket:
+    """Independent markets with the same parameters and population, all at the same tick.
+
+    Args:
+        params: Size and rules.
+        population: The advertisers; AuctionNet's 48 by default.
+        n_markets: Number of markets.
+    """
+
+    def __init__(
+        self, params: MarketParams | None = None, population: Population | None = None, n_markets: int = 1
+    ) -> None:
+        if n_markets < 1:
+            raise ValueError(f"`n_markets` must be at least 1, found {n_markets}")
+        self.params = params or MarketParams()
+        self.population = population or auctionnet_population()
+        self.n_markets = n_markets
+        self._shape = (n_markets, self.population.n_advertisers)
+        self._budget = np.asarray(self.population.budget) * self.params.budget_scale
+        self._exposure = np.asarray(self.params.exposure, np.float32)
+        self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
+        self._opening: Opening | None = None
+
+    @property
+    def n_advertisers(self) -> int:
+        return self._shape[1]
+
+    @property
+    def budget(self) -> Float:
+        """(n_advertisers,) currency per episode at this market's size."""
+        return self._budget.copy()
+
+    @property
+    def cpa_target(self) -> Float:
+        """(n_advertisers,) currency per conversion: also the base of the multiplier."""
+        return np.asarray(self.population.cpa_target, np.float64)
+
+    @property
+    def opening(self) -> Opening:
+        """What is known at the start of the current tick; RuntimeError before `reset` and after the last tick."""
+        if self._opening is None:
+            raise RuntimeError("the market is not in an episode: call `reset` first")
+        return self._opening
+
+    def reset(self, seeds: ArrayLike) -> Opening:
+        """Starts an episode in every market.
+
+        Args:
+            seeds: (n_markets,) integers >= 0: everything random in an episode is a function of its seed.
+        """
+        seeds = np.atleast_1d(np.asarray(seeds))
+        if seeds.shape != (self.n_markets,) or not np.issubdtype(seeds.dtype, np.integer):
+            raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
+        if np.any(seeds < 0):
+            raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
+        self._seed = seeds.astype(np.uint64)
+        episodes = [draw_traffic(int(seed), self.params, self.population) for seed in seeds]
+        self._traffic = Traffic(*(np.stack(parts) for parts in zip(*episodes, strict=True)))
+        self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
+        self._active = np.ones(self._shape, bool)
+        self._tick = 0
+        self._open()
+        return self.opening
+
+    def step(self, multipliers: ArrayLike) -> TickResult:
+        """Runs the current tick.
+
+        Args:
+            multipliers: (n_markets, n_advertisers), currency per conversion: the bid on an impression is the
+                multiplier times its predicted value. Finite and not negative.
+
+        Raises:
+            RuntimeError: Outside an episode.
+            ValueError: On multipliers of another shape, negative or not finite.
+        """
+        opening = self.opening
+        submitted = self._check(multipliers)
+        effective = np.where(self._active, submitted, np.float32(0.0))
+        totals = np.empty((*self._shape, kernel.N_TOTALS))
+        lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
+        n_items = len(self._item_market)
+        kernel.run_tick(
+            self._seed, self._tick, self._market_start, self._item_market, self._item_first, self._item_n,
+            self._values, self._value_sum, effective, np.float32(self.params.reserve),
+            MECHANISMS[self.params.mechanism], self._exposure, self._traffic.sigma, self._traffic.lower,
+            self._traffic.upper, self._budget_left, np.empty((n_items, self._shape[1], kernel.N_TOTALS)),
+            np.empty(n_items), totals, lwc_sum, bid_sum,
+        )  # fmt: skip
+        self._active &= (effective > 0) | (submitted <= 0)
+        self._tick += 1
+        done = self._tick == self.params.n_ticks
+        result = TickResult(
+            tick=opening.tick,
+            n_impressions=opening.n_impressions,
+            bid=bid_sum,
+            wins=totals[..., kernel.WINS],
+            exposures=totals[..., kernel.EXPOSURES],
+            cost=totals[..., kernel.COST],
+            conversions=totals[..., kernel.CONVERSIONS],
+            value=totals[..., kernel.VALUE],
+            least_winning_cost=lwc_sum / np.maximum(opening.n_impressions, 1),
+            budget_left=self._budget_left.copy(),
+            done=done,
+        )
+        if done:
+            self._opening = None
+        else:
+            self._open()
+        return result
+
+    def values(self, market: int = 0) -> NDArray[np.float32]:
+        """Predicted values of the current tick's impressions: (n_impressions, n_advertisers), in arrival order."""
+        n = int(self.opening.n_impressions[market])
+        tiles = self._values[self._market_start[market] : self._market_start[market + 1]]
+        return tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
+
+    def _check(self, multipliers: ArrayLike) -> NDArray[np.float32]:
+        given = np.asarray(multipliers, np.float64)
+        if given.shape != self._shape:
+            raise ValueError(f"`multipliers` must have shape {self._shape}, found {given.shape}")
+        bad = ~(np.isfinite(given) & (given >= 0))
+        if bad.any():
+            market, advertiser = np.argwhere(bad)[0]
+            raise ValueError(
+                f"`multipliers` must be finite and not negative, found {given[market, advertiser]}"
+                f" for advertiser {advertiser} of market {market}"
+            )
+        return given.astype(np.float32)
+
+    def _open(self) -> None:
+        """Lays out the tick's items and draws its values."""
+        n = self._traffic.n_impressions[:, self._tick]
+        n_items = -(-n // BLOCK)
+        self._market_start = np.concatenate(([0], np.cumsum(n_items)))
+        self._item_market = np.repeat(np.arange(self.n_markets), n_items)
+        position = np.arange(len(self._item_market)) - self._market_start[self._item_market]
+        self._item_first = position * BLOCK
+        self._item_n = np.minimum(BLOCK, n[self._item_market] - self._item_first)
+        if len(self._values) < len(self._item_market):
+            self._values = np.empty((len(self._item_market), self._shape[1], BLOCK), np.float32)
+        self._value_sum = np.empty((len(self._item_market), self._shape[1]))
+        kernel.draw_values(
+            self._seed, self._tick, self._item_market, self._item_first, self._item_n,
+            np.ascontiguousarray(self._traffic.mean[:, self._tick]),
+            np.ascontiguousarray(self._traffic.spread[:, self._tick]),
+            self._values, self._value_sum,
+        )  # fmt: skip
+        value_sum = np.zeros(self._shape)
+        np.add.at(value_sum, self._item_market, self._value_sum)
+        self._opening = Opening(
+            tick=self._tick,
+            n_impressions=n.copy(),
+            value_mean=value_sum / np.maximum(n, 1)[:, None],
+            budget_left=self._budget_left.copy(),
+            active=self._active.copy(),
+        )
+
+
+class Market:
+    """One market: `BatchMarket` without the leading axis.
+
+    Example:
+        >>> market = Market(MarketParams(n_impressions=1000))
+        >>> opening = market.reset(seed=1)
+        >>> result = market.step(market.cpa_target)
+        >>> result.cost.shape
+        (48,)
+    """
+
+    def __init__(self, params: MarketParams | None = None, population: Population | None = None) -> None:
+        self._batch = BatchMarket(params, population)
+        self.params, self.population = self._batch.params, self._batch.population
+        self.budget, self.cpa_target = self._batch.budget, self._batch.cpa_target
+
+    @property
+    def n_advertisers(self) -> int:
+        return self._batch.n_advertisers
+
+    @property
+    def opening(self) -> Opening:
+        """See `BatchMarket.opening`."""
+        return _first_opening(self._batch.opening)
+
+    def values(self) -> NDArray[np.float32]:
+        """See `BatchMarket.values`."""
+        return self._batch.values()
+
+    def reset(self, seed: int) -> Opening:
+        """Starts an episode: see `BatchMarket.reset`."""
+        return _first_opening(self._batch.reset(np.asarray([seed])))
+
+    def step(self, multipliers: ArrayLike) -> TickResult:
+        """Runs the current tick with (n_advertisers,) multipliers: see `BatchMarket.step`."""
+        given = np.asarray(multipliers, np.float64)
+        if given.shape != (self.n_advertisers,):
+            raise ValueError(f"`multipliers` must have shape ({self.n_advertisers},), found {given.shape}")
+        result = self._batch.step(given[None])
+        arrays = {name: value[0] for name, value in result._asdict().items() if isinstance(value, np.ndarray)}
+        return result._replace(**arrays)
+
+
+def _first_opening(opening: Opening) -> Opening:
+    arrays = {name: value[0] for name, value in opening._asdict().items() if isinstance(value, np.ndarray)}
+    return opening._replace(**arrays)

@@ -1,0 +1,111 @@
+"""The 16 state features of the AuctionNet literature: one definition for env, logs, importer and agents.
+
+Source: AuctionNet's training data (arXiv 2412.10798, appendix on the offline data set). Every mean is a
+mean over ticks of the tick's mean over impressions, so that a quiet tick weighs as much as a busy one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float = NDArray[np.float64]
+
+FEATURE_NAMES = (
+    "time_left",  # share of the period's ticks still to come, this one included: (T - t) / T
+    "budget_left",  # share of the budget
+    "bid_all",  # "all": mean over past ticks of the tick's mean; 0 where there is no past
+    "bid_last_3",  # "last_3": the same over the last 3 past ticks
+    "least_winning_cost_all",
+    "value_all",
+    "conversions_all",  # conversions per impression
+    "win_rate_all",
+    "least_winning_cost_last_3",
+    "value_last_3",
+    "conversions_last_3",
+    "win_rate_last_3",
+    "value_now",  # mean predicted value of the current tick's impressions
+    "volume_now",  # impressions of the current tick
+    "volume_last_3",
+    "volume_all",
+)
+N_FEATURES = len(FEATURE_NAMES)
+WINDOW = 3  # ticks of the "last 3" features
+
+
+class StateFeatures:
+    """Rolling state of the features for n advertisers that live through the same ticks.
+
+    `observe` gives the features at the start of a tick; `update` adds the tick's outcome. An advertiser
+    whose log lacks a tick is passed over by `update`'s mask: the "last 3" are the last 3 ticks it has.
+    """
+
+    # columns of the running statistics
+    _BID, _COST, _VALUE, _CONVERSIONS, _WINS = range(5)
+
+    def __init__(self, n: int, n_ticks: int) -> None:
+        self.n_ticks = n_ticks
+        self._sum = np.zeros((n, 5))
+        self._recent = np.zeros((n, WINDOW, 5))
+        self._volume_sum = np.zeros(n)
+        self._volume_recent = np.zeros((n, WINDOW))
+        self._n_past = np.zeros(n, np.int64)
+
+    def observe(self, tick: int, *, budget_left: ArrayLike, value_now: ArrayLike, volume_now: ArrayLike) -> Float:
+        """The features at the start of `tick`.
+
+        Args:
+            tick: Index of the tick, 0-based.
+            budget_left: Share of the budget that is left, shape (n,) or scalar.
+            value_now: Mean predicted value of the tick's impressions, shape (n,) or scalar.
+            volume_now: Number of impressions of the tick, shape (n,) or scalar.
+
+        Returns:
+            Array of shape (n, 16) in the order of `FEATURE_NAMES`.
+        """
+        past = np.maximum(self._n_past, 1)[:, None]
+        mean_all = self._sum / past
+        mean_recent = self._recent.sum(axis=1) / np.minimum(past, WINDOW)
+        out = np.empty((len(self._sum), N_FEATURES))
+        out[:, 0] = (self.n_ticks - tick) / self.n_ticks
+        out[:, 1] = budget_left
+        out[:, 2] = mean_all[:, self._BID]
+        out[:, 3] = mean_recent[:, self._BID]
+        out[:, 4:8] = mean_all[:, 1:]
+        out[:, 8:12] = mean_recent[:, 1:]
+        out[:, 12] = value_now
+        out[:, 13] = volume_now
+        out[:, 14] = self._volume_recent.sum(axis=1)
+        out[:, 15] = self._volume_sum
+        return out
+
+    def update(
+        self,
+        *,
+        bid: ArrayLike,
+        least_winning_cost: ArrayLike,
+        value: ArrayLike,
+        conversions: ArrayLike,
+        win_rate: ArrayLike,
+        volume: ArrayLike,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Adds one tick: means over its impressions, each of shape (n,) or scalar, and its volume.
+
+        A tick without impressions counts as a tick of zero means. `mask` (n,) marks the advertisers that
+        have the tick; all by default.
+        """
+        outcome = np.empty((len(self._sum), 5))
+        columns = (bid, least_winning_cost, value, conversions, win_rate)
+        for column, mean in enumerate(columns):
+            outcome[:, column] = mean
+        volumes = np.broadcast_to(np.asarray(volume, np.float64), self._volume_sum.shape)
+        rows = slice(None) if mask is None else np.flatnonzero(mask)
+        self._sum[rows] += outcome[rows]
+        self._volume_sum[rows] += volumes[rows]
+        # fancy assignment copies its right-hand side first, so shifting in place is safe
+        self._recent[rows, :-1] = self._recent[rows, 1:].copy()
+        self._recent[rows, -1] = outcome[rows]
+        self._volume_recent[rows, :-1] = self._volume_recent[rows, 1:].copy()
+        self._volume_recent[rows, -1] = volumes[rows]
+        self._n_past[rows] += 1

@@ -1,0 +1,194 @@
+"""Bidders, rollouts and logs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import auction_env
+from agents import (
+    Bidder,
+    Campaigns,
+    FixedBidder,
+    HindsightBidder,
+    NoisyBidder,
+    PidBidder,
+    TickView,
+    collect,
+    rollout,
+)  # fmt: skip
+from auction_env import TASKS, Market, MarketParams, PacingGains, auctionnet_population
+from auction_env.observation import FEATURE_NAMES, StateFeatures
+from auction_env.tasks import REQUIREMENT_NAMES
+
+PARAMS = MarketParams(n_impressions=5000)
+SEEDS, ADVERTISERS = np.arange(100, 120), np.arange(20)
+
+
+def run(bidder: Bidder, task: str = "MaxConversions", **kwargs: object):
+    arguments = {"seeds": SEEDS, "advertisers": ADVERTISERS, "task": TASKS[task], "params": PARAMS}
+    return rollout(bidder, **(arguments | kwargs))
+
+
+@pytest.mark.parametrize("bidder", [FixedBidder(), PidBidder(), NoisyBidder(PidBidder())])
+def test_bidders_implement_the_protocol(bidder: Bidder) -> None:
+    assert isinstance(bidder, Bidder)
+    episodes = run(bidder)
+    assert episodes.score().shape == (20,)
+    assert np.all(episodes.total("cost") <= episodes.budget)
+
+
+def test_a_rollout_is_the_market_played_by_hand() -> None:
+    """Steers advertiser 4 at a constant; the others must behave as the script does."""
+    episodes = run(FixedBidder(1.3), seeds=[100], advertisers=[4])
+    market = Market(PARAMS)
+    market.reset(100)
+    population = auctionnet_population()
+    from auction_env.pacing import Pacer
+
+    pacer = Pacer(
+        base=population.start * market.cpa_target, cpa_limit=market.cpa_target, budget=market.budget,
+        expected_traffic=PARAMS.traffic.expected_share(48), gains=population.gains,
+    )  # fmt: skip
+    cost = value = np.zeros(48)
+    for tick in range(48):
+        multipliers = pacer.multipliers(tick, last_cost=cost, last_value=value)
+        multipliers[4] = 1.3 * market.cpa_target[4]
+        result = market.step(multipliers)
+        cost, value = result.cost, result.value
+        assert episodes.ticks.cost[tick, 0] == cost[4]
+        assert episodes.ticks.conversions[tick, 0] == result.conversions[4]
+
+
+def test_a_rollout_does_not_depend_on_its_batches() -> None:
+    together = run(NoisyBidder(PidBidder()))
+    alone = run(NoisyBidder(PidBidder()), seeds=SEEDS[17:18], advertisers=ADVERTISERS[17:18])
+    np.testing.assert_array_equal(together.ticks.cost[:, 17], alone.ticks.cost[:, 0])
+    np.testing.assert_array_equal(together.features[:, 17], alone.features[:, 0])
+
+
+def test_pid_spends_more_of_the_budget_than_it_would_at_a_low_constant_and_guards_the_cpa() -> None:
+    low, pid = run(FixedBidder(0.4)), run(PidBidder(0.4))
+    assert pid.total("cost").sum() > 1.3 * low.total("cost").sum()
+    free, guarded = run(PidBidder(2.0)), run(PidBidder(2.0), "TargetCPA")
+    assert guarded.ratios(expected=True)["cpa"].mean() < 1.0
+    free_cpa = free.total("cost") / free.objective(expected=True) / free.cpa_target
+    assert guarded.ratios(expected=True)["cpa"].mean() < free_cpa.mean()
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("expected", [True, False])
+def test_hindsight_is_at_least_as_good_as_every_constant_of_its_grid(task: str, expected: bool) -> None:
+    seeds, advertisers = SEEDS[:4], ADVERTISERS[:4]
+    reference = HindsightBidder(TASKS[task], params=PARAMS, n_coarse=5, n_fine=2, expected=expected)
+    best = run(reference, task, seeds=seeds, advertisers=advertisers).score(expected=expected)
+    for ratio in np.geomspace(0.2, 5.0, 5):
+        constant = run(FixedBidder(ratio), task, seeds=seeds, advertisers=advertisers)
+        assert np.all(best >= constant.score(expected=expected))
+    assert np.all((reference.ratio > 0.05) & (reference.ratio < 20))
+
+
+def test_hindsight_finds_the_optimum_of_a_market_without_competition() -> None:
+    """Alone in the market every slot costs the reserve, so a high bid wins all that has a value."""
+    population = auction_env.Population(budget=(1e6,), cpa_target=(20.0,), category=(0,))
+    params = MarketParams(n_impressions=500, n_ticks=2, n_slots=1, exposure=(1.0,), reserve=0.01)
+    reference = HindsightBidder(
+        TASKS["MaxConversions"], params=params, population=population, n_coarse=9, expected=True
+    )  # fmt: skip
+    episodes = rollout(
+        reference,
+        seeds=[1],
+        advertisers=[0],
+        task=TASKS["MaxConversions"],
+        params=params,
+        population=population,
+    )
+    everything = rollout(
+        FixedBidder(1000.0), seeds=[1], advertisers=[0], task=TASKS["MaxConversions"], params=params,
+        population=population,
+    )  # fmt: skip
+    assert everything.total("wins")[0] > 450  # values cut at 0 never win
+    assert episodes.score(expected=True)[0] > 0.9 * everything.score(expected=True)[0]
+
+
+def test_noise_is_reproducible_and_has_the_stated_size() -> None:
+    fixed = FixedBidder(1.0)
+    noisy = run(NoisyBidder(fixed, level_sd=0.3, tick_sd=0.2))
+    again = run(NoisyBidder(fixed, level_sd=0.3, tick_sd=0.2))
+    np.testing.assert_array_equal(noisy.ticks.multiplier, again.ticks.multiplier)
+    log_ratio = np.log(noisy.ticks.multiplier / noisy.cpa_target)
+    assert log_ratio.std() == pytest.approx(np.hypot(0.3, 0.2), rel=0.35)
+    assert np.abs(np.diff(log_ratio, axis=0)).mean() < 0.25  # wanders rather than jumps
+
+
+def test_logs_hold_what_happened_and_features_follow_from_them() -> None:
+    data = next(iter(collect(NoisyBidder(PidBidder()), seeds=[7], task=TASKS["TargetCPA"], params=PARAMS)))
+    assert len(data) == 48 * 48 and data.n_episodes == 48
+    assert data.observation.shape == (48 * 48, len(FEATURE_NAMES) + len(REQUIREMENT_NAMES))
+    # recompute the features of advertiser 9 from the logged quantities alone
+    rows = np.flatnonzero(data.advertiser == 9)
+    state = StateFeatures(1, 48)
+    for tick, row in enumerate(rows):
+        n = data.n_impressions[row]
+        seen = state.observe(
+            tick, budget_left=data.budget_left[row] / data.budget[row],
+            value_now=data.value_all[row] / max(n, 1), volume_now=n,
+        )  # fmt: skip
+        np.testing.assert_allclose(data.observation[row, :16], seen[0], rtol=1e-9, atol=1e-15)
+        state.update(
+            bid=data.bid[row] / max(n, 1), least_winning_cost=data.least_winning_cost[row],
+            value=data.value_all[row] / max(n, 1), conversions=data.conversions[row] / max(n, 1),
+            win_rate=data.wins[row] / max(n, 1), volume=n,
+        )  # fmt: skip
+    after = np.append(data.budget_left[rows[1:]], data.budget_left[rows[-1]] - data.cost[rows[-1]])
+    np.testing.assert_allclose(data.budget[rows] - np.cumsum(data.cost[rows]), after, rtol=1e-9, atol=1e-9)
+    assert data.done[rows[-1]] and not data.done[rows[0]]
+    assert np.all(data.action[rows][data.done[rows]][:-1] == 0)  # who has run out bids no more
+
+
+class _Broken:
+    name = "broken"
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def reset(self, campaigns: Campaigns) -> None:
+        self._n = len(campaigns.budget)
+
+    def act(self, view: TickView) -> np.ndarray:
+        return np.full(self._n, self._answer) if np.isscalar(self._answer) else np.asarray(self._answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (np.nan, "bidder 'broken' must return finite multipliers >= 0, found nan"),
+        (-1.0, "bidder 'broken' must return finite multipliers >= 0, found -1.0"),
+        ([1.0], r"bidder 'broken' must return multipliers of shape \(16,\), found \(1,\)"),
+    ],
+)
+def test_a_broken_bidder_is_named(answer: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(_Broken(answer))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: FixedBidder(-1.0), "`ratio` must be finite and not negative"),
+        (lambda: PidBidder(0.0), "`start` must be positive, found 0.0"),
+        (lambda: PidBidder(gains=PacingGains(i=np.inf)), "gain `i` must be finite"),
+        (
+            lambda: NoisyBidder(FixedBidder(), persistence=1.0),
+            r"`persistence` must lie in \[0, 1\), found 1.0",
+        ),
+        (
+            lambda: HindsightBidder(TASKS["TargetCPA"], lowest=2.0, highest=1.0),
+            "`lowest` must be positive and below",
+        ),
+        (lambda: run(FixedBidder(), seeds=[1, 2], advertisers=[0]), "must be vectors of one length"),
+    ],
+)
+def test_bad_arguments_are_named(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

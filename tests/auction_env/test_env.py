@@ -1,0 +1,141 @@
+"""`auction_env/Bidding-v0`: the checkers, the specification, determinism."""
+
+from __future__ import annotations
+
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import auction_env
+from auction_env import FEATURE_NAMES, MarketParams, Population
+from auction_env.env import BiddingEnv
+from auction_env.tasks import TASKS, Constraint, Task
+
+ID = "auction_env/Bidding-v0"
+
+
+def make(**kwargs: object) -> gym.Env:
+    return gym.make(ID, **({"n_impressions": 2000} | kwargs))
+
+
+def play(env: gym.Env, actions: np.ndarray, **reset: object) -> tuple[np.ndarray, np.ndarray, dict]:
+    observations = [env.reset(**reset)[0]]
+    rewards, terminated, info = [], False, {}
+    for action in actions:
+        assert not terminated
+        observation, reward, terminated, truncated, info = env.step(np.array([action], np.float32))
+        assert not truncated
+        observations.append(observation)
+        rewards.append(reward)
+    assert terminated
+    return np.stack(observations), np.array(rewards), info
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_gymnasiums_checker_is_clean(task: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(make(task=task).unwrapped)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_stable_baselines_checker_is_clean(task: str) -> None:
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checker.check_env(make(task=task).unwrapped)
+
+
+def test_the_docstrings_table_is_the_observation() -> None:
+    lines = [line.strip() for line in (BiddingEnv.__doc__ or "").splitlines()]
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| ") and line[2].isdigit()]
+    assert [int(index) for index, _ in rows] == list(range(19))
+    names = [name.split(":")[0].split(",")[0].strip().removeprefix("requirement ") for _, name in rows]
+    assert tuple(names) == FEATURE_NAMES + auction_env.REQUIREMENT_NAMES
+
+
+def test_an_episode_hangs_together() -> None:
+    env = make(task="TargetCPA", advertiser=3)
+    observations, rewards, info = play(env, np.zeros(48), seed=1)
+    assert info["multiplier"] == 110.0  # the target CPA of advertiser 3: the documented base
+    assert observations.dtype == np.float32
+    np.testing.assert_allclose(observations[:, 0], (48 - np.arange(49)) / 48, rtol=1e-6)
+    assert np.all(np.diff(observations[:, 1]) <= 0)
+    assert observations[-1, 15] == 2000  # every impression has been counted
+    np.testing.assert_allclose(observations[:, 17:], [[110.0, 1.0]] * 49)
+    assert info["objective"] == rewards.sum()
+    spent = 1 - observations[-1, 1]
+    assert info["ratios"]["budget"] == pytest.approx(spent, abs=1e-6)
+    assert set(info["ratios"]) == {"budget", "cpa"}
+
+
+def test_the_score_is_objective_times_penalty() -> None:
+    task = Task(name="tight", objective="value", constraints=(Constraint(kind="cpa", limit=1.0),))
+    _, _, info = play(make(task=task, advertiser=0), np.zeros(48), seed=2)
+    assert info["ratios"]["cpa"] > 1
+    assert info["score"] == pytest.approx(info["objective"] * info["ratios"]["cpa"] ** -2)
+
+
+def test_a_masked_requirement_is_zero() -> None:
+    observation, _ = make(task="MaxConversions", advertiser=0).reset(seed=0)
+    np.testing.assert_array_equal(observation[17:], [0.0, 0.0])
+
+
+def test_same_seed_same_episode_another_seed_another() -> None:
+    actions = np.linspace(-1, 1, 48)
+    first, again, other = (play(make(), actions, seed=seed)[0] for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_episode_seed_selects_the_market_episode_whatever_was_played_before() -> None:
+    env = make()
+    options = {"episode_seed": 77, "advertiser": 4}
+    first = play(env, np.zeros(48), seed=0, options=options)[0]
+    play(env, np.ones(48))
+    np.testing.assert_array_equal(first, play(env, np.zeros(48), options=options)[0])
+
+
+def test_the_action_scales_the_multiplier_by_max_ratio() -> None:
+    env = make(advertiser=0, max_ratio=4.0)
+    env.reset(seed=0)
+    multipliers = [env.step(np.array([a], np.float32))[4]["multiplier"] for a in (-1.0, 0.0, 0.5, 1.0)]
+    np.testing.assert_allclose(multipliers, 100.0 * np.array([0.25, 1.0, 2.0, 4.0]), rtol=1e-6)
+
+
+def test_own_market_and_population() -> None:
+    population = Population(budget=(1e5, 2e5), cpa_target=(50.0, 60.0), category=(0, 1))
+    env = make(n_impressions=None, params=MarketParams(n_impressions=100, n_ticks=5), population=population)
+    observations, _, _ = play(env, np.zeros(5), seed=0)
+    assert env.observation_space.contains(observations[-1])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (
+            {"task": "MaxFun"},
+            r"`task` must be a Task or one of \['MaxConversions', 'TargetCPA'\], found 'MaxFun'",
+        ),
+        ({"max_ratio": 1.0}, "`max_ratio` must be greater than 1, found 1.0"),
+        ({"advertiser": 48}, r"`advertiser` must lie in 0..47, found 48"),
+        ({"params": MarketParams()}, "give `params` or `n_impressions`, not both"),
+    ],
+)
+def test_bad_arguments_are_named(kwargs: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**kwargs)
+
+
+def test_bad_actions_and_calls_are_named() -> None:
+    env = make().unwrapped
+    with pytest.raises(RuntimeError, match="call `reset` first"):
+        env.step(np.zeros(1, np.float32))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="`action` must be one finite number"):
+        env.step(np.array([np.nan], np.float32))
+    with pytest.raises(ValueError, match="`options` must hold only"):
+        env.reset(options={"sede": 1})
