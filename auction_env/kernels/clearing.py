@@ -21,14 +21,16 @@ def rank_bids(basis, multiplier, reserve, start, stop, carry_bid, carry_idx, top
     """Ranks the eligible bids of impressions [start, stop) of a block.
 
     A bid is multiplier x basis; it is eligible if positive and at least the reserve. Equal bids rank by
-    advertiser index. The loop inserts one advertiser after the other into a sorted list, branch-free.
+    advertiser index. Each advertiser in turn is inserted from the top of the ladder, and whoever is displaced is
+    carried on downwards. The loops have no branches and vectorise; that they do depends on the carried bids
+    having arrays of their own (rows of one array may alias, as far as the compiler knows).
 
     Args:
         basis: (n_advertisers, >= stop) float: predicted values, or bids with multipliers of 1.
         multiplier: (n_advertisers,) float; an advertiser with 0 does not take part.
         reserve: (>= stop,) float, reserve price per impression.
         start, stop: Range of impressions.
-        carry_bid, carry_idx: (>= stop,) scratch.
+        carry_bid, carry_idx: (>= stop,) scratch, of the types of `top_bid` and `top_idx`.
         top_bid: (n_slots + 1, >= stop) float, written: bids in descending order, 0 where there is none.
         top_idx: (n_slots + 1, >= stop) int32, written: their advertisers, -1 where there is none.
     """
@@ -51,7 +53,8 @@ def rank_bids(basis, multiplier, reserve, start, stop, carry_bid, carry_idx, top
             for i in range(start, stop):
                 new, old = carry_bid[i], held_bid[i]
                 new_idx, old_idx = carry_idx[i], held_idx[i]
-                better = new > old
+                # a displaced bid meets equal ones further down, whose indices are higher than its own
+                better = (new > old) | ((new == old) & (new_idx < old_idx))
                 held_bid[i] = new if better else old
                 carry_bid[i] = old if better else new
                 held_idx[i] = new_idx if better else old_idx
