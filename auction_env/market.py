@@ -106,6 +106,11 @@ class BatchMarket:
         return np.asarray(self.population.cpa_target, np.float64)
 
     @property
+    def buffer_bytes(self) -> int:
+        """Size of the largest buffer, the values of a tick's impressions; it grows to that of the busiest tick."""
+        return self._values.nbytes
+
+    @property
     def opening(self) -> Opening:
         """What is known at the start of the current tick; RuntimeError before `reset` and after the last tick."""
         if self._opening is None:

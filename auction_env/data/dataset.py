@@ -1,0 +1,314 @@
+"""Logged trajectories in memory: columns as numpy arrays, rows sorted by (period, advertiser, tick)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auction_env.data.schema import (
+    COLUMN_NAMES,
+    COLUMNS,
+    EPISODE_CONSTANTS,
+    FEATURE_COLUMNS,
+    OBSERVATION_COLUMNS,
+    REQUIREMENT_COLUMNS,
+    SORT_KEY,
+)
+from auction_env.tasks import Task
+
+Array = NDArray[Any]
+Bool = NDArray[np.bool_]
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+_MATRICES = {
+    "observation": OBSERVATION_COLUMNS,
+    "features": FEATURE_COLUMNS,
+    "requirements": REQUIREMENT_COLUMNS,
+}
+_DTYPES = {column.name: np.dtype("int32" if column.dtype == "str" else column.dtype) for column in COLUMNS}
+_VECTORS = tuple(name for name in COLUMN_NAMES if name not in OBSERVATION_COLUMNS)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrajectoryData:
+    """A set of trajectories; the columns are those of `auction_env.data.schema`, each of shape (n,).
+
+    Rows are sorted by (period, advertiser, tick) and unique; an episode is the rows of one
+    (period, advertiser). `data["action"]` is `data.action`; the columns of the observation are reached
+    by name too (`data["feature_time_left"]`, `data.feature_time_left`).
+
+    Attributes:
+        task: Codes into `tasks`.
+        tasks: The tasks that the codes stand for.
+        observation: Features, then requirements: (n, 16 + 3).
+        metadata: What the writer noted about the data: JSON values.
+
+    Raises:
+        ValueError: An array has the wrong dtype or shape, holds a number that is not finite, the rows are
+            not sorted or not unique, or a column that belongs to the episode changes within it.
+    """
+
+    period: Int
+    advertiser: NDArray[np.int32]
+    tick: NDArray[np.int32]
+    category: NDArray[np.int32]
+    seed: Int
+    task: NDArray[np.int32]
+    budget: Float
+    cpa_target: Float
+    observation: Float
+    action: Float
+    reward: Float
+    reward_continuous: Float
+    done: Bool
+    n_impressions: Float
+    bid: Float
+    value_all: Float
+    wins: Float
+    exposures: Float
+    cost: Float
+    conversions: Float
+    value: Float
+    least_winning_cost: Float
+    budget_left: Float
+    tasks: tuple[Task, ...]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.period)
+        shapes = {name: (n,) for name in _VECTORS} | {"observation": (n, len(OBSERVATION_COLUMNS))}
+        for name, shape in shapes.items():
+            _check_array(name, getattr(self, name), shape, _DTYPES.get(name, np.dtype(np.float64)))
+        _check_order(self)
+        if n and not 0 <= self.task.min() <= self.task.max() < len(self.tasks):
+            raise ValueError(
+                f"`task` must hold codes of the {len(self.tasks)} tasks, found {self.task.min()} to {self.task.max()}"
+            )
+        _check_constants(self)
+
+    def __len__(self) -> int:
+        return len(self.period)
+
+    def __repr__(self) -> str:
+        names = [task.name for task in self.tasks]
+        return f"TrajectoryData(n_rows={len(self)}, n_episodes={self.n_episodes}, tasks={names})"
+
+    def __getitem__(self, name: str) -> Array:
+        """The array of a column, or `observation`, `features` or `requirements`; KeyError if unknown."""
+        if name in OBSERVATION_COLUMNS:
+            column: Array = self.observation[:, OBSERVATION_COLUMNS.index(name)]
+            return column
+        if name not in _VECTORS and name not in _MATRICES:
+            raise KeyError(f"the column must be one of {[*COLUMN_NAMES, *_MATRICES]}, found {name!r}")
+        array: Array = getattr(self, name)
+        return array
+
+    if not TYPE_CHECKING:  # a type checker must go on reporting misspelt attributes
+
+        def __getattr__(self, name: str) -> Array:
+            if name in OBSERVATION_COLUMNS:
+                return self[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def features(self) -> Float:
+        """The state features, a view of shape (n, 16)."""
+        return self.observation[:, : len(FEATURE_COLUMNS)]
+
+    @property
+    def requirements(self) -> Float:
+        """The requirement vectors, a view of shape (n, 3)."""
+        return self.observation[:, len(FEATURE_COLUMNS) :]
+
+    @cached_property
+    def episode_starts(self) -> Int:
+        """Row at which each episode starts, then the number of rows: shape (n_episodes + 1,)."""
+        if not len(self):
+            return np.zeros(1, np.int64)
+        is_new = (self.period[1:] != self.period[:-1]) | (self.advertiser[1:] != self.advertiser[:-1])
+        return np.concatenate([[0], np.flatnonzero(is_new) + 1, [len(self)]]).astype(np.int64)
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of distinct (period, advertiser)."""
+        return len(self.episode_starts) - 1
+
+    def select(self, episodes: ArrayLike) -> TrajectoryData:
+        """The given episodes, in the order of this data set; `tasks` and `metadata` stay as they are.
+
+        Args:
+            episodes: Indices into the episodes, shape (k,), in any order; repeats count once.
+
+        Raises:
+            IndexError: An index is not an integer from 0 to n_episodes - 1.
+        """
+        wanted = np.asarray(episodes)
+        if wanted.size == 0:
+            wanted = wanted.astype(np.int64)
+        if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
+            raise IndexError(f"`episodes` must be a vector of integers, found {wanted.dtype} {wanted.shape}")
+        outside = wanted[(wanted < 0) | (wanted >= self.n_episodes)]
+        if outside.size:
+            raise IndexError(f"`episodes` must be from 0 to {self.n_episodes - 1}, found {outside[0]}")
+        episode_mask = np.zeros(self.n_episodes, bool)
+        episode_mask[wanted] = True
+        row_mask = np.repeat(episode_mask, np.diff(self.episode_starts))
+        arrays = {name: getattr(self, name)[row_mask] for name in (*_VECTORS, "observation")}
+        return dataclasses.replace(self, **arrays)
+
+    def with_task(self, task: Task) -> TrajectoryData:
+        """The same trajectories as examples of another task: its requirements replace the logged ones."""
+        requirements = task.requirements(self.budget, self.cpa_target)
+        return dataclasses.replace(
+            self,
+            task=np.zeros(len(self), np.int32),
+            tasks=(task,),
+            observation=np.concatenate((self.features, requirements), axis=1),
+        )
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Mapping[str, ArrayLike],
+        *,
+        tasks: Sequence[Task] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> TrajectoryData:
+        """Builds a data set from columns in any row order.
+
+        Args:
+            columns: Every column of the schema, of shape (n,) or a scalar that holds for all rows. In
+                place of their columns, `features` (n, 16), `requirements` (n, 3) or `observation` (n, 19)
+                may be given whole.
+            tasks: If given, column `task` holds codes into it; otherwise it holds the tasks' JSON.
+            metadata: What to note about the data: JSON values.
+
+        Raises:
+            ValueError: A column is missing, unknown or does not fit its type, or the rows break a rule of
+                the class; the message names the column or the row's key.
+        """
+        given = _split_matrices(columns)
+        missing = [name for name in COLUMN_NAMES if name not in given]
+        if missing:
+            raise ValueError(f"`columns` must hold every column of the schema, `{missing[0]}` is missing")
+        if tasks is None:
+            given["task"], tasks = _encode_tasks(given["task"])
+        n = max((np.size(value) for value in given.values() if np.ndim(value)), default=1)
+        vectors = {name: _fit(name, given[name], n) for name in _VECTORS}
+        observation = np.empty((n, len(OBSERVATION_COLUMNS)))
+        for index, name in enumerate(OBSERVATION_COLUMNS):
+            observation[:, index] = _fit(name, given[name], n)
+        return cls.from_arrays({**vectors, "observation": observation}, tuple(tasks), dict(metadata or {}))
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array], tasks: tuple[Task, ...], metadata: dict[str, Any]) -> TrajectoryData:
+        """Builds a data set from the class's own arrays, by name, sorting the rows if they need it."""
+        tick, advertiser, period = arrays["tick"], arrays["advertiser"], arrays["period"]
+        if not is_sorted(period, advertiser, tick).all():
+            order = np.lexsort((tick, advertiser, period))
+            arrays = {name: array[order] for name, array in arrays.items()}
+        return cls(**arrays, tasks=tasks, metadata=metadata)
+
+    @classmethod
+    def concat(cls, parts: Sequence[TrajectoryData], *, metadata: Mapping[str, Any] | None = None) -> TrajectoryData:
+        """Joins data sets; `tasks` is the union in order of appearance, `metadata` the one given.
+
+        Raises:
+            ValueError: `parts` is empty, or two rows share (period, advertiser, tick).
+        """
+        if not parts:
+            raise ValueError("`parts` must hold at least one data set, found none")
+        codes: dict[Task, int] = {}
+        for part in parts:
+            for task in part.tasks:
+                codes.setdefault(task, len(codes))
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_VECTORS, "observation")}
+        recoded = [np.array([codes[task] for task in part.tasks], np.int32)[part.task] for part in parts]
+        arrays["task"] = np.concatenate(recoded)
+        return cls.from_arrays(arrays, tuple(codes), dict(metadata or {}))
+
+
+def is_sorted(period: Array, advertiser: Array, tick: Array) -> Bool:
+    """For each pair of neighbouring rows, whether the second's key is at least the first's; (n - 1,)."""
+    ordered = tick[1:] >= tick[:-1]
+    for column in (advertiser, period):
+        ordered = (column[1:] > column[:-1]) | ((column[1:] == column[:-1]) & ordered)
+    return ordered
+
+
+def _check_array(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"`{name}` must be {dtype} of shape {shape}, found {array.dtype} {array.shape}")
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        value = array[~np.isfinite(array)].flat[0]
+        raise ValueError(f"`{name}` must hold finite numbers, found {value}")
+
+
+def _check_order(data: TrajectoryData) -> None:
+    keys = [getattr(data, name) for name in SORT_KEY]
+    is_same = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
+    if is_same.any():
+        row = int(np.argmax(is_same))
+        key = ", ".join(f"{name} {array[row]}" for name, array in zip(SORT_KEY, keys, strict=True))
+        raise ValueError(f"(period, advertiser, tick) must be unique, found two rows of ({key})")
+    if not is_sorted(*keys).all():
+        raise ValueError("rows must be sorted by (period, advertiser, tick): use `from_columns`")
+
+
+def _check_constants(data: TrajectoryData) -> None:
+    starts = np.repeat(data.episode_starts[:-1], np.diff(data.episode_starts))
+    for name in EPISODE_CONSTANTS:
+        array = getattr(data, name)
+        is_changed = array != array[starts]
+        if is_changed.any():
+            row = int(np.argmax(is_changed))
+            raise ValueError(
+                f"`{name}` must be the same in all ticks of (period {data.period[row]}, advertiser "
+                f"{data.advertiser[row]}), found {array[row]} after {array[starts[row]]}"
+            )
+
+
+def _split_matrices(columns: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+    given: dict[str, ArrayLike] = {}
+    for name, value in columns.items():
+        if name not in COLUMN_NAMES and name not in _MATRICES:
+            raise ValueError(f"`columns` must be of the schema {list(COLUMN_NAMES)}, found {name!r}")
+        parts = _MATRICES.get(name, (name,))
+        if name in _MATRICES:
+            matrix = np.asarray(value)
+            if matrix.ndim != 2 or matrix.shape[1] != len(parts):
+                raise ValueError(f"`{name}` must have shape (n, {len(parts)}), found {matrix.shape}")
+            given.update(zip(parts, matrix.T, strict=True))
+        else:
+            given[name] = value
+    return given
+
+
+def _encode_tasks(value: ArrayLike) -> tuple[Array, list[Task]]:
+    """Codes in order of first appearance, and the tasks rebuilt from their JSON."""
+    texts = np.asarray(value, dtype=object)
+    codes: dict[str, int] = {}
+    flat = [codes.setdefault(text, len(codes)) for text in texts.reshape(-1).tolist()]
+    return np.array(flat, np.int32).reshape(texts.shape), [Task.from_json(text) for text in codes]
+
+
+def _fit(name: str, value: ArrayLike, n: int) -> Array:
+    """`value` as the column's dtype and shape (n,); an error where a number would change."""
+    array, dtype = np.asarray(value), _DTYPES[name]
+    if array.shape not in ((), (n,)):
+        raise ValueError(f"`{name}` must have shape ({n},), found {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"`{name}` must hold numbers of type {dtype}, found {array.dtype}")
+    with np.errstate(invalid="ignore"):
+        fitted = array.astype(dtype)
+    is_lost = (fitted != array) & ~((array != array) & (dtype.kind == "f"))
+    if is_lost.any():
+        raise ValueError(f"`{name}` must hold numbers of type {dtype}, found {array[is_lost].flat[0]}")
+    return np.ascontiguousarray(np.broadcast_to(fitted, (n,)))

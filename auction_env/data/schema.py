@@ -1,0 +1,83 @@
+"""The columns of a trajectory data set, version 1: one row per (period, advertiser, tick).
+
+The table is the single definition: the in-memory class, the Parquet shards and the importer follow it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from auction_env.observation import FEATURE_NAMES
+from auction_env.tasks import REQUIREMENT_NAMES
+
+SCHEMA_VERSION = 1
+"""Raised whenever a column is added, removed or changes its meaning."""
+
+SORT_KEY = ("period", "advertiser", "tick")
+"""The order of the rows, and what no two rows may share."""
+
+EPISODE_CONSTANTS = ("task", "category", "seed", "budget", "cpa_target")
+"""Columns with one value per (period, advertiser)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the data set.
+
+    Attributes:
+        name: Name in the files and, `task` aside, of the attribute of `TrajectoryData`.
+        dtype: numpy dtype in memory; `str` is the JSON of a Task.
+        description: Meaning and unit.
+    """
+
+    name: str
+    dtype: str
+    description: str
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """Type in the Parquet files."""
+        if self.dtype == "str":
+            return pa.string()
+        return pa.from_numpy_dtype(np.dtype(self.dtype))
+
+
+FEATURE_COLUMNS = tuple(f"feature_{name}" for name in FEATURE_NAMES)
+REQUIREMENT_COLUMNS = tuple(f"requirement_{name}" for name in REQUIREMENT_NAMES)
+OBSERVATION_COLUMNS = FEATURE_COLUMNS + REQUIREMENT_COLUMNS
+
+COLUMNS = (
+    Column("period", "int64", "delivery period"),
+    Column("advertiser", "int32", "advertiser within the period"),
+    Column("tick", "int32", "tick within the period, 0-based"),
+    Column("category", "int32", "industry category of the advertiser"),
+    Column("seed", "int64", "seed of the market; -1 when unknown"),
+    Column("task", "str", "JSON of the Task (`auction_env.tasks.Task.to_json`)"),
+    Column("budget", "float64", "currency per episode"),
+    Column("cpa_target", "float64", "currency per conversion"),
+    *(Column(name, "float64", "state feature (`auction_env.observation`)") for name in FEATURE_COLUMNS),
+    *(Column(name, "float64", "requirement (`auction_env.tasks`)") for name in REQUIREMENT_COLUMNS),
+    Column("action", "float64", "multiplier: sum of bids / sum of predicted values; 0 without value"),
+    Column("reward", "float64", "conversions of exposed impressions"),
+    Column("reward_continuous", "float64", "sum of the predicted values of exposed impressions"),
+    Column("done", "bool", "last tick of the period, or the campaign had ended when the tick began"),
+    Column("n_impressions", "float64", "impressions of the tick"),
+    Column("bid", "float64", "sum of bids over the impressions, currency"),
+    Column("value_all", "float64", "sum of predicted values over all impressions"),
+    Column("wins", "float64", "impressions won"),
+    Column("exposures", "float64", "impressions exposed"),
+    Column("cost", "float64", "paid for exposed impressions, currency"),
+    Column("conversions", "float64", "conversions of exposed impressions"),
+    Column("value", "float64", "sum of the predicted values of exposed impressions"),
+    Column("least_winning_cost", "float64", "mean over the impressions, currency"),
+    Column("budget_left", "float64", "at the start of the tick, currency"),
+)
+COLUMN_NAMES = tuple(column.name for column in COLUMNS)
+
+
+def arrow_schema() -> pa.Schema:
+    """The Arrow schema of every shard; no column holds nulls."""
+    return pa.schema([pa.field(column.name, column.arrow_type, nullable=False) for column in COLUMNS])

@@ -1,0 +1,97 @@
+"""The `vamo` command. Subcommands import what they need only when they run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import auction_env
+from benchmarks.console import console
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console command; exits with 2 on bad input, 130 on Ctrl-C."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except ModuleNotFoundError as error:
+        _fail(f"{error}; this command needs an extra: pip install 'vamo-bidding[all]'")
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"vamo: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vamo", description="Auto-bidding: market, agents, training, benchmarks.")
+    parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_import(commands)
+    _add_bench(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = commands.add_parser(
+        "demo", help="simulate, train, compare and report in a few minutes", description="Runs the demo end to end."
+    )
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: %(default)s")
+    demo.add_argument("--logs", type=Path, metavar="DIR", help="train on a data set or on AuctionNet CSV logs in DIR")
+    demo.add_argument("--seed", type=int, default=0, help="of training and splits; default: %(default)s")
+    demo.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything works, nothing more")
+    demo.set_defaults(run=_run_demo)
+
+
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    importer = commands.add_parser(
+        "import-auctionnet",
+        help="convert AuctionNet's CSV logs into a trajectory data set",
+        description="Reads logs in AuctionNet's public 18-column CSV schema (.csv, .csv.gz, or directories of them).",
+    )
+    importer.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    importer.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
+    importer.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
+    importer.set_defaults(run=_run_import)
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bench = commands.add_parser("bench", help="benchmarks", description="Benchmarks.")
+    kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK")
+    speed = kinds.add_parser("speed", help="speed figures as ratios against stated references")
+    speed.add_argument("--quick", action="store_true", help="fewer repetitions; under 45 s")
+    speed.add_argument("--only", choices=("market", "env", "training", "data"), help="one part of the table")
+    speed.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
+    speed.set_defaults(run=_run_speed)
+
+
+def _run_demo(arguments: argparse.Namespace) -> None:
+    from benchmarks import demo
+    from benchmarks.demo_data import QUICK_SIZES, DemoSettings
+
+    sizes = QUICK_SIZES if arguments.quick else {}
+    demo.run(DemoSettings(seed=arguments.seed, **sizes), out=arguments.out, logs=arguments.logs)
+
+
+def _run_import(arguments: argparse.Namespace) -> None:
+    from benchmarks.importing import import_logs
+
+    summary = import_logs(arguments.paths, arguments.out, overwrite=arguments.overwrite)
+    console.print(
+        f"{summary.n_rows:,} rows -> {summary.n_trajectories:,} trajectories, {summary.n_ticks:,} ticks"
+        f" in {summary.seconds:.1f} s ({summary.n_rows / summary.seconds:,.0f} rows/s): {arguments.out}"
+    )
+
+
+def _run_speed(arguments: argparse.Namespace) -> None:
+    from benchmarks import speed
+
+    speed.run(quick=arguments.quick, only=arguments.only, json_path=arguments.json)

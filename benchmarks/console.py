@@ -1,0 +1,66 @@
+"""Progress bars and tables of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+console = Console()
+
+Advance = Callable[[float], None]
+
+
+class RateColumn(ProgressColumn):
+    """Units done per second so far: `finished` keeps the last figure."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        elapsed = task.finished_time if task.finished else task.elapsed
+        if not elapsed or not task.completed:
+            return Text("")
+        return Text(f"{task.completed / elapsed:,.0f} {self._unit}/s", style="cyan")
+
+
+class Bar:
+    """A progress bar on the terminal."""
+
+    def __init__(self, progress: Progress, bar: TaskID) -> None:
+        self._progress, self._bar = progress, bar
+
+    def advance(self, amount: float) -> None:
+        """Adds to what is done."""
+        self._progress.advance(self._bar, amount)
+
+    def update(self, completed: float, total: float) -> None:
+        """Sets what is done and how much there is."""
+        self._progress.update(self._bar, completed=completed, total=total)
+
+
+@contextmanager
+def progress_bar(label: str, total: float | None, unit: str) -> Iterator[Bar]:
+    """Shows a bar with count, rate and remaining time while the block runs."""
+    columns = (
+        TextColumn("{task.description:<31}"),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(),
+        RateColumn(unit),
+        TimeRemainingColumn(elapsed_when_finished=True, compact=True),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bar(progress, progress.add_task(label, total=total))

@@ -1,0 +1,1 @@
+"""Plain reference implementations: oracles for tests and yardsticks for speed."""

@@ -1,0 +1,79 @@
+"""Runs bidders on test episodes and turns what happened into result rows, one an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents import Episodes
+
+Rows = dict[str, NDArray[Any]]
+
+
+def result_rows(
+    episodes: Mapping[str, Episodes],
+    reference: Episodes,
+    *,
+    suite: str,
+    train_seed: Mapping[str, int] | int = -1,
+) -> Rows:
+    """The rows of several methods on the same episodes of one task.
+
+    Args:
+        episodes: Finished episodes by method.
+        reference: The same episodes played by the best constant multiplier in hindsight.
+        suite: Label of the suite.
+        train_seed: Seed of the training run, -1 for what is not trained; one for all or by method.
+
+    Returns:
+        Columns `suite`, `method`, `task`, `train_seed`, `seed`, `advertiser`, `score` (sampled conversions),
+        `score_expected` (predicted conversions), `objective`, `cost`, `budget_ratio`, `cpa_ratio` (of predicted
+        conversions; NaN where there is no limit) and `reference` (the reference's expected score: a constant that
+        is best for sampled conversions in hindsight is best at guessing noise).
+    """
+    parts = []
+    for method, played in episodes.items():
+        _check_same_episodes(method, played, reference)
+        n = len(played.seed)
+        ratios = played.ratios(expected=True)
+        seed = train_seed if isinstance(train_seed, int) else train_seed[method]
+        parts.append(
+            {
+                "suite": np.full(n, suite),
+                "method": np.full(n, method),
+                "task": np.full(n, played.task.name),
+                "train_seed": np.full(n, seed),
+                "seed": played.seed,
+                "advertiser": played.advertiser,
+                "score": played.score(),
+                "score_expected": played.score(expected=True),
+                "objective": played.objective(),
+                "cost": played.total("cost"),
+                "budget_ratio": ratios["budget"],
+                "cpa_ratio": ratios.get("cpa", np.full(n, np.nan)),
+                "reference": reference.score(expected=True),
+            }
+        )
+    return concatenate(parts)
+
+
+def concatenate(parts: list[Rows]) -> Rows:
+    """Rows below each other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def draw_episodes(n: int, *, first_seed: int, n_advertisers: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """n market seeds from `first_seed` on, and the advertiser steered in each: all take turns."""
+    return np.arange(first_seed, first_seed + n), np.arange(n) % n_advertisers
+
+
+def _check_same_episodes(method: str, played: Episodes, reference: Episodes) -> None:
+    same = played.task == reference.task and all(
+        np.array_equal(getattr(played, name), getattr(reference, name)) for name in ("seed", "advertiser")
+    )
+    if not same:
+        raise ValueError(f"method {method!r} must play the reference's task, seeds and advertisers")
+

@@ -1,0 +1,269 @@
+"""`vamo bench speed`: speed figures, each a ratio against a reference timed in the same run, with its bound.
+
+A row holds a figure (median of several runs), its unit, what it is compared with and the physical limit it runs
+against, measured in the same run: normal draws per second of the generator alone, bytes per second of a copy.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import get_num_threads
+from rich.table import Table
+
+from auction_env import BatchMarket, MarketParams, auctionnet_population
+from auction_env.kernels.clearing import BLOCK
+from auction_env.kernels.tick import draw_values
+from auction_env.pacing import Pacer
+from benchmarks.console import console
+
+PARTS = ("market", "env", "training", "data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure: `reference` says what it is measured against, `bound` what limits it physically."""
+
+    name: str
+    value: float
+    unit: str
+    reference: str
+    bound: str
+
+
+def run(*, quick: bool = False, only: str | None = None, json_path: Path | None = None) -> list[Row]:
+    """Measures, prints the table, and writes the rows to `json_path`.
+
+    Raises:
+        ValueError: `only` is not one of PARTS.
+    """
+    if only is not None and only not in PARTS:
+        raise ValueError(f"`only` must be one of {PARTS}, found {only!r}")
+    parts: dict[str, Callable[[bool], Iterator[Row]]] = {
+        "market": market_rows,
+        "env": env_rows,
+        "training": training_rows,
+        "data": data_rows,
+    }
+    rows: list[Row] = []
+    for name, measure in parts.items():
+        if only in (None, name):
+            with console.status(f"measuring: {name}"):
+                rows.extend(measure(quick))
+    _print(rows)
+    if json_path is not None:
+        staged = json_path.with_name(json_path.name + ".part")
+        staged.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+        staged.replace(json_path)
+    return rows
+
+
+def _print(rows: list[Row]) -> None:
+    table = Table(title=f"{get_num_threads()} threads, {_processor()}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("unit")
+    table.add_column("reference", overflow="fold")
+    table.add_column("bound", overflow="fold")
+    for row in rows:
+        table.add_row(row.name, _number(row.value), row.unit, row.reference, row.bound)
+    console.print(table)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown processor"
+
+
+def median_seconds(work: Callable[[], Any], n: int) -> float:
+    """Median wall time of n runs, after one that is not counted."""
+    work()
+    return statistics.median(_seconds(work) for _ in range(n))
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def pid_episode(market: BatchMarket, seed: int) -> None:
+    """An episode in which every advertiser paces its budget."""
+    population, params = market.population, market.params
+    market.reset(np.arange(seed, seed + market.n_markets))
+    shape = (market.n_markets, market.n_advertisers)
+    pacer = Pacer(
+        base=np.broadcast_to(population.start * market.cpa_target, shape),
+        cpa_limit=market.cpa_target,
+        budget=market.budget,
+        expected_traffic=params.traffic.expected_share(params.n_ticks),
+        gains=population.gains,
+    )
+    cost = value = np.zeros(shape)
+    for tick in range(params.n_ticks):
+        result = market.step(pacer.multipliers(tick, last_cost=cost, last_value=value))
+        cost, value = result.cost, result.value
+
+
+def market_rows(quick: bool) -> Iterator[Row]:
+    """A full-size episode of 48 pacing advertisers, and the same in NumPy."""
+    from benchmarks.reference.numpy_market import run_episode
+
+    params, population = MarketParams(), auctionnet_population()
+    n_draws = params.n_impressions * population.n_advertisers
+    market = BatchMarket(params, population)
+    pid_episode(market, 0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = median_seconds(lambda: pid_episode(market, 1), 5 if quick else 11)
+    draws = _draws_per_second(market)
+    bound = f"{n_draws / draws:.3f} s: 24 M normal draws at {draws / 1e6:,.0f} M/s"
+    yield Row(
+        name="episode_full_seconds",
+        value=seconds,
+        unit="s",
+        reference="500,000 impressions x 48 PID, hard budgets; AuctionNet: 23 s",
+        bound=bound,
+    )
+    yield Row(
+        name="episode_full_memory",
+        value=(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 + _market_megabytes(market),
+        unit="MB",
+        reference="buffers of the market plus growth of the process; AuctionNet: 2,400 MB",
+        bound=f"{_market_megabytes(market):.0f} MB: the busiest tick's values",
+    )
+    numpy_seconds = statistics.median(
+        _seconds(lambda: run_episode(1, params, population)) for _ in range(1 if quick else 3)
+    )
+    yield Row(
+        name="episode_full_vs_numpy",
+        value=numpy_seconds / seconds,
+        unit="x",
+        reference=f"the same work in vectorised NumPy: {numpy_seconds:.1f} s",
+        bound=f"{numpy_seconds * draws / n_draws:,.0f}x: the draws alone",
+    )
+
+
+def _draws_per_second(market: BatchMarket) -> float:
+    """Normal draws per second of the generator on all threads, writing to memory that stays in the cache."""
+    n_items, n_advertisers = 2 * get_num_threads(), market.n_advertisers
+    item = np.arange(n_items)
+    one = np.ones((1, n_advertisers), np.float32)
+    values = np.empty((n_items, n_advertisers, BLOCK), np.float32)
+    sums = np.empty((n_items, n_advertisers))
+    n_repeats = 50
+
+    def work() -> None:
+        for tick in range(n_repeats):
+            draw_values(
+                np.zeros(1, np.uint64), tick, np.zeros(n_items, np.int64), item * BLOCK,
+                np.full(n_items, BLOCK), one, one, values, sums,
+            )  # fmt: skip
+
+    return n_repeats * values.size / median_seconds(work, 5)
+
+
+def _market_megabytes(market: BatchMarket) -> float:
+    return market.buffer_bytes / 2**20
+
+
+def env_rows(quick: bool) -> Iterator[Row]:
+    """Steps per second of the Gymnasium environment."""
+    import gymnasium
+
+    env = gymnasium.make("auction_env/Bidding-v0", n_impressions=4800)
+    action = np.zeros(1, np.float32)
+
+    def episode() -> None:
+        env.reset(seed=0)
+        done = False
+        while not done:
+            _, _, done, _, _ = env.step(action)
+
+    seconds = median_seconds(episode, 10 if quick else 50)
+    bids = 4800 * 48
+    yield Row(
+        name="env_steps_per_s",
+        value=48 / seconds,
+        unit="steps/s",
+        reference="one environment, 4,800 impressions an episode, 47 live competitors",
+        bound=f"{48 / (bids * 1e-9):,.0f}: {bids:,} bids an episode at 1 ns each",
+    )
+
+
+def training_rows(quick: bool) -> Iterator[Row]:
+    """A VAO step, averaged over the refresh period, against the uniform multi-task step on the same batch."""
+    from agents import NoisyBidder, PidBidder, collect
+    from auction_env import TASKS
+    from vamo import Config, override, train
+
+    n_steps = 40 if quick else 100
+    logs = {
+        name: next(collect(NoisyBidder(PidBidder()), seeds=[seed], task=task, params=MarketParams(n_impressions=5000)))
+        for seed, (name, task) in enumerate(TASKS.items())
+    }
+    seconds = {}
+    for method in ("uniform", "vao", "uniform", "vao"):  # in turn, so that a drift of the machine hits both
+        config = override(Config(), [f"train.method={method}", f"train.steps={n_steps}", "train.log_every=20"])
+        history = train(logs, logs, config).history
+        step = statistics.median(record.step_time for record in history[1:])
+        seconds[method] = min(step, seconds.get(method, np.inf))
+    yield Row(
+        name="uniform_step_ms",
+        value=1e3 * seconds["uniform"],
+        unit="ms",
+        reference="K = 2, default model and batch",
+        bound="forward and backward pass of one batch",
+    )
+    yield Row(
+        name="vao_vs_uniform_step",
+        value=seconds["vao"] / seconds["uniform"],
+        unit="x",
+        reference=f"uniform step on the same batch: {1e3 * seconds['uniform']:.0f} ms",
+        bound="1: no alignments",
+    )
+
+
+def data_rows(quick: bool) -> Iterator[Row]:
+    """Rows per second of the AuctionNet importer against a straightforward pandas version."""
+    from auction_env.data import import_auctionnet
+    from benchmarks.reference.pandas_import import import_pandas
+    from benchmarks.reference.synthetic_log import write_log
+
+    with tempfile.TemporaryDirectory() as folder:
+        log, big = Path(folder, "log.csv"), Path(folder, "big.csv")
+        n_rows = write_log(log, n_periods=1)
+        n_big = write_log(big, n_periods=4 if quick else 12)
+        out = Path(folder, "out")
+        seconds = median_seconds(lambda: import_auctionnet([big], out, overwrite=True), 3)
+        pandas_seconds = _seconds(lambda: import_pandas([log]))
+        copy_seconds = median_seconds(lambda: big.read_bytes(), 3)
+        rate, pandas_rate = n_big / seconds, n_rows / pandas_seconds
+        yield Row(
+            name="import_rows_per_s",
+            value=rate,
+            unit="rows/s",
+            reference=f"{n_big:,} rows of uncompressed CSV; AuctionNet: 65,000 rows/s",
+            bound=f"{n_big / copy_seconds:,.0f}: reading the file from the page cache",
+        )
+        yield Row(
+            name="import_vs_pandas",
+            value=rate / pandas_rate,
+            unit="x",
+            reference=f"the same features in pandas: {pandas_rate:,.0f} rows/s",
+            bound=f"{n_big / copy_seconds / pandas_rate:,.0f}x: reading the file",
+        )

@@ -1,0 +1,71 @@
+"""Chooses among candidate bidders on validation episodes: tuning of rules and of what a policy is asked for.
+
+Every method gets its choice from this one function, on the same episodes; test episodes never come here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents import Bidder, rollout
+from agents.rollout import Progress
+from auction_env import MarketParams, Population, Task
+
+
+class Choice(NamedTuple):
+    """The outcome of a tuning.
+
+    Attributes:
+        bidder: The chosen candidate.
+        position: Its place among the candidates.
+        scores: (n_candidates, n_episodes) expected scores.
+        stability: Share of bootstrap resamples of the episodes in which the same candidate wins.
+    """
+
+    bidder: Bidder
+    position: int
+    scores: NDArray[np.float64]
+    stability: float
+
+
+def choose(
+    candidates: Sequence[Bidder],
+    *,
+    seeds: NDArray[np.int64],
+    advertisers: NDArray[np.int64],
+    task: Task,
+    params: MarketParams,
+    population: Population | None = None,
+    progress: Progress | None = None,
+    n_resamples: int = 1000,
+) -> Choice:
+    """The candidate with the highest mean expected score over the validation episodes.
+
+    Predicted conversions replace sampled ones: the same expectation with a fraction of the noise, so that fewer
+    episodes make a stable choice. How stable is part of the answer.
+    """
+    if not candidates:
+        raise ValueError("`candidates` must hold at least one bidder, found none")
+    scores = np.stack(
+        [
+            rollout(
+                candidate,
+                seeds=seeds,
+                advertisers=advertisers,
+                task=task,
+                params=params,
+                population=population,
+                progress=progress,
+            ).score(expected=True)
+            for candidate in candidates
+        ]
+    )
+    best = int(scores.mean(axis=1).argmax())
+    rng = np.random.default_rng(0)
+    resample = rng.integers(scores.shape[1], size=(n_resamples, scores.shape[1]))
+    winners = scores[:, resample].mean(axis=2).argmax(axis=0)
+    return Choice(candidates[best], best, scores, float((winners == best).mean()))
