@@ -47,16 +47,16 @@ def run(settings: DemoSettings | None = None, *, out: Path, logs: Path | None = 
         n_impressions = _market_size(task_data)
     arena = _arena(settings, n_impressions)
     for name, log in task_data.sources.items():
-        console.print(f"  {name}: {log.n_episodes:,} trajectories to train on, {task_data.held_out[name].n_episodes} held out")
+        console.print(
+            f"  {name}: {log.n_episodes:,} trajectories to train on, {task_data.held_out[name].n_episodes} held out"
+        )
     trained = _train(settings, task_data, out)
     choices = _tune(trained, arena)
     played = _test(choices, arena)
     rows = experiment.rows_of(played, suite="demo", train_seed=settings.seed)
     print_table(rows)
     _save(out, trained, rows)
-    report = report_data(
-        settings, task_data, arena, trained, choices, played, rows, command=reproduce(out, logs)
-    )
+    report = report_data(settings, task_data, arena, trained, choices, played, rows, command=reproduce(out, logs))
     write_report(out / "report.html", report)
     render_png_summary(out / "summary.png", report)
     console.print(f"report: [bold]{out / 'report.html'}[/bold] ({time.perf_counter() - started:.0f} s in all)")
@@ -66,7 +66,7 @@ def run(settings: DemoSettings | None = None, *, out: Path, logs: Path | None = 
 def _market_size(task_data: TaskData) -> int:
     """The size at which the market's budgets are those of the log, so that features mean the same in both."""
     budgets = np.concatenate([log.budget[log.episode_starts[:-1]] for log in task_data.sources.values()])
-    scale = budgets.mean() / np.mean(auctionnet_population().budget)
+    scale = float(budgets.mean() / np.mean(auctionnet_population().budget))
     return max(round(scale * REFERENCE_IMPRESSIONS), 1)
 
 
@@ -76,36 +76,26 @@ def _arena(settings: DemoSettings, n_impressions: int) -> Arena:
     return Arena(
         params=MarketParams(n_impressions=n_impressions),
         population=population,
-        validation=EpisodeSet.draw(
-            settings.n_validation_episodes, first_seed=FIRST_VALIDATION_SEED, n_advertisers=n
-        ),
+        validation=EpisodeSet.draw(settings.n_validation_episodes, first_seed=FIRST_VALIDATION_SEED, n_advertisers=n),
         test=EpisodeSet.draw(settings.n_test_episodes, first_seed=FIRST_TEST_SEED, n_advertisers=n),
     )
 
 
-def _train(
-    settings: DemoSettings, task_data: TaskData, out: Path
-) -> dict[str, dict[str, TrainResult]]:
+def _train(settings: DemoSettings, task_data: TaskData, out: Path) -> dict[str, dict[str, TrainResult]]:
     overrides = (f"train.steps={settings.steps}", f"train.seed={settings.seed}")
     total = experiment.n_train_steps(len(task_data.held_out), overrides)
     with progress_bar(f"training {len(experiment.METHODS)} methods", total, "steps") as bar:
-        return experiment.train_methods(
-            task_data.sources, task_data.held_out, overrides, callback=bar.advance
-        )
+        return experiment.train_methods(task_data.sources, task_data.held_out, overrides, callback=bar.advance)
 
 
-def _tune(
-    trained: Mapping[str, Mapping[str, TrainResult]], arena: Arena
-) -> dict[str, dict[str, Choice]]:
+def _tune(trained: Mapping[str, Mapping[str, TrainResult]], arena: Arena) -> dict[str, dict[str, Choice]]:
     tasks = {name: TASKS[name] for name in next(iter(trained.values()))}
     n_candidates = sum(len(c) for task in tasks.values() for _, c in experiment.candidates(task, trained))
     with progress_bar("choosing on validation episodes", n_candidates * len(arena.validation), "episodes") as bar:
         return {name: experiment.tune(task, trained, arena, bar.advance) for name, task in tasks.items()}
 
 
-def _test(
-    choices: Mapping[str, Mapping[str, Choice]], arena: Arena
-) -> dict[str, tuple[dict[str, Episodes], Episodes]]:
+def _test(choices: Mapping[str, Mapping[str, Choice]], arena: Arena) -> dict[str, tuple[dict[str, Episodes], Episodes]]:
     n_plays = sum(len(of_method) + 1 for of_method in choices.values())
     with progress_bar("playing test episodes", n_plays * len(arena.test), "episodes") as bar:
         return {

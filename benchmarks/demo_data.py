@@ -96,8 +96,10 @@ def simulated(settings: DemoSettings, out: Path) -> TaskData:
 
 
 def imported(settings: DemoSettings, logs: Path, out: Path) -> TaskData:
-    """Two tasks from one log, which was made under CPA limits: most trajectories keep their task; a few become
-    the data-scarce task of maximising conversions, and leave the first."""
+    """Two tasks from one log, which was made under CPA limits.
+
+    Most trajectories keep their task; a few leave it and become the data-scarce task of maximising conversions.
+    """
     if not logs.is_dir():
         raise ValueError(f"`LOGS` must be a directory of logs, found {logs}")
     if not (logs / "manifest.json").exists():

@@ -32,16 +32,14 @@ def print_table(rows: Rows) -> None:
     feasible = {(f.method, f.task): f for f in feasibility(rows) if f.constraint is None}
     methods = list(dict.fromkeys(str(name) for name in rows["method"]))
     tasks = list(dict.fromkeys(str(name) for name in rows["task"]))
-    table = Table(title="test episodes: expected conversions, mean and 95 % interval", title_justify="left")
-    table.add_column("task")
-    table.add_column("method")
-    for heading in ("score", "interval", "of hindsight", "feasible"):
-        table.add_column(heading, justify="right")
     for task in tasks:
+        table = Table(title=f"{task}: expected conversions per test episode", title_justify="left")
+        table.add_column("method", no_wrap=True)
+        for heading in ("mean", "95 % interval", "of hindsight", "feasible"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for method in methods:
             mean, share = summaries[method, task].mean, summaries[method, task].share
             table.add_row(
-                task,
                 method,
                 f"{mean.value:.2f}",
                 f"{mean.low:.2f} .. {mean.high:.2f}",
@@ -49,8 +47,9 @@ def print_table(rows: Rows) -> None:
                 f"{feasible[method, task].feasible.value:.0%}",
             )
         reference = np.mean(rows["reference"][rows["task"] == task])
-        table.add_row(task, HINDSIGHT, f"{reference:.2f}", "", "100%", "", end_section=True)
-    console.print(table)
+        table.add_section()
+        table.add_row(HINDSIGHT, f"{reference:.2f}", "", "100%", "")
+        console.print(table)
     n = [len(np.unique(rows["seed"][rows["task"] == task])) for task in tasks]
     console.print(f"{n[0]} test episodes a task, the same for all methods; one training seed: a demo, not a finding.")
 
@@ -90,8 +89,8 @@ def _intro(task_data: TaskData, arena: Arena) -> tuple[str, ...]:
         f"Agents were trained on {logs} ({task_data.origin}), chosen on {len(arena.validation)} simulated validation"
         f" episodes, and played {len(arena.test)} test episodes a task, each against 47 live competitors in a market of"
         f" {arena.params.n_impressions:,} impressions.",
-        "The score is the task's objective times min(1, limit / realised)² for every constraint, with predicted in place"
-        " of sampled conversions. The reference is the best constant multiplier in hindsight on the same episode.",
+        "The score is the task's objective times min(1, limit / realised)² for every constraint, with predicted in"
+        " place of sampled conversions. The reference is the best constant multiplier in hindsight, episode by episode.",
     )
 
 

@@ -117,9 +117,7 @@ def pid_candidates() -> list[Bidder]:
     return [PidBidder(start, PacingGains(p=0.0, i=gain), name=PID) for start, gain in grid]
 
 
-def candidates(
-    task: Task, trained: Mapping[str, Mapping[str, TrainResult]]
-) -> Iterator[tuple[str, list[Bidder]]]:
+def candidates(task: Task, trained: Mapping[str, Mapping[str, TrainResult]]) -> Iterator[tuple[str, list[Bidder]]]:
     """(label, candidates) of every method for a task."""
     yield PID, pid_candidates()
     for label, of_target in trained.items():
@@ -164,9 +162,7 @@ def test(
     return {label: play(bidder) for label, bidder in bidders.items()}, play(reference)
 
 
-def rows_of(
-    played: Mapping[str, tuple[dict[str, Episodes], Episodes]], *, suite: str, train_seed: int
-) -> Rows:
+def rows_of(played: Mapping[str, tuple[dict[str, Episodes], Episodes]], *, suite: str, train_seed: int) -> Rows:
     """Result rows of all tasks; `train_seed` for the learned methods."""
     parts = []
     for episodes, reference in played.values():

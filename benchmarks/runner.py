@@ -76,4 +76,3 @@ def _check_same_episodes(method: str, played: Episodes, reference: Episodes) -> 
     )
     if not same:
         raise ValueError(f"method {method!r} must play the reference's task, seeds and advertisers")
-

@@ -216,7 +216,7 @@ def training_rows(quick: bool) -> Iterator[Row]:
         name: next(collect(NoisyBidder(PidBidder()), seeds=[seed], task=task, params=MarketParams(n_impressions=5000)))
         for seed, (name, task) in enumerate(TASKS.items())
     }
-    seconds = {}
+    seconds: dict[str, float] = {}
     for method in ("uniform", "vao", "uniform", "vao"):  # in turn, so that a drift of the machine hits both
         config = override(Config(), [f"train.method={method}", f"train.steps={n_steps}", "train.log_every=20"])
         history = train(logs, logs, config).history

@@ -8,6 +8,8 @@ os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: there is
 
 import hypothesis
 
+import auction_env  # noqa: F401 - before torch: sets how OpenMP waits, see auction_env.kernels
+
 # No deadline: the first call of a kernel compiles it. Derandomised: a failure is the same on every machine.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 # For a search beyond the fixed examples: make test PYTEST_ARGS="--hypothesis-profile=explore"

@@ -18,9 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(
-    r"^(?:<!-- not executed: (?P<reason>[^\n]+?) -->\n\s*)?```python\n(?P<code>.*?)^```$", re.M | re.S
-)
+BLOCK = re.compile(r"^(?:<!-- not executed: (?P<reason>[^\n]+?) -->\n\s*)?```python\n(?P<code>.*?)^```$", re.M | re.S)
 FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
 CODE_SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)[^)]*\)|(?:src|href)=\"(?P<html>[^\"]+)\"")

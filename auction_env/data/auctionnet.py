@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auction_env.data import auctionnet_kernels as kernels
-from auction_env.data.auctionnet_kernels import N_TICKS, GroupTable
 from auction_env.data.auctionnet_log import (
     LOG_COLUMNS,
     AuctionNetLogError,
@@ -28,6 +26,8 @@ from auction_env.data.auctionnet_log import (
 )
 from auction_env.data.dataset import Array, TrajectoryData
 from auction_env.data.storage import check_target, write
+from auction_env.kernels import log_cells as kernels
+from auction_env.kernels.log_cells import N_TICKS, GroupTable
 from auction_env.observation import N_FEATURES, StateFeatures
 from auction_env.tasks import TASKS
 

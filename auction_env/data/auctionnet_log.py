@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auction_env.data import csv_kernels
-from auction_env.data.auctionnet_kernels import N_TICKS
-from auction_env.data.csv_kernels import Bytes, Float
+from auction_env.kernels import csv_parser
+from auction_env.kernels.csv_parser import Bytes, Float
+from auction_env.kernels.log_cells import N_TICKS
 
 MAX_LINE_BYTES = 1 << 20  # a longer line is no CSV log
 MAX_WORKERS = 8
@@ -207,7 +207,7 @@ class _Buffer:
         self._allocate(n_bytes)
 
     def _allocate(self, n_bytes: int) -> None:
-        self.text = bytearray(n_bytes + csv_kernels.PADDING)
+        self.text = bytearray(n_bytes + csv_parser.PADDING)
         self.data: Bytes = np.frombuffer(self.text, np.uint8)
         self.rows: Float = np.empty((n_bytes // _MIN_LINE_BYTES + 1, len(LOG_COLUMNS)))
 
@@ -218,12 +218,12 @@ class _Buffer:
             The number of bytes that are whole lines, the number of bytes held, and whether the stream has
             ended (then a last line without a newline gets one).
         """
-        if len(carried) > len(self.text) - csv_kernels.PADDING:
+        if len(carried) > len(self.text) - csv_parser.PADDING:
             self._allocate(len(carried))
         self.text[: len(carried)] = carried
         n = len(carried)
         while True:
-            room = memoryview(self.text)[n : len(self.text) - csv_kernels.PADDING]
+            room = memoryview(self.text)[n : len(self.text) - csv_parser.PADDING]
             n_read = stream.readinto(room) if room else 0
             n += n_read
             end = self.text.rfind(b"\n", n - n_read, n) + 1
@@ -253,7 +253,7 @@ def _parse(block: Block) -> _Outcome:
     """Parses and checks a block; its sound rows are left in its buffer."""
     order = np.array([LOG_COLUMNS.index(name) for name in block.header])
     rows = block.buffer.rows
-    n_rows, n_lines, n_slow, status, field = csv_kernels.parse_lines(
+    n_rows, n_lines, n_slow, status, field = csv_parser.parse_lines(
         block.buffer.data, block.n_bytes, order, _RULES, rows
     )
     if n_slow:
@@ -263,7 +263,7 @@ def _parse(block: Block) -> _Outcome:
             value = float(lines[row][1].split(b",")[field_of_row])
             rule = LOG_RULES[LOG_COLUMNS[column]]
             if not rule.low <= value <= rule.high or (rule.is_whole and value % 1):
-                return _Outcome(int(row), n_lines, csv_kernels.BREAKS_RULE, int(field_of_row))
+                return _Outcome(int(row), n_lines, csv_parser.BREAKS_RULE, int(field_of_row))
             rows[row, column] = value
     return _Outcome(n_rows, n_lines, status, field)
 
@@ -281,17 +281,17 @@ def _line_of(block: Block, row: int) -> tuple[int, list[str]]:
 
 
 def _outcome_error(block: Block, first_line: int, outcome: _Outcome) -> AuctionNetLogError | None:
-    if outcome.status == csv_kernels.LINES_OK:
+    if outcome.status == csv_parser.LINES_OK:
         return None
     n_fields = len(block.header)
-    if outcome.status in (csv_kernels.TOO_FEW_FIELDS, csv_kernels.TOO_MANY_FIELDS):
+    if outcome.status in (csv_parser.TOO_FEW_FIELDS, csv_parser.TOO_MANY_FIELDS):
         index, cells = _line_of(block, outcome.n_rows)
         rule = f"a line must have {n_fields} fields, found {len(cells)}"
         if len(cells) < n_fields:
             rule += f"; the first missing is `{block.header[len(cells)]}`"
         return AuctionNetLogError(rule, path=block.path, line=first_line + index)
     column = block.header[outcome.field]
-    is_number = outcome.status == csv_kernels.BREAKS_RULE
+    is_number = outcome.status == csv_parser.BREAKS_RULE
     rule = LOG_RULES[column].text if is_number else "must be a finite number"
     return row_error(block, first_line, outcome.n_rows, column, rule)
 

@@ -1,0 +1,1 @@
+"""Benchmarks: the demo, statistics, reports, speed figures, and the `vamo` command."""

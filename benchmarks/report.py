@@ -1,0 +1,116 @@
+"""One self-contained HTML page and a picture from the results of a benchmark run.
+
+The page needs no network: plotly.js, styles, script and data are inside. Its address chooses what is shown, for
+example `report.html#method=PID&episode=...`; see `controls` in `benchmarks.report_page`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from benchmarks import plots
+from benchmarks.report_data import Analysis, Episode, EpisodeTrace, ReportData, TrainingHistory, analyse
+from benchmarks.report_page import controls, escape, sections
+from benchmarks.report_picture import draw_summary
+from benchmarks.report_text import episode_note, trace_note
+
+__all__ = ["Episode", "EpisodeTrace", "ReportData", "TrainingHistory", "render_png_summary", "write_report"]
+
+
+def write_report(path: str | os.PathLike[str], report: ReportData) -> None:
+    """Writes the page, whole or not at all: to a temporary name, then renamed.
+
+    The same report gives the same bytes. Raises ValueError for rows that the statistics refuse, and
+    ModuleNotFoundError without plotly.
+    """
+    try:
+        from plotly.offline import get_plotlyjs  # here, so that rows and statistics need no plotly
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("reports need plotly: install the extra `report`") from error
+    page = render_page(analyse(report), plotly_js=get_plotlyjs())
+    _write_atomically(Path(path), page.encode())
+
+
+def render_png_summary(path: str | os.PathLike[str], report: ReportData) -> None:
+    """Writes a picture of the scores and of the spend over the first episode's day; needs matplotlib, no browser."""
+    _write_atomically(Path(path), draw_summary(analyse(report)))
+
+
+def render_page(analysis: Analysis, plotly_js: str) -> str:
+    """The HTML of the page."""
+    report = analysis.report
+    assets = files("benchmarks") / "assets"
+    parts = sections(analysis)
+    fields = {
+        "title": escape(report.title),
+        "style": _palette() + (assets / "report.css").read_text(encoding="utf-8"),
+        "intro": "".join(f"<p>{escape(paragraph)}</p>" for paragraph in report.intro),
+        "navigation": "".join(f'<li><a href="#{p.anchor}">{escape(p.heading)}</a></li>' for p in parts),
+        "sections": "".join(
+            f'<section id="{p.anchor}" aria-labelledby="{p.anchor}-heading">'
+            f'<h2 id="{p.anchor}-heading">{escape(p.heading)}</h2>{p.body}</section>'
+            for p in parts
+        ),
+        "data": _json(page_data(analysis)),
+        "plotly": plotly_js.replace("</script", "<\\/script"),
+        "script": (assets / "report.js").read_text(encoding="utf-8"),
+    }
+    template = (assets / "report.html").read_text(encoding="utf-8")
+    # one pass over the template: what is filled in is never searched for placeholders
+    pieces = template.split("{{")
+    out = [pieces[0]]
+    for piece in pieces[1:]:
+        name, rest = piece.split("}}", 1)
+        out += [fields[name], rest]
+    return "".join(out)
+
+
+def page_data(analysis: Analysis) -> dict[str, object]:
+    """What the page's script reads: figures, choices of the controls, and the notes of the episodes."""
+    figures = {
+        **plots.scores(analysis),
+        **plots.differences(analysis),
+        **plots.episodes(analysis),
+        **plots.weights(analysis),
+        **plots.losses(analysis),
+    }
+    shown = plots.viewer_methods(analysis)
+    notes = [
+        [episode_note(episode)]
+        + [trace_note(m, episode.traces[m]) if m in episode.traces else f"{m} has no such episode." for m in shown]
+        for episode in analysis.report.episodes
+    ]
+    return {"figures": figures, "controls": controls(analysis), "notes": notes}
+
+
+def _palette() -> str:
+    """CSS variables of the plots' colours for both colour schemes."""
+    blocks = []
+    for scheme in ("light", "dark"):
+        colours = {"method": plots.METHOD_COLOURS[scheme], "task": plots.TASK_COLOURS[scheme]}
+        lines = "".join(f"--{kind}-{i}:{c};" for kind, palette in colours.items() for i, c in enumerate(palette))
+        blocks.append(f":root{{{lines}}}")
+    return f"{blocks[0]}\n@media (prefers-color-scheme: dark){{{blocks[1]}}}\n"
+
+
+def _json(data: object) -> str:
+    """JSON that cannot end its script element, whatever the names in it."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Writes next to the path and renames, so that a reader never sees half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

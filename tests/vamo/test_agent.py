@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from agents import NoisyBidder, PidBidder, collect
+from agents.bidder import Bidder, Campaigns, TickView
+from auction_env import MarketParams
+from auction_env.data import TrajectoryData
+from auction_env.tasks import TASKS, Task
+from tests.vamo.synthetic import N_TICKS, Float, make_data
+from vamo.agent import ReturnTable, VamoBidder
+from vamo.config import Config, DataConfig, RewardSignal
+from vamo.dataset import Episodes
+from vamo.inputs import EpisodeInputs, log_cpa_ratio, state_inputs
+from vamo.model import Vamo
+from vamo.relabel import relabel
+
+MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
+
+
+def campaigns_of(data: TrajectoryData, task: Task) -> Campaigns:
+    first = data.episode_starts[:-1]
+    budget, cpa_target = data.budget[first], data.cpa_target[first]
+    return Campaigns(
+        budget=budget,
+        cpa_target=cpa_target,
+        category=data.category[first].astype(np.int64),
+        advertiser=data.advertiser[first].astype(np.int64),
+        requirements=task.requirements(budget, cpa_target),
+        n_ticks=N_TICKS,
+        seed=np.zeros(data.n_episodes, np.int64),
+    )
+
+
+def views_of(data: TrajectoryData) -> Iterator[TickView]:
+    """What an agent would have seen of the logged episodes, all of 48 ticks."""
+
+    def column(name: str, tick: int) -> np.ndarray:
+        values: np.ndarray = data[name].reshape(data.n_episodes, N_TICKS)
+        return values[:, tick] if tick >= 0 else np.zeros(data.n_episodes)
+
+    features = data.features.reshape(data.n_episodes, N_TICKS, -1)
+    for tick in range(N_TICKS):
+        yield TickView(
+            tick=tick,
+            features=features[:, tick],
+            budget_left=column("budget_left", tick),
+            last_cost=column("cost", tick - 1),
+            last_conversions=column("conversions", tick - 1),
+            last_value=column("value", tick - 1),
+            last_exposures=column("exposures", tick - 1),
+            last_wins=column("wins", tick - 1),
+            last_volume=column("n_impressions", tick - 1),
+        )
+
+
+def make_bidder(config: Config, **changes: float) -> VamoBidder:
+    tables = [ReturnTable.of(task, np.linspace(0.0, 1.0 + i, 50)) for i, task in enumerate(TASKS.values())]
+    return VamoBidder(Vamo(config.model, seed=1), config, tables, **changes)
+
+
+@pytest.mark.parametrize("signal", ["value", "conversions"])
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_replay_gives_the_training_inputs(small_config: Config, task: Task, signal: RewardSignal) -> None:
+    """Logged episodes through the acting code: the numbers of the training tensors, exactly."""
+    data = make_data(7, task=MAX_CONVERSIONS, share_ended=0.5)
+    new = relabel(data, task, signal)
+    last = data.episode_starts[1:] - 1
+    total_cost = new.cost_so_far[last] + data.cost[last]
+    total_reward = new.reward_so_far[last] + new.reward[last]
+    campaigns = campaigns_of(data, task)
+    acting = EpisodeInputs(
+        campaigns,
+        target_return=new.returns,
+        log_ratio=log_cpa_ratio(total_cost, total_reward, campaigns.requirements[:, 1]),
+        signal=signal,
+    )
+    config = Config(data=DataConfig(reward_signal=signal), model=small_config.model)
+    episodes = Episodes("source", data, config)
+    training = episodes.view(task)
+    for tick, view in enumerate(views_of(data)):
+        inputs = acting.observe(view)
+        alive = tick < episodes.length
+        trained = training.requirements[alive, tick].numpy()
+        np.testing.assert_array_equal(inputs.requirements[alive], trained)
+        np.testing.assert_array_equal(inputs.state[alive], episodes.state[alive, tick].numpy())
+
+
+class Spy:
+    """A noisy bidder that remembers what it was shown."""
+
+    name = "spy"
+
+    def __init__(self) -> None:
+        self._bidder = NoisyBidder(PidBidder())
+        self.views: list[TickView] = []
+
+    def reset(self, campaigns: Campaigns) -> None:
+        self.campaigns = campaigns
+        self._bidder.reset(campaigns)
+
+    def act(self, view: TickView) -> Float:
+        self.views.append(view)
+        return self._bidder.act(view)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_live_views_give_the_training_inputs_of_their_log(small_config: Config, task: Task) -> None:
+    """What a bidder sees in the market and what training reads in the log of that market: equal numbers."""
+    spy = Spy()
+    (log,) = collect(spy, seeds=[5], task=task, params=MarketParams(n_impressions=2000))
+    new = relabel(log, task)
+    last = log.episode_starts[1:] - 1
+    limit = spy.campaigns.requirements[:, 1]
+    cost, reward = new.cost_so_far[last] + log.cost[last], new.reward_so_far[last] + new.reward[last]
+    log_ratio = log_cpa_ratio(cost, reward, limit)
+    acting = EpisodeInputs(spy.campaigns, target_return=new.returns, log_ratio=log_ratio, signal="value")
+    episodes = Episodes("log", log, small_config)
+    assert len(episodes.length) == log.n_episodes == 48
+    requirements = episodes.view(task).requirements
+    for tick, view in enumerate(spy.views[: int(episodes.length.max())]):
+        inputs = acting.observe(view)
+        alive = tick < episodes.length
+        np.testing.assert_array_equal(inputs.requirements[alive], requirements[alive, tick].numpy())
+        np.testing.assert_array_equal(inputs.state[alive], episodes.state[alive, tick].numpy())
+
+
+def test_acting_sees_the_training_window(small_config: Config) -> None:
+    """The bidder's decision is the model's output for the window of the training tensors."""
+    data = make_data(3, task=MAX_CONVERSIONS, share_ended=0.0)
+    new = relabel(data, MAX_CONVERSIONS)
+    episodes = Episodes("source", data, small_config)
+    for e in range(3):
+        one = data.select([e])
+        bidder = make_bidder(small_config, target_return=float(new.returns[e]))
+        bidder.reset(campaigns_of(one, MAX_CONVERSIONS))
+        for tick, view in enumerate(views_of(one)):
+            multiplier = bidder.act(view)
+            start = max(0, tick - small_config.model.context + 1)
+            index = episodes.draw(1, 1, (0,))[0] * 0 + e
+            batch = episodes.windows(MAX_CONVERSIONS, index, index * 0 + start, tick - start + 1)
+            expected = bidder.model(*batch[:5])[:, -1].detach().numpy()
+            np.testing.assert_allclose(np.log(multiplier / one.cpa_target[0]), expected, atol=1e-5)
+
+
+def test_is_a_bidder(small_config: Config) -> None:
+    assert isinstance(make_bidder(small_config), Bidder)
+
+
+@pytest.mark.parametrize("n", [1, 48])
+def test_output_is_finite(small_config: Config, n: int) -> None:
+    bidder, rng = make_bidder(small_config), np.random.default_rng(0)
+    for _ in range(2):  # a second reset starts afresh
+        data = make_data(n)
+        bidder.reset(campaigns_of(data, TARGET_CPA))
+        for view in views_of(data):
+            wild = view._replace(features=view.features * 10.0 ** rng.uniform(-9, 9, view.features.shape))
+            multiplier = bidder.act(wild)
+            assert multiplier.shape == (n,)
+            assert np.isfinite(multiplier).all()
+            assert (multiplier >= 0).all()
+
+
+def test_campaigns_do_not_see_each_other(small_config: Config) -> None:
+    data = make_data(6, share_ended=0.0)
+    together, alone = make_bidder(small_config), make_bidder(small_config)
+    together.reset(campaigns_of(data, TARGET_CPA))
+    alone.reset(campaigns_of(data.select([4]), TARGET_CPA))
+    for all_views, one_view in zip(views_of(data), views_of(data.select([4])), strict=True):
+        np.testing.assert_allclose(together.act(all_views)[4], alone.act(one_view)[0], rtol=1e-5)
+
+
+def test_reset_forgets(small_config: Config) -> None:
+    data = make_data(2)
+    bidder = make_bidder(small_config)
+    runs = []
+    for _ in range(2):
+        bidder.reset(campaigns_of(data, TARGET_CPA))
+        runs.append([bidder.act(view) for view in views_of(data)])
+    np.testing.assert_array_equal(runs[0], runs[1])
+
+
+def test_asks_for_the_quantile_of_the_campaigns_task(small_config: Config) -> None:
+    bidder = make_bidder(small_config).asking(quantile=0.5)
+    data = make_data(2)
+    asked, _ = bidder.ask(campaigns_of(data, MAX_CONVERSIONS))
+    np.testing.assert_allclose(asked, 0.5)
+    asked, _ = bidder.ask(campaigns_of(data, TARGET_CPA))
+    np.testing.assert_allclose(asked, 1.0)
+
+
+def test_asks_for_a_number(small_config: Config) -> None:
+    bidder = make_bidder(small_config, target_return=0.7)
+    campaigns = campaigns_of(make_data(2), TARGET_CPA)
+    np.testing.assert_allclose(bidder.ask(campaigns)[0], 0.7)
+    np.testing.assert_allclose(bidder.asking(target_return=0.3).ask(campaigns)[0], 0.3)
+    np.testing.assert_allclose(bidder.asking(cpa_ratio=0.9).ask(campaigns)[0], 0.7)
+    np.testing.assert_allclose(bidder.asking(quantile=1.0).ask(campaigns)[0], 2.0)
+    with pytest.raises(ValueError, match=r"must not both be given, found 1\.0 and 0\.5"):
+        bidder.asking(target_return=1.0, quantile=0.5)
+    with pytest.raises(ValueError, match=r"`quantile` must be in \[0, 1\], found 2\.0"):
+        bidder.asking(quantile=2.0)
+    with pytest.raises(ValueError, match="`target_return` must be finite, found nan"):
+        bidder.asking(target_return=float("nan"))
+
+
+def test_never_asks_for_more_than_the_budget_buys(small_config: Config) -> None:
+    campaigns = campaigns_of(make_data(2), TARGET_CPA)
+    for target_return, ratio in ((0.5, 1.0), (2.0, 0.5), (-1.0, 1.0)):
+        bidder = make_bidder(small_config, target_return=target_return)
+        np.testing.assert_allclose(np.exp(bidder.ask(campaigns)[1]), ratio)
+    careful = make_bidder(small_config, target_return=0.5).asking(cpa_ratio=0.9)
+    np.testing.assert_allclose(np.exp(careful.ask(campaigns)[1]), 0.9)
+
+
+def test_errors(small_config: Config) -> None:
+    bidder, data = make_bidder(small_config), make_data(1)
+    view = next(views_of(data))
+    with pytest.raises(RuntimeError, match="`reset` must be called before `act`"):
+        bidder.act(view)
+    campaigns = campaigns_of(data, TARGET_CPA)
+    with pytest.raises(ValueError, match="`n_ticks` must be that of the training data, 48, found 24"):
+        bidder.reset(campaigns._replace(n_ticks=24))
+    bidder.reset(campaigns)
+    with pytest.raises(ValueError, match=r"`tick` must be in \[0, 48\), found 48"):
+        bidder.act(view._replace(tick=48))
+
+
+def test_state_inputs_are_free_of_currency() -> None:
+    data = make_data(1)
+    features, base = data.features.copy(), data.cpa_target
+    before = state_inputs(features, base)
+    features[:, [2, 3, 4, 8]] *= 7.0  # bids and least winning costs in another currency
+    np.testing.assert_allclose(state_inputs(features, 7.0 * base), before, rtol=1e-6)
+
+
+def test_cpa_ratio_is_bounded() -> None:
+    cost, reward, limit = np.array([0.0, 5.0, 6.0]), np.array([0.0, 0.0, 3.0]), np.array([2.0, 2.0, 2.0])
+    np.testing.assert_allclose(log_cpa_ratio(cost, reward, limit), [-3.0, 3.0, 0.0])

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from vamo.config import Config, ModelConfig, TrainConfig, WeightingConfig, override
+
+
+def test_json_round_trip() -> None:
+    config = override(Config(), ["train.method=pooled", "model.d_model=32", "weighting.temperature=2"])
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_missing_keys_take_defaults() -> None:
+    assert Config.from_dict({"train": {"steps": 7}}) == Config(train=TrainConfig(steps=7))
+
+
+def test_override_reads_json_and_text() -> None:
+    config = override(
+        Config(), ["train.steps=200", "train.learning_rate=1e-4", "model.film=false", "train.select=last"]
+    )
+    assert (config.train.steps, config.train.learning_rate) == (200, 1e-4)
+    assert (config.model.film, config.train.select) == (False, "last")
+    assert Config().train.steps != 200  # the original is untouched
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.stps=200", "`train.stps` is no key of the config; the nearest is `train.steps`"),
+        ("trian.steps=200", "`trian` is no key of the config; the nearest is `train`"),
+        ("steps=200", "`steps` is no key of the config"),
+        ("train.steps", "an override must read `section.key=value`, found 'train.steps'"),
+        ("train.steps.x=1", "`steps` of the override 'train.steps.x=1' is no section"),
+        ("train=3", "`train` must be a table of keys, found 3"),
+        ("train.steps=many", "`steps` must be of type int, found 'many'"),
+        ("train.steps=true", "`steps` must be of type int, found True"),
+        ("train.steps=1.5", "`steps` must be of type int, found 1.5"),
+        ("train.learning_rate=NaN", "`learning_rate` must be finite, found nan"),
+        ("train.method=vamo", "`method` must be one of ('single', 'uniform', 'pooled', 'vao'), found 'vamo'"),
+    ],
+)
+def test_bad_override(assignment: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        override(Config(), [assignment])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "message"),
+    [
+        (ModelConfig, {"d_model": 30, "n_heads": 4}, "`d_model` must be a multiple of 4, found 30"),
+        (ModelConfig, {"context": 49}, "`context` must be at most 48, found 49"),
+        (WeightingConfig, {"temperature": 0.0}, "`temperature` must be positive, found 0.0"),
+        (TrainConfig, {"seed": -1}, "`seed` must be not negative, found -1"),
+        (TrainConfig, {"batch_size": 0}, "`batch_size` must be at least 1, found 0"),
+    ],
+)
+def test_rules(cls: type[Any], values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        cls(**values)
+    assert message in str(caught.value)

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from auction_env.data import TrajectoryData
+from auction_env.tasks import TASKS
+from tests.vamo.synthetic import make_data
+from vamo.config import Config
+from vamo.dataset import Episodes, WindowSampler, by_task, data_hash, normalisation, split
+from vamo.inputs import REQUIREMENT_INPUTS
+from vamo.relabel import relabel
+
+MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
+
+
+def test_by_task_and_split() -> None:
+    a, b = make_data(10, task=MAX_CONVERSIONS), make_data(5, task=TARGET_CPA, seed=1)
+    sources = by_task(TrajectoryData.concat([a, b]))
+    assert {name: data.n_episodes for name, data in sources.items()} == {"MaxConversions": 10, "TargetCPA": 5}
+    train, validation = split(sources, 0.3, seed=4)
+    assert [d.n_episodes for d in validation.values()] == [3, 2]
+    for name, data in sources.items():
+        parts = np.concatenate([train[name].period, validation[name].period])
+        np.testing.assert_array_equal(np.sort(parts), np.sort(data.period))
+    again, _ = split(sources, 0.3, seed=4)
+    np.testing.assert_array_equal(again["TargetCPA"].action, train["TargetCPA"].action)
+
+
+def test_split_keeps_one_episode_on_each_side() -> None:
+    train, validation = split({"TargetCPA": make_data(2)}, 0.01)
+    assert (train["TargetCPA"].n_episodes, validation["TargetCPA"].n_episodes) == (1, 1)
+    with pytest.raises(ValueError, match="'TargetCPA' must have at least 2 episodes, found 1"):
+        split({"TargetCPA": make_data(1)})
+    with pytest.raises(ValueError, match=r"`share` must be in \(0, 1\), found 1"):
+        split({}, 1)
+
+
+def test_windows_hold_the_rows(small_config: Config) -> None:
+    data = make_data(4, share_ended=0.0)
+    episodes = Episodes("source", data, small_config)
+    batch = episodes.windows(MAX_CONVERSIONS, torch.tensor([2, 0]), torch.tensor([10, 42]), 6)
+    new = relabel(data, MAX_CONVERSIONS)
+    for window, first_row in enumerate((2 * 48 + 10, 42)):
+        rows = slice(first_row, first_row + 6)
+        np.testing.assert_array_equal(batch.tick[window], data.tick[rows])
+        np.testing.assert_array_equal(batch.action[window], np.float32(new.action[rows]))
+        scaled = new.returns_to_go[rows] * data.cpa_target[rows] / data.budget[rows]
+        np.testing.assert_allclose(batch.requirements[window, :, 0], scaled, rtol=1e-5)
+        np.testing.assert_array_equal(batch.mask[window], 1.0)
+    assert batch.category.tolist() == [2, 0]
+
+
+def test_tasks_share_everything_but_requirements(small_config: Config) -> None:
+    episodes = Episodes("source", make_data(4), small_config)
+    drawn = episodes.draw(8, 6, (0, 1))
+    a, b = (episodes.windows(task, *drawn, 6) for task in (MAX_CONVERSIONS, TARGET_CPA))
+    flag = REQUIREMENT_INPUTS.index("has_cpa_limit")
+    assert (a.requirements[..., flag:] == 0).all()
+    assert (b.requirements[..., flag] == 1).all()
+    torch.testing.assert_close(a.requirements[..., :flag], b.requirements[..., :flag])
+    for name in ("state", "advertiser", "category", "tick", "action", "mask"):
+        torch.testing.assert_close(getattr(a, name), getattr(b, name))
+
+
+def test_windows_end_with_the_campaign(small_config: Config) -> None:
+    data = make_data(20, share_ended=1.0)
+    episodes = Episodes("source", data, small_config)
+    lengths = [int(np.flatnonzero(a)[-1]) + 1 for a in data.action.reshape(20, 48)]
+    assert episodes.length.tolist() == lengths
+    episode, start = episodes.draw(500, 6, (0,))
+    assert (start + 6 <= torch.tensor(lengths)[episode]).logical_or(start == 0).all()
+    batch = episodes.windows(TARGET_CPA, episode, start, 6)
+    assert (batch.mask.sum(dim=1) >= min(6, *lengths)).all()
+
+
+def test_every_tick_is_drawn_about_equally(small_config: Config) -> None:
+    episodes = Episodes("source", make_data(3, share_ended=0.0), small_config)
+    batch = episodes.windows(TARGET_CPA, *episodes.draw(5000, 6, (1,)), 6)
+    share = torch.bincount(batch.tick.reshape(-1), minlength=48) / 5000
+    expected = 6 / (48 + 6 - 1)  # of the windows hold any given middle tick
+    assert (share > 0.8 * expected).all()
+    assert (share < 2.4 * expected).all()  # the last of the first six ticks is in 11 of 53 places
+
+
+def test_episodes_without_action_are_left_out(small_config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    data = make_data(3, share_ended=0.0)
+    action = data.action.copy()
+    action[48:96] = 0
+    episodes = Episodes("source", dataclasses.replace(data, action=action), small_config)
+    assert len(episodes.length) == 2
+    assert episodes.category.tolist() == [0, 2]
+    assert "left out 1 episodes" in caplog.text
+    with pytest.raises(ValueError, match="'source' must have an episode with an action above 0"):
+        Episodes("source", dataclasses.replace(data, action=0 * action), small_config)
+
+
+def test_bad_sources(small_config: Config) -> None:
+    mixed = TrajectoryData.concat([make_data(1, task=MAX_CONVERSIONS), make_data(1, seed=1)])
+    with pytest.raises(ValueError, match="'mixed' must hold episodes of exactly one task, found"):
+        Episodes("mixed", mixed, small_config)
+    short = dataclasses.replace(small_config.model, n_ticks=24)
+    with pytest.raises(ValueError, match=r"`tick` of source 'long' must be in \[0, 24\), found 0 to 47"):
+        Episodes("long", make_data(1), dataclasses.replace(small_config, model=short))
+
+
+def test_batches_depend_on_step_and_seed_alone(small_config: Config) -> None:
+    def sampler(seed: int) -> WindowSampler:
+        train = dataclasses.replace(small_config.train, seed=seed)
+        config = dataclasses.replace(small_config, train=train)
+        episodes = [Episodes("source", make_data(4), config)]
+        return WindowSampler(episodes, episodes, [(0, 0)], config)
+
+    a, b, c = sampler(0), sampler(0), sampler(1)
+    a.train(0)  # drawing moves nothing
+    torch.testing.assert_close(a.train(5).state, b.train(5).state)
+    torch.testing.assert_close(a.validation(5, 0).state, b.validation(5, 0).state)
+    assert not torch.equal(a.train(5).state, a.train(6).state)
+    assert not torch.equal(a.train(5).state, c.train(5).state)
+    assert not torch.equal(a.train(5).state[:8], a.validation(5, 0).state)
+
+
+def test_groups_follow_the_pairs(small_config: Config) -> None:
+    tasks = (MAX_CONVERSIONS, TARGET_CPA)
+    sources = [Episodes(t.name, make_data(4, task=t, seed=i), small_config) for i, t in enumerate(tasks)]
+    pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    sampler = WindowSampler(sources, sources, pairs, small_config)
+    batch = sampler.train(0)
+    assert (batch.n_groups, len(batch.mask)) == (4, 16)
+    groups = [sampler.groups(batch, i, i + 1) for i in range(4)]
+    torch.testing.assert_close(groups[0].state, groups[2].state)  # source 0 for both targets
+    torch.testing.assert_close(groups[1].state, groups[3].state)
+    assert [bool(group.requirements[..., 2].all()) for group in groups] == [False, False, True, True]
+
+
+def test_batch_must_hold_every_pair(small_config: Config) -> None:
+    train = dataclasses.replace(small_config.train, batch_size=3)
+    with pytest.raises(ValueError, match=r"`batch_size` must be at least the number of pairs .*, 4, found 3"):
+        WindowSampler([], [], [(0, 0)] * 4, dataclasses.replace(small_config, train=train))
+
+
+def test_normalisation(small_config: Config) -> None:
+    sources = [Episodes(str(i), make_data(6, seed=i), small_config) for i in range(2)]
+    pairs = [(k, i) for k in range(2) for i in range(2)]
+    statistics = normalisation(sources, [MAX_CONVERSIONS, TARGET_CPA], pairs)
+    view = [source.view(TARGET_CPA) for source in sources]
+    rows = torch.cat([v.requirements[v.mask > 0] for v in view]).double().numpy()
+    flag = REQUIREMENT_INPUTS.index("has_cpa_limit")
+    assert (statistics.requirements_mean[flag], statistics.requirements_std[flag]) == (0, 1)
+    # inputs of the limit: over the targets that have one
+    np.testing.assert_allclose(statistics.requirements_mean[flag + 1 :], rows.mean(axis=0)[flag + 1 :])
+    np.testing.assert_allclose(statistics.requirements_std[:flag], rows.std(axis=0)[:flag])
+    states = torch.cat([s.state[v.mask > 0] for s, v in zip(sources, view, strict=True)]).double().numpy()
+    np.testing.assert_allclose(statistics.state_mean, states.mean(axis=0))
+    assert statistics.action_low < statistics.action_mean < statistics.action_high
+
+
+def test_constant_inputs_are_centred_not_scaled(small_config: Config) -> None:
+    data = make_data(4)
+    observation = data.observation.copy()
+    observation[:, 5] = 0.25
+    source = Episodes("constant", dataclasses.replace(data, observation=observation), small_config)
+    statistics = normalisation([source], [TARGET_CPA], [(0, 0)])
+    assert (statistics.state_mean[5], statistics.state_std[5]) == (0.5, 1.0)  # the square root of 0.25
+
+
+def test_data_hash() -> None:
+    data = make_data(3)
+    changed = data.action.copy()
+    changed[7] += 1e-9
+    assert data_hash({"a": data}) == data_hash({"a": make_data(3)})
+    assert data_hash({"a": data}) != data_hash({"b": data})
+    assert data_hash({"a": data}) != data_hash({"a": dataclasses.replace(data, action=changed)})

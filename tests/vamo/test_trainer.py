@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from auction_env.data import TrajectoryData
+from auction_env.tasks import TASKS, Task
+from tests.vamo.synthetic import Float, make_data, sensible
+from vamo.alignment import Parameters
+from vamo.config import Config, Scaling, TrainConfig, override
+from vamo.trainer import Record, Trainer, learning_rate
+from vamo.training import TrainResult, train
+
+Data = dict[str, TrajectoryData]
+
+
+# --- the quadratic toy: losses |theta - c|^2 / 2, two targets, three sources -------------------------------
+
+
+class Point(nn.Module):
+    """The parameter of the toy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor([2.0, 1.0]))
+
+
+def quadratic(parameters: Parameters, batch: Tensor) -> Tensor:
+    return (parameters["theta"] - batch).square().sum(dim=-1) / 2
+
+
+class QuadraticBatches:
+    """Source i is the point c_i for both targets; target k is validated at v_k."""
+
+    sources = torch.tensor([[1.0, 2.0], [0.0, -1.0], [3.0, 0.0]])
+    targets = torch.tensor([[0.0, 2.0], [4.0, 1.0]])
+
+    def train(self, step: int) -> Tensor:
+        return torch.cat([self.sources, self.sources])[:, None]  # (2 x 3 groups, 1 sample, 2)
+
+    def groups(self, batch: Tensor, start: int, stop: int) -> Tensor:
+        return batch[start:stop]
+
+    def validation(self, step: int, target: int) -> Tensor:
+        return self.targets[target][None, None]
+
+    def evaluation(self, target: int) -> Tensor:
+        return self.validation(0, target)
+
+
+def quadratic_trainer(*assignments: str) -> tuple[Point, Trainer[Tensor]]:
+    paper = ["weighting.scaling=none", "weighting.temperature=2.0"]
+    config = override(Config(), [*paper, "train.clip_norm=1000", *assignments])
+    point = Point()
+    pairs = [(k, i) for k in range(2) for i in range(3)]
+    batches = QuadraticBatches()
+    trainer = Trainer(point, quadratic, batches, pairs=pairs, sizes=[100, 10, 30], n_targets=2, config=config)
+    return point, trainer
+
+
+# g_i = theta - c_i = (1, -1), (2, 2), (-1, 1); g_k = theta - v_k = (2, -1), (-2, 0)
+ALIGNMENTS = np.array([[3.0, 2.0, -3.0], [-2.0, -4.0, 2.0]])
+GRADIENTS = np.array([[1.0, -1.0], [2.0, 2.0], [-1.0, 1.0]])
+
+
+def test_vao_step_by_hand() -> None:
+    point, trainer = quadratic_trainer("train.warmup_steps=0", "train.learning_rate=0.1", "train.weight_decay=0")
+    trainer.step()
+    np.testing.assert_allclose(trainer.alignment.numpy(), ALIGNMENTS)
+    weights = np.exp(ALIGNMENTS / 2) / np.exp(ALIGNMENTS / 2).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(trainer.weights.numpy(), weights, rtol=1e-6)
+    update = weights.sum(axis=0) @ GRADIENTS  # sum_k sum_i w_ik g_ik
+    assert point.theta.grad is not None
+    np.testing.assert_allclose(point.theta.grad.numpy(), update, rtol=1e-5)
+    # Adam's first step is -eta g / (|g| + eps)
+    moved = np.array([2.0, 1.0]) - 0.1 * update / (np.abs(update) + 1e-8)
+    np.testing.assert_allclose(point.theta.detach().numpy(), moved, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "weights"), [("uniform", [1 / 3, 1 / 3, 1 / 3]), ("pooled", [100 / 140, 10 / 140, 30 / 140])]
+)
+def test_naive_sharing_by_hand(method: str, weights: list[float]) -> None:
+    point, trainer = quadratic_trainer(f"train.method={method}")
+    trainer.step()
+    assert point.theta.grad is not None
+    np.testing.assert_allclose(point.theta.grad.numpy(), 2 * np.array(weights) @ GRADIENTS, rtol=1e-5)
+    assert trainer.history == []
+    record = trainer._evaluate(torch.ones(6), torch.tensor(1.0), 0.0)
+    assert record.alignment is None
+    np.testing.assert_allclose(record.loss, [1.0, 1.0], rtol=1e-6)
+
+
+def test_weights_are_refreshed_every_few_steps() -> None:
+    _, trainer = quadratic_trainer("weighting.refresh_every=3", "train.learning_rate=0.1")
+    seen = []
+    for _ in range(7):
+        trainer.step()
+        seen.append(trainer.weights.clone())
+    changed = [not torch.equal(a, b) for a, b in itertools.pairwise(seen)]
+    assert changed == [False, False, True, False, False, True]
+
+
+def test_clipping() -> None:
+    point, trainer = quadratic_trainer("train.clip_norm=0.5")
+    _, grad_norm = trainer.step()
+    assert point.theta.grad is not None
+    assert grad_norm.item() > 0.5
+    assert point.theta.grad.norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["vao", "uniform"])
+def test_nan_is_an_error(method: str) -> None:
+    point, trainer = quadratic_trainer(f"train.method={method}")
+    trainer.step()
+    with torch.no_grad():
+        point.theta[0] = math.nan
+    with pytest.raises(FloatingPointError, match=r"`(loss|alignment)` must be finite, found .*nan.* at step 1"):
+        for _ in range(5):
+            trainer.step()
+
+
+def test_learning_rate() -> None:
+    config = TrainConfig(steps=100, warmup_steps=9, learning_rate=1.0, final_learning_rate=0.1)
+    np.testing.assert_allclose([learning_rate(s, config) for s in (0, 4, 8, 9)], [0.1, 0.5, 0.9, 1.0])
+    assert learning_rate(100, config) == pytest.approx(0.1)
+    rates = [learning_rate(step, config) for step in range(9, 101)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_best_parameters_are_kept() -> None:
+    """The validation loss first falls, then rises: the sources lie beyond the validated point."""
+    point, trainer = quadratic_trainer(
+        "train.method=uniform", "train.steps=40", "train.log_every=1", "train.learning_rate=0.2"
+    )
+    trainer.run(None, lambda: None, 1000)
+    means = [np.mean(record.validation_loss) for record in trainer.history]
+    assert trainer.best_loss == pytest.approx(min(means))
+    assert np.argmin(means) < len(means) - 1
+    trainer.finish()
+    after = [float(quadratic({"theta": point.theta}, trainer.batches.evaluation(k)).detach()) for k in (0, 1)]
+    assert np.mean(after) == pytest.approx(trainer.best_loss)
+
+
+# --- on trajectories ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Data, Data]:
+    """Training and validation sets of both registered tasks."""
+    tasks = TASKS.values()
+    train_sets = {task.name: make_data(20 + 10 * i, task=task, seed=i) for i, task in enumerate(tasks)}
+    return train_sets, {task.name: make_data(6, task=task, seed=10) for task in tasks}
+
+
+def run(data: tuple[Data, Data], config: Config, *assignments: str, **kwargs: object) -> TrainResult:
+    return train(*data, override(config, assignments), **kwargs)  # type: ignore[arg-type]  # names of `train`
+
+
+def comparable(history: list[Record]) -> list[dict[str, object]]:
+    return [dataclasses.asdict(dataclasses.replace(record, step_time=0.0)) for record in history]
+
+
+@pytest.mark.parametrize("method", ["single", "uniform", "pooled", "vao"])
+def test_methods(data: tuple[Data, Data], small_config: Config, method: str) -> None:
+    lines: list[Record] = []
+    result = run(data, small_config, f"train.method={method}", callback=lines.append)
+    assert result.targets == result.sources == ("MaxConversions", "TargetCPA")
+    assert result.history == lines
+    assert [record.step for record in lines] == [4, 8, 12]
+    for record in lines:
+        np.testing.assert_allclose(np.sum(record.weights, axis=1), 1.0, rtol=1e-5)
+        assert np.isfinite([*record.loss, *record.validation_loss, record.grad_norm]).all()
+        assert (record.alignment is not None) == (method == "vao")
+        assert record.step_time > 0
+    expected = {"single": np.eye(2), "uniform": np.full((2, 2), 0.5), "pooled": [[0.4, 0.6], [0.4, 0.6]]}
+    if method in expected:
+        np.testing.assert_allclose(lines[-1].weights, expected[method], rtol=1e-6)
+    assert result.bidder.name == method
+
+
+def test_single_uses_its_own_source_only(data: tuple[Data, Data], small_config: Config) -> None:
+    alone = run(data, small_config, "train.method=single", targets=["TargetCPA"])
+    assert alone.targets == alone.sources == ("TargetCPA",)
+    own = {"TargetCPA": data[0]["TargetCPA"]}
+    same = train(own, data[1], override(small_config, ["train.method=single"]), targets=["TargetCPA"])
+    assert comparable(same.history) == comparable(alone.history)
+
+
+def test_training_lowers_the_loss(data: tuple[Data, Data], small_config: Config) -> None:
+    result = run(data, small_config, "train.method=uniform", "train.steps=150", "train.learning_rate=1e-2")
+    assert np.mean(result.history[-1].validation_loss) < 0.3 * np.mean(result.history[0].validation_loss)
+
+
+def test_seed_determines_the_run(data: tuple[Data, Data], small_config: Config) -> None:
+    a, b = run(data, small_config), run(data, small_config)
+    c = run(data, small_config, "train.seed=4")
+    assert comparable(a.history) == comparable(b.history)
+    assert comparable(a.history) != comparable(c.history)
+
+
+def test_select(data: tuple[Data, Data], small_config: Config) -> None:
+    last = run(data, small_config, "train.select=last")
+    best = run(data, small_config, "train.learning_rate=1.0", "train.log_every=1")  # diverges
+    means = [np.mean(record.validation_loss) for record in best.history]
+    assert best.best_loss == pytest.approx(min(means))
+    assert last.bidder.config.train.select == "last"
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("scaling", ["none", "rms"])
+def test_resumed_run_equals_uninterrupted(
+    data: tuple[Data, Data], small_config: Config, tmp_path: Path, scaling: Scaling
+) -> None:
+    assignments = (f"weighting.scaling={scaling}", "train.select=last")
+    whole = run(data, small_config, *assignments)
+
+    def kill(record: Record) -> None:
+        if record.step == 8:
+            raise KilledError
+
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(KilledError):
+        run(data, small_config, *assignments, callback=kill, checkpoint=path, checkpoint_every=3)
+    lines: list[Record] = []
+    resumed = run(data, small_config, *assignments, callback=lines.append, checkpoint=path, checkpoint_every=3)
+    assert [record.step for record in lines] == [8, 12]  # went on from step 6
+    assert comparable(resumed.history) == comparable(whole.history)
+    assert resumed.best_loss == whole.best_loss
+    pairs = zip(resumed.bidder.model.parameters(), whole.bidder.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    finished = run(data, small_config, *assignments, checkpoint=path)  # nothing left to do
+    assert comparable(finished.history) == comparable(whole.history)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
+
+
+def test_checkpoint_of_another_run_is_refused(data: tuple[Data, Data], small_config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    run(data, small_config, checkpoint=path)
+    with pytest.raises(ValueError, match=r"must be of the same run, found other \['config'\]"):
+        run(data, small_config, "train.steps=13", checkpoint=path)
+    other = (data[0], {name: make_data(3, task=TASKS[name], seed=77) for name in data[1]})
+    with pytest.raises(ValueError, match=r"must be of the same run, found other \['data_hash'\]"):
+        run(other, small_config, checkpoint=path)
+
+
+def test_missing_data_are_errors(data: tuple[Data, Data], small_config: Config) -> None:
+    with pytest.raises(ValueError, match=r"`targets` must be keys of `validation`, .*, found \['Clicks'\]"):
+        run(data, small_config, targets=["Clicks"])
+    with pytest.raises(ValueError, match="`targets` must name at least one task, found none"):
+        run(data, small_config, targets=[])
+    with pytest.raises(ValueError, match=r"'single' must find its targets in `sources`, found no \['TargetCPA'\]"):
+        train({}, data[1], override(small_config, ["train.method=single"]), targets=["TargetCPA"])
+    with pytest.raises(ValueError, match="`sources` must hold at least one data set, found none"):
+        train({}, data[1], small_config)
+    with pytest.raises(ValueError, match="`checkpoint_every` must be at least 1, found 0"):
+        run(data, small_config, checkpoint_every=0)
+
+
+def contrary(features: Float, rng: np.random.Generator) -> Float:
+    return -sensible(features, rng)
+
+
+def noise(features: Float, rng: np.random.Generator) -> Float:
+    return 0.4 * rng.normal(size=len(features))
+
+
+def test_vao_orders_helpful_neutral_and_harmful_sources(small_config: Config) -> None:
+    """One target with little data of its own; sources that act like it, at random, and against it."""
+    policies = {"own": sensible, "helpful": sensible, "neutral": noise, "harmful": contrary}
+    sources = {
+        name: make_data(4 if name == "own" else 30, task=Task(name=name), policy=policy, seed=i)
+        for i, (name, policy) in enumerate(policies.items())
+    }
+    validation = {"own": make_data(20, task=Task(name="own"), seed=9)}
+    config = override(
+        small_config,
+        [
+            "train.steps=100",
+            "train.batch_size=128",
+            "train.log_every=5",
+            "train.learning_rate=3e-3",
+            "train.evaluation_windows=200",
+            "weighting.validation_batch_size=64",
+        ],
+    )
+    result = train(sources, validation, config, targets=["own"])
+    weights = np.mean([record.weights[0] for record in result.history], axis=0)
+    by_name = dict(zip(result.sources, weights, strict=True))
+    assert by_name["helpful"] > by_name["neutral"] > by_name["harmful"]
+    assert by_name["own"] > by_name["neutral"]
+    uniform = train(sources, validation, override(config, ["train.method=uniform"]), targets=["own"])
+    assert result.best_loss < uniform.best_loss

@@ -1,0 +1,57 @@
+"""VAMO: one generative bidder for many tasks, trained by validation-aligned optimisation.
+
+Names are imported at their first use, so that importing the package needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import auction_env.kernels  # noqa: F401 - before torch is loaded: sets how OpenMP's idle threads wait
+
+if TYPE_CHECKING:
+    from vamo.agent import VamoBidder
+    from vamo.checkpoint import CheckpointError, load, save
+    from vamo.config import Config, override
+    from vamo.dataset import by_task, split
+    from vamo.trainer import Record
+    from vamo.training import TrainResult, train
+
+_MODULE_OF = {
+    "CheckpointError": "checkpoint",
+    "Config": "config",
+    "Record": "trainer",
+    "TrainResult": "training",
+    "VamoBidder": "agent",
+    "by_task": "dataset",
+    "load": "checkpoint",
+    "override": "config",
+    "save": "checkpoint",
+    "split": "dataset",
+    "train": "training",
+}
+
+__all__ = [
+    "CheckpointError",
+    "Config",
+    "Record",
+    "TrainResult",
+    "VamoBidder",
+    "by_task",
+    "load",
+    "override",
+    "save",
+    "split",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *globals()]

@@ -1,0 +1,176 @@
+"""The trained policy as a bidder: one batched forward pass a tick for all n campaigns."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.bidder import Campaigns, TickView
+from auction_env.tasks import REQUIREMENT_NAMES, Task
+from vamo.config import Config
+from vamo.inputs import EpisodeInputs, TickInputs, advertiser_inputs
+from vamo.model import Vamo
+from vamo.relabel import Float
+
+_FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith("has_")]
+_CPA_LIMIT = REQUIREMENT_NAMES.index("cpa_limit")
+N_QUANTILES = 101
+
+
+class ReturnTable(NamedTuple):
+    """What a task's training episodes returned."""
+
+    task: Task
+    quantiles: Float  # (N_QUANTILES,) of the dimensionless returns, at 0, 1, ... 100 %
+
+    @classmethod
+    def of(cls, task: Task, returns: Float) -> ReturnTable:
+        """The table of returns (e,)."""
+        return cls(task, np.quantile(returns, np.linspace(0, 1, N_QUANTILES)))
+
+    def at(self, quantile: float) -> float:
+        """The return at a quantile in [0, 1]."""
+        return float(np.interp(quantile, np.linspace(0, 1, N_QUANTILES), self.quantiles))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values from which `from_dict` rebuilds the table."""
+        return {"task": self.task.to_json(), "quantiles": self.quantiles.tolist()}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> ReturnTable:
+        """Rebuilds a table; raises ValueError where it does not have `N_QUANTILES` numbers."""
+        quantiles = np.asarray(record["quantiles"], np.float64)
+        if quantiles.shape != (N_QUANTILES,):
+            raise ValueError(f"`quantiles` must have shape ({N_QUANTILES},), found {quantiles.shape}")
+        return cls(Task.from_json(record["task"]), quantiles)
+
+
+class VamoBidder:
+    """Implements `agents.bidder.Bidder` with a trained model.
+
+    The return asked for is dimensionless (`relabel.return_scale`: 1 is what the whole budget buys at the
+    target CPA). By default it is `config.agent.quantile` of the training returns of the campaign's task,
+    recognised by the constraints that its requirements switch on; of all tasks if there is no such task.
+    Where there is a CPA limit the realised CPA asked for is `config.agent.cpa_ratio` of it, or less where the
+    budget would not buy the return at that price.
+
+    Args:
+        model: The trained model; decisions are made on its device.
+        config: Its configuration.
+        returns: Tables of training returns, one a target task.
+        target_return: The return asked for by every campaign; overrides the quantile.
+        name: Label in results.
+        data_hash: Of the training data.
+    """
+
+    def __init__(
+        self,
+        model: Vamo,
+        config: Config,
+        returns: Sequence[ReturnTable],
+        *,
+        target_return: float | None = None,
+        name: str = "vamo",
+        data_hash: str = "",
+    ) -> None:
+        if target_return is not None and not np.isfinite(target_return):
+            raise ValueError(f"`target_return` must be finite, found {target_return}")
+        self.model = model
+        self.config = config
+        self.returns = tuple(returns)
+        self.target_return = target_return
+        self.name = name
+        self.data_hash = data_hash
+        self._inputs: EpisodeInputs | None = None
+
+    def asking(
+        self,
+        *,
+        target_return: float | None = None,
+        quantile: float | None = None,
+        cpa_ratio: float | None = None,
+        name: str | None = None,
+    ) -> VamoBidder:
+        """The same model as a fresh bidder that asks for something else; what is not given stays.
+
+        Args:
+            target_return: A dimensionless return.
+            quantile: A quantile in [0, 1] of the training returns; excludes `target_return`.
+            cpa_ratio: Realised CPA over its limit.
+            name: Label in results.
+        """
+        if target_return is not None and quantile is not None:
+            raise ValueError(
+                f"`target_return` and `quantile` must not both be given, found {target_return} and {quantile}"
+            )
+        changes = {"quantile": quantile, "cpa_ratio": cpa_ratio}
+        record = self.config.to_dict()
+        record["agent"] |= {key: value for key, value in changes.items() if value is not None}
+        kept = self.target_return if quantile is None else None
+        return VamoBidder(
+            self.model,
+            Config.from_dict(record),
+            self.returns,
+            target_return=kept if target_return is None else target_return,
+            name=self.name if name is None else name,
+            data_hash=self.data_hash,
+        )
+
+    def reset(self, campaigns: Campaigns) -> None:
+        """Starts n fresh episodes; raises ValueError where their ticks are not those of the training data."""
+        if campaigns.n_ticks != self.config.model.n_ticks:
+            raise ValueError(
+                f"`n_ticks` must be that of the training data, {self.config.model.n_ticks}, found {campaigns.n_ticks}"
+            )
+        target_return, log_ratio = self.ask(campaigns)
+        signal = self.config.data.reward_signal
+        self._inputs = EpisodeInputs(campaigns, target_return=target_return, log_ratio=log_ratio, signal=signal)
+        self._window: deque[TickInputs] = deque(maxlen=self.config.model.context)
+        self._ticks: deque[int] = deque(maxlen=self.config.model.context)
+        self._advertiser = self._tensor(advertiser_inputs(campaigns.budget, campaigns.cpa_target))
+        self._category = self._tensor(np.asarray(campaigns.category, np.int64))
+
+    def act(self, view: TickView) -> Float:
+        """Multipliers for this tick, shape (n,), within the range of the logged ones relative to the base."""
+        if self._inputs is None:
+            raise RuntimeError("`reset` must be called before `act`")
+        if not 0 <= view.tick < self.config.model.n_ticks:
+            raise ValueError(f"`tick` must be in [0, {self.config.model.n_ticks}), found {view.tick}")
+        self._window.append(self._inputs.observe(view))
+        self._ticks.append(view.tick)
+        requirements = self._tensor(np.stack([inputs.requirements for inputs in self._window], axis=1))
+        state = self._tensor(np.stack([inputs.state for inputs in self._window], axis=1))
+        tick = self._tensor(np.array(self._ticks, np.int64)).expand(state.shape[:2])
+        with torch.inference_mode():
+            log_relative = self.model(requirements, state, self._advertiser, self._category, tick)[:, -1]
+            bounds = self.model.get_buffer("action_low"), self.model.get_buffer("action_high")
+            log_relative = log_relative.clamp(*bounds).cpu().numpy()
+        multiplier: Float = self._inputs.base * np.exp(log_relative.astype(np.float64))
+        return multiplier
+
+    def ask(self, campaigns: Campaigns) -> tuple[Float, Float]:
+        """What each campaign asks for: dimensionless return and log of CPA over limit, both (n,)."""
+        requirements = np.asarray(campaigns.requirements, np.float64)
+        if self.target_return is None:
+            asked = np.array([self._usual_return(flags) for flags in requirements[:, _FLAGS] > 0])
+        else:
+            asked = np.full(len(requirements), self.target_return)
+        # return x budget / base x limit x ratio is the cost of the episode, which the budget bounds
+        with np.errstate(divide="ignore"):
+            affordable = campaigns.cpa_target / (np.maximum(asked, 0.0) * requirements[:, _CPA_LIMIT])
+        return asked, np.log(np.minimum(self.config.agent.cpa_ratio, affordable))
+
+    def _usual_return(self, flags: NDArray[np.bool_]) -> float:
+        """The return at the configured quantile, over the tasks with these constraints, or over all."""
+        unit = [table.task.requirements(1.0, 1.0)[_FLAGS] > 0 for table in self.returns]
+        alike = [t for t, f in zip(self.returns, unit, strict=True) if np.array_equal(f, flags)]
+        values = [table.at(self.config.agent.quantile) for table in alike or self.returns]
+        return float(np.mean(values))
+
+    def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(values).to(self.model.get_buffer("action_mean").device)

@@ -1,0 +1,123 @@
+"""Checkpoints: one safetensors file with tensors, a JSON record and a checksum; never pickle.
+
+Loading reads numbers and JSON, needs nothing beside the file and runs no code from it. Writing goes to a
+temporary name that then replaces the file, so that a killed writer leaves the old one whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from vamo.agent import ReturnTable, VamoBidder
+from vamo.config import Config
+from vamo.model import Vamo
+
+VERSION = 1
+"""Of the layout: raised whenever files of an older one can no longer be read."""
+
+_AGENT = "vamo-agent"
+
+
+class CheckpointError(ValueError):
+    """The file is no checkpoint of the kind asked for, is damaged, or is of another version."""
+
+
+def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Writes a checkpoint atomically.
+
+    Args:
+        path: The file, replaced if it exists.
+        kind: What the file holds; `read` asks for the same.
+        tensors: By name.
+        record: JSON values.
+    """
+    path = Path(path)
+    stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(record)
+    metadata = {"kind": kind, "version": str(VERSION), "record": text, "sha256": _checksum(stored, text)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(safetensors.torch.save(stored, metadata))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (on the CPU) and record of a checkpoint.
+
+    Raises:
+        FileNotFoundError: No such file.
+        CheckpointError: Anything else than an intact checkpoint of this kind and version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {str(path)!r} must be a file, found none")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{str(path)!r} must be a safetensors file, found none: {error}") from error
+    if metadata.get("kind") != kind:
+        raise CheckpointError(f"{str(path)!r} must be of kind {kind!r}, found {metadata.get('kind')!r}")
+    if metadata.get("version") != str(VERSION):
+        found = metadata.get("version")
+        raise CheckpointError(f"{str(path)!r} must be of version {VERSION}, found {found!r}")
+    text = metadata.get("record", "")
+    if metadata.get("sha256") != _checksum(tensors, text):
+        raise CheckpointError(f"{str(path)!r} must match its checksum, found other content: it is damaged")
+    record: dict[str, Any] = json.loads(text)
+    return tensors, record
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(path: str | Path, bidder: VamoBidder) -> None:
+    """Writes a trained agent: weights, normalisation, config, return tables and data hash."""
+    record = {
+        "config": bidder.config.to_dict(),
+        "returns": [table.to_dict() for table in bidder.returns],
+        "data_hash": bidder.data_hash,
+        "name": bidder.name,
+    }
+    write(path, _AGENT, bidder.model.state_dict(), record)
+
+
+def load(path: str | Path, *, device: torch.device | str = "cpu") -> VamoBidder:
+    """The agent that `save` wrote; ask another return of it with `VamoBidder.asking`.
+
+    Raises:
+        FileNotFoundError: No such file.
+        CheckpointError: The file is foreign, damaged, of another version, or does not fit its own config.
+    """
+    tensors, record = read(path, _AGENT)
+    try:
+        config = Config.from_dict(record["config"])
+        model = Vamo(config.model)
+        model.load_state_dict(tensors)
+        returns = tuple(ReturnTable.from_dict(table) for table in record["returns"])
+        name, data_hash = record["name"], record["data_hash"]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{str(path)!r} must hold a complete agent, found {error}") from error
+    return VamoBidder(model.to(device), config, returns, name=name, data_hash=data_hash)

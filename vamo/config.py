@@ -1,0 +1,243 @@
+"""Configuration of the generative agent and its training: nested frozen dataclasses, JSON, overrides.
+
+An unknown key is an error that names the nearest known one, in files and on the command line alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+C = TypeVar("C")
+
+Method = Literal["single", "uniform", "pooled", "vao"]
+RewardSignal = Literal["value", "conversions"]
+Scaling = Literal["none", "rms"]
+
+
+def _require(rule: bool, name: str, text: str, value: object) -> None:
+    if not rule:
+        raise ValueError(f"`{name}` must be {text}, found {value!r}")
+
+
+def _check_fields(config: Any) -> None:
+    """Raises ValueError for a field whose value is not of its annotated type; integers pass as floats."""
+    hints = get_type_hints(type(config))
+    for f in dataclasses.fields(config):
+        value, hint = getattr(config, f.name), hints[f.name]
+        if hint is float and type(value) is int:
+            object.__setattr__(config, f.name, float(value))  # frozen: the one write, before anyone reads
+            continue
+        _require(_is_of(value, hint), f.name, _describe(hint), value)
+        if isinstance(value, float):
+            _require(math.isfinite(value), f.name, "finite", value)
+
+
+def _is_of(value: object, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return type(value) is str and value in get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return any(_is_of(value, option) for option in get_args(hint))
+    return type(value) is hint  # so that True is no int
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {get_args(hint)}"
+    return f"of type {getattr(hint, '__name__', hint)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """How logged trajectories become training examples.
+
+    Attributes:
+        reward_signal: What returns are made of: `value` (predicted value of exposed impressions: the same
+            expectation as sampled conversions, far less noise) or `conversions` (sampled).
+    """
+
+    reward_signal: RewardSignal = "value"
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Size of the transformer; about 130,000 parameters by default."""
+
+    d_model: int = 64
+    n_blocks: int = 2
+    n_heads: int = 4
+    context: int = 16  # ticks that a decision looks at, the current one included
+    n_ticks: int = 48  # ticks of an episode
+    n_categories: int = 16  # advertiser categories; any other category shares one further embedding
+    film: bool = True  # False leaves the FiLM layers out (an ablation)
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        for name in ("d_model", "n_blocks", "n_heads", "context", "n_ticks", "n_categories"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _require(self.d_model % self.n_heads == 0, "d_model", f"a multiple of {self.n_heads}", self.d_model)
+        _require(self.context <= self.n_ticks, "context", f"at most {self.n_ticks}", self.context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightingConfig:
+    """How alignments become the weights of the sources (METHOD.md, VAO update).
+
+    Attributes:
+        temperature: lambda of the softmax over sources.
+        scaling: `none` is the paper's raw inner product; `rms` divides the alignments of a target by their
+            running root mean square over sources and refreshes, so that lambda means the same throughout a
+            training run whatever the size of the gradients. The paper itself: `none` and lambda 0.1.
+        rms_decay: Decay of that running mean square, per refresh.
+        refresh_every: Training steps between two refreshes of the weights.
+        validation_batch_size: Windows of a target's validation set behind one validation gradient.
+    """
+
+    temperature: float = 1.0
+    scaling: Scaling = "rms"
+    rms_decay: float = 0.9
+    refresh_every: int = 5
+    validation_batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        _require(self.temperature > 0, "temperature", "positive", self.temperature)
+        _require(0 <= self.rms_decay < 1, "rms_decay", "in [0, 1)", self.rms_decay)
+        for name in ("refresh_every", "validation_batch_size"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """The training loop.
+
+    Attributes:
+        method: `single` gives every target its own data only (with one target the single-task baseline,
+            with several one model without sharing), `uniform` shares with equal weight per source,
+            `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
+        batch_size: Windows per step over all (target, source) pairs together.
+        select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
+            those of the last step.
+    """
+
+    method: Method = "vao"
+    steps: int = 500
+    batch_size: int = 64
+    learning_rate: float = 2e-3  # peak, after the warm-up
+    final_learning_rate: float = 0.05  # share of the peak that the cosine ends at
+    warmup_steps: int = 25
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    seed: int = 0
+    log_every: int = 25  # steps between two records, each with validation losses
+    evaluation_windows: int = 128  # fixed validation windows per target behind a validation loss
+    select: Literal["best", "last"] = "best"
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        for name in ("steps", "batch_size", "log_every", "evaluation_windows"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("learning_rate", "clip_norm"):
+            _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
+        for name in ("weight_decay", "warmup_steps", "seed"):
+            _require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
+        _require(0 <= self.final_learning_rate <= 1, "final_learning_rate", "in [0, 1]", self.final_learning_rate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """What the trained agent asks of itself.
+
+    Attributes:
+        quantile: The return asked for, as a quantile of the task's own training returns. 0.95 by default:
+            near the best that was logged, which in trials scored better than asking for less.
+        cpa_ratio: The realised CPA asked for, as a share of the limit, where there is a limit.
+    """
+
+    quantile: float = 0.95
+    cpa_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        _require(0 <= self.quantile <= 1, "quantile", "in [0, 1]", self.quantile)
+        _require(self.cpa_ratio > 0, "cpa_ratio", "positive", self.cpa_ratio)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that, with the data, determines a trained agent."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    weighting: WeightingConfig = field(default_factory=WeightingConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A nested dict of plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Config:
+        """The config of a (partial) nested dict; what is missing takes its default.
+
+        Raises:
+            ValueError: Unknown key (the nearest known one is named) or a value that breaks a rule.
+        """
+        return _build(cls, record, "")
+
+
+def _build(cls: type[C], record: object, prefix: str) -> C:
+    """An instance of the config dataclass `cls` from a nested mapping; `prefix` is its dotted path."""
+    if not isinstance(record, Mapping):
+        raise ValueError(f"`{prefix.rstrip('.') or 'config'}` must be a table of keys, found {record!r}")
+    hints = get_type_hints(cls)
+    values = {}
+    for key, value in record.items():
+        if key not in hints:
+            raise ValueError(f"`{prefix}{key}` is no key of the config{_nearest(prefix, str(key), hints)}")
+        is_table = dataclasses.is_dataclass(hints[key])
+        values[key] = _build(hints[key], value, f"{prefix}{key}.") if is_table else value
+    return cls(**values)
+
+
+def _nearest(prefix: str, key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
+    return f"; the nearest is `{prefix}{close[0]}`" if close else ""
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
+    """The config with `"section.key=value"` assignments applied, as given on a command line.
+
+    Values are read as JSON (`200`, `1e-3`, `true`), and as plain text where they are not JSON.
+
+    Raises:
+        ValueError: Malformed assignment, unknown key or a value that breaks a rule.
+    """
+    record = config.to_dict()
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"an override must read `section.key=value`, found {assignment!r}")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        table: dict[str, Any] = record
+        *sections, key = path.strip().split(".")
+        for section in sections:
+            # an unknown section is kept, so that `from_dict` names the nearest known one
+            table = cast("dict[str, Any]", table.setdefault(section, {}))
+            if not isinstance(table, dict):
+                raise ValueError(f"`{section}` of the override {assignment!r} is no section of the config")
+        table[key] = value
+    return Config.from_dict(record)

@@ -1,0 +1,307 @@
+"""Trajectories as padded windows on the device: splits, normalisation, and batches that can be resumed.
+
+Sampling is counter-based: the windows of a step depend on (seed, stream, step, index) alone, so that a
+resumed run draws the same ones and there is no random state to save.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auction_env.data import TrajectoryData
+from auction_env.tasks import Task
+from vamo.config import Config, RewardSignal
+from vamo.inputs import (
+    REQUIREMENT_GATES,
+    REQUIREMENT_INPUTS,
+    advertiser_inputs,
+    log_cpa_ratio,
+    requirement_inputs,
+    state_inputs,
+)
+from vamo.model import Batch, Normalisation
+from vamo.relabel import Int, bid_base, relabel
+
+logger = logging.getLogger(__name__)
+
+TRAIN, VALIDATION, EVALUATION = range(3)  # streams of random numbers
+_STD_FLOOR = 1e-6  # below it an input is constant: it is centred, not scaled
+
+
+def by_task(data: TrajectoryData) -> dict[str, TrajectoryData]:
+    """The data set's episodes by the name of the task they were logged for, in the order of `data.tasks`."""
+    code_of = data.task[data.episode_starts[:-1]]
+    return {data.tasks[code].name: data.select(np.flatnonzero(code_of == code)) for code in np.unique(code_of)}
+
+
+def split(
+    sources: Mapping[str, TrajectoryData], share: float = 0.1, *, seed: int = 0
+) -> tuple[dict[str, TrajectoryData], dict[str, TrajectoryData]]:
+    """Training and validation sets: `share` of every source's episodes, at least one, held out at random.
+
+    Raises:
+        ValueError: `share` not in (0, 1), or a source with fewer than two episodes.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"`share` must be in (0, 1), found {share}")
+    train, validation = {}, {}
+    for index, (name, data) in enumerate(sources.items()):
+        if data.n_episodes < 2:
+            raise ValueError(f"source {name!r} must have at least 2 episodes, found {data.n_episodes}")
+        order = np.random.default_rng([seed, index]).permutation(data.n_episodes)
+        n_held_out = min(max(round(share * data.n_episodes), 1), data.n_episodes - 1)
+        validation[name] = data.select(np.sort(order[:n_held_out]))
+        train[name] = data.select(np.sort(order[n_held_out:]))
+    return train, validation
+
+
+def task_of(name: str, data: TrajectoryData) -> Task:
+    """The one task of a source; raises ValueError where it has none or several."""
+    codes = np.unique(data.task)
+    if len(codes) != 1:
+        found = [data.tasks[code].name for code in codes]
+        raise ValueError(f"source {name!r} must hold episodes of exactly one task, found {found}")
+    return data.tasks[int(codes[0])]
+
+
+def data_hash(*data_sets: Mapping[str, TrajectoryData]) -> str:
+    """SHA-256 over names and columns: equal for equal data in equal order."""
+    digest = hashlib.sha256()
+    columns = ("episode_starts", "tick", "category", "budget", "cpa_target", "observation", "action")
+    outcomes = ("conversions", "value", "cost")
+    for data_set in data_sets:
+        for name, data in data_set.items():
+            digest.update(f"{name} {task_of(name, data).to_json()} {len(data)}\n".encode())
+            for column in columns + outcomes:
+                digest.update(np.ascontiguousarray(getattr(data, column)).tobytes())
+    return digest.hexdigest()
+
+
+class TaskView(NamedTuple):
+    """What of an `Episodes` depends on the target task."""
+
+    requirements: Tensor  # (E, L, len(REQUIREMENT_INPUTS))
+    action: Tensor  # (E, L)
+    mask: Tensor  # (E, L) 1 where the action counts
+
+
+class Episodes:
+    """One source's episodes as padded tensors (E, L, ...), with views of them for any target task.
+
+    An episode ends with its last action: the ticks after the campaign's end teach nothing. Episodes without
+    any action are left out.
+
+    Args:
+        name: Label of the source in errors.
+        data: Its trajectories, all of one task.
+        config: Context, ticks and reward signal are used.
+        device: Where the tensors live.
+    """
+
+    def __init__(self, name: str, data: TrajectoryData, config: Config, device: torch.device | str = "cpu") -> None:
+        self.task = task_of(name, data)
+        self.n_episodes = data.n_episodes
+        if len(data) and not 0 <= data.tick.min() <= data.tick.max() < config.model.n_ticks:
+            raise ValueError(
+                f"`tick` of source {name!r} must be in [0, {config.model.n_ticks}), "
+                f"found {data.tick.min()} to {data.tick.max()}"
+            )
+        self._data, self._device = data, torch.device(device)
+        self._signal: RewardSignal = config.data.reward_signal
+        self._views: dict[Task, TaskView] = {}
+        row_of = np.arange(len(data)) - np.repeat(data.episode_starts[:-1], np.diff(data.episode_starts))
+        episode_of = np.repeat(np.arange(data.n_episodes), np.diff(data.episode_starts))
+        length = np.zeros(data.n_episodes, np.int64)
+        active = data.action > 0
+        np.maximum.at(length, episode_of[active], row_of[active] + 1)
+        kept = np.flatnonzero(length > 0)
+        if not len(kept):
+            raise ValueError(f"source {name!r} must have an episode with an action above 0, found none")
+        if len(kept) < data.n_episodes:
+            logger.warning("%s: left out %d episodes without any action", name, data.n_episodes - len(kept))
+        self.length: Int = length[kept]
+        self._first_rows = data.episode_starts[:-1][kept]
+        self._rows = np.flatnonzero(row_of < length[episode_of])
+        position = np.searchsorted(kept, episode_of[self._rows])
+        self._cell = (position, row_of[self._rows])
+        self._shape = (len(kept), max(int(self.length.max()), config.model.context))
+        base = bid_base(self.task, data.cpa_target)
+        self.state = self._pad(state_inputs(data.features, base))
+        self.tick = self._pad(data.tick.astype(np.int64))
+        first = self._first_rows
+        self.advertiser = self._tensor(advertiser_inputs(data.budget[first], data.cpa_target[first]))
+        self.category = self._tensor(data.category[first].astype(np.int64))
+
+    def view(self, task: Task) -> TaskView:
+        """The source relabelled for `task`; computed at the first request."""
+        if task not in self._views:
+            data, new = self._data, relabel(self._data, task, self._signal)
+            last, counts = data.episode_starts[1:] - 1, np.diff(data.episode_starts)
+            reward, cost = new.reward_so_far[last] + new.reward[last], new.cost_so_far[last] + data.cost[last]
+            log_ratio = log_cpa_ratio(cost, reward, new.requirements[last, 1])
+            requirements = requirement_inputs(
+                new.requirements,
+                bid_base(task, data.cpa_target),
+                target_return=np.repeat(new.returns, counts),
+                log_ratio=np.repeat(log_ratio, counts),
+                reward_so_far=new.reward_so_far,
+                cost_so_far=new.cost_so_far,
+            )
+            self._views[task] = TaskView(
+                self._pad(requirements),
+                self._pad(new.action.astype(np.float32)),
+                self._pad(new.action_mask.astype(np.float32)),
+            )
+        return self._views[task]
+
+    def draw(self, n: int, context: int, key: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """n random windows as (episode, first row) indices, determined by `key`.
+
+        First rows are uniform over every place where a window of `context` rows touches the episode, then
+        moved into it: no padding, and the first and last ticks appear as often as the others.
+        """
+        rng = np.random.default_rng(list(key))
+        episode = rng.integers(len(self.length), size=n)
+        length = self.length[episode]
+        start = rng.integers(1 - context, length)
+        start = np.clip(start, 0, np.maximum(length - context, 0))
+        return self._tensor(episode), self._tensor(start)
+
+    def windows(self, task: Task, episode: Tensor, start: Tensor, context: int) -> Batch:
+        """Windows of `context` rows, relabelled for `task`, as one group."""
+        view = self.view(task)
+        row = start[:, None] + torch.arange(context, device=self._device)
+        index = (episode[:, None], row)
+        return Batch(
+            requirements=view.requirements[index],
+            state=self.state[index],
+            advertiser=self.advertiser[episode],
+            category=self.category[episode],
+            tick=self.tick[index],
+            action=view.action[index],
+            mask=view.mask[index],
+            n_groups=1,
+        )
+
+    def _pad(self, rows: NDArray[np.generic]) -> Tensor:
+        out = np.zeros((*self._shape, *rows.shape[1:]), rows.dtype)
+        out[self._cell] = rows[self._rows]
+        return self._tensor(out)
+
+    def _tensor(self, values: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
+
+
+class WindowSampler:
+    """Batches for every (target, source) pair: windows of each source, relabelled for each target.
+
+    Args:
+        sources: Training episodes of the I sources.
+        validation: Validation episodes of the K targets, of the targets' own task.
+        pairs: The (target, source) index pairs that a training batch holds, in its order.
+        config: Sizes and seed.
+
+    Raises:
+        ValueError: A batch smaller than the number of pairs.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Episodes],
+        validation: Sequence[Episodes],
+        pairs: Sequence[tuple[int, int]],
+        config: Config,
+    ) -> None:
+        if config.train.batch_size < len(pairs):
+            raise ValueError(
+                f"`batch_size` must be at least the number of pairs of target and source, {len(pairs)}, "
+                f"found {config.train.batch_size}"
+            )
+        self._sources, self._validation, self._pairs = sources, validation, pairs
+        self._config, self._context = config, config.model.context
+
+    def train(self, step: int) -> Batch:
+        """Equal numbers of windows for every pair; the targets of a source share its windows."""
+        n = self._config.train.batch_size // len(self._pairs)
+        drawn = {i: self._draw(self._sources[i], n, TRAIN, step, i) for i in {i for _, i in self._pairs}}
+        tasks = [validation.task for validation in self._validation]
+        return stack([self._sources[i].windows(tasks[k], *drawn[i], self._context) for k, i in self._pairs])
+
+    def validation(self, step: int, target: int) -> Batch:
+        """Windows of a target's validation set for its validation gradient at `step`."""
+        n = self._config.weighting.validation_batch_size
+        return self._validation_windows(target, n, VALIDATION, step)
+
+    def groups(self, batch: Batch, start: int, stop: int) -> Batch:
+        """The groups of a batch from `start` to before `stop`."""
+        size = len(batch.mask) // batch.n_groups
+        columns = [column[start * size : stop * size] for column in batch[:-1]]
+        return Batch._make([*columns, stop - start])
+
+    def evaluation(self, target: int) -> Batch:
+        """The fixed windows of a target's validation set behind its validation loss."""
+        return self._validation_windows(target, self._config.train.evaluation_windows, EVALUATION, 0)
+
+    def _validation_windows(self, target: int, n: int, stream: int, step: int) -> Batch:
+        episodes = self._validation[target]
+        drawn = self._draw(episodes, n, stream, step, target)
+        return episodes.windows(episodes.task, *drawn, self._context)
+
+    def _draw(self, episodes: Episodes, n: int, stream: int, step: int, index: int) -> tuple[Tensor, Tensor]:
+        return episodes.draw(n, self._context, (self._config.train.seed, stream, step, index))
+
+
+def stack(groups: Sequence[Batch]) -> Batch:
+    """One batch of all the groups, which must be of equal size, in their order."""
+    columns = zip(*(group[:-1] for group in groups), strict=True)
+    return Batch._make([*map(torch.cat, columns), sum(group.n_groups for group in groups)])
+
+
+def normalisation(
+    sources: Sequence[Episodes], tasks: Sequence[Task], pairs: Sequence[tuple[int, int]]
+) -> Normalisation:
+    """Statistics over all ticks with an action: of every source once, of what is relabelled once a pair.
+
+    Inputs of an absent constraint are left out of the statistics; flags (`has_*`) are not normalised.
+    """
+    views = [sources[i].view(tasks[k]) for k, i in pairs]
+    masks = {i: view.mask > 0 for (_, i), view in zip(pairs, views, strict=True)}
+    requirements = _rows([view.requirements[view.mask > 0] for view in views])
+    action = _rows([view.action[view.mask > 0] for view in views])
+    state = _rows([sources[i].state[mask] for i, mask in masks.items()])
+    advertiser = _rows([sources[i].advertiser for i in masks])
+    return Normalisation(
+        *_requirement_moments(requirements),
+        *_moments(state),
+        *_moments(advertiser),
+        *_moments(action),
+        action_low=action.min(axis=0),
+        action_high=action.max(axis=0),
+    )
+
+
+def _rows(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
+    return torch.cat(list(tensors)).cpu().numpy().astype(np.float64)
+
+
+def _moments(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation over the first axis; the deviation of a constant is given as 1."""
+    std = x.std(axis=0)
+    return x.mean(axis=0), np.where(std > _STD_FLOOR, std, 1.0)
+
+
+def _requirement_moments(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mean, std = np.zeros(x.shape[1]), np.ones(x.shape[1])
+    for column, (name, gate) in enumerate(zip(REQUIREMENT_INPUTS, REQUIREMENT_GATES, strict=True)):
+        present = x[:, column] if gate is None else x[x[:, REQUIREMENT_INPUTS.index(gate)] > 0, column]
+        if len(present) and not name.startswith("has_"):
+            mean[column], std[column] = _moments(present)
+    return mean, std

@@ -1,0 +1,119 @@
+"""Relabelling: a logged trajectory of any task becomes an example for a target task (METHOD.md).
+
+Everything that depends on the objective is recomputed in hindsight from what every tick logs. All functions
+are pure and work on NumPy arrays; arrays over rows have shape (n,) with n = `len(data)`, arrays over episodes
+shape (e,) with e = `data.n_episodes`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auction_env.data import TrajectoryData
+from auction_env.tasks import Task
+from vamo.config import RewardSignal
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+LOG_MULTIPLIER_FLOOR = float(np.log(1e-3))
+"""Lower end of the stored action: a multiplier below a thousandth of its base, zero above all, is written as
+this. Zeros carry no loss, so the floor never becomes something to imitate."""
+
+
+class Relabelled(NamedTuple):
+    """A data set seen as examples for one task."""
+
+    reward: Float  # (n,) of the reward signal
+    reward_so_far: Float  # (n,) before the tick
+    cost_so_far: Float  # (n,) before the tick, currency
+    returns_to_go: Float  # (n,) sum of rewards from the tick to the end of the episode
+    requirements: Float  # (n, len(REQUIREMENT_NAMES)) of the task, with the episode's own budget and target
+    action: Float  # (n,) log of the multiplier relative to the task's bid base
+    action_mask: Bool  # (n,) whether the action is one: False where the campaign had ended or did not bid
+    returns: Float  # (e,) sum of rewards, as a share of `return_scale`
+    ratios: dict[str, Float]  # (e,) realised over limit for each constraint, of the task's own objective
+    score: Float  # (e,) of the task's own objective
+
+
+def bid_base(task: Task, cpa_target: Float) -> Float:
+    """What a multiplier is relative to: the worth of one unit of the task's objective, currency.
+
+    Both objectives count conversions, sampled or predicted, so it is the advertiser's target CPA.
+    """
+    assert task.objective in ("conversions", "value")
+    return cpa_target
+
+
+def return_scale(budget: Float, base: Float) -> Float:
+    """The return that the whole budget buys at the base price: makes returns dimensionless."""
+    return budget / base
+
+
+def return_to_go(target_return: Float, reward_so_far: Float, scale: Float) -> Float:
+    """The dimensionless return still to come: in training and in use alike.
+
+    Args:
+        target_return: Dimensionless return of the whole episode: realised in training, asked for in use.
+        reward_so_far: Rewards before the tick.
+        scale: `return_scale` of the episode.
+    """
+    return target_return - reward_so_far / scale
+
+
+def log_multiplier(action: Float, base: Float) -> Float:
+    """Stored form of a multiplier: log(multiplier / base), at least `LOG_MULTIPLIER_FLOOR`."""
+    return np.log(np.maximum(action / base, np.exp(LOG_MULTIPLIER_FLOOR)))
+
+
+def signal_rewards(signal: RewardSignal, *, conversions: Float, value: Float) -> Float:
+    """What a tick adds to the return: both objectives have the same expectation, one signal serves both."""
+    return value if signal == "value" else conversions
+
+
+def sums_so_far(values: Float, episode_starts: Int) -> Float:
+    """Sum of the episode's earlier rows, (n,): added in the order of the rows, as an acting agent does."""
+    out = np.zeros_like(values)
+    for start, stop in itertools.pairwise(episode_starts):
+        np.cumsum(values[start : stop - 1], out=out[start + 1 : stop])
+    return out
+
+
+def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "value") -> Relabelled:
+    """The data set as examples for `task`, whatever task its trajectories were logged for.
+
+    Args:
+        data: Trajectories, one row a tick.
+        task: The target task.
+        signal: Reward signal behind the returns; ratios and score are always of the task's own objective.
+    """
+    starts = data.episode_starts
+    first, last = starts[:-1], starts[1:] - 1
+    budget, cpa_target = data.budget[first], data.cpa_target[first]
+    reward = signal_rewards(signal, conversions=data.conversions, value=data.value)
+    reward_so_far, cost_so_far = sums_so_far(reward, starts), sums_so_far(data.cost, starts)
+    total = reward_so_far[last] + reward[last]
+    objective_row = task.reward(conversions=data.conversions, value=data.value)
+    realised = {
+        "cost": cost_so_far[last] + data.cost[last],
+        "objective": sums_so_far(objective_row, starts)[last] + objective_row[last],
+        "budget": budget,
+        "cpa_target": cpa_target,
+    }
+    return Relabelled(
+        reward=reward,
+        reward_so_far=reward_so_far,
+        cost_so_far=cost_so_far,
+        returns_to_go=np.repeat(total, np.diff(starts)) - reward_so_far,
+        requirements=task.requirements(data.budget, data.cpa_target),
+        action=log_multiplier(data.action, bid_base(task, data.cpa_target)),
+        action_mask=data.action > 0,
+        returns=total / return_scale(budget, bid_base(task, cpa_target)),
+        ratios=task.ratios(**realised),
+        score=task.score(**realised),
+    )
