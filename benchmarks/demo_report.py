@@ -90,7 +90,7 @@ def _intro(task_data: TaskData, arena: Arena) -> tuple[str, ...]:
         f" episodes, and played {len(arena.test)} test episodes a task, each against 47 live competitors in a market of"
         f" {arena.params.n_impressions:,} impressions.",
         "The score is the task's objective times min(1, limit / realised)² for every constraint, with predicted in"
-        " place of sampled conversions. The reference is the best constant multiplier in hindsight, episode by episode.",
+        " place of sampled conversions. The reference is the best constant multiplier in hindsight, by episode.",
     )
 
 

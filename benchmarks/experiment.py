@@ -25,13 +25,11 @@ SINGLE = "single-task"
 METHODS = {SINGLE: "single", "pooled sharing": "pooled", "uniform sharing": "uniform", "VAO": "vao"}
 """Label -> `train.method` of the learned methods. Naive sharing has two forms, and both are reported."""
 
-ASKED_QUANTILES = (0.6, 0.8, 0.95)
+ASKED_QUANTILES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 """What a policy may be asked for: quantiles of the training returns."""
-ASKED_CPA_RATIOS = (0.8, 1.0)
-"""... and, where there is a limit on the CPA, shares of it."""
 PID_STARTS = (0.7, 1.0)
 PID_INTEGRAL_GAINS = (0.02, 0.05, 0.15)
-"""The tuning grid of the PID; as many candidates as a policy has with a limit."""
+"""The tuning grid of the PID; as many candidates as a policy has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +103,9 @@ def n_train_steps(n_targets: int, overrides: tuple[str, ...]) -> int:
     return runs * override(Config(), overrides).train.steps
 
 
-def asked_candidates(bidder: VamoBidder, task: Task) -> list[Bidder]:
-    """The policy, asked for each of the returns (and CPAs, where there is a limit) that it may be asked for."""
-    ratios = ASKED_CPA_RATIOS if "cpa" in task.constraint_names else ASKED_CPA_RATIOS[-1:]
-    return [bidder.asking(quantile=q, cpa_ratio=r) for q, r in product(ASKED_QUANTILES, ratios)]
+def asked_candidates(bidder: VamoBidder) -> list[Bidder]:
+    """The policy, asked for each of the returns that it may be asked for."""
+    return [bidder.asking(quantile=quantile) for quantile in ASKED_QUANTILES]
 
 
 def pid_candidates() -> list[Bidder]:
@@ -121,7 +118,7 @@ def candidates(task: Task, trained: Mapping[str, Mapping[str, TrainResult]]) -> 
     """(label, candidates) of every method for a task."""
     yield PID, pid_candidates()
     for label, of_target in trained.items():
-        yield label, asked_candidates(of_target[task.name].bidder, task)
+        yield label, asked_candidates(of_target[task.name].bidder)
 
 
 def tune(

@@ -1,4 +1,4 @@
-"""Alignments m_ik = <g_k, g_ik> of the sources with a target's validation gradient (METHOD.md, VAO update).
+"""Alignments m_ik = <g_k, g_ik> of the sources with a target's validation gradient (arXiv 2510.07760).
 
 Every estimator has the signature of `Estimator` and gives the numbers of `explicit` up to rounding. It sees
 parameters by name and a function of them, nothing of the model or the data.

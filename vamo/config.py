@@ -90,7 +90,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightingConfig:
-    """How alignments become the weights of the sources (METHOD.md, VAO update).
+    """How alignments become the weights of the sources (arXiv 2510.07760).
 
     Attributes:
         temperature: lambda of the softmax over sources.

@@ -1,4 +1,4 @@
-"""The causal transformer with feature-wise conditioning on the requirements (METHOD.md, model).
+"""The causal transformer with feature-wise conditioning on the requirements (arXiv 2510.07760, v2).
 
 Three tokens a tick, in causal order: requirements y, state s, advertiser c; the action of the tick is read
 from the last one. Attention is written out in products and a softmax because the fused CPU kernel has no

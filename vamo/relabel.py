@@ -1,4 +1,4 @@
-"""Relabelling: a logged trajectory of any task becomes an example for a target task (METHOD.md).
+"""Relabelling: a logged trajectory of any task becomes an example for a target task (arXiv 2510.07760).
 
 Everything that depends on the objective is recomputed in hindsight from what every tick logs. All functions
 are pure and work on NumPy arrays; arrays over rows have shape (n,) with n = `len(data)`, arrays over episodes
