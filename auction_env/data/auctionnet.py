@@ -137,9 +137,12 @@ def _changed_error(table: GroupTable, parsed: ParsedBlock, row: int, column: str
 
 
 def _check_unique(table: GroupTable) -> None:
-    """Finds impressions logged twice: a cell with more rows than its range of pvIndex has numbers."""
+    """Finds impressions logged twice (a period in two files, say): a cell with more rows than its pvIndex range.
+
+    A log that gives all impressions of a tick the same number says nothing about them and is let through.
+    """
     n_distinct = table.impressions[:, :, 1] - table.impressions[:, :, 0] + 1
-    groups, ticks = np.nonzero((table.counts > 0) & (table.counts > n_distinct))
+    groups, ticks = np.nonzero((n_distinct > 1) & (table.counts > n_distinct))
     if len(groups):
         group, tick = groups[0], ticks[0]
         period, advertiser = table.keys[group]
