@@ -26,7 +26,7 @@ class Traffic(NamedTuple):
         spread: (n_ticks, n_advertisers) float32, standard deviation of the predicted value.
         sigma: (n_advertisers,) float32, mean relative uncertainty of a prediction.
         lower, upper: (n_advertisers,) float32, normal probabilities of the bounds of the true value.
-        day: int64, the day that the episode is; day 0 is a Monday.
+        day: () int64, the day that the episode is; day 0 is a Monday.
     """
 
     n_impressions: Int
@@ -35,7 +35,7 @@ class Traffic(NamedTuple):
     sigma: Float32
     lower: Float32
     upper: Float32
-    day: np.int64 = np.int64(0)
+    day: Int = np.asarray(0)
 
 
 def _windows(rng: np.random.Generator, swing: float, window: int, n_ticks: int, rows: int) -> Float:
@@ -57,9 +57,7 @@ def _volumes(rng: np.random.Generator, params: MarketParams, day: int, level: fl
     return volumes
 
 
-def _value_levels(
-    rng: np.random.Generator, traffic: TrafficParams, population: Population, n_ticks: int
-) -> Float:
+def _value_levels(rng: np.random.Generator, traffic: TrafficParams, population: Population, n_ticks: int) -> Float:
     by_category = _windows(rng, traffic.category_swing, traffic.value_window, n_ticks, population.n_categories)
     by_advertiser = _windows(rng, traffic.advertiser_swing, traffic.value_window, n_ticks, population.n_advertisers)
     levels: Float = by_category[np.asarray(population.category)] * by_advertiser
@@ -120,7 +118,7 @@ def draw_traffic(seed: int, params: MarketParams, population: Population, day: i
         sigma=sigma.astype(np.float32),
         lower=_normal_cdf(-2 * below),
         upper=_normal_cdf(2 * above),
-        day=np.int64(day),
+        day=np.asarray(day),
     )
 
 
