@@ -74,6 +74,8 @@ class Population:
         for name, entries in per_advertiser.items():
             if len(entries) != n:
                 raise ValueError(f"`{name}` must have as many entries as `budget` ({n}), found {len(entries)}")
+        if not isinstance(self.start, (int, float, tuple)):
+            raise ValueError(f"`start` must be a number or a tuple of them, found {self.start!r}")
         starts = self.start if isinstance(self.start, tuple) else (self.start,)
         for name, numbers in (("budget", self.budget), ("cpa_target", self.cpa_target), ("start", starts)):
             for value in numbers:
@@ -104,7 +106,7 @@ class Population:
 
     def to_json(self) -> str:
         """One line of JSON, from which `Population.from_json` rebuilds an equal population."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(asdict(self), sort_keys=True, default=lambda number: number.item())  # NumPy's scalars
 
     @classmethod
     def from_json(cls, text: str) -> Population:
