@@ -163,7 +163,7 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
             if name.startswith(("bid_", "least_winning_cost_")):
                 high[index] = max(top_bid, market.params.reserve)
             elif name.startswith("volume_"):
-                high[index] = market.params.n_impressions * market.params.traffic.highest_volume
+                high[index] = np.ceil(market.params.n_impressions * market.params.traffic.highest_volume)
         requirements = self.task.requirements(market.budget, market.cpa_target).max(axis=0)
         requirements[requirements == 0] = 1.0  # absent limits are 0; a space needs some width
         bound = np.concatenate((high, requirements)).astype(np.float32)

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agents import Campaigns, FixedBidder, HindsightBidder, PidBidder, TickView, rollout
+from agents import Campaigns, FixedBidder, HindsightBidder, PidBidder, TickView, collect, rollout
 from auction_env import TASKS, MarketParams, Shock, TrafficParams, auctionnet_population
 from auction_env.simulation import Simulation
 
@@ -102,6 +102,9 @@ def test_days_reach_bidders_and_the_script() -> None:
     assert np.all((early > 0.5) == [False, True, False, True, False, False])
     alone = play(None, params=params, days=[0, 6, 1, 5, 2, 3])
     np.testing.assert_array_equal(alone.ticks.cost, episodes.ticks.cost)  # script and PID plan alike
+    logged = list(collect(PidBidder(), seeds=[0, 1], days=[0, 6], task=TASK, params=params))
+    in_the_morning = [log.n_impressions[:24].sum() / log.n_impressions[:48].sum() for log in logged]
+    np.testing.assert_allclose(in_the_morning, early[:2])  # the same markets
     drawn = play(None, params=params)
     again = play(None, params=params)
     np.testing.assert_array_equal(drawn.ticks.cost, again.ticks.cost)
@@ -141,6 +144,10 @@ SAME = PidBidder()
         (lambda: play({30: _Wrong()}), "bidder 'wrong' must return finite multipliers >= 0, found nan"),
         (lambda: play({30: SAME}, SAME), "`competitors` must be other objects than the bidder, found bidder 'PID'"),
         (lambda: play(None, days=[0, 1]), r"`days` must have a day for each seed, found shapes \(2,\) and \(6,\)"),
+        (
+            lambda: next(collect(PidBidder(), seeds=[1], days=[0, 1], task=TASK, params=PARAMS)),
+            r"`days` must have a day for each seed, found shapes \(2,\) and \(1,\)",
+        ),
         (lambda: play(None, days=[9] * 6), r"`days` must lie in 0..6 .* found 9"),
         (
             lambda: Simulation(
