@@ -1,8 +1,8 @@
 """`vamo bench fidelity`: how scores and the ranking of methods move with the impressions of an episode.
 
 The same episodes (market seed, advertiser) are played at every size, budgets scaled along, so that sizes are compared
-pair by pair. Scores are of predicted conversions (the expectation of the sampled ones); how noisy one sampled
-episode is stands beside them.
+pair by pair. Scores are of predicted conversions, the expectation of the sampled ones. How many an episode has stands
+beside them: with c expected conversions, one episode's sampled score is off by about 1 / sqrt(c).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class FidelitySettings:
     """
 
     sizes: tuple[int, ...] = (2_000, 5_000, 20_000, 100_000, REFERENCE_IMPRESSIONS)
-    n_episodes: int = 16
+    n_episodes: int = 12
     n_validation: int = 6
     tasks: tuple[str, ...] = ("MaxConversions", "TargetCPA")
 
@@ -85,7 +85,7 @@ class Point(NamedTuple):
         per_budget: Score per 1,000 currency of budget, mean over episodes.
         relative, relative_low, relative_high: `per_budget` over that at the largest size.
         rank, rank_low, rank_high: Place among the methods (1: best), mean over the resamples.
-        noise: Standard deviation of one episode's sampled score around the expected one, over the mean score.
+        per_episode: Mean score of an episode, in conversions.
         n_episodes: Episodes at each size.
     """
 
@@ -99,7 +99,7 @@ class Point(NamedTuple):
     rank: float
     rank_low: float
     rank_high: float
-    noise: float
+    per_episode: float
     n_episodes: int
 
 
@@ -167,7 +167,7 @@ def analyse(rows: Rows, *, n_resamples: int = 4000, seed: int = 0) -> list[Point
     points = []
     for task in dict.fromkeys(rows["task"].tolist()):
         sizes = sorted(set(rows["n_impressions"][rows["task"] == task].tolist()))
-        scores, noise = _by_size(rows, task, sizes)  # (n_sizes, n_methods, n_episodes), (n_sizes, n_methods)
+        scores, per_episode = _by_size(rows, task, sizes)  # (n_sizes, n_methods, n_episodes), (n_sizes, n_methods)
         n = scores.shape[2]
         weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples) / n
         resampled = scores @ weights.T  # (n_sizes, n_methods, n_resamples)
@@ -189,7 +189,7 @@ def analyse(rows: Rows, *, n_resamples: int = 4000, seed: int = 0) -> list[Point
                     rank=float(rank[s, m].mean()),
                     rank_low=float(rank_low),
                     rank_high=float(rank_high),
-                    noise=float(noise[s, m]),
+                    per_episode=float(per_episode[s, m]),
                     n_episodes=n,
                 )
             )
@@ -197,28 +197,28 @@ def analyse(rows: Rows, *, n_resamples: int = 4000, seed: int = 0) -> list[Point
 
 
 def _by_size(rows: Rows, task: str, sizes: Sequence[int]) -> tuple[Float, Float]:
-    scores, noise = [], []
+    scores, per_episode = [], []
     for size, method in product(sizes, METHODS):
         pick = (rows["task"] == task) & (rows["n_impressions"] == size) & (rows["method"] == method)
-        expected, sampled = rows["score_expected"][pick], rows["score"][pick]
+        expected = rows["score_expected"][pick]
         scores.append(1000 * expected / rows["budget"][pick])
-        noise.append(np.sqrt(np.mean((sampled - expected) ** 2)) / expected.mean())
+        per_episode.append(expected.mean())
     shape = (len(sizes), len(METHODS))
-    return np.stack(scores).reshape(*shape, -1), np.reshape(noise, shape)
+    return np.stack(scores).reshape(*shape, -1), np.reshape(per_episode, shape)
 
 
 def _print(points: Sequence[Point]) -> None:
     for task in dict.fromkeys(p.task for p in points):
         table = Table(title=f"{task}: score per 1,000 currency of budget", title_justify="left")
-        table.add_column("method")
-        for name in ("impressions", "score", "% of full size (95 %)", "rank", "noise"):
+        table.add_column("method", no_wrap=True)
+        for name in ("impressions", "score", "% of full size (95 %)", "rank", "conv."):
             table.add_column(name, justify="right", no_wrap=True)
         for p in (p for p in points if p.task == task):
             share = f"{100 * p.relative:.1f} ({100 * p.relative_low:.1f} to {100 * p.relative_high:.1f})"
-            numbers = (f"{p.n_impressions:,}", f"{p.per_budget:.2f}", share, f"{p.rank:.1f}", f"{100 * p.noise:.0f} %")
+            numbers = (f"{p.n_impressions:,}", f"{p.per_budget:.2f}", share, f"{p.rank:.1f}", f"{p.per_episode:.2f}")
             table.add_row(p.method, *numbers)
         console.print(table)
-    console.print("noise: of one episode's sampled score around the expected one, relative to the mean score")
+    console.print("rank: mean over the bootstrap; conv.: mean score of one episode, in conversions")
 
 
 def draw(points: Sequence[Point]) -> bytes:

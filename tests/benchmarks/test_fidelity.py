@@ -26,12 +26,11 @@ def made_up_rows(means: dict[int, dict[str, float]], n: int = 40) -> dict[str, n
             columns["score_expected"] += (mean * factor).tolist()
             columns["seed"] += list(range(n))
     rows = {name: np.asarray(values) for name, values in columns.items()}
-    rows["score"] = rows["score_expected"] + np.where(rows["seed"] % 2 == 0, 1.0, -1.0)
     rows["budget"] = np.full(len(rows["seed"]), 500.0)
     return rows
 
 
-def test_scores_ranks_and_noise_by_hand() -> None:
+def test_scores_and_ranks_by_hand() -> None:
     small = {FIXED: 1.0, PID: 4.0, TUNED: 3.0, HINDSIGHT: 6.0}
     large = {FIXED: 2.0, PID: 4.0, TUNED: 5.0, HINDSIGHT: 6.0}
     points = {(p.n_impressions, p.method): p for p in analyse(made_up_rows({100: small, 200: large}))}
@@ -42,7 +41,7 @@ def test_scores_ranks_and_noise_by_hand() -> None:
         # the episodes' common factor cancels: the intervals have no width
         for value in (point.relative, point.relative_low, point.relative_high):
             assert value == pytest.approx(mean / large[method])
-        assert point.noise == pytest.approx(1 / (mean * factor))
+        assert point.per_episode == pytest.approx(mean * factor)
         assert point.n_episodes == 40
     ranks = {size: [points[size, method].rank for method in METHODS] for size in (100, 200)}
     assert ranks == {100: [4, 2, 3, 1], 200: [4, 3, 2, 1]}
