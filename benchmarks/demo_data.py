@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents import NoisyBidder, PidBidder, collect
+from agents import FixedBidder, MixedBidder, NoisyBidder, PidBidder, collect
 from auction_env import TASKS, MarketParams, auctionnet_population, data
 from auction_env.data import TrajectoryData
 from benchmarks.console import progress_bar
@@ -73,9 +73,13 @@ class TaskData(NamedTuple):
 
 
 def simulated(settings: DemoSettings, out: Path) -> TaskData:
-    """Logs both tasks with a noisy PID: many days of the majority task, a handful of trajectories of the other."""
+    """Logs many days of the majority task and a handful of trajectories of the other.
+
+    The logging policies are mixed as in the logs published with AuctionNet's simulator: two thirds fixed multipliers,
+    one third PID, all with noise.
+    """
     params = MarketParams(n_impressions=settings.n_impressions)
-    policy = NoisyBidder(PidBidder())
+    policy = NoisyBidder(MixedBidder([FixedBidder(0.9), FixedBidder(0.9), PidBidder()]), name="noisy fixed and PID")
     n_advertisers = auctionnet_population().n_advertisers
     n_scarce_days = -(-(settings.n_scarce + settings.n_held_out) // n_advertisers)
     days = {MAJORITY: settings.n_logged_days, SCARCE: n_scarce_days}
