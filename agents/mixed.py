@@ -34,7 +34,7 @@ class MixedBidder:
         dealt = [(bidder, np.flatnonzero(turn == k)) for k, bidder in enumerate(self._bidders)]
         self._dealt = [(bidder, rows) for bidder, rows in dealt if len(rows)]
         for bidder, rows in self._dealt:
-            bidder.reset(campaigns._replace(**_take(campaigns, rows, but=("n_ticks", "expected_traffic"))))
+            bidder.reset(campaigns._replace(**_take(campaigns, rows, but=_shared(campaigns))))
 
     def act(self, view: TickView) -> NDArray[np.float64]:
         """Each bidder's multipliers for its campaigns, shape (n,)."""
@@ -42,6 +42,13 @@ class MixedBidder:
         for bidder, rows in self._dealt:
             multipliers[rows] = bidder.act(view._replace(**_take(view, rows, but=("tick",))))
         return multipliers
+
+
+def _shared(campaigns: Campaigns) -> tuple[str, ...]:
+    """The fields that all campaigns share, or that are unknown."""
+    traffic = campaigns.expected_traffic
+    names = ["n_ticks"] if traffic is not None and traffic.ndim == 2 else ["n_ticks", "expected_traffic"]
+    return (*names, *(name for name, value in campaigns._asdict().items() if value is None))
 
 
 def _take(record: Campaigns | TickView, rows: NDArray[np.intp], but: tuple[str, ...]) -> dict[str, Any]:
