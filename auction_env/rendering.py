@@ -31,6 +31,8 @@ _COLOURS = (
     "#e69f00",
     "#56b4e9",
 )  # Okabe and Ito: safe for the colour-blind
+_LINE_STYLES = ("-", ":", "--", "-.")
+_MOST_NAMED = 8  # beyond, a legend would hide the lines
 
 
 class CampaignDay(NamedTuple):
@@ -147,25 +149,32 @@ def _draw(figure: Any, days: Sequence[CampaignDay]) -> None:
     spend.plot(100 * days[0].plan, color="0.6", linestyle="--", label="plan")
     for index, day in enumerate(days):
         colour = _COLOURS[index % len(_COLOURS)]
-        n_past = len(day.multiplier)
         spend.plot(100 * day.spent, color=colour, label=day.label if several else "spent")
-        multiplier.step(np.arange(n_past), day.multiplier, where="post", color=colour, label=day.label)
+        multiplier.stairs(
+            day.multiplier, np.arange(len(day.multiplier) + 1), baseline=None, color=colour, linewidth=1.5
+        )
         multiplier.axhline(day.cpa_target, color=colour if several else "0.6", linestyle="--", linewidth=1)
-        for style, (name, values) in zip(("-", ":"), day.ratios.items(), strict=False):
-            shade = colour if several else _COLOURS[list(day.ratios).index(name)]
-            label = f"{day.label}: {name}" if several else name
-            ratio.plot(np.arange(1, n_past + 1), np.minimum(values, MAX_RATIO_SHOWN), style, color=shade, label=label)
-    price.step(np.arange(len(days[0].least_winning_cost)), days[0].least_winning_cost, where="post", color="0.25")
+        for place, (name, values) in enumerate(day.ratios.items()):
+            ratio.plot(
+                np.arange(1, len(values) + 1),
+                np.minimum(values, MAX_RATIO_SHOWN),
+                _LINE_STYLES[place % len(_LINE_STYLES)],
+                color=colour if several else _COLOURS[place % len(_COLOURS)],
+                label=name if index == 0 else None,
+            )
+    level = days[0].least_winning_cost
+    price.stairs(level, np.arange(len(level) + 1), baseline=None, color="0.25", linewidth=1.5)
     ratio.axhline(1.0, color="0.6", linestyle="--", linewidth=1)
     _label(spend, "budget spent, %", (0, 105))
     _label(multiplier, "multiplier, currency per conversion (dashed: target CPA)", None)
     _label(price, "price level: mean least winning cost, currency", None)
-    _label(ratio, f"constraints: realised / limit, up to {MAX_RATIO_SHOWN:g}", (0, MAX_RATIO_SHOWN * 1.05))
+    _label(ratio, f"constraints: realised / limit, cut at {MAX_RATIO_SHOWN:g}", (0, MAX_RATIO_SHOWN * 1.05))
     spend.set_xlim(0, n_ticks)
     for axes in (price, ratio):
         axes.set_xlabel("tick")
-    for axes in (spend, ratio):
-        axes.legend(loc="upper left", frameon=False, ncols=1 if len(days) < 4 else 2)
+    if len(days) <= _MOST_NAMED:
+        spend.legend(loc="upper left", framealpha=0.8, edgecolor="none")
+    ratio.legend(loc="upper right", framealpha=0.8, edgecolor="none")
 
 
 def _label(axes: Any, title: str, limits: tuple[float, float] | None) -> None:
