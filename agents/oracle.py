@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bidder import Campaigns, TickView
+from agents.bidder import Bidder, Campaigns, TickView
 from agents.fixed import FixedBidder
 from agents.rollout import rollout
 from auction_env.params import MarketParams
@@ -22,7 +24,7 @@ class HindsightBidder:
 
     Args:
         task: The task whose score is maximised.
-        params, population: The market in which it will play; must be the one that it plays in.
+        params, population, competitors: The market in which it will play; must be the one that it plays in.
         lowest, highest: Range of the multiplier over target CPA.
         n_coarse, n_fine: Sizes of the two grids.
         expected: Maximise the score of predicted rather than sampled conversions.
@@ -35,6 +37,7 @@ class HindsightBidder:
         *,
         params: MarketParams | None = None,
         population: Population | None = None,
+        competitors: Mapping[int, Bidder] | None = None,
         lowest: float = 0.2,
         highest: float = 5.0,
         n_coarse: int = 12,
@@ -48,6 +51,7 @@ class HindsightBidder:
             raise ValueError(f"`n_coarse` must be at least 2 and `n_fine` at least 1, found {n_coarse}, {n_fine}")
         self.name = name
         self._task, self._params, self._population = task, params, population
+        self._competitors = competitors
         self._coarse = np.geomspace(lowest, highest, n_coarse)
         step = self._coarse[1] / self._coarse[0]
         self._fine = step ** (2 * np.arange(1, n_fine + 1) / (n_fine + 1) - 1)  # inside one step either way
@@ -80,6 +84,8 @@ class HindsightBidder:
             task=self._task,
             params=self._params,
             population=self._population,
+            days=None if campaigns.day is None else np.repeat(campaigns.day, k),
+            competitors=self._competitors,
         )
         return episodes.score(expected=self._expected).reshape(n, k)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.bidder import Bidder, Campaigns, TickView
+from agents.bidder import Bidder
 from auction_env.data import TrajectoryData
 from auction_env.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.params import MarketParams
 from auction_env.population import Population, auctionnet_population
 from auction_env.simulation import Simulation, SteeredTick
 from auction_env.tasks import REQUIREMENT_NAMES, Task
+from auction_env.views import check_multipliers
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -77,65 +78,29 @@ class Episodes(NamedTuple):
         )
 
 
-def run_episode(simulation: Simulation, seeds: ArrayLike, bidder: Bidder, task: Task) -> Episodes:
+def run_episode(
+    simulation: Simulation, seeds: ArrayLike, bidder: Bidder, task: Task, days: ArrayLike | None = None
+) -> Episodes:
     """Runs one episode of every market of `simulation`; `bidder` steers all of its steered advertisers.
 
     Raises ValueError, naming the bidder, if it returns multipliers of a wrong shape, negative or not finite.
     """
-    s, n_ticks = simulation, simulation.params.n_ticks
-    s.reset(seeds)
-    seed = np.asarray(seeds, np.int64)[s.steered_market]
-    requirements = task.requirements(s.budget, s.cpa_target)
-    bidder.reset(
-        Campaigns(
-            budget=s.budget,
-            cpa_target=s.cpa_target,
-            category=s.category,
-            advertiser=s.advertiser,
-            requirements=requirements,
-            n_ticks=n_ticks,
-            seed=seed,
-            expected_traffic=s.expected_traffic,
-        )
-    )
-    n = s.n_steered
+    s, n_ticks, n = simulation, simulation.params.n_ticks, simulation.n_steered
+    s.reset(seeds, days)
+    campaigns = s.campaigns(task)
+    bidder.reset(campaigns)
     features = np.empty((n_ticks, n, N_FEATURES))
     budget_left, active = np.empty((n_ticks, n)), np.empty((n_ticks, n), bool)
     ticks: list[SteeredTick] = []
-    nothing = np.zeros(n)
     for t in range(n_ticks):
-        features[t], budget_left[t], active[t] = s.observe(), s.budget_left, s.active
-        last = ticks[-1] if ticks else None
-        view = TickView(
-            tick=t,
-            features=features[t],
-            budget_left=budget_left[t],
-            last_cost=last.cost if last else nothing,
-            last_conversions=last.conversions if last else nothing,
-            last_value=last.value if last else nothing,
-            last_exposures=last.exposures if last else nothing,
-            last_wins=last.wins if last else nothing,
-            last_volume=last.n_impressions if last else nothing,
-        )
-        ticks.append(s.step(_checked(bidder, bidder.act(view), n))[0])
+        view = s.view()
+        features[t], budget_left[t], active[t] = view.features, view.budget_left, s.active
+        ticks.append(s.step(check_multipliers(bidder, bidder.act(view), n))[0])
     return Episodes(
-        task=task, seed=seed, advertiser=s.advertiser, category=s.category, budget=s.budget,
-        cpa_target=s.cpa_target, requirements=requirements, features=features, budget_left=budget_left,
+        task=task, seed=campaigns.seed, advertiser=s.advertiser, category=s.category, budget=s.budget,
+        cpa_target=s.cpa_target, requirements=campaigns.requirements, features=features, budget_left=budget_left,
         active=active, ticks=SteeredTick(*(np.stack(parts) for parts in zip(*ticks, strict=True))),
     )  # fmt: skip
-
-
-def _checked(bidder: Bidder, multipliers: Float, n: int) -> Float:
-    given = np.asarray(multipliers, np.float64)
-    if given.shape != (n,):
-        raise ValueError(f"bidder {bidder.name!r} must return multipliers of shape ({n},), found {given.shape}")
-    bad = ~(np.isfinite(given) & (given >= 0))
-    if bad.any():
-        raise ValueError(
-            f"bidder {bidder.name!r} must return finite multipliers >= 0, found {given[bad][0]}"
-            f" for campaign {int(np.flatnonzero(bad)[0])}"
-        )
-    return given
 
 
 def rollout(
@@ -146,19 +111,28 @@ def rollout(
     task: Task,
     params: MarketParams | None = None,
     population: Population | None = None,
+    days: ArrayLike | None = None,
+    competitors: Mapping[int, Bidder] | None = None,
     progress: Progress | None = None,
 ) -> Episodes:
     """Evaluates a bidder: episode i is market `seeds[i]` in which it steers `advertisers[i]` alone.
 
-    All other advertisers are scripted and live. The result does not depend on how the episodes are batched.
+    All other advertisers are live: scripted, or steered by the bidders of `competitors`. The result does not depend
+    on how the episodes are batched (if that holds for every bidder).
 
     Args:
         bidder: The bidder.
         seeds, advertisers: (n,) integers.
         task: The task of the steered advertiser.
         params, population: The market.
+        days: (n,) which day each episode is (`BatchMarket.reset`); None draws it from the seed.
+        competitors: Bidders by advertiser, for those it does not steer; see `auction_env.simulation.Simulation`.
         progress: Called with the number of episodes just finished.
     """
+    if any(competitor is bidder for competitor in (competitors or {}).values()):
+        raise ValueError(f"`competitors` must be other objects than the bidder, found bidder {bidder.name!r} as both")
+    if days is not None and np.shape(days) != np.shape(seeds):
+        raise ValueError(f"`days` must have a day for each seed, found shapes {np.shape(days)} and {np.shape(seeds)}")
     seeds, advertisers = np.asarray(seeds, np.int64), np.asarray(advertisers, np.int64)
     if seeds.ndim != 1 or seeds.shape != advertisers.shape or len(seeds) == 0:
         raise ValueError(
@@ -174,8 +148,10 @@ def rollout(
             steered_market=np.arange(n),
             steered_advertiser=advertisers[chunk],
             n_markets=n,
+            competitors=competitors,
         )
-        parts.append(run_episode(simulation, seeds[chunk], bidder, task))
+        of_chunk = None if days is None else np.asarray(days)[chunk]
+        parts.append(run_episode(simulation, seeds[chunk], bidder, task, of_chunk))
         if progress is not None:
             progress(n)
     return _concatenate(parts)

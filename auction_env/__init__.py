@@ -9,27 +9,32 @@ import gymnasium as _gymnasium
 
 from auction_env import data
 from auction_env.clearing import Clearing, clear_auctions
+from auction_env.curves import Curve, load_curve
 from auction_env.market import BatchMarket, Market, Opening, TickResult
 from auction_env.observation import FEATURE_NAMES, StateFeatures
 from auction_env.pacing import PacingGains
-from auction_env.params import MarketParams, TrafficParams
-from auction_env.population import Population, auctionnet_population
+from auction_env.params import Drift, MarketParams, Shock, TrafficParams
+from auction_env.population import BEHAVIOURS, Population, auctionnet_population, random_population
 from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Task, get_task
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BEHAVIOURS",
     "FEATURE_NAMES",
     "REQUIREMENT_NAMES",
     "TASKS",
     "BatchMarket",
     "Clearing",
     "Constraint",
+    "Curve",
+    "Drift",
     "Market",
     "MarketParams",
     "Opening",
     "PacingGains",
     "Population",
+    "Shock",
     "StateFeatures",
     "Task",
     "TickResult",
@@ -38,6 +43,8 @@ __all__ = [
     "clear_auctions",
     "data",
     "get_task",
+    "load_curve",
+    "random_population",
 ]
 
 _gymnasium.register(

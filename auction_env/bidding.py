@@ -5,6 +5,8 @@ Each environment converts its interface's arguments, calls `Bidding` and returns
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from auction_env.params import MarketParams
 from auction_env.population import Population, auctionnet_population
 from auction_env.simulation import Simulation, SteeredTick
 from auction_env.tasks import REQUIREMENT_NAMES, Task, get_task
+from auction_env.views import Bidder
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -54,6 +57,7 @@ class BiddingSpec:
     params: MarketParams
     population: Population
     action_kind: ActionKind
+    competitors: Mapping[int, Bidder] | None = None
 
     @classmethod
     def resolve(
@@ -67,6 +71,7 @@ class BiddingSpec:
         action_kind: str | ActionKind = "log_multiplier",
         max_ratio: float = 5.0,
         max_ratio_step: float = 1.2,
+        competitors: Mapping[int, Bidder] | None = None,
     ) -> BiddingSpec:
         """From the keyword arguments of an environment: see `BiddingEnv`."""
         population = population or auctionnet_population()
@@ -80,6 +85,7 @@ class BiddingSpec:
                 max_ratio_step=max_ratio_step,
                 reference_cpa=float(np.mean(population.cpa_target)),
             ),
+            competitors=competitors,
         )
 
     @property
@@ -87,14 +93,15 @@ class BiddingSpec:
         """Of one advertiser."""
         cpa_target = np.asarray(self.population.cpa_target, np.float64)
         budget = np.asarray(self.population.budget) * self.params.budget_scale
-        scripted = cpa_target.max() * np.exp(MAX_LOG_RATIO)
+        base = np.maximum(cpa_target, np.asarray(self.population.start) * cpa_target)
+        scripted = base.max() * np.exp(MAX_LOG_RATIO)
         top_bid = max(float(self.action_kind.highest(cpa_target).max()), scripted)  # a value is at most 1
         high = np.ones(N_FEATURES)
         for index, name in enumerate(FEATURE_NAMES):
             if name.startswith(("bid_", "least_winning_cost_")):
                 high[index] = max(top_bid, self.params.reserve)
             elif name.startswith("volume_"):
-                high[index] = self.params.n_impressions
+                high[index] = self.params.n_impressions * self.params.traffic.highest_volume
         requirements = self.task.requirements(budget, cpa_target).max(axis=0)
         requirements[requirements == 0] = 1.0  # absent limits are 0; a space needs some width
         bound = np.concatenate((high, requirements)).astype(np.float32)
@@ -142,6 +149,7 @@ class Bidding:
             steered_market=steered_market,
             steered_advertiser=steered_advertiser,
             n_markets=n_markets,
+            competitors=copy.deepcopy(spec.competitors),  # bidders have a state, and environments must not share it
         )
         self.ticks: list[SteeredTick] = []
         self.has_begun = self.in_episode = False
@@ -153,6 +161,7 @@ class Bidding:
             simulation.steer(simulation.steered_market, advertisers)
         simulation.reset(seeds)
         self._cpa_target, self._budget = simulation.cpa_target, simulation.budget
+        self._expected_traffic = simulation.expected_traffic
         self._observation = np.empty((simulation.n_steered, N_FEATURES + len(REQUIREMENT_NAMES)), np.float32)
         self._observation[:, N_FEATURES:] = task.requirements(self._budget, self._cpa_target)
         self._previous = self._cpa_target
@@ -188,6 +197,13 @@ class Bidding:
         else:
             features = self.simulation.observe()
         return BiddingStep(self._observe(features), reward, result.done, info)
+
+    def plan(self, steered: int) -> Float:
+        """(n_ticks + 1,) expected share of the impressions before each tick, for one steered advertiser's market."""
+        share = self._expected_traffic
+        if share.ndim == 2:  # one curve a market
+            share = share[self.simulation.steered_market[steered]]
+        return np.concatenate(([0.0], np.cumsum(share)))
 
     def ratios_so_far(self, steered: int) -> dict[str, Float]:
         """Realised over limit after each past tick of one steered advertiser, by constraint: (n_past,) each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ from auction_env.params import MarketParams
 from auction_env.population import Population
 from auction_env.rendering import Screen, campaign_day, check_render_mode
 from auction_env.tasks import Task
+from auction_env.views import Bidder
 
 Observation = NDArray[np.float32]
 
@@ -79,6 +81,7 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     ## Arguments
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.
     `params`, `population`: the market; `n_impressions` and `mechanism` are shortcuts for these two parameters alone.
+    `competitors`: bidders (`auction_env.views.Bidder`) by advertiser that replace the population's script.
     `action_kind` (a name or an `auction_env.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action, see above.
     `render_mode`: None, "rgb_array" (`render` returns the day so far as a picture) or "human" (a matplotlib window).
 
@@ -103,6 +106,7 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
         action_kind: str | ActionKind = "log_multiplier",
         max_ratio: float = 5.0,
         max_ratio_step: float = 1.2,
+        competitors: Mapping[int, Bidder] | None = None,
         render_mode: str | None = None,
     ) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
@@ -115,6 +119,7 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
             action_kind=action_kind,
             max_ratio=max_ratio,
             max_ratio_step=max_ratio_step,
+            competitors=competitors,
         )
         self.task = spec.task
         self.render_mode = render_mode

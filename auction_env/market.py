@@ -111,17 +111,25 @@ class BatchMarket:
         return self._values.nbytes
 
     @property
+    def day(self) -> Int:
+        """(n_markets,) which day each episode is, day 0 being a Monday; RuntimeError outside an episode."""
+        _ = self.opening
+        return np.asarray(self._traffic.day).copy()
+
+    @property
     def opening(self) -> Opening:
         """What is known at the start of the current tick; RuntimeError before `reset` and after the last tick."""
         if self._opening is None:
             raise RuntimeError("the market is not in an episode: call `reset` first")
         return self._opening
 
-    def reset(self, seeds: ArrayLike) -> Opening:
+    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> Opening:
         """Starts an episode in every market.
 
         Args:
             seeds: (n_markets,) integers >= 0: everything random in an episode is a function of its seed.
+            days: (n_markets,) integers below `TrafficParams.n_days`, which day each episode is (0: a Monday); None
+                draws it from the seed. It matters only with weekly traffic or drift.
         """
         seeds = np.atleast_1d(np.asarray(seeds))
         if seeds.shape != (self.n_markets,) or not np.issubdtype(seeds.dtype, np.integer):
@@ -129,7 +137,10 @@ class BatchMarket:
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
         self._seed = seeds.astype(np.uint64)
-        episodes = [draw_traffic(int(seed), self.params, self.population) for seed in seeds]
+        episodes = [
+            draw_traffic(int(seed), self.params, self.population, day)
+            for seed, day in zip(seeds, self._check_days(days), strict=True)
+        ]
         self._traffic = Traffic(*(np.stack(parts) for parts in zip(*episodes, strict=True)))
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
         self._active = np.ones(self._shape, bool)
@@ -189,6 +200,14 @@ class BatchMarket:
         tiles = self._values[self._market_start[market] : self._market_start[market + 1]]
         return tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
 
+    def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
+        if days is None:
+            return [None] * self.n_markets
+        given = np.atleast_1d(np.asarray(days))
+        if given.shape != (self.n_markets,) or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"`days` must be {self.n_markets} integers, found {given!r}")
+        return [int(day) for day in given]
+
     def _check(self, multipliers: ArrayLike) -> NDArray[np.float32]:
         given = np.asarray(multipliers, np.float64)
         if given.shape != self._shape:
@@ -214,12 +233,14 @@ class BatchMarket:
         if len(self._values) < len(self._item_market):
             self._values = np.empty((len(self._item_market), self._shape[1], BLOCK), np.float32)
         self._value_sum = np.empty((len(self._item_market), self._shape[1]))
-        kernel.draw_values(
-            self._seed, self._tick, self._item_market, self._item_first, self._item_n,
-            np.ascontiguousarray(self._traffic.mean[:, self._tick]),
-            np.ascontiguousarray(self._traffic.spread[:, self._tick]),
-            self._values, self._value_sum,
-        )  # fmt: skip
+        items = (self._seed, self._tick, self._item_market, self._item_first, self._item_n)
+        mean = np.ascontiguousarray(self._traffic.mean[:, self._tick])
+        spread = np.ascontiguousarray(self._traffic.spread[:, self._tick])
+        correlation = np.float32(self.params.traffic.value_correlation)
+        if correlation > 0:
+            kernel.draw_correlated_values(*items, mean, spread, correlation, self._values, self._value_sum)
+        else:
+            kernel.draw_values(*items, mean, spread, self._values, self._value_sum)
         value_sum = np.zeros(self._shape)
         np.add.at(value_sum, self._item_market, self._value_sum)
         self._opening = Opening(
@@ -260,9 +281,14 @@ class Market:
         """See `BatchMarket.values`."""
         return self._batch.values()
 
-    def reset(self, seed: int) -> Opening:
+    @property
+    def day(self) -> int:
+        """See `BatchMarket.day`."""
+        return int(self._batch.day[0])
+
+    def reset(self, seed: int, day: int | None = None) -> Opening:
         """Starts an episode: see `BatchMarket.reset`."""
-        return _first_opening(self._batch.reset(np.asarray([seed])))
+        return _first_opening(self._batch.reset(np.asarray([seed]), None if day is None else np.asarray([day])))
 
     def step(self, multipliers: ArrayLike) -> TickResult:
         """Runs the current tick with (n_advertisers,) multipliers: see `BatchMarket.step`."""

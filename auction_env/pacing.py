@@ -60,14 +60,15 @@ class Pacer:
             base: First multiplier, any shape.
             cpa_limit: Limit on the CPA, broadcast to `base`; infinite where there is none.
             budget: Currency, broadcast to `base`.
-            expected_traffic: (n_ticks,) expected share of the impressions of each tick.
+            expected_traffic: (..., n_ticks) expected share of the impressions of each tick; the leading axes, if
+                any, are broadcast to `base`.
             gains: The controller's gains.
         """
         self._base: Float = np.asarray(base, np.float64)
         self._limit = np.broadcast_to(np.asarray(cpa_limit, np.float64), self._base.shape)
         self._left = np.broadcast_to(np.asarray(budget, np.float64), self._base.shape).copy()
         share = np.asarray(expected_traffic, np.float64)
-        to_come = np.cumsum(share[::-1])[::-1]
+        to_come = np.cumsum(share[..., ::-1], axis=-1)[..., ::-1]
         # a tick's plan: its share of the traffic still to come, times the budget still there
         self._plan_share = np.divide(share, to_come, out=np.ones_like(share), where=to_come > 0)
         self._gains = gains
@@ -83,7 +84,7 @@ class Pacer:
         control = np.zeros(self._base.shape)
         if tick > 0:
             last_cost = np.asarray(last_cost, np.float64)
-            planned = self._left * self._plan_share[tick - 1]
+            planned = self._left * self._plan_share[..., tick - 1]
             with np.errstate(divide="ignore", invalid="ignore"):
                 error = np.where(planned > 0, np.clip((planned - last_cost) / planned, -1.0, 1.0), 0.0)
             self._left = self._left - last_cost

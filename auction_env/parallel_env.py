@@ -17,6 +17,7 @@ from auction_env.params import MarketParams
 from auction_env.population import Population
 from auction_env.rendering import Frame, Screen, campaign_day, check_render_mode
 from auction_env.tasks import Task
+from auction_env.views import Bidder
 
 Observation = NDArray[np.float32]
 
@@ -28,8 +29,8 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
     agents bid in the same auctions and end together: `terminated` after the last tick, `truncated` never.
 
     Agents are named `advertiser_<index>`. `advertisers` are their indices: a subset in any order; all by default.
-    `task`, `params`, `population`, `n_impressions`, `mechanism`, `action_kind`, `max_ratio`, `max_ratio_step` and
-    `render_mode` are those of `BiddingEnv`. A picture shows all agents.
+    `task`, `params`, `population`, `n_impressions`, `mechanism`, `competitors`, `action_kind`, `max_ratio`,
+    `max_ratio_step` and `render_mode` are those of `BiddingEnv`. A picture shows all agents.
 
     `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int}` selects one market episode. Other
     options are ignored, as PettingZoo's API test demands.
@@ -54,6 +55,7 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         action_kind: str | ActionKind = "log_multiplier",
         max_ratio: float = 5.0,
         max_ratio_step: float = 1.2,
+        competitors: Mapping[int, Bidder] | None = None,
         render_mode: str | None = None,
     ) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
@@ -66,6 +68,7 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
             action_kind=action_kind,
             max_ratio=max_ratio,
             max_ratio_step=max_ratio_step,
+            competitors=competitors,
         )
         indices = list(range(spec.population.n_advertisers) if advertisers is None else advertisers)
         if not indices or len(set(indices)) != len(indices):

@@ -79,7 +79,7 @@ def campaign_day(bidding: Bidding, steered: int) -> CampaignDay:
         label=f"advertiser {advertiser}",
         title=f"{bidding.spec.task.name}, {simulation.params.n_impressions:,} impressions,"
         f" {simulation.params.mechanism}",
-        plan=np.concatenate(([0.0], np.cumsum(simulation.expected_traffic))),
+        plan=bidding.plan(steered),
         spent=np.concatenate(([0.0], np.cumsum(cost))) / simulation.budget[steered],
         multiplier=np.array([tick.multiplier[steered] for tick in ticks], np.float64),
         cpa_target=float(simulation.cpa_target[steered]),

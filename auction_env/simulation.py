@@ -1,4 +1,4 @@
-"""A market with scripted competitors and the view of those advertisers that somebody steers.
+"""A market with live competitors and the view of those advertisers that somebody steers.
 
 The environments and the rollouts are thin adapters over `Simulation`: it alone says what a steered advertiser
 sees at the start of a tick, what the others do, and what is recorded.
@@ -6,45 +6,39 @@ sees at the start of a tick, what the others do, and what is recorded.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from operator import index
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.market import BatchMarket, TickResult
-from auction_env.observation import StateFeatures
-from auction_env.pacing import Pacer
 from auction_env.params import MarketParams
 from auction_env.population import Population
+from auction_env.scripted import ScriptedBidders
+from auction_env.seats import Seats, SteeredTick
+from auction_env.tasks import Task, get_task
+from auction_env.views import Bidder, Campaigns, TickView, check_multipliers
+
+__all__ = ["Simulation", "SteeredTick"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 
-class SteeredTick(NamedTuple):
-    """Outcome of a tick for the steered advertisers, each (n_steered,): see `TickResult`."""
-
-    multiplier: Float
-    n_impressions: Float
-    bid: Float
-    value_all: Float  # predicted value of all impressions of the tick
-    wins: Float
-    exposures: Float
-    cost: Float
-    conversions: Float
-    value: Float
-    least_winning_cost: Float
-    budget_left: Float  # after the tick
-
-
 class Simulation:
-    """Markets in which `steered` advertisers are controlled from outside and all others are scripted.
+    """Markets in which `steered` advertisers are controlled from outside and all others compete live.
+
+    A competitor follows the script of its population or, if `competitors` has it, a bidder of the user's. In a
+    market where such an advertiser is steered, it is steered.
 
     Args:
         params: Size and rules of the markets.
         population: The advertisers.
         steered_market, steered_advertiser: (n_steered,) the market and the advertiser of each steered one.
         n_markets: Number of markets.
+        competitors: Bidders by advertiser. A bidder that several advertisers share steers them all at once.
+        competitor_task: The task of the competitors, which gives their requirements.
     """
 
     def __init__(
@@ -55,8 +49,12 @@ class Simulation:
         steered_market: ArrayLike,
         steered_advertiser: ArrayLike,
         n_markets: int = 1,
+        competitors: Mapping[int, Bidder] | None = None,
+        competitor_task: str | Task = "TargetCPA",
     ) -> None:
         self.market = BatchMarket(params, population, n_markets)
+        self._competitors = _by_bidder(competitors or {}, population.n_advertisers)
+        self._competitor_task = get_task(competitor_task)
         self.steer(steered_market, steered_advertiser)
 
     @property
@@ -87,9 +85,9 @@ class Simulation:
             ("market", self._market_idx, self.market.n_markets),
             ("advertiser", self._advertiser_idx, n_advertisers),
         )
-        for name, index, bound in bounds:
-            if len(index) and not (index.min() >= 0 and index.max() < bound):
-                bad = index[(index < 0) | (index >= bound)][0]
+        for name, given, bound in bounds:
+            if len(given) and not (given.min() >= 0 and given.max() < bound):
+                bad = given[(given < 0) | (given >= bound)][0]
                 raise ValueError(f"`{name}` must lie in 0..{bound - 1}, found {bad}")
 
     # what a steered advertiser is: (n_steered,) each
@@ -115,39 +113,46 @@ class Simulation:
 
     @property
     def expected_traffic(self) -> Float:
-        """(n_ticks,) expected share of the impressions, known to all bidders."""
-        return self.params.traffic.expected_share(self.params.n_ticks)
+        """Expected share of the impressions of each tick, known to all bidders.
 
-    def reset(self, seeds: ArrayLike) -> None:
-        """Starts an episode in every market; `seeds` (n_markets,)."""
-        self.market.reset(seeds)
-        shape = (self.market.n_markets, self.market.n_advertisers)
-        self._pacer = Pacer(
-            base=np.broadcast_to(self.population.start * self.market.cpa_target, shape),
-            cpa_limit=self.market.cpa_target,
-            budget=self.market.budget,
-            expected_traffic=self.expected_traffic,
-            gains=self.population.gains,
-        )
-        self._features = StateFeatures(self.n_steered, self.params.n_ticks)
+        (n_ticks,); (n_markets, n_ticks) where weekdays have curves of their own: then only within an episode.
+        """
+        traffic, n_ticks = self.params.traffic, self.params.n_ticks
+        if not traffic.weekly_curve:
+            return traffic.expected_share(n_ticks)
+        return np.stack([traffic.expected_share(n_ticks, int(day)) for day in self.market.day])
+
+    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> None:
+        """Starts an episode in every market; `seeds` (n_markets,), `days` as in `BatchMarket.reset`."""
+        self.market.reset(seeds, days)
+        self._seeds = np.atleast_1d(np.asarray(seeds, np.int64))
+        self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
+        self._seats = Seats(self.market, self._market_idx, self._advertiser_idx)
+        is_steered = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
+        is_steered[self._seats.pick] = True
+        self._rivals: list[tuple[Bidder, Seats]] = []
+        for bidder, advertisers in self._competitors:
+            market_idx, position = np.nonzero(~is_steered[:, advertisers])
+            if len(market_idx):
+                self._rivals.append((bidder, Seats(self.market, market_idx, advertisers[position])))
+        shape = is_steered.shape
         self._last_cost, self._last_value = np.zeros(shape), np.zeros(shape)
+
+    def campaigns(self, task: Task) -> Campaigns:
+        """What the bidder of the steered advertisers knows before the first tick, if `task` is its task."""
+        return self._seats.campaigns(task, self._seeds, self.expected_traffic)
+
+    def view(self) -> TickView:
+        """What the bidder of the steered advertisers sees at the start of the current tick."""
+        return self._seats.view()
 
     def observe(self) -> Float:
         """(n_steered, 16) features at the start of the current tick: `observation.FEATURE_NAMES`."""
-        opening = self.market.opening
-        pick = (self._market_idx, self._advertiser_idx)
-        return self._features.observe(
-            opening.tick,
-            budget_left=opening.budget_left[pick] / self.budget,
-            value_now=opening.value_mean[pick],
-            volume_now=opening.n_impressions[self._market_idx],
-        )
+        return self._seats.observe()
 
     def observe_end(self, last: SteeredTick) -> Float:
         """(n_steered, 16) features after the last tick: no time is left and there is no current tick."""
-        return self._features.observe(
-            self.params.n_ticks, budget_left=last.budget_left / self.budget, value_now=0.0, volume_now=0.0
-        )
+        return self._seats.observe_end(last)
 
     @property
     def active(self) -> NDArray[np.bool_]:
@@ -160,36 +165,46 @@ class Simulation:
         return self.market.opening.budget_left[self._market_idx, self._advertiser_idx]
 
     def step(self, multipliers: ArrayLike) -> tuple[SteeredTick, TickResult]:
-        """Runs the tick: `multipliers` (n_steered,) for the steered, the script for all others."""
+        """Runs the tick: `multipliers` (n_steered,) for the steered; all others bid as they do."""
         given = np.asarray(multipliers, np.float64)
         if given.shape != (self.n_steered,):
             raise ValueError(f"`multipliers` must have shape ({self.n_steered},), found {given.shape}")
-        opening, pick = self.market.opening, (self._market_idx, self._advertiser_idx)
-        everyone = self._pacer.multipliers(opening.tick, last_cost=self._last_cost, last_value=self._last_value)
-        everyone[pick] = given
+        opening = self.market.opening
+        everyone = self._script.multipliers(opening.tick, last_cost=self._last_cost, last_value=self._last_value)
+        for bidder, seats in self._rivals:
+            everyone[seats.pick] = self._ask(bidder, seats)
+        everyone[self._seats.pick] = given
         result = self.market.step(everyone)
         self._last_cost, self._last_value = result.cost, result.value
-        n = result.n_impressions[self._market_idx].astype(np.float64)
-        tick = SteeredTick(
-            multiplier=given,
-            n_impressions=n,
-            bid=result.bid[pick],
-            value_all=opening.value_mean[pick] * n,
-            wins=result.wins[pick],
-            exposures=result.exposures[pick],
-            cost=result.cost[pick],
-            conversions=result.conversions[pick],
-            value=result.value[pick],
-            least_winning_cost=result.least_winning_cost[self._market_idx],
-            budget_left=result.budget_left[pick],
-        )
-        per_impression = 1.0 / np.maximum(n, 1.0)
-        self._features.update(
-            bid=tick.bid * per_impression,
-            least_winning_cost=tick.least_winning_cost,
-            value=opening.value_mean[pick],
-            conversions=tick.conversions * per_impression,
-            win_rate=tick.wins * per_impression,
-            volume=n,
-        )
-        return tick, result
+        for _, seats in self._rivals:
+            seats.record(everyone[seats.pick], opening, result)
+        return self._seats.record(given, opening, result), result
+
+    def _ask(self, bidder: Bidder, seats: Seats) -> Float:
+        if self.market.opening.tick == 0:
+            # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
+            bidder.reset(seats.campaigns(self._competitor_task, self._seeds, self.expected_traffic))
+        return check_multipliers(bidder, bidder.act(seats.view()), len(seats))
+
+
+def _by_bidder(competitors: Mapping[int, Bidder], n_advertisers: int) -> list[tuple[Bidder, Int]]:
+    """(bidder, its advertisers) for every distinct bidder, in the order given."""
+    bidders: dict[int, Bidder] = {}
+    advertisers: dict[int, list[int]] = {}
+    for advertiser, bidder in competitors.items():
+        try:
+            position = index(advertiser)
+        except TypeError:
+            position = -1
+        if not 0 <= position < n_advertisers:
+            raise ValueError(
+                f"`competitors` must have advertisers 0..{n_advertisers - 1} as keys, found {advertiser!r}"
+            )
+        if not isinstance(bidder, Bidder):
+            raise ValueError(
+                f"`competitors` must hold bidders with `name`, `reset` and `act`, found {bidder!r}"
+                f" for advertiser {advertiser}"
+            )
+        bidders[id(bidder)] = bidder
+        advertisers.setdefault(id(bidder), []).append(position)
+    return [(bidder, np.asarray(sorted(advertisers[key]), np.int64)) for key, bidder in bidders.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from auction_env.params import MarketParams
 from auction_env.population import Population
 from auction_env.rendering import Frame, Screen, campaign_day, check_render_mode
 from auction_env.tasks import Task
+from auction_env.views import Bidder
 
 Observations = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -81,6 +82,7 @@ class BiddingVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]
         action_kind: str | ActionKind = "log_multiplier",
         max_ratio: float = 5.0,
         max_ratio_step: float = 1.2,
+        competitors: Mapping[int, Bidder] | None = None,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"`num_envs` must be at least 1, found {num_envs}")
@@ -94,6 +96,7 @@ class BiddingVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]
             action_kind=action_kind,
             max_ratio=max_ratio,
             max_ratio_step=max_ratio_step,
+            competitors=competitors,
         )
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}

@@ -17,6 +17,7 @@ from auction_env.kernels.clearing import BLOCK, least_winning_cost, rank_bids, s
 from auction_env.kernels.rng import (
     STREAM_CONVERSION,
     STREAM_EXPOSURE,
+    STREAM_SHARED_VALUE,
     STREAM_SIGMA,
     STREAM_TRUE_VALUE,
     STREAM_VALUE,
@@ -72,6 +73,49 @@ def draw_values(seed, tick, item_market, item_first, item_n, mean, spread, value
                 spread[market, j],
                 values[item, j],
             )
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def draw_shared_row(low, high, first, n, weight, out):
+    """The shared part of the values of impressions: weight x standard normal."""
+    for i in range(n):
+        out[i] = weight * to_normal(to_uniform(bits(np.uint32(first + i), low, high)))
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def draw_correlated_row(low, high, first, n, mean, spread, weight, shared, out):
+    """`draw_row` with the normal `shared[i]` + weight x a normal of the advertiser's own."""
+    for i in range(n):
+        z = shared[i] + weight * to_normal(to_uniform(bits(np.uint32(first + i), low, high)))
+        out[i] = min(max(mean + spread * z, np.float32(0.0)), np.float32(1.0))
+    total = np.float32(0.0)
+    for i in range(n):
+        total += out[i]
+    return np.float64(total)
+
+
+@njit(cache=True, parallel=True)
+def draw_correlated_values(
+    seed, tick, item_market, item_first, item_n, mean, spread, correlation, values, value_sum
+):  # fmt: skip
+    """`draw_values` with a part that all advertisers share: an impression is good or bad for everybody.
+
+    Every advertiser keeps its distribution: its normal is sqrt(correlation) x shared + sqrt(1 - correlation) x own,
+    and its own normal is that of `draw_values`. `correlation` is a float32 in [0, 1].
+    """
+    shared_weight = np.float32(np.sqrt(correlation))
+    own_weight = np.float32(np.sqrt(np.float32(1.0) - correlation))
+    for item in prange(item_market.shape[0]):
+        market, first, n = item_market[item], item_first[item], item_n[item]
+        shared = np.empty(values.shape[2], np.float32)
+        key = make_key(seed[market], tick, 0, STREAM_SHARED_VALUE)
+        draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
+        for j in range(mean.shape[1]):
+            key = make_key(seed[market], tick, j, STREAM_VALUE)
+            value_sum[item, j] = draw_correlated_row(
+                low_word(key), high_word(key), first, n, mean[market, j], spread[market, j], own_weight, shared,
+                values[item, j],
+            )  # fmt: skip
 
 
 @njit(cache=True)

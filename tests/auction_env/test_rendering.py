@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from auction_env import MarketParams
+from auction_env import MarketParams, TrafficParams
 from auction_env.env import BiddingEnv
 from auction_env.rendering import campaign_day
 
@@ -59,6 +59,16 @@ def test_vector_frames_equal_single_ones() -> None:
     frames = envs.render()
     assert frames is not None and len(frames) == 2
     np.testing.assert_array_equal(frames[1], single.render())
+
+
+def test_the_plan_is_that_of_the_weekday() -> None:
+    weekly = tuple((1.0, float(day)) for day in range(7))
+    params = MarketParams(n_impressions=500, n_ticks=2, traffic=TrafficParams(weekly_curve=weekly))
+    env = BiddingEnv(params=params, advertiser=0)
+    env.reset(seed=0)
+    env.step(np.zeros(1, np.float32))
+    env.step(np.zeros(1, np.float32))
+    assert campaign_day(env._bidding, 0).plan[1] in [pytest.approx(1 / (1 + day)) for day in range(7)]
 
 
 def test_human_draws_by_itself(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -123,6 +123,31 @@ def test_options_select_episode_and_advertiser_of_each_copy() -> None:
     assert options.keys() == {"episode_seed", "advertiser"}  # the caller's dictionary is left alone
 
 
+class Counting:
+    """A competitor whose bids depend on how often it was asked: a state that copies must not share."""
+
+    name = "counting"
+
+    def reset(self, campaigns: Any) -> None:
+        self.n_asked = 0
+
+    def act(self, view: Any) -> np.ndarray:
+        self.n_asked += 1
+        return np.full(len(view.budget_left), 50.0 + 30.0 * self.n_asked)
+
+
+def test_copies_do_not_share_the_state_of_competitors() -> None:
+    kwargs = {"competitors": {5: Counting(), 7: Counting()}, "advertiser": 3}
+    one, other = native(3, **kwargs), looped(3, **kwargs)
+    assert_same(one.reset(seed=0), other.reset(seed=0))
+    for step in range(8):
+        if step == 2:
+            options = {"reset_mask": np.array([True, False, False])}
+            assert_same(one.reset(options=options.copy()), other.reset(options=options.copy()))
+        actions = np.full((3, 1), 0.5, np.float32)
+        assert_same(one.step(actions), other.step(actions))
+
+
 def test_spaces_hold_what_comes() -> None:
     envs = native(3, AutoresetMode.SAME_STEP, params=None, n_impressions=1000, mechanism="first_price")
     observation, _ = envs.reset(seed=0)
