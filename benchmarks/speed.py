@@ -181,28 +181,61 @@ def _market_megabytes(market: BatchMarket) -> float:
     return market.buffer_bytes / 2**20
 
 
+N_COPIES, N_IMPRESSIONS = 64, 4800  # of the environment figures
+
+
 def env_rows(quick: bool) -> Iterator[Row]:
-    """Steps per second of the Gymnasium environment."""
-    import gymnasium
-
-    env = gymnasium.make("auction_env/Bidding-v0", n_impressions=4800)
-    action = np.zeros(1, np.float32)
-
-    def episode() -> None:
-        env.reset(seed=0)
-        done = False
-        while not done:
-            _, _, done, _, _ = env.step(action)
-
-    seconds = median_seconds(episode, 10 if quick else 50)
-    bids = 4800 * 48
+    """Steps per second of one environment and of the native vector environment."""
+    market = BatchMarket(MarketParams(n_impressions=N_IMPRESSIONS))
+    n_ticks = market.params.n_ticks
+    single_rate, vector_rate = _env_steps_per_second(quick)
+    n_draws = N_IMPRESSIONS * market.n_advertisers  # an episode
+    bound = _draws_per_second(market) * n_ticks / n_draws
     yield Row(
         name="env_steps_per_s",
-        value=48 / seconds,
+        value=single_rate,
         unit="steps/s",
         reference="one environment, 4,800 impressions an episode, 47 live competitors",
-        bound=f"{48 / (bids * 1e-9):,.0f}: {bids:,} bids an episode at 1 ns each",
+        bound=f"{bound:,.0f}: {n_draws:,} normal draws an episode on all threads",
     )
+    yield Row(
+        name="vector_env_steps_per_s",
+        value=vector_rate,
+        unit="steps/s",
+        reference=f"{N_COPIES} copies, the same market, random actions; {N_COPIES} single environments in a loop:"
+        f" {single_rate:,.0f} steps/s",
+        bound=f"{bound:,.0f}: {n_draws:,} normal draws an episode on all threads",
+    )
+
+
+def _env_steps_per_second(quick: bool) -> tuple[float, float]:
+    """Of N_COPIES single environments in a loop, and of the vector environment, whole episodes with their resets."""
+    import gymnasium
+
+    name, n_ticks = "auction_env/Bidding-v0", MarketParams().n_ticks
+    envs = [gymnasium.make(name, n_impressions=N_IMPRESSIONS) for _ in range(N_COPIES)]
+    vector = gymnasium.make_vec(
+        name,
+        num_envs=N_COPIES,
+        n_impressions=N_IMPRESSIONS,
+        autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
+    )
+    actions = np.random.default_rng(0).uniform(-1, 1, (n_ticks, N_COPIES, 1)).astype(np.float32)
+
+    def loop() -> None:
+        for i, env in enumerate(envs):
+            env.reset(seed=i)
+            for tick in range(n_ticks):
+                env.step(actions[tick, i])
+
+    def batch() -> None:
+        for tick in range(n_ticks):
+            vector.step(actions[tick])
+
+    vector.reset(seed=0)
+    n_steps = N_COPIES * n_ticks
+    vector_seconds = median_seconds(batch, 7 if quick else 21)
+    return n_steps / statistics.median(_seconds(loop) for _ in range(1 if quick else 3)), n_steps / vector_seconds
 
 
 def training_rows(quick: bool) -> Iterator[Row]:
