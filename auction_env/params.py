@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,12 +34,15 @@ def _check_curve(name: str, points: tuple[float, ...]) -> None:
         raise ValueError(f"`{name}` must have a positive entry, found only zeros")
 
 
+@lru_cache(maxsize=64)
 def _resample(points: tuple[float, ...], n_ticks: int) -> np.ndarray:
-    """(n_ticks,) share of the area under a step function that falls into each tick."""
+    """(n_ticks,) share of the area under a step function that falls into each tick; read-only."""
     curve = np.asarray(points, np.float64)
     cumulative = np.concatenate(([0.0], np.cumsum(curve))) / curve.sum()
     edges = np.interp(np.linspace(0, len(curve), n_ticks + 1), np.arange(len(curve) + 1), cumulative)
-    return np.diff(edges)
+    share = np.diff(edges)
+    share.flags.writeable = False
+    return share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,8 @@ class Drift:
 
     def levels(self, n_days: int) -> tuple[np.ndarray, np.ndarray]:
         """Factors on volume and value of the days 0 .. n_days - 1, each (n_days,); 1 on day 0."""
+        if n_days == 1:
+            return np.ones(1), np.ones(1)
         # a row a day, so that a longer horizon leaves the days before it alone
         steps = np.random.default_rng(self.seed).standard_normal((n_days, 2))
         steps[:1] = 0.0

@@ -64,9 +64,12 @@ def _value_levels(rng: np.random.Generator, traffic: TrafficParams, population: 
     return traffic.value_mean * levels.T  # (n_advertisers, n_ticks) -> (n_ticks, n_advertisers)
 
 
-def _shock_factors(rng: np.random.Generator, shocks: tuple[Shock, ...], n_ticks: int) -> tuple[Float, Float]:
+def _shock_factors(seed: np.random.SeedSequence, shocks: tuple[Shock, ...], n_ticks: int) -> tuple[Float, Float]:
     """Factors of all shocks together on volume and value, each (n_ticks,)."""
     volume, value = np.ones(n_ticks), np.ones(n_ticks)
+    if not shocks:  # a generator costs several microseconds, and a reset draws the traffic of many markets
+        return volume, value
+    rng = np.random.default_rng(seed)
     for shock in shocks:
         hit, where, how_long = rng.random(3)  # always three, so that shocks leave each other's draws alone
         if hit >= shock.probability:
@@ -80,10 +83,9 @@ def _shock_factors(rng: np.random.Generator, shocks: tuple[Shock, ...], n_ticks:
     return volume, value
 
 
-def _which_day(rng: np.random.Generator, n_days: int, day: int | None) -> int:
-    drawn = int(rng.integers(n_days))
+def _which_day(seed: np.random.SeedSequence, n_days: int, day: int | None) -> int:
     if day is None:
-        return drawn
+        return int(np.random.default_rng(seed).integers(n_days)) if n_days > 1 else 0
     if not 0 <= day < n_days:
         raise ValueError(f"`days` must lie in 0..{n_days - 1} (`TrafficParams.n_days`), found {day}")
     return day
@@ -100,12 +102,11 @@ def draw_traffic(seed: int, params: MarketParams, population: Population, day: i
         day: Which day the episode is, below `TrafficParams.n_days`; None draws it.
     """
     traffic, n = params.traffic, population.n_advertisers
-    volume_rng, level_rng, spread_rng, sigma_rng, bound_rng, day_rng, shock_rng = (
-        np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(7)
-    )
-    day = _which_day(day_rng, traffic.n_days, day)
+    *children, day_child, shock_child = np.random.SeedSequence(seed).spawn(7)
+    volume_rng, level_rng, spread_rng, sigma_rng, bound_rng = (np.random.default_rng(child) for child in children)
+    day = _which_day(day_child, traffic.n_days, day)
     day_volume, day_value = (levels[day] for levels in traffic.day_levels())
-    shock_volume, shock_value = _shock_factors(shock_rng, traffic.shocks, params.n_ticks)
+    shock_volume, shock_value = _shock_factors(shock_child, traffic.shocks, params.n_ticks)
     mean = _value_levels(level_rng, traffic, population, params.n_ticks) * (day_value * shock_value)[:, None]
     ratio = np.clip(spread_rng.normal(traffic.spread_mean, traffic.spread_sd, n), 0.1, 1.0)
     ratios = np.clip(spread_rng.normal(ratio, traffic.spread_tick_sd * ratio, (params.n_ticks, n)), 0.1, 1.0)
