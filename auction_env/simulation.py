@@ -35,6 +35,7 @@ class SteeredTick(NamedTuple):
     value: Float
     least_winning_cost: Float
     budget_left: Float  # after the tick
+    clicks: Float
 
 
 class Simulation:
@@ -182,6 +183,7 @@ class Simulation:
             value=result.value[pick],
             least_winning_cost=result.least_winning_cost[self._market_idx],
             budget_left=result.budget_left[pick],
+            clicks=result.clicks[pick],
         )
         per_impression = 1.0 / np.maximum(n, 1.0)
         self._features.update(
