@@ -105,7 +105,7 @@ def slot_price(mechanism, weight, top_bid, slot, i, reserve, bid, quality):
         price *= weight[slot, slot]
         for s in range(slot + 1, weight.shape[0]):
             price += weight[slot, s] * max(top_bid[s + 1, i] / quality, reserve)
-    return min(price, bid)  # rounding may lift a price just above a bid that equals it
+    return min(max(price, reserve), bid)  # against rounding
 
 
 @njit(cache=True, inline="always")

@@ -6,18 +6,19 @@ import numpy as np
 from numba import njit
 
 from auction_env.kernels.clearing import BLOCK
-from auction_env.kernels.rng import STREAM_DROP, bits, high_word, low_word, make_key
+from auction_env.kernels.rng import STREAM_DROP, bits, high_word, low_word, make_key, mix64
 from auction_env.kernels.tick import COST, N_TOTALS, add_item, conversion_keys, list_items, settle_items
 
 
 @njit(cache=True)
-def drop_wins(advertiser, share, seed, tick, items, start, stop, exposed, values, open_mask):
+def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, values, open_mask):
     """Drops a random share, rounded up, of an advertiser's exposed wins in items [start, stop).
 
-    Every win has a draw of its own, keyed by impression; those with the smallest are dropped. A dropped win is
-    a value of 0: it bids no more. (A win that is already 0 cannot be exposed, so draws are never used twice.)
+    Every win has a draw of its own, keyed by round and impression; those with the smallest are dropped. A dropped
+    win is a value of 0: it bids no more.
 
     Args:
+        turn: Index of the round: with the draws of the last one, new wins would be dropped before old ones.
         exposed: (n_items, n_slots, BLOCK) int32: what `settle_items` wrote.
         values: (n_items, n_advertisers, BLOCK) float32, changed.
         open_mask: (n_items,) bool, set for the items that have to be cleared again.
@@ -28,7 +29,7 @@ def drop_wins(advertiser, share, seed, tick, items, start, stop, exposed, values
             for i in range(items.n[item]):
                 n_wins += exposed[item, s, i] == advertiser
     draw, where = np.empty(n_wins, np.uint64), np.empty(n_wins, np.int64)
-    key = make_key(seed, tick, advertiser, STREAM_DROP)
+    key = mix64(make_key(seed, tick, advertiser, STREAM_DROP) ^ np.uint64(turn))
     k = 0
     for item in range(start, stop):
         for s in range(exposed.shape[1]):
@@ -40,7 +41,7 @@ def drop_wins(advertiser, share, seed, tick, items, start, stop, exposed, values
                     where[k] = item * BLOCK + i
                     k += 1
     order = np.argsort(draw)
-    for k in range(int(np.ceil(share * n_wins))):
+    for k in range(max(1, int(np.ceil(share * n_wins)))):  # share may round to 0
         item, i = where[order[k]] // BLOCK, where[order[k]] % BLOCK
         values[item, advertiser, i] = 0
         open_mask[item] = True
@@ -64,6 +65,7 @@ def run_tick_dropping(
     cursor = np.full(seed.shape[0], -1)
     keys = conversion_keys(seed, tick, n_advertisers)
     todo = list_items(items.start[:-1], items.start[1:])
+    turn = 0
     while todo.shape[0] > 0:
         settle_items(
             todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
@@ -78,8 +80,9 @@ def run_tick_dropping(
                     cost += item_totals[item, j, COST]
                 if cost > budget_left[e, j]:
                     share = 1.0 - budget_left[e, j] / cost
-                    drop_wins(j, share, seed[e], tick, items, start, stop, exposed, values, open_mask)
+                    drop_wins(j, share, seed[e], tick, turn, items, start, stop, exposed, values, open_mask)
         todo = np.flatnonzero(open_mask)
+        turn += 1
     totals[:] = 0
     lwc_sum[:] = 0
     bid_sum[:] = 0
