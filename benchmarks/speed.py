@@ -22,7 +22,7 @@ from rich.table import Table
 
 from auction_env import BatchMarket, MarketParams, auctionnet_population
 from auction_env.kernels.clearing import BLOCK
-from auction_env.kernels.tick import draw_values
+from auction_env.kernels.tick import Items, draw_values
 from auction_env.pacing import Pacer
 from benchmarks.console import console
 
@@ -161,7 +161,12 @@ def market_rows(quick: bool) -> Iterator[Row]:
 def _draws_per_second(market: BatchMarket) -> float:
     """Normal draws per second of the generator on all threads, writing to memory that stays in the cache."""
     n_items, n_advertisers = 2 * get_num_threads(), market.n_advertisers
-    item = np.arange(n_items)
+    items = Items(
+        start=np.array([0, n_items]),
+        market=np.zeros(n_items, np.int64),
+        first=np.arange(n_items) * BLOCK,
+        n=np.full(n_items, BLOCK),
+    )
     one = np.ones((1, n_advertisers), np.float32)
     values = np.empty((n_items, n_advertisers, BLOCK), np.float32)
     sums = np.empty((n_items, n_advertisers))
@@ -170,8 +175,7 @@ def _draws_per_second(market: BatchMarket) -> float:
     def work() -> None:
         for tick in range(n_repeats):
             draw_values(
-                np.zeros(1, np.uint64), tick, np.zeros(n_items, np.int64), item * BLOCK,
-                np.full(n_items, BLOCK), one, one, values, sums,
+                np.zeros(1, np.uint64), tick, items, one, one, values, sums,
             )  # fmt: skip
 
     return n_repeats * values.size / median_seconds(work, 5)

@@ -167,7 +167,10 @@ def test_a_shock_hits_the_stated_ticks_at_the_stated_rate() -> None:
 def test_a_shock_ends_with_the_day_and_bounds_hold() -> None:
     traffic = TrafficParams(
         weekday_volume=(1.0,) * 6 + (2.0,),
-        shocks=(Shock(probability=1.0, start=(1.0, 1.0), length=(9, 9), volume=5.0), Shock(probability=0.0, volume=7.0)),
+        shocks=(
+            Shock(probability=1.0, start=(1.0, 1.0), length=(9, 9), volume=5.0),
+            Shock(probability=0.0, volume=7.0),
+        ),
     )
     assert traffic.highest_volume == 10.0
     calm = traffic_of(6, weekday_volume=(1.0,) * 6 + (2.0,))
@@ -178,7 +181,7 @@ def test_a_shock_ends_with_the_day_and_bounds_hold() -> None:
 
 @pytest.mark.parametrize("correlation", [0.3, 1.0])
 def test_correlated_values_by_hand_and_with_the_same_marginals(correlation: float) -> None:
-    """Against normals computed one by one from the definition, stream 16 being the shared one."""
+    """Against normals computed one by one from the definition, stream 20 being the shared one."""
     from scipy.special import ndtri
 
     params = MarketParams(n_impressions=2_000, n_ticks=1, traffic=TrafficParams(value_correlation=correlation))
@@ -186,7 +189,7 @@ def test_correlated_values_by_hand_and_with_the_same_marginals(correlation: floa
     market.reset([4, 9])
     traffic, values = market._traffic, market.values(1)
     for i in (0, 1, 777, 1999):
-        shared = ndtri(reference.draw_uniform(9, 0, 0, 16, i))
+        shared = ndtri(reference.draw_uniform(9, 0, 0, 20, i))
         own = np.array([ndtri(reference.draw_uniform(9, 0, j, 1, i)) for j in range(48)])
         z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
         expected = np.clip(traffic.mean[1, 0] + traffic.spread[1, 0] * z, 0, 1)
@@ -212,7 +215,9 @@ def test_the_correlation_is_the_stated_one_and_leaves_the_marginals() -> None:
 
 def test_competition_heats_up_on_good_impressions() -> None:
     def price_correlation(correlation: float) -> float:
-        market = Market(MarketParams(n_impressions=5_000, n_ticks=1, traffic=TrafficParams(value_correlation=correlation)))
+        market = Market(
+            MarketParams(n_impressions=5_000, n_ticks=1, traffic=TrafficParams(value_correlation=correlation))
+        )
         market.reset(2)
         bids = np.sort(market.values()[:, 1:] * market.cpa_target[1:], axis=1)
         return float(np.corrcoef(market.values()[:, 0], bids[:, -3])[0, 1])
