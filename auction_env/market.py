@@ -17,7 +17,7 @@ from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
 from auction_env.kernels.delay import delay_conversions
 from auction_env.params import MAX_MONEY, MarketParams
 from auction_env.population import Population, auctionnet_population
-from auction_env.traffic import Traffic, draw_traffic
+from auction_env.traffic import draw_traffics
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -143,11 +143,7 @@ class BatchMarket:
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
         self._seed = seeds.astype(np.uint64)
-        episodes = [
-            draw_traffic(int(seed), self.params, self.population, day)
-            for seed, day in zip(seeds, self._check_days(days), strict=True)
-        ]
-        self._traffic = Traffic(*(np.stack(parts) for parts in zip(*episodes, strict=True)))
+        self._traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
         self._advertisers = kernel.Advertisers(self._traffic.sigma, self._traffic.lower, self._traffic.upper)
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
         self._active = np.ones(self._shape, bool)

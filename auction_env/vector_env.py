@@ -33,6 +33,7 @@ class _Cohort:
     copies: Int  # (n,) indices of its copies; copy copies[i] plays market i
     bidding: Bidding
     live: Mask  # (n,) False for a copy that was reset since and now belongs to another cohort
+    is_everybody: bool  # whether it began with all copies, which are all still in it
 
 
 class BiddingVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]):
@@ -163,12 +164,18 @@ class BiddingVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]
             stepping = self._cohorts
         finished: dict[str, Any] = {}
         for cohort in stepping:
-            outcome = cohort.bidding.step(given[cohort.copies])
-            copies = cohort.copies[cohort.live]
-            self._observation[copies], rewards[copies] = outcome.observation[cohort.live], outcome.reward[cohort.live]
-            done[copies] = outcome.done
+            whole = cohort.is_everybody
+            outcome = cohort.bidding.step(given if whole else given[cohort.copies])
             target = finished if outcome.done and self.autoreset_mode is AutoresetMode.SAME_STEP else infos
-            self._put(target, outcome.info, copies, cohort.live)
+            if whole:  # the usual case, without the cost of picking rows of a dozen small arrays
+                self._observation, rewards = outcome.observation, outcome.reward.copy()
+                done[:] = outcome.done
+                self._put_all(target, outcome.info)
+                continue
+            copies, live = cohort.copies[cohort.live], cohort.live
+            self._observation[copies], rewards[copies] = outcome.observation[live], outcome.reward[live]
+            done[copies] = outcome.done
+            self._put(target, outcome.info, copies, live)
         if finished:
             self._finish(infos, finished, done)
             self._over = np.zeros(self.num_envs, bool)
@@ -219,6 +226,7 @@ class BiddingVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]
         for cohort in self._cohorts:
             if cohort is not chosen:
                 cohort.live &= ~np.isin(cohort.copies, copies)
+                cohort.is_everybody = False
         others = [cohort for cohort in self._cohorts if cohort is not chosen and cohort.live.any()]
         self._cohorts = [*others, chosen]
         return chosen
@@ -231,7 +239,7 @@ class BiddingVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]
             steered_advertiser=np.full(n, 0 if self._advertiser is None else self._advertiser),
             n_markets=n,
         )
-        return _Cohort(copies, bidding, np.ones(n, bool))
+        return _Cohort(copies, bidding, np.ones(n, bool), is_everybody=n == self.num_envs)
 
     def _put(self, infos: dict[str, Any], info: dict[str, Any], copies: Int, rows: Mask) -> None:
         """Adds a cohort's info: arrays over all copies by name, with the mask `_name` of those that have it."""
@@ -243,6 +251,15 @@ class BiddingVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]
                     infos[name] = np.zeros(self.num_envs, value.dtype)
                 infos[name][copies] = value[rows]
             infos.setdefault(f"_{name}", np.zeros(self.num_envs, bool))[copies] = True
+
+    def _put_all(self, infos: dict[str, Any], info: dict[str, Any]) -> None:
+        """`_put` for a cohort of all copies."""
+        for name, value in info.items():
+            if isinstance(value, dict):
+                self._put_all(infos.setdefault(name, {}), value)
+            else:
+                infos[name] = value.copy()
+            infos[f"_{name}"] = np.ones(self.num_envs, bool)
 
     def _one_a_copy(self, name: str, value: ArrayLike) -> Int:
         given = np.asarray(value)
