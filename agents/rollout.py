@@ -131,8 +131,7 @@ def rollout(
     """
     if any(competitor is bidder for competitor in (competitors or {}).values()):
         raise ValueError(f"`competitors` must be other objects than the bidder, found bidder {bidder.name!r} as both")
-    if days is not None and np.shape(days) != np.shape(seeds):
-        raise ValueError(f"`days` must have a day for each seed, found shapes {np.shape(days)} and {np.shape(seeds)}")
+    _check_days(seeds, days)
     seeds, advertisers = np.asarray(seeds, np.int64), np.asarray(advertisers, np.int64)
     if seeds.ndim != 1 or seeds.shape != advertisers.shape or len(seeds) == 0:
         raise ValueError(
@@ -157,6 +156,11 @@ def rollout(
     return _concatenate(parts)
 
 
+def _check_days(seeds: ArrayLike, days: ArrayLike | None) -> None:
+    if days is not None and np.shape(days) != np.shape(seeds):
+        raise ValueError(f"`days` must have a day for each seed, found shapes {np.shape(days)} and {np.shape(seeds)}")
+
+
 _PER_CAMPAIGN = ("seed", "advertiser", "category", "budget", "cpa_target", "requirements")  # axis 0
 _PER_TICK = ("features", "budget_left", "active")  # axis 1
 
@@ -176,14 +180,16 @@ def collect(
     task: Task,
     params: MarketParams | None = None,
     population: Population | None = None,
+    days: ArrayLike | None = None,
     first_period: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[TrajectoryData]:
     """Logs episodes in which `bidder` steers every advertiser: one data set a market episode.
 
-    Period p of the log is market `seeds[p - first_period]`. Iterating keeps memory bounded; pass the iterator
-    to `auction_env.data.write`.
+    Period p of the log is market `seeds[p - first_period]`, and day `days[p - first_period]` of it if `days` are
+    given (`BatchMarket.reset`). Iterating keeps memory bounded; pass the iterator to `auction_env.data.write`.
     """
+    _check_days(seeds, days)
     population = population or auctionnet_population()
     n = population.n_advertisers
     simulation = Simulation(
@@ -192,8 +198,10 @@ def collect(
         steered_market=np.zeros(n, np.int64),
         steered_advertiser=np.arange(n),
     )
-    for period, seed in enumerate(np.asarray(seeds, np.int64), first_period):
-        yield to_trajectories(run_episode(simulation, [int(seed)], bidder, task), period=period)
+    for position, seed in enumerate(np.asarray(seeds, np.int64)):
+        day = None if days is None else np.asarray(days)[position : position + 1]
+        episode = run_episode(simulation, [int(seed)], bidder, task, day)
+        yield to_trajectories(episode, period=first_period + position)
         if progress is not None:
             progress(1)
 

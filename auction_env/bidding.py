@@ -101,7 +101,7 @@ class BiddingSpec:
             if name.startswith(("bid_", "least_winning_cost_")):
                 high[index] = max(top_bid, self.params.reserve)
             elif name.startswith("volume_"):
-                high[index] = self.params.n_impressions * self.params.traffic.highest_volume
+                high[index] = np.ceil(self.params.n_impressions * self.params.traffic.highest_volume)
         requirements = self.task.requirements(budget, cpa_target).max(axis=0)
         requirements[requirements == 0] = 1.0  # absent limits are 0; a space needs some width
         bound = np.concatenate((high, requirements)).astype(np.float32)

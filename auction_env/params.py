@@ -82,13 +82,11 @@ class Drift:
 
     def levels(self, n_days: int) -> tuple[np.ndarray, np.ndarray]:
         """Factors on volume and value of the days 0 .. n_days - 1, each (n_days,); 1 on day 0."""
-        if n_days == 1:
-            return np.ones(1), np.ones(1)
-        # a row a day, so that a longer horizon leaves the days before it alone
-        steps = np.random.default_rng(self.seed).standard_normal((n_days, 2))
-        steps[:1] = 0.0
-        walk = np.cumsum(steps, axis=0)
-        days = np.arange(n_days)
+        days, walk = np.arange(n_days), np.zeros((n_days, 2))
+        if self.volume_walk or self.value_walk:
+            # a row a day, so that a longer horizon leaves the days before it alone
+            walk[1:] = np.random.default_rng(self.seed).standard_normal((n_days - 1, 2))
+        walk = np.cumsum(walk, axis=0)
         volume = np.exp(self.volume * days + self.volume_walk * walk[:, 0])
         return volume, np.exp(self.value * days + self.value_walk * walk[:, 1])
 

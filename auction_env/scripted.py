@@ -46,8 +46,10 @@ class ScriptedBidders:
     def multipliers(self, tick: int, *, last_cost: Float, last_value: Float) -> Float:
         """(n_markets, n_advertisers) for `tick`, given cost and predicted conversions of the tick before."""
         out = self._pacer.multipliers(tick, last_cost=last_cost, last_value=last_value)
-        out[:, self._fixed] = self._base[:, self._fixed]
-        out[:, self._walking] = self._base[:, self._walking] * self._walks[:, tick]
+        if len(self._fixed):
+            out[:, self._fixed] = self._base[:, self._fixed]
+        if len(self._walking):
+            out[:, self._walking] = self._base[:, self._walking] * self._walks[:, tick]
         if len(self._throttled):
             self._spent += last_cost[:, self._throttled]
             behind = self._spent < self._planned_share[..., tick] * self._budget

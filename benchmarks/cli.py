@@ -71,6 +71,10 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     speed.add_argument("--only", choices=("market", "env", "training", "data"), help="one part of the table")
     speed.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
     speed.set_defaults(run=_run_speed)
+    fidelity = kinds.add_parser("fidelity", help="scores and ranking of methods against impressions per episode")
+    fidelity.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, nothing more")
+    fidelity.add_argument("--out", type=Path, default=Path("runs/fidelity"), metavar="DIR", help="default: %(default)s")
+    fidelity.set_defaults(run=_run_fidelity)
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
@@ -95,3 +99,9 @@ def _run_speed(arguments: argparse.Namespace) -> None:
     from benchmarks import speed
 
     speed.run(quick=arguments.quick, only=arguments.only, json_path=arguments.json)
+
+
+def _run_fidelity(arguments: argparse.Namespace) -> None:
+    from benchmarks import fidelity
+
+    fidelity.run(fidelity.QUICK if arguments.quick else None, out=arguments.out)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auction_env import (
     BatchMarket,
@@ -177,6 +179,43 @@ def test_a_shock_ends_with_the_day_and_bounds_hold() -> None:
     hit = draw_traffic(1, MarketParams(n_impressions=10_000, traffic=traffic), auctionnet_population(), 6)
     np.testing.assert_array_equal(hit.n_impressions[:-1], calm.n_impressions[:-1])
     assert hit.n_impressions[-1] == pytest.approx(5 * calm.n_impressions[-1], abs=3)
+
+
+positive = st.floats(0.1, 3.0)
+week = st.tuples(*[positive] * 7)
+
+
+@given(
+    seed=st.integers(0, 2**62),
+    n_impressions=st.integers(1, 20_000),
+    n_ticks=st.integers(1, 60),
+    n_days=st.integers(1, 40),
+    weekday_volume=st.one_of(st.just(()), week),
+    weekday_value=st.one_of(st.just(()), week),
+    drift=st.builds(Drift, volume=st.floats(-0.1, 0.1), volume_walk=st.floats(0, 0.3), value_walk=st.floats(0, 0.3)),
+    shocks=st.lists(
+        st.builds(
+            Shock,
+            probability=st.floats(0, 1),
+            start=st.just((0.2, 1.0)),
+            length=st.sampled_from([(1, 1), (2, 9)]),
+            volume=st.floats(0, 4),
+            value=st.floats(0, 4),
+        ),
+        max_size=3,
+    ),
+)
+def test_any_traffic_keeps_its_bounds(
+    seed: int, n_impressions: int, n_ticks: int, shocks: list[Shock], **traffic: object
+) -> None:
+    options = TrafficParams(shocks=tuple(shocks), **traffic)  # type: ignore[arg-type]
+    params = MarketParams(n_impressions=n_impressions, n_ticks=n_ticks, traffic=options)
+    drawn = draw_traffic(seed, params, auctionnet_population())
+    assert drawn.n_impressions.min() >= 0 and drawn.mean.min() >= 0 and np.isfinite(drawn.mean).all()
+    assert drawn.n_impressions.sum() <= np.ceil(n_impressions * options.highest_volume)
+    assert 0 <= drawn.day < options.n_days
+    if not shocks:
+        assert drawn.n_impressions.sum() == np.rint(n_impressions * options.day_levels()[0][drawn.day])
 
 
 @pytest.mark.parametrize("correlation", [0.3, 1.0])
