@@ -253,7 +253,7 @@ class BatchMarket:
         else:
             kernel.draw_values(*key, mean, spread, self._values, self._value_sum)
         value_sum = np.zeros(self._shape)
-        np.add.at(value_sum, market, self._value_sum)
+        kernel.add_up(market, self._value_sum, value_sum)
         self._opening = Opening(
             tick=self._tick,
             n_impressions=n.copy(),

@@ -6,6 +6,7 @@ against, measured in the same run: normal draws per second of the generator alon
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import resource
 import statistics
@@ -189,7 +190,7 @@ N_COPIES, N_IMPRESSIONS = 64, 4800  # of the environment figures
 
 
 def env_rows(quick: bool) -> Iterator[Row]:
-    """Steps per second of one environment and of the native vector environment."""
+    """Steps per second of one environment and of the native vector environment, and its share of PPO's time."""
     market = BatchMarket(MarketParams(n_impressions=N_IMPRESSIONS))
     n_ticks = market.params.n_ticks
     single_rate, vector_rate = _env_steps_per_second(quick)
@@ -209,6 +210,46 @@ def env_rows(quick: bool) -> Iterator[Row]:
         reference=f"{N_COPIES} copies, the same market, random actions; {N_COPIES} single environments in a loop:"
         f" {single_rate:,.0f} steps/s",
         bound=f"{bound:,.0f}: {n_draws:,} normal draws an episode on all threads",
+    )
+    if importlib.util.find_spec("stable_baselines3") is not None:
+        yield ppo_row(quick)
+
+
+def ppo_row(quick: bool) -> Row:
+    """The environment's share of the time of PPO with its default settings, a rollout being an episode a copy."""
+    import gymnasium
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    from agents.sb3 import NativeVecEnv
+
+    spent = 0.0
+
+    class Timed(NativeVecEnv):
+        def step_wait(self) -> Any:
+            nonlocal spent
+            start = time.perf_counter()
+            outcome = super().step_wait()
+            spent += time.perf_counter() - start
+            return outcome
+
+    vector = gymnasium.make_vec(
+        "auction_env/Bidding-v0",
+        num_envs=N_COPIES,
+        n_impressions=N_IMPRESSIONS,
+        autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
+    )
+    n_ticks = MarketParams().n_ticks
+    model = PPO("MlpPolicy", VecNormalize(Timed(vector)), n_steps=n_ticks, seed=0, device="cpu")
+    model.learn(n_ticks * N_COPIES)  # not counted: compilation and first calls
+    spent = 0.0
+    seconds = _seconds(lambda: model.learn((1 if quick else 3) * n_ticks * N_COPIES))
+    return Row(
+        name="ppo_env_share",
+        value=spent / seconds,
+        unit="of the time",
+        reference=f"PPO's default settings on {N_COPIES} copies; the whole: {seconds:.1f} s",
+        bound="0: an environment that costs nothing",
     )
 
 

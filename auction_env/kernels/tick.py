@@ -162,6 +162,14 @@ def draw_correlated_values(seed, tick, items, mean, spread, correlation, values,
 
 
 @njit(cache=True)
+def add_up(market, item_sum, total):
+    """Adds the rows of `item_sum` (n_items, n_advertisers), in order, to the rows of `total` that `market` names."""
+    for item in range(market.shape[0]):
+        for j in range(item_sum.shape[1]):
+            total[market[item], j] += item_sum[item, j]
+
+
+@njit(cache=True)
 def count_exposed(seed, tick, first, n, exposure, n_exposed):
     """How many slots of each impression are seen, from the top: a slot is seen only if all above it are."""
     n_exposed[:n] = 0
