@@ -47,4 +47,8 @@ __all__ = [
     "random_population",
 ]
 
-_gymnasium.register(id="auction_env/Bidding-v0", entry_point="auction_env.env:BiddingEnv")
+_gymnasium.register(
+    id="auction_env/Bidding-v0",
+    entry_point="auction_env.env:BiddingEnv",
+    vector_entry_point="auction_env.vector_env:BiddingVectorEnv",
+)

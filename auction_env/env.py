@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.observation import FEATURE_NAMES, N_FEATURES
-from auction_env.pacing import MAX_LOG_RATIO
+from auction_env.actions import ActionKind
+from auction_env.bidding import Bidding, BiddingSpec, draw_episode, info_of
 from auction_env.params import MarketParams
-from auction_env.population import Population, auctionnet_population
-from auction_env.simulation import Simulation, SteeredTick
-from auction_env.tasks import Task, get_task
+from auction_env.population import Population
+from auction_env.rendering import Screen, campaign_day, check_render_mode
+from auction_env.tasks import Task
+from auction_env.views import Bidder
 
 Observation = NDArray[np.float32]
 
@@ -22,10 +24,17 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     """Real-time bidding for one advertiser of a multi-slot auction market.
 
     ## Action space
-    `Box(-1, 1, (1,), float32)`: the log multiplier relative to the base, in units of log(`max_ratio`). The
-    advertiser bids multiplier x predicted value on every impression of the tick, with
-    `multiplier = base * max_ratio ** action` and base = the advertiser's target CPA (currency per conversion).
-    So 0 bids the target CPA, and with the default `max_ratio` of 5 the range is a fifth to five times that.
+    `Box(-1, 1, (n,), float32)`. The advertiser bids multiplier x predicted value on every impression of the tick;
+    `action_kind` says how the action a becomes the multiplier (currency per conversion), where CPA is the advertiser's
+    target CPA (`auction_env.actions`):
+
+    | action_kind | n | multiplier |
+    | --- | --- | --- |
+    | log_multiplier | 1 | CPA x max_ratio ** a: 0 bids the target CPA, the range is a fifth to five times that |
+    | relative | 1 | previous multiplier x max_ratio_step ** a; starts from CPA, within max_ratio ** +-1 of it |
+    | two_coefficient | 2 | alpha0 + alpha1 x CPA: alpha0 = mean CPA / 2 x max_ratio ** a[0], alpha1 = (1 + a[1]) / 2 |
+
+    where "mean CPA" is the mean target of the market's advertisers.
 
     ## Observation space
     `Box(0, high, (19,), float32)`, raw units; `gymnasium.wrappers.NormalizeObservation` scales them. `high` is the
@@ -71,8 +80,10 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
 
     ## Arguments
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.
-    `params`, `population`: the market; `n_impressions` is a short cut for the size alone. `max_ratio`: range of
-    the action, see above.
+    `params`, `population`: the market; `n_impressions` and `mechanism` are shortcuts for these two parameters alone.
+    `competitors`: bidders (`auction_env.views.Bidder`) by advertiser that replace the population's script.
+    `action_kind` (a name or an `auction_env.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action, see above.
+    `render_mode`: None, "rgb_array" (`render` returns the day so far as a picture) or "human" (a matplotlib window).
 
     `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int, "advertiser": int}` selects
     one market episode, as rollouts and logs name it, and the advertiser.
@@ -81,7 +92,7 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     - v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium reads a plain class attribute
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium reads a class attribute
 
     def __init__(
         self,
@@ -91,29 +102,32 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
         params: MarketParams | None = None,
         population: Population | None = None,
         n_impressions: int | None = None,
+        mechanism: str | None = None,
+        action_kind: str | ActionKind = "log_multiplier",
         max_ratio: float = 5.0,
-        render_mode: None = None,
+        max_ratio_step: float = 1.2,
+        competitors: Mapping[int, Bidder] | None = None,
+        render_mode: str | None = None,
     ) -> None:
-        if render_mode is not None:
-            raise ValueError(f"`render_mode` must be None in this version, found {render_mode!r}")
-        if params is not None and n_impressions is not None:
-            raise ValueError("give `params` or `n_impressions`, not both")
-        if not (np.isfinite(max_ratio) and max_ratio > 1):
-            raise ValueError(f"`max_ratio` must be greater than 1, found {max_ratio}")
-        if params is None:
-            params = MarketParams() if n_impressions is None else MarketParams(n_impressions=n_impressions)
-        self.task = get_task(task)
-        self.max_ratio = float(max_ratio)
-        self.render_mode = None
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        spec = BiddingSpec.resolve(
+            task=task,
+            params=params,
+            population=population,
+            n_impressions=n_impressions,
+            mechanism=mechanism,
+            action_kind=action_kind,
+            max_ratio=max_ratio,
+            max_ratio_step=max_ratio_step,
+            competitors=competitors,
+        )
+        self.task = spec.task
+        self.render_mode = render_mode
+        self.observation_space, self.action_space = spec.observation_space, spec.action_space
         self._advertiser = advertiser
         first = 0 if advertiser is None else advertiser
-        self._simulation = Simulation(
-            params, population or auctionnet_population(), steered_market=[0], steered_advertiser=[first]
-        )
-        high = self._highest_observation()
-        self.observation_space = gym.spaces.Box(np.zeros_like(high), high, dtype=np.float32)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
-        self._in_episode = False
+        self._bidding = Bidding(spec, steered_market=[0], steered_advertiser=[first])
+        self._screen = Screen(human=render_mode == "human")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -125,68 +139,31 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
         episode_seed = options.pop("episode_seed", None)
         if options:
             raise ValueError(f"`options` must hold only 'advertiser' and 'episode_seed', found {sorted(options)}")
-        # both are always drawn, so that giving one does not shift the other
-        drawn_seed = int(self.np_random.integers(2**62))
-        drawn_advertiser = int(self.np_random.integers(self._simulation.market.n_advertisers))
-        self._simulation.steer([0], [drawn_advertiser if advertiser is None else advertiser])
+        drawn_seed, drawn_advertiser = draw_episode(self.np_random, self._bidding.spec.population.n_advertisers)
         self.episode_seed = drawn_seed if episode_seed is None else int(episode_seed)
-        self._simulation.reset([self.episode_seed])
-        self._requirements = self.task.requirements(self._simulation.budget, self._simulation.cpa_target)[0]
-        self._cost, self._objective = 0.0, 0.0
-        self._in_episode = True
-        return self._observe(), {"advertiser": int(self._simulation.advertiser[0])}
+        observation, info = self._bidding.reset(
+            [self.episode_seed], [drawn_advertiser if advertiser is None else advertiser]
+        )
+        self._show_if_human()
+        return observation[0], info_of(info, 0)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Bids for one tick; see the class docstring."""
-        if not self._in_episode:
-            raise RuntimeError("the episode is over or has not begun: call `reset` first")
-        exponent = np.asarray(action, np.float64).reshape(-1)
-        if exponent.shape != (1,) or not np.isfinite(exponent[0]):
-            raise ValueError(f"`action` must be one finite number, found {action!r}")
-        simulation = self._simulation
-        multiplier = simulation.cpa_target * self.max_ratio ** np.clip(exponent, -1.0, 1.0)
-        tick, result = simulation.step(multiplier)
-        reward = float(self.task.reward(conversions=tick.conversions, value=tick.value)[0])
-        self._cost += float(tick.cost[0])
-        self._objective += reward
-        info = _tick_info(tick)
-        if result.done:
-            self._in_episode = False
-            info.update(self._summary())
-        return self._observe(tick if result.done else None), reward, result.done, False, info
+        outcome = self._bidding.step(np.asarray(action, np.float64).reshape(1, -1))
+        self._show_if_human()
+        return outcome.observation[0], float(outcome.reward[0]), outcome.done, False, info_of(outcome.info, 0)
 
-    def _highest_observation(self) -> Observation:
-        market = self._simulation.market
-        top_bid = market.cpa_target.max() * max(self.max_ratio, np.exp(MAX_LOG_RATIO))  # a value is at most 1
-        high = np.ones(N_FEATURES)
-        for index, name in enumerate(FEATURE_NAMES):
-            if name.startswith(("bid_", "least_winning_cost_")):
-                high[index] = max(top_bid, market.params.reserve)
-            elif name.startswith("volume_"):
-                high[index] = np.ceil(market.params.n_impressions * market.params.traffic.highest_volume)
-        requirements = self.task.requirements(market.budget, market.cpa_target).max(axis=0)
-        requirements[requirements == 0] = 1.0  # absent limits are 0; a space needs some width
-        bound = np.concatenate((high, requirements)).astype(np.float32)
-        return np.nextafter(bound, np.float32(np.inf))  # float32 rounding must not leave the space
+    def render(self) -> NDArray[np.uint8] | None:
+        """The day so far: an (height, width, 3) picture, or None in the mode "human", whose window is updated."""
+        if self.render_mode is None:
+            gym.logger.warn('`render` needs a `render_mode`: make the environment with render_mode="rgb_array"')
+            return None
+        return self._screen.show([campaign_day(self._bidding, 0)])
 
-    def _summary(self) -> dict[str, Any]:
-        totals = {
-            "cost": self._cost,
-            "objective": self._objective,
-            "budget": self._simulation.budget[0],
-            "cpa_target": self._simulation.cpa_target[0],
-        }
-        ratios = {name: float(ratio) for name, ratio in self.task.ratios(**totals).items()}
-        return {"score": float(self.task.score(**totals)), "objective": self._objective, "ratios": ratios}
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        self._screen.close()
 
-    def _observe(self, last: SteeredTick | None = None) -> Observation:
-        features = self._simulation.observe() if last is None else self._simulation.observe_end(last)
-        return np.concatenate((features[0], self._requirements)).astype(np.float32)
-
-
-def _tick_info(tick: SteeredTick) -> dict[str, Any]:
-    names = (
-        "multiplier", "cost", "wins", "exposures", "conversions", "value", "least_winning_cost",
-        "n_impressions", "budget_left",
-    )  # fmt: skip
-    return {name: float(getattr(tick, name)[0]) for name in names}
+    def _show_if_human(self) -> None:
+        if self.render_mode == "human":
+            self.render()

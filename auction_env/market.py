@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.kernels import overspend
 from auction_env.kernels import tick as kernel
-from auction_env.kernels.clearing import BLOCK, MECHANISMS
-from auction_env.params import MarketParams
+from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
+from auction_env.kernels.delay import delay_conversions
+from auction_env.params import MAX_MONEY, MarketParams
 from auction_env.population import Population, auctionnet_population
-from auction_env.traffic import Traffic, draw_traffic
+from auction_env.traffic import draw_traffics
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -48,11 +51,12 @@ class TickResult(NamedTuple):
         wins: Slots won.
         exposures: Won slots that were seen.
         cost: Currency paid, for exposed slots only.
-        conversions: Sampled conversions of exposed slots.
+        conversions: Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick.
         value: Sum of the predicted values of exposed slots.
         least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
         budget_left: After the tick.
         done: Whether this was the last tick.
+        clicks: Sampled clicks on exposed slots; 0 if the market has no `click_rate`.
     """
 
     tick: int
@@ -66,6 +70,7 @@ class TickResult(NamedTuple):
     least_winning_cost: Float
     budget_left: Float
     done: bool
+    clicks: Float
 
 
 class BatchMarket:
@@ -87,7 +92,8 @@ class BatchMarket:
         self.n_markets = n_markets
         self._shape = (n_markets, self.population.n_advertisers)
         self._budget = np.asarray(self.population.budget) * self.params.budget_scale
-        self._exposure = np.asarray(self.params.exposure, np.float32)
+        self.params.check_advertisers(self.population.n_advertisers)
+        self._rules = _rules(self.params, self.population.n_advertisers)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
         self._opening: Opening | None = None
 
@@ -137,13 +143,12 @@ class BatchMarket:
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
         self._seed = seeds.astype(np.uint64)
-        episodes = [
-            draw_traffic(int(seed), self.params, self.population, day)
-            for seed, day in zip(seeds, self._check_days(days), strict=True)
-        ]
-        self._traffic = Traffic(*(np.stack(parts) for parts in zip(*episodes, strict=True)))
+        self._traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+        self._advertisers = kernel.Advertisers(self._traffic.sigma, self._traffic.lower, self._traffic.upper)
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
         self._active = np.ones(self._shape, bool)
+        if self.params.conversion_delay > 0:
+            self._pending = np.zeros((self.n_markets, self.params.n_ticks, self.n_advertisers))
         self._tick = 0
         self._open()
         return self.opening
@@ -164,14 +169,18 @@ class BatchMarket:
         effective = np.where(self._active, submitted, np.float32(0.0))
         totals = np.empty((*self._shape, kernel.N_TOTALS))
         lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
-        n_items = len(self._item_market)
-        kernel.run_tick(
-            self._seed, self._tick, self._market_start, self._item_market, self._item_first, self._item_n,
-            self._values, self._value_sum, effective, np.float32(self.params.reserve),
-            MECHANISMS[self.params.mechanism], self._exposure, self._traffic.sigma, self._traffic.lower,
-            self._traffic.upper, self._budget_left, np.empty((n_items, self._shape[1], kernel.N_TOTALS)),
-            np.empty(n_items), totals, lwc_sum, bid_sum,
+        state = (
+            self._seed, self._tick, self._items, self._values, self._value_sum, effective, self._rules,
+            self._advertisers, self._budget_left, totals, lwc_sum, bid_sum,
         )  # fmt: skip
+        if self.params.budget_rule == "in_order":
+            kernel.run_tick(*state, max(16, 4 * get_num_threads()))
+        else:
+            overspend.run_tick_dropping(*state)
+        conversions = totals[..., kernel.CONVERSIONS]
+        delay = self.params.conversion_delay
+        if delay > 0:
+            delay_conversions(self._seed, self._tick, delay / (1.0 + delay), conversions, self._pending)
         self._active &= (effective > 0) | (submitted <= 0)
         self._tick += 1
         done = self._tick == self.params.n_ticks
@@ -182,11 +191,12 @@ class BatchMarket:
             wins=totals[..., kernel.WINS],
             exposures=totals[..., kernel.EXPOSURES],
             cost=totals[..., kernel.COST],
-            conversions=totals[..., kernel.CONVERSIONS],
+            conversions=conversions,
             value=totals[..., kernel.VALUE],
             least_winning_cost=lwc_sum / np.maximum(opening.n_impressions, 1),
             budget_left=self._budget_left.copy(),
             done=done,
+            clicks=totals[..., kernel.CLICKS],
         )
         if done:
             self._opening = None
@@ -197,7 +207,7 @@ class BatchMarket:
     def values(self, market: int = 0) -> NDArray[np.float32]:
         """Predicted values of the current tick's impressions: (n_impressions, n_advertisers), in arrival order."""
         n = int(self.opening.n_impressions[market])
-        tiles = self._values[self._market_start[market] : self._market_start[market + 1]]
+        tiles = self._values[self._items.start[market] : self._items.start[market + 1]]
         return tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
@@ -219,30 +229,31 @@ class BatchMarket:
                 f"`multipliers` must be finite and not negative, found {given[market, advertiser]}"
                 f" for advertiser {advertiser} of market {market}"
             )
+        if given.max() > MAX_MONEY:
+            raise ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
         return given.astype(np.float32)
 
     def _open(self) -> None:
         """Lays out the tick's items and draws its values."""
         n = self._traffic.n_impressions[:, self._tick]
         n_items = -(-n // BLOCK)
-        self._market_start = np.concatenate(([0], np.cumsum(n_items)))
-        self._item_market = np.repeat(np.arange(self.n_markets), n_items)
-        position = np.arange(len(self._item_market)) - self._market_start[self._item_market]
-        self._item_first = position * BLOCK
-        self._item_n = np.minimum(BLOCK, n[self._item_market] - self._item_first)
-        if len(self._values) < len(self._item_market):
-            self._values = np.empty((len(self._item_market), self._shape[1], BLOCK), np.float32)
-        self._value_sum = np.empty((len(self._item_market), self._shape[1]))
-        items = (self._seed, self._tick, self._item_market, self._item_first, self._item_n)
+        start = np.concatenate(([0], np.cumsum(n_items)))
+        market = np.repeat(np.arange(self.n_markets), n_items)
+        first = (np.arange(len(market)) - start[market]) * BLOCK
+        self._items = kernel.Items(start, market, first, np.minimum(BLOCK, n[market] - first))
+        if len(self._values) < len(market):
+            self._values = np.empty((len(market), self._shape[1], BLOCK), np.float32)
+        self._value_sum = np.empty((len(market), self._shape[1]))
+        key = (self._seed, self._tick, self._items)
         mean = np.ascontiguousarray(self._traffic.mean[:, self._tick])
         spread = np.ascontiguousarray(self._traffic.spread[:, self._tick])
         correlation = np.float32(self.params.traffic.value_correlation)
         if correlation > 0:
-            kernel.draw_correlated_values(*items, mean, spread, correlation, self._values, self._value_sum)
+            kernel.draw_correlated_values(*key, mean, spread, correlation, self._values, self._value_sum)
         else:
-            kernel.draw_values(*items, mean, spread, self._values, self._value_sum)
+            kernel.draw_values(*key, mean, spread, self._values, self._value_sum)
         value_sum = np.zeros(self._shape)
-        np.add.at(value_sum, self._item_market, self._value_sum)
+        kernel.add_up(market, self._value_sum, value_sum)
         self._opening = Opening(
             tick=self._tick,
             n_impressions=n.copy(),
@@ -298,6 +309,26 @@ class Market:
         result = self._batch.step(given[None])
         arrays = {name: value[0] for name, value in result._asdict().items() if isinstance(value, np.ndarray)}
         return result._replace(**arrays)
+
+
+def _rules(params: MarketParams, n_advertisers: int) -> kernel.Rules:
+    """The rules of the auction as the kernels take them."""
+
+    def per_advertiser(given: float | tuple[float, ...] | None) -> NDArray[np.float32]:
+        return np.broadcast_to(
+            np.float32(1.0) if given is None else np.asarray(given, np.float32), n_advertisers
+        ).copy()
+
+    return kernel.Rules(
+        mechanism=MECHANISMS[params.mechanism],
+        exposure=np.asarray(params.exposure, np.float32),
+        weight=price_weights(params.mechanism, params.exposure).astype(np.float32),
+        reserve=np.float32(params.reserve),
+        reserve_noise=np.float32(params.reserve_noise),
+        quality=per_advertiser(params.quality),
+        click_rate=per_advertiser(params.click_rate),
+        has_clicks=params.click_rate is not None,
+    )
 
 
 def _first_opening(opening: Opening) -> Opening:

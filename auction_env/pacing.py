@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.kernels.pacing import control_budget, guard_cpa
+
 Float = NDArray[np.float64]
 
 MAX_LOG_RATIO = 3.0  # the multiplier stays within exp(+-3) of its base
@@ -64,43 +66,32 @@ class Pacer:
                 any, are broadcast to `base`.
             gains: The controller's gains.
         """
-        self._base: Float = np.asarray(base, np.float64)
-        self._limit = np.broadcast_to(np.asarray(cpa_limit, np.float64), self._base.shape)
-        self._left = np.broadcast_to(np.asarray(budget, np.float64), self._base.shape).copy()
+        self._shape = np.shape(base)
+        self._base = self._flat(base)
+        self._limit = self._flat(cpa_limit)
+        self._left = self._flat(budget).copy()
         share = np.asarray(expected_traffic, np.float64)
         to_come = np.cumsum(share[..., ::-1], axis=-1)[..., ::-1]
         # a tick's plan: its share of the traffic still to come, times the budget still there
         self._plan_share = np.divide(share, to_come, out=np.ones_like(share), where=to_come > 0)
         self._gains = gains
-        self._spent: Float = np.zeros(self._base.shape)
-        self._gained: Float = np.zeros(self._base.shape)
-        self._sum_error = np.zeros(self._base.shape)
-        self._error: Float = np.zeros(self._base.shape)
-        self._sum_cpa_error = np.zeros(self._base.shape)
+        self._spent, self._gained, self._sum_error, self._error, self._sum_cpa_error = np.zeros((5, len(self._base)))
 
     def multipliers(self, tick: int, *, last_cost: ArrayLike, last_value: ArrayLike) -> Float:
         """Multipliers for `tick`, given cost and predicted conversions of the tick before (0 at tick 0)."""
-        g = self._gains
-        control = np.zeros(self._base.shape)
+        g, cost, value = self._gains, self._flat(last_cost), self._flat(last_value)
+        control, guard = np.zeros((2, len(self._base)))
         if tick > 0:
-            last_cost = np.asarray(last_cost, np.float64)
-            planned = self._left * self._plan_share[..., tick - 1]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                error = np.where(planned > 0, np.clip((planned - last_cost) / planned, -1.0, 1.0), 0.0)
-            self._left = self._left - last_cost
-            self._sum_error += error
-            control = g.p * error + g.i * self._sum_error + g.d * (error - self._error)
-            self._error = error
-        m = self._base * np.exp(np.clip(control, -MAX_LOG_RATIO, MAX_LOG_RATIO))
-        return np.minimum(m, self._cpa_cap(tick, last_cost, last_value))
+            share = self._flat(self._plan_share[..., tick - 1])
+            control_budget(share, cost, g.p, g.i, g.d, MAX_LOG_RATIO, self._left, self._sum_error, self._error, control)
+        guard_cpa(
+            self._limit, cost, value, g.cpa_p, g.cpa_i, MAX_LOG_RATIO,
+            self._spent, self._gained, self._sum_cpa_error, guard,
+        )  # fmt: skip
+        # the exponentials stay in NumPy: compiled ones differ in the last bit
+        return np.minimum(self._base * np.exp(control), self._limit * np.exp(guard)).reshape(self._shape)
 
-    def _cpa_cap(self, tick: int, last_cost: ArrayLike, last_value: ArrayLike) -> Float:
-        g = self._gains
-        self._spent = self._spent + np.asarray(last_cost, np.float64)
-        self._gained = self._gained + np.asarray(last_value, np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            error = 1.0 - self._spent / (self._gained * self._limit)
-        error = np.where(self._gained > 0, np.clip(error, -1.0, 1.0), 0.0)
-        self._sum_cpa_error += error
-        guard = g.cpa_p * error + g.cpa_i * self._sum_cpa_error
-        return np.asarray(self._limit * np.exp(np.clip(guard, -MAX_LOG_RATIO, MAX_LOG_RATIO)))
+    def _flat(self, given: ArrayLike) -> Float:
+        """`given` broadcast to the bidders' shape, as a vector."""
+        array = np.asarray(given, np.float64)
+        return (array if array.shape == self._shape else np.broadcast_to(array, self._shape)).ravel()

@@ -33,6 +33,7 @@ class SteeredTick(NamedTuple):
     value: Float
     least_winning_cost: Float
     budget_left: Float  # after the tick
+    clicks: Float
 
 
 class Seats:
@@ -123,6 +124,7 @@ class Seats:
             value=result.value[pick],
             least_winning_cost=result.least_winning_cost[pick[0]],
             budget_left=result.budget_left[pick],
+            clicks=result.clicks[pick],
         )
         per_impression = 1.0 / np.maximum(n, 1.0)
         self._features.update(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.kernels.tick import MAX_SIGMA_RATIO
-from auction_env.params import MarketParams, Shock, TrafficParams
+from auction_env.params import MarketParams, Shock
 from auction_env.population import Population
 
 Float = NDArray[np.float64]
@@ -38,30 +39,13 @@ class Traffic(NamedTuple):
     day: Int = np.asarray(0)
 
 
-def _windows(rng: np.random.Generator, swing: float, window: int, n_ticks: int, rows: int) -> Float:
-    """Factors uniform in 1 +- swing, constant over windows of ticks: (rows, n_ticks)."""
-    n_windows = -(-n_ticks // window)
-    factors = rng.uniform(1 - swing, 1 + swing, (rows, n_windows))
-    return np.repeat(factors, window, axis=1)[:, :n_ticks]
+def _windows(factors: Float, window: int, n_ticks: int) -> Float:
+    """Factors by window as factors by tick: (..., n_windows) -> (..., n_ticks)."""
+    return np.repeat(factors, window, axis=-1)[..., :n_ticks]
 
 
-def _volumes(rng: np.random.Generator, params: MarketParams, day: int, level: float, shock: Float) -> Int:
-    """Impressions by tick: the day's total has `level`, and the ticks' `shock` factors come on top of it."""
-    traffic = params.traffic
-    share = traffic.expected_share(params.n_ticks, day)
-    share = share * _windows(rng, traffic.volume_swing, traffic.volume_window, params.n_ticks, 1)[0]
-    # rounding the cumulative volume keeps the day's total exact at any size
-    total = params.n_impressions * level
-    edges = np.rint(np.concatenate(([0.0], np.cumsum(share * shock))) / share.sum() * total)
-    volumes: Int = np.diff(edges).astype(np.int64)
-    return volumes
-
-
-def _value_levels(rng: np.random.Generator, traffic: TrafficParams, population: Population, n_ticks: int) -> Float:
-    by_category = _windows(rng, traffic.category_swing, traffic.value_window, n_ticks, population.n_categories)
-    by_advertiser = _windows(rng, traffic.advertiser_swing, traffic.value_window, n_ticks, population.n_advertisers)
-    levels: Float = by_category[np.asarray(population.category)] * by_advertiser
-    return traffic.value_mean * levels.T  # (n_advertisers, n_ticks) -> (n_ticks, n_advertisers)
+def _uniform(rng: np.random.Generator, swing: float, shape: tuple[int, ...]) -> Float:
+    return np.asarray(rng.uniform(1 - swing, 1 + swing, shape))
 
 
 def _shock_factors(source: np.random.SeedSequence, shocks: tuple[Shock, ...], n_ticks: int) -> tuple[Float, Float]:
@@ -94,34 +78,76 @@ def _which_day(source: np.random.SeedSequence, n_days: int, day: int | None) -> 
 def draw_traffic(seed: int, params: MarketParams, population: Population, day: int | None = None) -> Traffic:
     """Draws an episode's traffic: a pure function of its arguments.
 
-    Each part has a generator of its own, so that changing one part's parameters leaves the others' draws alone.
-
     Args:
         seed: Seed of the episode.
         params, population: The market.
         day: Which day the episode is, below `TrafficParams.n_days`; None draws it.
     """
-    traffic, n = params.traffic, population.n_advertisers
-    *sources, day_source, shock_source = np.random.SeedSequence(seed).spawn(7)
-    volume_rng, level_rng, spread_rng, sigma_rng, bound_rng = (np.random.default_rng(source) for source in sources)
-    day = _which_day(day_source, traffic.n_days, day)
+    return Traffic(*(part[0] for part in draw_traffics([seed], params, population, [day])))
+
+
+def draw_traffics(
+    seeds: Sequence[int], params: MarketParams, population: Population, days: Sequence[int | None]
+) -> Traffic:
+    """The traffic of several episodes, each a function of its own seed: `Traffic` with a leading axis of episodes.
+
+    Each part has a generator of its own, so that changing one part's parameters leaves the others' draws alone. Only
+    the draws run episode by episode; the arithmetic on them is shared, as it costs little more for many than for one.
+    """
+    traffic, n, n_ticks, n_episodes = params.traffic, population.n_advertisers, params.n_ticks, len(seeds)
+    n_volume_windows, n_windows = -(-n_ticks // traffic.volume_window), -(-n_ticks // traffic.value_window)
+    volume_windows = np.empty((n_episodes, n_volume_windows))
+    by_category = np.empty((n_episodes, population.n_categories, n_windows))
+    by_advertiser = np.empty((n_episodes, n, n_windows))
+    ratio, sigma, bounds = np.empty((n_episodes, n)), np.empty((n_episodes, n)), np.empty((n_episodes, 2, n))
+    z = np.empty((n_episodes, n_ticks, n))
+    day = np.empty(n_episodes, np.int64)
+    shock_volume, shock_value = np.empty((n_episodes, n_ticks)), np.empty((n_episodes, n_ticks))
+    for e, seed in enumerate(seeds):
+        *sources, day_source, shock_source = np.random.SeedSequence(int(seed)).spawn(7)
+        volume_rng, level_rng, spread_rng, sigma_rng, bound_rng = (
+            np.random.Generator(np.random.PCG64(source)) for source in sources
+        )
+        day[e] = _which_day(day_source, traffic.n_days, days[e])
+        shock_volume[e], shock_value[e] = _shock_factors(shock_source, traffic.shocks, n_ticks)
+        volume_windows[e] = _uniform(volume_rng, traffic.volume_swing, (n_volume_windows,))
+        by_category[e] = _uniform(level_rng, traffic.category_swing, by_category.shape[1:])
+        by_advertiser[e] = _uniform(level_rng, traffic.advertiser_swing, by_advertiser.shape[1:])
+        ratio[e] = spread_rng.normal(traffic.spread_mean, traffic.spread_sd, n)
+        spread_rng.standard_normal(out=z[e])
+        sigma[e] = sigma_rng.normal(traffic.sigma_mean, traffic.sigma_sd, n)
+        bound_rng.random(out=bounds[e])
     day_volume, day_value = (levels[day] for levels in traffic.day_levels())
-    shock_volume, shock_value = _shock_factors(shock_source, traffic.shocks, params.n_ticks)
-    mean = _value_levels(level_rng, traffic, population, params.n_ticks) * (day_value * shock_value)[:, None]
-    ratio = np.clip(spread_rng.normal(traffic.spread_mean, traffic.spread_sd, n), 0.1, 1.0)
-    ratios = np.clip(spread_rng.normal(ratio, traffic.spread_tick_sd * ratio, (params.n_ticks, n)), 0.1, 1.0)
-    sigma = np.minimum(np.abs(sigma_rng.normal(traffic.sigma_mean, traffic.sigma_sd, n)), MAX_SIGMA_RATIO)
-    below, above = bound_rng.random((2, n))  # bounds lie up to 2 standard deviations from the prediction
+    levels = by_category[:, np.asarray(population.category)] * by_advertiser
+    by_tick = _windows(traffic.value_mean * levels, traffic.value_window, n_ticks)  # (n_episodes, n, n_ticks)
+    mean = by_tick.transpose(0, 2, 1) * (day_value[:, None] * shock_value)[..., None]
+    ratio = np.clip(ratio, 0.1, 1.0)[:, None]
+    ratios = np.clip(ratio + traffic.spread_tick_sd * ratio * z, 0.1, 1.0)
     return Traffic(
-        n_impressions=_volumes(volume_rng, params, day, float(day_volume), shock_volume),
+        n_impressions=_volumes(volume_windows, params, day, day_volume, shock_volume),
         mean=mean.astype(np.float32),
         spread=(ratios * mean).astype(np.float32),
-        sigma=sigma.astype(np.float32),
-        lower=_normal_cdf(-2 * below),
-        upper=_normal_cdf(2 * above),
-        day=np.asarray(day),
+        sigma=np.minimum(np.abs(sigma), MAX_SIGMA_RATIO).astype(np.float32),
+        lower=_normal_cdf(-2 * bounds[:, 0]),  # bounds lie up to 2 standard deviations from the prediction
+        upper=_normal_cdf(2 * bounds[:, 1]),
+        day=day,
     )
 
 
+def _volumes(windows: Float, params: MarketParams, day: Int, level: Float, shock: Float) -> Int:
+    """Impressions by tick: the day's total has `level`, and the ticks' `shock` factors come on top of it."""
+    traffic, n_ticks = params.traffic, params.n_ticks
+    expected = np.stack([traffic.expected_share(n_ticks, int(which)) for which in day])
+    share = expected * _windows(windows, traffic.volume_window, n_ticks)
+    # rounding the cumulative volume keeps the day's total exact at any size
+    total = params.n_impressions * level
+    cumulative = np.concatenate((np.zeros((len(day), 1)), np.cumsum(share * shock, axis=1)), axis=1)
+    edges = np.rint(cumulative / share.sum(axis=1)[:, None] * total[:, None])
+    volumes: Int = np.diff(edges, axis=1).astype(np.int64)
+    return volumes
+
+
 def _normal_cdf(x: Float) -> Float32:
-    return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in x], np.float32)
+    return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in x.ravel().tolist()], np.float32).reshape(
+        x.shape
+    )

@@ -6,6 +6,7 @@ against, measured in the same run: normal draws per second of the generator alon
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import resource
 import statistics
@@ -22,7 +23,7 @@ from rich.table import Table
 
 from auction_env import BatchMarket, MarketParams, auctionnet_population
 from auction_env.kernels.clearing import BLOCK
-from auction_env.kernels.tick import draw_values
+from auction_env.kernels.tick import Items, draw_values
 from auction_env.pacing import Pacer
 from benchmarks.console import console
 
@@ -161,7 +162,12 @@ def market_rows(quick: bool) -> Iterator[Row]:
 def _draws_per_second(market: BatchMarket) -> float:
     """Normal draws per second of the generator on all threads, writing to memory that stays in the cache."""
     n_items, n_advertisers = 2 * get_num_threads(), market.n_advertisers
-    item = np.arange(n_items)
+    items = Items(
+        start=np.array([0, n_items]),
+        market=np.zeros(n_items, np.int64),
+        first=np.arange(n_items) * BLOCK,
+        n=np.full(n_items, BLOCK),
+    )
     one = np.ones((1, n_advertisers), np.float32)
     values = np.empty((n_items, n_advertisers, BLOCK), np.float32)
     sums = np.empty((n_items, n_advertisers))
@@ -170,8 +176,7 @@ def _draws_per_second(market: BatchMarket) -> float:
     def work() -> None:
         for tick in range(n_repeats):
             draw_values(
-                np.zeros(1, np.uint64), tick, np.zeros(n_items, np.int64), item * BLOCK,
-                np.full(n_items, BLOCK), one, one, values, sums,
+                np.zeros(1, np.uint64), tick, items, one, one, values, sums,
             )  # fmt: skip
 
     return n_repeats * values.size / median_seconds(work, 5)
@@ -181,28 +186,101 @@ def _market_megabytes(market: BatchMarket) -> float:
     return market.buffer_bytes / 2**20
 
 
+N_COPIES, N_IMPRESSIONS = 64, 4800  # of the environment figures
+
+
 def env_rows(quick: bool) -> Iterator[Row]:
-    """Steps per second of the Gymnasium environment."""
-    import gymnasium
-
-    env = gymnasium.make("auction_env/Bidding-v0", n_impressions=4800)
-    action = np.zeros(1, np.float32)
-
-    def episode() -> None:
-        env.reset(seed=0)
-        done = False
-        while not done:
-            _, _, done, _, _ = env.step(action)
-
-    seconds = median_seconds(episode, 10 if quick else 50)
-    bids = 4800 * 48
+    """Steps per second of one environment and of the native vector environment, and its share of PPO's time."""
+    market = BatchMarket(MarketParams(n_impressions=N_IMPRESSIONS))
+    n_ticks = market.params.n_ticks
+    single_rate, vector_rate = _env_steps_per_second(quick)
+    n_draws = N_IMPRESSIONS * market.n_advertisers  # an episode
+    bound = _draws_per_second(market) * n_ticks / n_draws
     yield Row(
         name="env_steps_per_s",
-        value=48 / seconds,
+        value=single_rate,
         unit="steps/s",
         reference="one environment, 4,800 impressions an episode, 47 live competitors",
-        bound=f"{48 / (bids * 1e-9):,.0f}: {bids:,} bids an episode at 1 ns each",
+        bound=f"{bound:,.0f}: {n_draws:,} normal draws an episode on all threads",
     )
+    yield Row(
+        name="vector_env_steps_per_s",
+        value=vector_rate,
+        unit="steps/s",
+        reference=f"{N_COPIES} copies, the same market, random actions; {N_COPIES} single environments in a loop:"
+        f" {single_rate:,.0f} steps/s",
+        bound=f"{bound:,.0f}: {n_draws:,} normal draws an episode on all threads",
+    )
+    if importlib.util.find_spec("stable_baselines3") is not None:
+        yield ppo_row(quick)
+
+
+def ppo_row(quick: bool) -> Row:
+    """The environment's share of the time of PPO with its default settings, a rollout being an episode a copy."""
+    import gymnasium
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    from agents.sb3 import NativeVecEnv
+
+    spent = 0.0
+
+    class Timed(NativeVecEnv):
+        def step_wait(self) -> Any:
+            nonlocal spent
+            start = time.perf_counter()
+            outcome = super().step_wait()
+            spent += time.perf_counter() - start
+            return outcome
+
+    vector = gymnasium.make_vec(
+        "auction_env/Bidding-v0",
+        num_envs=N_COPIES,
+        n_impressions=N_IMPRESSIONS,
+        autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
+    )
+    n_ticks = MarketParams().n_ticks
+    model = PPO("MlpPolicy", VecNormalize(Timed(vector)), n_steps=n_ticks, seed=0, device="cpu")
+    model.learn(n_ticks * N_COPIES)  # not counted: compilation and first calls
+    spent = 0.0
+    seconds = _seconds(lambda: model.learn((1 if quick else 3) * n_ticks * N_COPIES))
+    return Row(
+        name="ppo_env_share",
+        value=spent / seconds,
+        unit="of the time",
+        reference=f"PPO's default settings on {N_COPIES} copies; the whole: {seconds:.1f} s",
+        bound="0: an environment that costs nothing",
+    )
+
+
+def _env_steps_per_second(quick: bool) -> tuple[float, float]:
+    """Of N_COPIES single environments in a loop, and of the vector environment, whole episodes with their resets."""
+    import gymnasium
+
+    name, n_ticks = "auction_env/Bidding-v0", MarketParams().n_ticks
+    envs = [gymnasium.make(name, n_impressions=N_IMPRESSIONS) for _ in range(N_COPIES)]
+    vector = gymnasium.make_vec(
+        name,
+        num_envs=N_COPIES,
+        n_impressions=N_IMPRESSIONS,
+        autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
+    )
+    actions = np.random.default_rng(0).uniform(-1, 1, (n_ticks, N_COPIES, 1)).astype(np.float32)
+
+    def loop() -> None:
+        for i, env in enumerate(envs):
+            env.reset(seed=i)
+            for tick in range(n_ticks):
+                env.step(actions[tick, i])
+
+    def batch() -> None:
+        for tick in range(n_ticks):
+            vector.step(actions[tick])
+
+    vector.reset(seed=0)
+    n_steps = N_COPIES * n_ticks
+    vector_seconds = median_seconds(batch, 7 if quick else 21)
+    return n_steps / statistics.median(_seconds(loop) for _ in range(1 if quick else 3)), n_steps / vector_seconds
 
 
 def training_rows(quick: bool) -> Iterator[Row]:

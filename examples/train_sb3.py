@@ -1,26 +1,32 @@
-"""Trains Stable-Baselines3's PPO on the environment, observations normalised by Gymnasium's wrapper."""
+"""Trains Stable-Baselines3's PPO on the native vector environment: no subprocesses, everything normalised."""
 
 from __future__ import annotations
 
 import gymnasium as gym
-from gymnasium.wrappers import NormalizeObservation
+import numpy as np
 
 import auction_env  # noqa: F401 - registers the environment
 
 
-def main(n_steps: int = 2_048) -> None:
+def main(n_steps: int = 16_384, n_envs: int = 16) -> None:
     from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-    env = NormalizeObservation(gym.make("auction_env/Bidding-v0", task="MaxConversions", n_impressions=5_000))
-    model = PPO("MlpPolicy", env, n_steps=min(n_steps, 480), batch_size=48, seed=0, device="cpu")
+    from agents.sb3 import NativeVecEnv
+
+    kwargs = {"task": "MaxConversions", "n_impressions": 4_800, "autoreset_mode": "SameStep"}
+    envs = VecNormalize(VecMonitor(NativeVecEnv(gym.make_vec("auction_env/Bidding-v0", num_envs=n_envs, **kwargs))))
+    model = PPO("MlpPolicy", envs, n_steps=48, batch_size=min(256, 48 * n_envs), seed=0, device="cpu")
     model.learn(n_steps)
-    observation, _ = env.reset(seed=1)
-    done, total = False, 0.0
-    while not done:
+
+    envs.training = False  # the statistics of the normalisation stay as they are
+    envs.seed(1)
+    observation = envs.reset()
+    dones = np.zeros(n_envs, bool)
+    while not dones.any():  # all copies end together
         action, _ = model.predict(observation, deterministic=True)
-        observation, reward, done, _, info = env.step(action)
-        total += float(reward)
-    print(f"conversions {total:.0f}, score {info['score']:.2f}")
+        observation, _, dones, infos = envs.step(action)
+    print(f"mean score over {n_envs} episodes: {np.mean([info['score'] for info in infos]):.2f}")
 
 
 if __name__ == "__main__":

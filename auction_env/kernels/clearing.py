@@ -8,19 +8,42 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike, NDArray
 
 BLOCK = 128  # impressions; a block of 48 advertisers (24 KB) and its ranking stay in the first-level cache
 
 GSP = 0
 FIRST_PRICE = 1
-MECHANISMS = {"gsp": GSP, "first_price": FIRST_PRICE}
+VCG = 2
+MECHANISMS = {"gsp": GSP, "first_price": FIRST_PRICE, "vcg": VCG}
+
+
+def price_weights(mechanism: str, exposure: ArrayLike) -> NDArray[np.float64]:
+    """Weights of the bids below a slot in its price: (n_slots, n_slots), upper triangular, rows sum to 1.
+
+    The price of slot k is sum over s >= k of weight[k, s] x (the bid of rank s + 1, at least the reserve), ranks
+    from 0. Under VCG weight[k, s] = (c_s - c_{s+1}) / c_k, where c_s is the probability that slot s is seen: the
+    harm that the winner of slot k does to those below, per exposure. GSP looks one rank down only; so does VCG for
+    a slot that is never seen, whose price nobody pays.
+
+    Args:
+        mechanism: A key of MECHANISMS (`first_price` does not use the weights).
+        exposure: (n_slots,) probability that a slot is seen, given that the one above is.
+    """
+    chance = np.append(np.cumprod(np.asarray(exposure, np.float64)), 0.0)
+    weights = np.eye(len(chance) - 1)
+    if mechanism == "vcg":
+        for k in range(len(weights)):
+            if chance[k] > 0:
+                weights[k, k:] = (chance[k:-1] - chance[k + 1 :]) / chance[k]
+    return weights
 
 
 @njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
-def rank_bids(basis, multiplier, reserve, start, stop, carry_bid, carry_idx, top_bid, top_idx):
-    """Ranks the eligible bids of impressions [start, stop) of a block.
+def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry_idx, top_bid, top_idx):
+    """Ranks the eligible bids of impressions [start, stop) of a block by bid x quality.
 
-    A bid is multiplier x basis; it is eligible if positive and at least the reserve. Equal bids rank by
+    A bid is multiplier x basis; it is eligible if positive and at least the reserve. Equal scores rank by
     advertiser index. Each advertiser in turn is inserted from the top of the ladder, and whoever is displaced is
     carried on downwards. The loops have no branches and vectorise; that they do depends on the carried bids
     having arrays of their own (rows of one array may alias, as far as the compiler knows).
@@ -28,69 +51,88 @@ def rank_bids(basis, multiplier, reserve, start, stop, carry_bid, carry_idx, top
     Args:
         basis: (n_advertisers, >= stop) float: predicted values, or bids with multipliers of 1.
         multiplier: (n_advertisers,) float; an advertiser with 0 does not take part.
+        quality: (n_advertisers,) float > 0; with qualities of 1 a score is the bid.
         reserve: (>= stop,) float, reserve price per impression.
         start, stop: Range of impressions.
         carry_bid, carry_idx: (>= stop,) scratch, of the types of `top_bid` and `top_idx`.
-        top_bid: (n_slots + 1, >= stop) float, written: bids in descending order, 0 where there is none.
+        top_bid: (n_slots + 1, >= stop) float, written: scores in descending order, 0 where there is none.
         top_idx: (n_slots + 1, >= stop) int32, written: their advertisers, -1 where there is none.
     """
-    n_top = top_bid.shape[0]
+    n_top, n = top_bid.shape[0], stop - start
+    # indices from 0 on are known not to be negative, which the vectoriser needs
+    floor, new_bids, new_idxs = reserve[start:stop], carry_bid[start:stop], carry_idx[start:stop]
     for rank in range(n_top):
-        for i in range(start, stop):
-            top_bid[rank, i] = 0
-            top_idx[rank, i] = -1
+        top_bid[rank, start:stop] = 0
+        top_idx[rank, start:stop] = -1
     for j in range(basis.shape[0]):
-        m = multiplier[j]
+        m, q = multiplier[j], quality[j]
         if m <= 0:
             continue
-        column = basis[j]
-        for i in range(start, stop):
+        column = basis[j, start:stop]
+        for i in range(n):
             bid = m * column[i]
-            carry_bid[i] = bid if bid >= reserve[i] else 0
-            carry_idx[i] = j
+            score = bid * q
+            new_bids[i] = score if bid >= floor[i] else 0
+            new_idxs[i] = j
         for rank in range(n_top):
-            held_bid, held_idx = top_bid[rank], top_idx[rank]
-            for i in range(start, stop):
-                new, old = carry_bid[i], held_bid[i]
-                new_idx, old_idx = carry_idx[i], held_idx[i]
+            held_bid, held_idx = top_bid[rank, start:stop], top_idx[rank, start:stop]
+            for i in range(n):
+                new, old = new_bids[i], held_bid[i]
+                new_idx, old_idx = new_idxs[i], held_idx[i]
                 # a displaced bid meets equal ones further down, whose indices are higher than its own
                 better = (new > old) | ((new == old) & (new_idx < old_idx))
                 held_bid[i] = new if better else old
-                carry_bid[i] = old if better else new
+                new_bids[i] = old if better else new
                 held_idx[i] = new_idx if better else old_idx
-                carry_idx[i] = old_idx if better else new_idx
+                new_idxs[i] = old_idx if better else new_idx
 
 
-@njit(cache=True, inline="always")
-def slot_price(mechanism, top_bid, slot, i, reserve):
-    """Price of a won slot (0-based) of impression i: next highest eligible bid or reserve; own bid if first price."""
+@njit(cache=True)
+def slot_price(mechanism, weight, top_bid, slot, i, reserve, bid, quality):
+    """Price of a won slot (0-based) of impression i.
+
+    Args:
+        mechanism: A value of MECHANISMS.
+        weight: (n_slots, n_slots): see `price_weights`.
+        top_bid: The ladder of scores that `rank_bids` wrote.
+        reserve: Reserve price of the impression.
+        bid, quality: Of the winner. A score further down is worth score / quality in the winner's bids.
+    """
     if mechanism == FIRST_PRICE:
-        return top_bid[slot, i]
-    return max(top_bid[slot + 1, i], reserve)
+        return bid
+    price = max(top_bid[slot + 1, i] / quality, reserve)
+    if mechanism == VCG:
+        price *= weight[slot, slot]
+        for s in range(slot + 1, weight.shape[0]):
+            price += weight[slot, s] * max(top_bid[s + 1, i] / quality, reserve)
+    return min(max(price, reserve), bid)  # against rounding
 
 
 @njit(cache=True, inline="always")
 def least_winning_cost(top_bid, i, reserve):
-    """The bid that one must beat for the last slot: the best losing bid, at least the reserve."""
+    """The score that one must beat for the last slot: the best losing one, at least the reserve."""
     return max(top_bid[top_bid.shape[0] - 1, i], reserve)
 
 
 @njit(cache=True)
-def clear_bids(bids, reserve, n_slots, mechanism, slot, price, lwc):
+def clear_bids(bids, quality, reserve, n_slots, mechanism, weight, slot, price, lwc):
     """Clears all rows of a bid matrix, block by block.
 
     Args:
         bids: (n_impressions, n_advertisers) float64.
+        quality: (n_impressions, n_advertisers) float64 > 0.
         reserve: (n_impressions,) float64.
         n_slots: Number of slots.
         mechanism: One of the values of MECHANISMS.
+        weight: (n_slots, n_slots) float64: see `price_weights`.
         slot: (n_impressions, n_advertisers) int64, written: 0 lost, 1..n_slots.
         price: (n_impressions, n_advertisers) float64, written: price of the won slot, 0 elsewhere.
         lwc: (n_impressions,) float64, written.
     """
     n_impressions, n_advertisers = bids.shape
     ones = np.ones(n_advertisers)
-    basis = np.empty((n_advertisers, BLOCK))
+    no_floor = np.zeros(BLOCK)
+    score = np.empty((n_advertisers, BLOCK))
     top_bid = np.empty((n_slots + 1, BLOCK))
     top_idx = np.empty((n_slots + 1, BLOCK), np.int32)
     carry_bid, carry_idx = np.empty(BLOCK), np.empty(BLOCK, np.int32)
@@ -101,13 +143,16 @@ def clear_bids(bids, reserve, n_slots, mechanism, slot, price, lwc):
         floor = reserve[first : first + n]
         for i in range(n):
             for j in range(n_advertisers):
-                basis[j, i] = bids[first + i, j]
-        rank_bids(basis, ones, floor, 0, n, carry_bid, carry_idx, top_bid, top_idx)
+                bid = bids[first + i, j]
+                score[j, i] = bid * quality[first + i, j] if bid >= floor[i] else 0.0
+        rank_bids(score, ones, ones, no_floor, 0, n, carry_bid, carry_idx, top_bid, top_idx)
         for i in range(n):
             lwc[first + i] = least_winning_cost(top_bid, i, floor[i])
             for s in range(n_slots):
-                winner = top_idx[s, i]
-                if winner < 0:
+                j = top_idx[s, i]
+                if j < 0:
                     break
-                slot[first + i, winner] = s + 1
-                price[first + i, winner] = slot_price(mechanism, top_bid, s, i, floor[i])
+                slot[first + i, j] = s + 1
+                price[first + i, j] = slot_price(
+                    mechanism, weight, top_bid, s, i, floor[i], bids[first + i, j], quality[first + i, j]
+                )

@@ -1,22 +1,27 @@
 """One tick of many markets: draw the values, clear, expose, charge, convert, stop the exhausted.
 
-The work is cut into items: an item is a block of up to BLOCK consecutive impressions of one market. Items are
-first settled in parallel as if nobody's money ran out; a cheap pass in arrival order then commits them until
-the first item in which somebody cannot pay. That item is settled again impression by impression, the exhausted
-advertisers drop out, and the rest of that market's items is settled anew without them. The result is that of
-a strictly sequential market, for any number of threads. Exhaustion happens at most once per advertiser and
-episode, so the repeated work is bounded.
+The work is cut into items: an item is a block of up to BLOCK consecutive impressions of one market. A window of
+items is settled in parallel: a market's first one exactly, with the money that is left, the others as if nobody's
+money ran out. A cheap pass in arrival order then commits them until the first item in which somebody cannot pay;
+that one is settled again exactly, the exhausted advertisers drop out, and the market's next window starts behind
+it. The result is that of a strictly sequential market, for any number of threads and any window. Exhaustion
+happens at most once per advertiser and episode, so the repeated work is bounded.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import BLOCK, least_winning_cost, rank_bids, slot_price
 from auction_env.kernels.rng import (
+    STREAM_CLICK,
     STREAM_CONVERSION,
     STREAM_EXPOSURE,
+    STREAM_RESERVE,
     STREAM_SHARED_VALUE,
     STREAM_SIGMA,
     STREAM_TRUE_VALUE,
@@ -30,17 +35,57 @@ from auction_env.kernels.rng import (
 )
 
 # columns of the totals
-WINS, EXPOSURES, COST, CONVERSIONS, VALUE = range(5)
-N_TOTALS = 5
+WINS, EXPOSURES, COST, CONVERSIONS, VALUE, CLICKS = range(6)
+N_TOTALS = 6
 
 MAX_SIGMA_RATIO = np.float32(0.3)  # AuctionNet caps the prediction's sigma at 0.3 of the prediction
+
+
+class Rules(NamedTuple):
+    """Rules of the auction as the kernels take them."""
+
+    mechanism: int  # a value of `clearing.MECHANISMS`
+    exposure: NDArray[np.float32]  # (n_slots,): probability that a slot is seen given that the one above is
+    weight: NDArray[np.float32]  # (n_slots, n_slots): `clearing.price_weights`
+    reserve: Any  # float32
+    reserve_noise: Any  # float32, standard deviation of the log of an impression's reserve
+    quality: NDArray[np.float32]  # (n_advertisers,)
+    click_rate: NDArray[np.float32]  # (n_advertisers,); 1 where there are no clicks
+    has_clicks: bool
+
+
+class Advertisers(NamedTuple):
+    """What conversions depend on besides the values, (n_markets, n_advertisers) float32: see `draw_conversion`."""
+
+    sigma: NDArray[np.float32]
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+
+
+class Items(NamedTuple):
+    """The blocks of a tick."""
+
+    start: NDArray[np.int64]  # (n_markets + 1,): the items of market e are start[e] .. start[e + 1]
+    market: NDArray[np.int64]  # (n_items,)
+    first: NDArray[np.int64]  # (n_items,): first impression
+    n: NDArray[np.int64]  # (n_items,): impressions
+
+
+class Ladder(NamedTuple):
+    """What is known of an item's impressions before anybody pays: scratch of one thread."""
+
+    top_bid: NDArray[np.float32]  # (n_slots + 1, BLOCK) scores
+    top_idx: NDArray[np.int32]  # (n_slots + 1, BLOCK) their advertisers
+    reserve: NDArray[np.float32]  # (BLOCK,)
+    n_exposed: NDArray[np.int32]  # (BLOCK,) slots that are seen, from the top
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_row(low, high, first, n, mean, spread, out):
     """Predicted values of one advertiser: normal(mean, spread) cut to [0, 1]; returns their sum (float64)."""
+    low = np.uint32(low + np.uint32(first))  # not first + i, which is 64 bits wide and halves the loop's speed
     for i in range(n):
-        z = to_normal(to_uniform(bits(np.uint32(first + i), low, high)))
+        z = to_normal(to_uniform(bits(np.uint32(i), low, high)))
         out[i] = min(max(mean + spread * z, np.float32(0.0)), np.float32(1.0))
     total = np.float32(0.0)
     for i in range(n):
@@ -49,26 +94,26 @@ def draw_row(low, high, first, n, mean, spread, out):
 
 
 @njit(cache=True, parallel=True)
-def draw_values(seed, tick, item_market, item_first, item_n, mean, spread, values, value_sum):
+def draw_values(seed, tick, items, mean, spread, values, value_sum):
     """Draws the predicted values of every impression of a tick.
 
     Args:
         seed: (n_markets,) uint64.
         tick: Index of the tick.
-        item_market, item_first, item_n: (n_items,) int64: market, first impression and size of each item.
+        items: `Items`.
         mean, spread: (n_markets, n_advertisers) float32: of the tick's value distribution.
         values: (>= n_items, n_advertisers, BLOCK) float32, written.
         value_sum: (>= n_items, n_advertisers) float64, written.
     """
-    for item in prange(item_market.shape[0]):
-        market = item_market[item]
+    for item in prange(items.market.shape[0]):
+        market = items.market[item]
         for j in range(mean.shape[1]):
             key = make_key(seed[market], tick, j, STREAM_VALUE)
             value_sum[item, j] = draw_row(
                 low_word(key),
                 high_word(key),
-                item_first[item],
-                item_n[item],
+                items.first[item],
+                items.n[item],
                 mean[market, j],
                 spread[market, j],
                 values[item, j],
@@ -95,9 +140,7 @@ def draw_correlated_row(low, high, first, n, mean, spread, weight, shared, out):
 
 
 @njit(cache=True, parallel=True)
-def draw_correlated_values(
-    seed, tick, item_market, item_first, item_n, mean, spread, correlation, values, value_sum
-):  # fmt: skip
+def draw_correlated_values(seed, tick, items, mean, spread, correlation, values, value_sum):
     """`draw_values` with a part that all advertisers share: an impression is good or bad for everybody.
 
     Every advertiser keeps its distribution: its normal is sqrt(correlation) x shared + sqrt(1 - correlation) x own,
@@ -105,8 +148,8 @@ def draw_correlated_values(
     """
     shared_weight = np.float32(np.sqrt(correlation))
     own_weight = np.float32(np.sqrt(np.float32(1.0) - correlation))
-    for item in prange(item_market.shape[0]):
-        market, first, n = item_market[item], item_first[item], item_n[item]
+    for item in prange(items.market.shape[0]):
+        market, first, n = items.market[item], items.first[item], items.n[item]
         shared = np.empty(values.shape[2], np.float32)
         key = make_key(seed[market], tick, 0, STREAM_SHARED_VALUE)
         draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
@@ -119,29 +162,60 @@ def draw_correlated_values(
 
 
 @njit(cache=True)
-def count_exposed(seed, tick, impression, exposure):
-    """How many slots of an impression are seen, from the top: a slot is seen only if all above it are."""
-    for s in range(exposure.shape[0]):
-        if exposure[s] < 1.0:
-            key = make_key(seed, tick, s, STREAM_EXPOSURE)
-            if to_uniform(bits(np.uint32(impression), low_word(key), high_word(key))) >= exposure[s]:
-                return s
-    return exposure.shape[0]
+def add_up(market, item_sum, total):
+    """Adds the rows of `item_sum` (n_items, n_advertisers), in order, to the rows of `total` that `market` names."""
+    for item in range(market.shape[0]):
+        for j in range(item_sum.shape[1]):
+            total[market[item], j] += item_sum[item, j]
 
 
 @njit(cache=True)
-def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower, upper):
-    """Whether an exposed impression converts: 0 or 1.
+def count_exposed(seed, tick, first, n, exposure, n_exposed):
+    """How many slots of each impression are seen, from the top: a slot is seen only if all above it are."""
+    n_exposed[:n] = 0
+    for s in range(exposure.shape[0]):
+        key = make_key(seed, tick, s, STREAM_EXPOSURE)
+        low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+        for i in range(n):
+            u = to_uniform(bits(np.uint32(i), low, high))
+            n_exposed[i] += np.int32((u < exposure[s]) & (n_exposed[i] == s))
+
+
+@njit(cache=True)
+def draw_reserves(seed, tick, first, n, reserve, noise, out):
+    """Reserve price of each impression: log-normal around `reserve`, which is its median."""
+    if noise == 0:
+        out[:n] = reserve
+        return
+    key = make_key(seed, tick, 0, STREAM_RESERVE)
+    for i in range(n):
+        z = to_normal(to_uniform(bits(np.uint32(first + i), low_word(key), high_word(key))))
+        out[i] = reserve * np.exp(noise * z)
+
+
+@njit(cache=True)
+def draw_click(seed, tick, impression, advertiser, click_rate):
+    """Whether an exposed impression is clicked."""
+    key = make_key(seed, tick, advertiser, STREAM_CLICK)
+    return to_uniform(bits(np.uint32(impression), low_word(key), high_word(key))) < click_rate
+
+
+@njit(cache=True)
+def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower, upper, key, click_rate):
+    """Whether an exposed and clicked impression converts: 0 or 1.
 
     The true probability is truncated normal around the prediction: location `value`, scale sigma x value with
     sigma ~ |normal(sigma_mean, sigma_mean / 2)| capped, standardised bounds given as normal probabilities
     `lower` and `upper`. The uniform of the Bernoulli draw is compared with a bound on that probability first,
     which settles nearly every impression with one draw and changes no result.
+
+    Args:
+        key: `make_key(seed, tick, advertiser, STREAM_CONVERSION)`.
+        click_rate: Probability of the click; the probability given the click is the true one over it, at most 1.
     """
-    key = make_key(seed, tick, advertiser, STREAM_CONVERSION)
     counter = np.uint32(impression)
     # 32 bits here: conversion probabilities near 1e-4 deserve a finer grid than 2 ** -24
-    u = (np.float64(bits(counter, low_word(key), high_word(key))) + 0.5) * 2.0**-32
+    u = (np.float64(bits(counter, low_word(key), high_word(key))) + 0.5) * 2.0**-32 * click_rate
     if u >= value * (1.0 + 2.0 * MAX_SIGMA_RATIO):  # bounds are at most 2 standard deviations away
         return 0
     key = make_key(seed, tick, advertiser, STREAM_SIGMA)
@@ -154,11 +228,8 @@ def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower
 
 
 @njit(cache=True)
-def settle(
-    seed, tick, first, start, stop, values, reserve, mechanism, exposure, sigma, lower, upper,
-    top_bid, top_idx, limit, totals,
-):  # fmt: skip
-    """Exposes, charges and converts ranked impressions [start, stop) in arrival order.
+def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, sigma, lower, upper, keys, limit, totals):
+    """Charges and converts ranked impressions [start, stop) in arrival order.
 
     Stops before the first impression at which an exposed winner's cost would exceed `limit`, and returns that
     impression and advertiser; (stop, -1) when all are settled. `totals` (n_advertisers, N_TOTALS) is added to.
@@ -166,155 +237,232 @@ def settle(
     Returns:
         (impression, advertiser, sum of the least winning costs of the settled impressions).
     """
-    n_slots = exposure.shape[0]
+    n_slots = rules.exposure.shape[0]
+    top_bid, top_idx = ladder.top_bid, ladder.top_idx
+    price = np.empty(n_slots, np.float32)
     lwc_sum = 0.0
     for i in range(start, stop):
-        n_exposed = count_exposed(seed, tick, first + i, exposure)
+        n_exposed = ladder.n_exposed[i]
+        reserve = ladder.reserve[i]
         for s in range(n_exposed):
             winner = top_idx[s, i]
             if winner < 0:
                 break
-            if totals[winner, COST] + slot_price(mechanism, top_bid, s, i, reserve) > limit[winner]:
+            bid = multiplier[winner] * values[winner, i]
+            price[s] = slot_price(rules.mechanism, rules.weight, top_bid, s, i, reserve, bid, rules.quality[winner])
+            if totals[winner, COST] + price[s] > limit[winner]:
                 return i, winner, lwc_sum
         for s in range(n_slots):
             winner = top_idx[s, i]
             if winner < 0:
                 break
             totals[winner, WINS] += 1
-            if s < n_exposed:
-                value = values[winner, i]
-                totals[winner, EXPOSURES] += 1
-                totals[winner, COST] += slot_price(mechanism, top_bid, s, i, reserve)
-                totals[winner, VALUE] += value
-                totals[winner, CONVERSIONS] += draw_conversion(
-                    seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner]
-                )
+            if s >= n_exposed:
+                continue
+            value = values[winner, i]
+            totals[winner, EXPOSURES] += 1
+            totals[winner, COST] += price[s]
+            totals[winner, VALUE] += value
+            if rules.has_clicks:
+                if not draw_click(seed, tick, first + i, winner, rules.click_rate[winner]):
+                    continue
+                totals[winner, CLICKS] += 1
+            totals[winner, CONVERSIONS] += draw_conversion(
+                seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], keys[winner],
+                rules.click_rate[winner],
+            )  # fmt: skip
         lwc_sum += least_winning_cost(top_bid, i, reserve)
     return stop, -1, lwc_sum
 
 
 @njit(cache=True)
-def settle_in_order(
-    seed, tick, first, n, values, multiplier, reserve, mechanism, exposure, sigma, lower, upper,
-    budget_left, totals, value_sum,
+def settle_item(
+    item, seed, tick, items, values, multiplier, rules, advertisers, keys, limit, totals, value_sum, exposed
 ):  # fmt: skip
-    """Settles one item exactly: whoever cannot pay an impression is out from that impression on.
+    """Settles one item in arrival order: whoever cannot pay an impression is out from that impression on.
 
-    `multiplier` (n_advertisers,) is set to 0 for the exhausted; `value_sum` (n_advertisers,) gets the predicted
-    value of the impressions that each advertiser bid on. Returns the sum of the least winning costs.
+    Args:
+        multiplier: (n_advertisers,) float32; set to 0 for the exhausted.
+        limit: (n_advertisers,) float64 money left.
+        totals: (n_advertisers, N_TOTALS) float64, written.
+        value_sum: (n_advertisers,) float64: if somebody is exhausted, overwritten by the predicted value of the
+            impressions that each advertiser bid on.
+        exposed: (n_slots, BLOCK) int32, written: who was seen in each slot, -1 if nobody; or without rows.
+
+    Returns:
+        (sum of the least winning costs, whether somebody was exhausted).
     """
-    n_slots = exposure.shape[0]
-    top_bid = np.empty((n_slots + 1, BLOCK), np.float32)
-    top_idx = np.empty((n_slots + 1, BLOCK), np.int32)
+    market, first, n = items.market[item], items.first[item], items.n[item]
+    n_slots = rules.exposure.shape[0]
+    ladder = Ladder(
+        np.empty((n_slots + 1, BLOCK), np.float32),
+        np.empty((n_slots + 1, BLOCK), np.int32),
+        np.empty(BLOCK, np.float32),
+        np.empty(BLOCK, np.int32),
+    )
     carry_bid, carry_idx = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
-    reserves = np.full(BLOCK, reserve)
-    value_sum[:] = 0
+    draw_reserves(seed[market], tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
+    count_exposed(seed[market], tick, first, n, rules.exposure, ladder.n_exposed)
     totals[:] = 0
-    start, lwc_sum = 0, 0.0
+    start, lwc_sum, is_broke = 0, 0.0, False
     while start < n:
-        rank_bids(values, multiplier, reserves, start, n, carry_bid, carry_idx, top_bid, top_idx)
+        rank_bids(
+            values[item], multiplier, rules.quality, ladder.reserve, start, n, carry_bid, carry_idx,
+            ladder.top_bid, ladder.top_idx,
+        )  # fmt: skip
         end, broke, lwc = settle(
-            seed, tick, first, start, n, values, reserve, mechanism, exposure, sigma, lower, upper,
-            top_bid, top_idx, budget_left, totals,
+            seed[market], tick, first, start, n, values[item], multiplier, rules, ladder, advertisers.sigma[market],
+            advertisers.lower[market], advertisers.upper[market], keys[market], limit, totals,
         )  # fmt: skip
         lwc_sum += lwc
-        for j in range(multiplier.shape[0]):
-            if multiplier[j] > 0:
-                for i in range(start, end):
-                    value_sum[j] += values[j, i]
+        if broke >= 0 and not is_broke:
+            is_broke = True
+            value_sum[:] = 0
+        if is_broke:
+            for j in range(multiplier.shape[0]):
+                if multiplier[j] > 0:
+                    for i in range(start, end):
+                        value_sum[j] += values[item, j, i]
+        for s in range(exposed.shape[0]):
+            for i in range(start, end):
+                exposed[s, i] = ladder.top_idx[s, i] if s < ladder.n_exposed[i] else -1
         if broke >= 0:
             multiplier[broke] = 0
         start = end
-    return lwc_sum
+    return lwc_sum, is_broke
 
 
 @njit(cache=True, parallel=True)
 def settle_items(
-    todo, seed, tick, item_market, item_first, item_n, values, multiplier, reserve, mechanism, exposure,
-    sigma, lower, upper, totals, lwc,
+    todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+    totals, lwc, left, is_broke, exposed,
 ):  # fmt: skip
-    """Settles the items `todo` as if no money ran out; writes `totals` and `lwc` of each."""
-    n_advertisers = multiplier.shape[1]
-    n_slots = exposure.shape[0]
+    """Settles the items `todo`: a market's item at its cursor exactly, the others as if no money ran out.
+
+    Args:
+        todo: (n_todo,) int64.
+        cursor: (n_markets,) int64, the first open item of each market; -1: none is settled exactly.
+        multiplier: (n_markets, n_advertisers) float32, read.
+        totals, lwc: Written for each item.
+        left: (n_items, n_advertisers) float32, written: `multiplier` after the item, 0 for the exhausted.
+        is_broke: (n_items,) bool, written.
+        exposed: (n_items, n_slots, BLOCK), or (n_items, 0, 0) if not needed: see `settle_item`.
+    """
     for index in prange(todo.shape[0]):
         item = todo[index]
-        market, n = item_market[item], item_n[item]
-        top_bid = np.empty((n_slots + 1, BLOCK), np.float32)
-        top_idx = np.empty((n_slots + 1, BLOCK), np.int32)
-        carry_bid, carry_idx = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
-        reserves = np.full(BLOCK, reserve)
-        rank_bids(values[item], multiplier[market], reserves, 0, n, carry_bid, carry_idx, top_bid, top_idx)
-        totals[item] = 0
-        _, _, lwc[item] = settle(
-            seed[market], tick, item_first[item], 0, n, values[item], reserve, mechanism, exposure,
-            sigma[market], lower[market], upper[market], top_bid, top_idx,
-            np.full(n_advertisers, np.inf), totals[item],
+        market = items.market[item]
+        left[item] = multiplier[market]
+        limit = budget_left[market] if item == cursor[market] else np.full(multiplier.shape[1], np.inf)
+        lwc[item], is_broke[item] = settle_item(
+            item, seed, tick, items, values, left[item], rules, advertisers, keys, limit, totals[item],
+            value_sum[item], exposed[item],
         )  # fmt: skip
 
 
 @njit(cache=True)
-def run_tick(
-    seed, tick, market_start, item_market, item_first, item_n, values, value_sum, multiplier, reserve, mechanism,
-    exposure, sigma, lower, upper, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum,
+def conversion_keys(seed, tick, n_advertisers):
+    """The keys of the conversion draws: (n_markets, n_advertisers) uint64."""
+    keys = np.empty((seed.shape[0], n_advertisers), np.uint64)
+    for e in range(seed.shape[0]):
+        for j in range(n_advertisers):
+            keys[e, j] = make_key(seed[e], tick, j, STREAM_CONVERSION)
+    return keys
+
+
+@njit(cache=True)
+def add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum):
+    """Commits an item: adds its totals to those of market e and takes its costs off the budgets."""
+    lwc_sum[e] += item_lwc[item]
+    for j in range(totals.shape[1]):
+        bid_sum[e, j] += multiplier[e, j] * value_sum[item, j]
+        budget_left[e, j] -= item_totals[item, j, COST]
+        for k in range(N_TOTALS):
+            totals[e, j, k] += item_totals[item, j, k]
+
+
+@njit(cache=True, parallel=True)
+def commit_items(
+    cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+    item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
 ):  # fmt: skip
-    """Runs the tick of every market; see the module's docstring.
+    """Commits each market's settled items from `cursor` to `stop`, up to one in which somebody was exhausted.
+
+    Moves `cursor`, and sets `multiplier` to 0 for the exhausted. Returns whether there were any.
+    """
+    n_broke = 0
+    for e in prange(cursor.shape[0]):
+        for item in range(cursor[e], stop[e]):
+            for j in range(totals.shape[1]):
+                if item_totals[item, j, COST] > budget_left[e, j]:
+                    left[item] = multiplier[e]
+                    item_lwc[item], is_broke[item] = settle_item(
+                        item, seed, tick, items, values, left[item], rules, advertisers, keys, budget_left[e],
+                        item_totals[item], value_sum[item], exposed[item],
+                    )  # fmt: skip
+                    break
+            add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
+            cursor[e] += 1
+            if is_broke[item]:
+                multiplier[e] = left[item]
+                n_broke += 1
+                break
+    return n_broke > 0
+
+
+@njit(cache=True)
+def list_items(cursor, stop):
+    """The items cursor[e] .. stop[e] of all markets behind each other: (n,) int64."""
+    todo = np.empty((stop - cursor).sum(), np.int64)
+    position = 0
+    for e in range(cursor.shape[0]):
+        for item in range(cursor[e], stop[e]):
+            todo[position] = item
+            position += 1
+    return todo
+
+
+@njit(cache=True)
+def run_tick(
+    seed, tick, items, values, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum,
+    first_window,
+):  # fmt: skip
+    """Runs the tick of every market with hard budgets; see the module's docstring.
 
     Args:
         seed: (n_markets,) uint64.
-        market_start: (n_markets + 1,) int64: the items of market e are market_start[e] .. market_start[e + 1].
-        item_market, item_first, item_n: (n_items,) int64.
+        tick: Index of the tick.
+        items: `Items`.
         values, value_sum: What `draw_values` wrote; `value_sum` is overwritten for items with an exhaustion.
         multiplier: (n_markets, n_advertisers) float32; set to 0 for advertisers that run out of money.
-        reserve: float32 reserve price.
-        mechanism: A value of `clearing.MECHANISMS`.
-        exposure: (n_slots,) float32, probability that a slot is seen given that the one above is.
-        sigma, lower, upper: (n_markets, n_advertisers) float32: see `draw_conversion`.
+        rules, advertisers: `Rules`, `Advertisers`.
         budget_left: (n_markets, n_advertisers) float64, updated.
-        item_totals, item_lwc: (>= n_items, n_advertisers, N_TOTALS), (>= n_items,) float64 scratch.
         totals: (n_markets, n_advertisers, N_TOTALS) float64, written.
         lwc_sum: (n_markets,) float64, written.
         bid_sum: (n_markets, n_advertisers) float64, written: sum of the bids submitted.
+        first_window: Items of a market to settle at once; doubled as long as nobody's money runs out.
     """
-    n_markets, n_advertisers = multiplier.shape
+    n_items, n_advertisers = items.market.shape[0], multiplier.shape[1]
+    item_totals, item_lwc = np.empty((n_items, n_advertisers, N_TOTALS)), np.empty(n_items)
+    left, is_broke = np.empty((n_items, n_advertisers), np.float32), np.empty(n_items, np.bool_)
+    exposed = np.empty((n_items, 0, 0), np.int32)
     totals[:] = 0
     lwc_sum[:] = 0
     bid_sum[:] = 0
-    cursor = market_start[:-1].copy()
-    todo = np.arange(item_market.shape[0])
-    while todo.shape[0] > 0:
+    keys = conversion_keys(seed, tick, n_advertisers)
+    window = first_window
+    cursor = items.start[:-1].copy()
+    while True:
+        stop = np.minimum(cursor + window, items.start[1:])
+        todo = list_items(cursor, stop)
+        if todo.shape[0] == 0:
+            return
         settle_items(
-            todo, seed, tick, item_market, item_first, item_n, values, multiplier, reserve, mechanism,
-            exposure, sigma, lower, upper, item_totals, item_lwc,
+            todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            item_totals, item_lwc, left, is_broke, exposed,
         )  # fmt: skip
-        n_left = 0
-        for e in range(n_markets):
-            while cursor[e] < market_start[e + 1]:
-                item = cursor[e]
-                affordable = True
-                for j in range(n_advertisers):
-                    if item_totals[item, j, COST] > budget_left[e, j]:
-                        affordable = False
-                before = multiplier[e]
-                if not affordable:
-                    before = multiplier[e].copy()
-                    item_lwc[item] = settle_in_order(
-                        seed[e], tick, item_first[item], item_n[item], values[item], multiplier[e], reserve,
-                        mechanism, exposure, sigma[e], lower[e], upper[e], budget_left[e], item_totals[item],
-                        value_sum[item],
-                    )  # fmt: skip
-                lwc_sum[e] += item_lwc[item]
-                for j in range(n_advertisers):
-                    bid_sum[e, j] += before[j] * value_sum[item, j]
-                    budget_left[e, j] -= item_totals[item, j, COST]
-                    for k in range(N_TOTALS):
-                        totals[e, j, k] += item_totals[item, j, k]
-                cursor[e] += 1
-                if not affordable:
-                    break
-            n_left += market_start[e + 1] - cursor[e]
-        todo = np.empty(n_left, np.int64)
-        position = 0
-        for e in range(n_markets):
-            for item in range(cursor[e], market_start[e + 1]):
-                todo[position] = item
-                position += 1
+        any_broke = commit_items(
+            cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+        )  # fmt: skip
+        # what lies behind an exhaustion in the window was settled in vain, so the next window is small again
+        window = first_window if any_broke else 2 * window

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.utils.env_checker import check_env
 
 import auction_env
 from auction_env import FEATURE_NAMES, MarketParams, Population
+from auction_env.actions import ACTION_KINDS
 from auction_env.env import BiddingEnv
 from auction_env.tasks import TASKS, Constraint, Task
 
@@ -34,19 +37,65 @@ def play(env: gym.Env, actions: np.ndarray, **reset: object) -> tuple[np.ndarray
     return np.stack(observations), np.array(rewards), info
 
 
-@pytest.mark.parametrize("task", sorted(TASKS))
-def test_gymnasiums_checker_is_clean(task: str) -> None:
+KINDS_AND_TASKS = [*((kind, "MaxConversions") for kind in ACTION_KINDS), ("log_multiplier", "TargetCPA")]
+
+
+@pytest.mark.parametrize(("kind", "task"), KINDS_AND_TASKS)
+def test_gymnasiums_checker_is_clean(kind: str, task: str) -> None:
+    assert {task for _, task in KINDS_AND_TASKS} == set(TASKS)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(make(task=task).unwrapped)
+        check_env(make(task=task, action_kind=kind).unwrapped)  # makes and draws every render mode, too
 
 
-@pytest.mark.parametrize("task", sorted(TASKS))
-def test_stable_baselines_checker_is_clean(task: str) -> None:
+@pytest.mark.parametrize(("kind", "task"), KINDS_AND_TASKS)
+def test_stable_baselines_checker_is_clean(kind: str, task: str) -> None:
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        checker.check_env(make(task=task).unwrapped)
+        checker.check_env(make(task=task, action_kind=kind).unwrapped)
+
+
+def needs_no_arguments(name: str) -> bool:
+    """Whether the environment of that id has a default for every argument; the others have tests of their own."""
+    entry_point = gym.spec(name).entry_point
+    assert isinstance(entry_point, str)
+    parameters = inspect.signature(load_env_creator(entry_point)).parameters.values()
+    return all(parameter.default is not inspect.Parameter.empty for parameter in parameters)
+
+
+OWN_IDS = sorted(name for name in gym.registry if name.startswith("auction_env/") and needs_no_arguments(name))
+
+
+@pytest.mark.parametrize("name", OWN_IDS)
+def test_every_registered_id_runs(name: str) -> None:
+    env = gym.make(name)
+    env.reset(seed=0)
+    observation, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+    assert env.observation_space.contains(observation) and not terminated and not truncated
+    assert np.isfinite(reward)
+    for mode in ("sync", "vector_entry_point"):
+        envs = gym.make_vec(name, num_envs=2, vectorization_mode=mode)
+        observations, _ = envs.reset(seed=0)
+        assert envs.observation_space.contains(observations)
+        assert envs.observation_space.contains(envs.step(envs.action_space.sample())[0])
+        envs.close()
+
+
+def test_gymnasiums_normalising_wrappers_run() -> None:
+    env = gym.wrappers.NormalizeReward(gym.wrappers.NormalizeObservation(make(task="TargetCPA")))
+    for seed in range(2):
+        observations, rewards, _ = play(env, np.linspace(-1, 1, 48), seed=seed)
+        assert np.isfinite(observations).all() and np.isfinite(rewards).all()
+
+
+def test_mechanism_is_a_shortcut() -> None:
+    options = {"episode_seed": 1, "advertiser": 0}
+    direct = play(make(mechanism="first_price"), np.zeros(48), options=options)
+    params = MarketParams(n_impressions=2000, mechanism="first_price")
+    long_way = play(make(params=params, n_impressions=None), np.zeros(48), options=options)
+    assert direct[2] == long_way[2]
+    assert direct[2] != play(make(), np.zeros(48), options=options)[2]
 
 
 def test_the_docstrings_table_is_the_observation() -> None:
@@ -123,6 +172,11 @@ def test_own_market_and_population() -> None:
         ({"max_ratio": 1.0}, "`max_ratio` must be greater than 1, found 1.0"),
         ({"advertiser": 48}, r"`advertiser` must lie in 0..47, found 48"),
         ({"params": MarketParams()}, "give `params` or `n_impressions`, not both"),
+        (
+            {"params": MarketParams(), "n_impressions": None, "mechanism": "gsp"},
+            "give `params` or `mechanism`, not both",
+        ),
+        ({"mechanism": "lottery"}, "`mechanism` must be one of"),
     ],
 )
 def test_bad_arguments_are_named(kwargs: dict[str, object], message: str) -> None:
@@ -135,7 +189,7 @@ def test_bad_actions_and_calls_are_named() -> None:
     with pytest.raises(RuntimeError, match="call `reset` first"):
         env.step(np.zeros(1, np.float32))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="`action` must be one finite number"):
+    with pytest.raises(ValueError, match=r"`action` must be finite, found \[nan\]"):
         env.step(np.array([np.nan], np.float32))
     with pytest.raises(ValueError, match="`options` must hold only"):
         env.reset(options={"sede": 1})

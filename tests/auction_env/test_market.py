@@ -93,29 +93,40 @@ _EPISODE = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 from tests.auction_env.test_market import *
-params = small_params(n_impressions=REFERENCE_IMPRESSIONS // {scale})
+params = small_params(n_impressions=REFERENCE_IMPRESSIONS // {scale}, **{options})
 market = BatchMarket(params, small_population(budget={budget}), 2)
 print(json.dumps({{k: v.tolist() for k, v in run_all(market, [3, 4]).items()}}))
 """
 
 
-def run_in_subprocess(*, scale: int, budget: float, **environment: str) -> dict[str, list[float]]:
-    code = _EPISODE.format(scale=scale, budget=budget)
+# every option at once
+OPTIONS = {
+    "mechanism": "vcg", "quality": (0.5, 1.0, 2.0, 1.3, 0.7, 1.0), "reserve_noise": 0.4, "click_rate": 0.2,
+    "conversion_delay": 1.0,
+}  # fmt: skip
+
+
+def run_in_subprocess(
+    *, scale: int, budget: float, options: dict[str, object] | None = None, **environment: str
+) -> dict[str, list[float]]:
+    code = _EPISODE.format(scale=scale, budget=budget, options=options or {})
     out = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
     )
     return json.loads(out.stdout)
 
 
-def test_results_do_not_depend_on_the_number_of_threads() -> None:
-    one = run_in_subprocess(scale=50, budget=0.2, NUMBA_NUM_THREADS="1")
-    two = run_in_subprocess(scale=50, budget=0.2, NUMBA_NUM_THREADS="2")
+@pytest.mark.parametrize("options", [{}, OPTIONS, {"budget_rule": "auctionnet"}])
+def test_results_do_not_depend_on_the_number_of_threads(options: dict[str, object]) -> None:
+    one = run_in_subprocess(scale=50, budget=0.2, options=options, NUMBA_NUM_THREADS="1")
+    two = run_in_subprocess(scale=50, budget=0.2, options=options, NUMBA_NUM_THREADS="2")
     assert one == two
 
 
-def test_kernels_give_the_same_without_the_jit() -> None:
-    compiled = run_in_subprocess(scale=5000, budget=5.0)
-    plain = run_in_subprocess(scale=5000, budget=5.0, NUMBA_DISABLE_JIT="1")
+@pytest.mark.parametrize("options", [{}, OPTIONS, {"budget_rule": "auctionnet"}])
+def test_kernels_give_the_same_without_the_jit(options: dict[str, object]) -> None:
+    compiled = run_in_subprocess(scale=5000, budget=5.0, options=options)
+    plain = run_in_subprocess(scale=5000, budget=5.0, options=options, NUMBA_DISABLE_JIT="1")
     for name, values in compiled.items():
         np.testing.assert_allclose(
             values, plain[name], rtol=1e-5, atol=1e-6, err_msg=name

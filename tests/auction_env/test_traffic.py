@@ -220,7 +220,7 @@ def test_any_traffic_keeps_its_bounds(
 
 @pytest.mark.parametrize("correlation", [0.3, 1.0])
 def test_correlated_values_by_hand_and_with_the_same_marginals(correlation: float) -> None:
-    """Against normals computed one by one from the definition, stream 32 being the shared one."""
+    """Against normals computed one by one from the definition, stream 20 being the shared one."""
     from scipy.special import ndtri
 
     params = MarketParams(n_impressions=2_000, n_ticks=1, traffic=TrafficParams(value_correlation=correlation))
@@ -228,7 +228,7 @@ def test_correlated_values_by_hand_and_with_the_same_marginals(correlation: floa
     market.reset([4, 9])
     traffic, values = market._traffic, market.values(1)
     for i in (0, 1, 777, 1999):
-        shared = ndtri(reference.draw_uniform(9, 0, 0, 32, i))
+        shared = ndtri(reference.draw_uniform(9, 0, 0, 20, i))
         own = np.array([ndtri(reference.draw_uniform(9, 0, j, 1, i)) for j in range(48)])
         z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
         expected = np.clip(traffic.mean[1, 0] + traffic.spread[1, 0] * z, 0, 1)

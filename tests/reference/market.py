@@ -34,17 +34,40 @@ def draw_uniform(*key: int) -> float:
     return (draw_bits(*key) >> 8) * 2.0**-24 + 2.0**-25
 
 
-def clear(bids: np.ndarray, reserve: float, n_slots: int) -> tuple[list[tuple[int, float]], float]:
-    """Winners with their GSP prices, from the top slot, and the least winning cost of one impression."""
+def draw_normal(*key: int) -> float:
+    return float(ndtri(draw_uniform(*key)))
+
+
+def clear(
+    bids: np.ndarray,
+    reserve: float,
+    n_slots: int,
+    *,
+    mechanism: str = "gsp",
+    exposure: tuple[float, ...] = (),
+    quality: np.ndarray | None = None,
+) -> tuple[list[tuple[int, float]], float]:
+    """Winners with their prices, from the top slot, and the least winning cost of one impression."""
+    quality = np.ones_like(bids) if quality is None else quality
+    score = bids * quality
     eligible = [j for j in range(len(bids)) if bids[j] > 0 and bids[j] >= reserve]
-    order = sorted(eligible, key=lambda j: (-bids[j], j))
-    ladder = [bids[j] for j in order]
+    order = sorted(eligible, key=lambda j: (-score[j], j))
 
-    def next_price(rank: int) -> float:
-        return ladder[rank + 1] if rank + 1 < len(ladder) else reserve
+    def rival(rank: int, j: int) -> float:
+        """What the bid of this rank is worth in bids of advertiser j, at least the reserve."""
+        return max(score[order[rank]] / quality[j], reserve) if rank < len(order) else reserve
 
-    winners = [(j, next_price(rank)) for rank, j in enumerate(order[:n_slots])]
-    return winners, ladder[n_slots] if len(ladder) > n_slots else reserve
+    def price(rank: int, j: int) -> float:
+        if mechanism == "first_price":
+            return bids[j]
+        if mechanism == "gsp":
+            return rival(rank + 1, j)
+        seen = [float(np.prod(exposure[: s + 1])) for s in range(n_slots)] + [0.0]  # probability of each slot
+        harm = sum((seen[s] - seen[s + 1]) * rival(s + 1, j) for s in range(rank, n_slots))
+        return harm / seen[rank] if seen[rank] > 0 else rival(rank + 1, j)
+
+    winners = [(j, price(rank, j)) for rank, j in enumerate(order[:n_slots])]
+    return winners, max(score[order[n_slots]], reserve) if len(order) > n_slots else reserve
 
 
 class Tick(NamedTuple):
@@ -56,21 +79,28 @@ class Tick(NamedTuple):
     bid: np.ndarray
     least_winning_cost: float
     exhausted: np.ndarray
+    clicks: np.ndarray
 
 
-def run_tick(values, multipliers, budget_left, active, *, seed, tick, reserve, exposure, sigma, lower, upper):
+def run_tick(
+    values, multipliers, budget_left, active, *, seed, tick, reserve, exposure, sigma, lower, upper,
+    mechanism="gsp", reserve_noise=0.0, quality=None, click_rate=None,
+):  # fmt: skip
     """One tick of one market; `values` (n_impressions, n_advertisers). Updates `budget_left` and `active`."""
     n, n_advertisers = values.shape
-    wins, exposures, cost, conversions, value, bid = (np.zeros(n_advertisers) for _ in range(6))
+    wins, exposures, cost, conversions, value, bid, clicks = (np.zeros(n_advertisers) for _ in range(7))
     lwc_sum = 0.0
     for i in range(n):
         u = [draw_uniform(seed, tick, s, 2, i) for s in range(len(exposure))]
         n_exposed = 0
         while n_exposed < len(exposure) and u[n_exposed] < exposure[n_exposed]:
             n_exposed += 1
+        floor = reserve
+        if reserve_noise > 0:
+            floor = np.float32(reserve * np.exp(reserve_noise * draw_normal(seed, tick, 0, 16, i)))
         while True:  # until everybody who is exposed can pay
             bids = np.where(active, multipliers * values[i], np.float32(0))
-            winners, lwc = clear(bids, reserve, len(exposure))
+            winners, lwc = clear(bids, floor, len(exposure), mechanism=mechanism, exposure=exposure, quality=quality)
             broke = [j for j, price in winners[:n_exposed] if price > budget_left[j]]
             if not broke:
                 break
@@ -84,8 +114,29 @@ def run_tick(values, multipliers, budget_left, active, *, seed, tick, reserve, e
                 cost[j] += price
                 budget_left[j] -= price
                 value[j] += values[i, j]
-                s = min(abs(sigma[j] * (1 + 0.5 * ndtri(draw_uniform(seed, tick, j, 5, i)))), 0.3)
+                if click_rate is not None:
+                    if draw_uniform(seed, tick, j, 17, i) >= click_rate[j]:
+                        continue
+                    clicks[j] += 1
+                s = min(abs(sigma[j] * (1 + 0.5 * draw_normal(seed, tick, j, 5, i))), 0.3)
                 z = ndtri(lower[j] + (upper[j] - lower[j]) * draw_uniform(seed, tick, j, 4, i))
-                true_value = values[i, j] * (1 + s * z)
-                conversions[j] += (draw_bits(seed, tick, j, 3, i) + 0.5) * 2.0**-32 < true_value
-    return Tick(wins, exposures, cost, conversions, value, bid, lwc_sum / max(n, 1), ~active)
+                chance = values[i, j] * (1 + s * z)
+                if click_rate is not None:
+                    chance /= click_rate[j]  # given the click
+                conversions[j] += (draw_bits(seed, tick, j, 3, i) + 0.5) * 2.0**-32 < chance
+    return Tick(wins, exposures, cost, conversions, value, bid, lwc_sum / max(n, 1), ~active, clicks)
+
+
+def report_conversions(made: np.ndarray, *, seed: int, mean_delay: float) -> np.ndarray:
+    """When conversions made in each tick are reported; both (n_ticks, n_advertisers)."""
+    n_ticks, n_advertisers = made.shape
+    reported = np.zeros_like(made)
+    for t in range(n_ticks):
+        for j in range(n_advertisers):
+            for k in range(int(made[t, j])):
+                u = (draw_bits(seed, t, j, 18, k) + 0.5) * 2.0**-32
+                delay = 0
+                while u < (mean_delay / (1 + mean_delay)) ** (delay + 1) and t + delay < n_ticks - 1:
+                    delay += 1
+                reported[t + delay, j] += 1
+    return reported

@@ -1,0 +1,96 @@
+"""AuctionNet's rule for budgets: drop random wins of those who overspend and clear again, until nobody does."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from auction_env.kernels.clearing import BLOCK
+from auction_env.kernels.rng import STREAM_DROP, bits, high_word, low_word, make_key, mix64
+from auction_env.kernels.tick import COST, N_TOTALS, add_item, conversion_keys, list_items, settle_items
+
+
+@njit(cache=True)
+def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, values, open_mask):
+    """Drops a random share, rounded up, of an advertiser's exposed wins in items [start, stop).
+
+    Every win has a draw of its own, keyed by round and impression; those with the smallest are dropped. A dropped
+    win is a value of 0: it bids no more.
+
+    Args:
+        turn: Index of the round: with the draws of the last one, new wins would be dropped before old ones.
+        exposed: (n_items, n_slots, BLOCK) int32: what `settle_items` wrote.
+        values: (n_items, n_advertisers, BLOCK) float32, changed.
+        open_mask: (n_items,) bool, set for the items that have to be cleared again.
+    """
+    n_wins = 0
+    for item in range(start, stop):
+        for s in range(exposed.shape[1]):
+            for i in range(items.n[item]):
+                n_wins += exposed[item, s, i] == advertiser
+    draw, where = np.empty(n_wins, np.uint64), np.empty(n_wins, np.int64)
+    key = mix64(make_key(seed, tick, advertiser, STREAM_DROP) ^ np.uint64(turn))
+    k = 0
+    for item in range(start, stop):
+        for s in range(exposed.shape[1]):
+            for i in range(items.n[item]):
+                if exposed[item, s, i] == advertiser:
+                    impression = np.uint32(items.first[item] + i)
+                    word = np.uint64(bits(impression, low_word(key), high_word(key)))
+                    draw[k] = (word << np.uint64(32)) | np.uint64(impression)  # no ties
+                    where[k] = item * BLOCK + i
+                    k += 1
+    order = np.argsort(draw)
+    for k in range(max(1, int(np.ceil(share * n_wins)))):  # share may round to 0
+        item, i = where[order[k]] // BLOCK, where[order[k]] % BLOCK
+        values[item, advertiser, i] = 0
+        open_mask[item] = True
+
+
+@njit(cache=True)
+def run_tick_dropping(
+    seed, tick, items, values, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum
+):  # fmt: skip
+    """Runs the tick of every market under AuctionNet's rule; arguments as those of `tick.run_tick`.
+
+    In every round, an advertiser whose costs of the tick exceed its budget by a factor f > 1 loses a share
+    1 - 1 / f of its exposed wins, at random, and the impressions concerned are cleared again without it; all
+    others move up. Exposure stays what it was. An advertiser goes on bidding as long as it has money left.
+    `values` is set to 0 for dropped wins; a dropped bid still counts as submitted.
+    """
+    n_items, n_advertisers = items.market.shape[0], multiplier.shape[1]
+    item_totals, item_lwc = np.empty((n_items, n_advertisers, N_TOTALS)), np.empty(n_items)
+    left, is_broke = np.empty((n_items, n_advertisers), np.float32), np.empty(n_items, np.bool_)
+    exposed = np.empty((n_items, rules.exposure.shape[0], BLOCK), np.int32)
+    cursor = np.full(seed.shape[0], -1)
+    keys = conversion_keys(seed, tick, n_advertisers)
+    todo = list_items(items.start[:-1], items.start[1:])
+    turn = 0
+    while todo.shape[0] > 0:
+        settle_items(
+            todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            item_totals, item_lwc, left, is_broke, exposed,
+        )  # fmt: skip
+        open_mask = np.zeros(n_items, np.bool_)
+        for e in range(seed.shape[0]):
+            start, stop = items.start[e], items.start[e + 1]
+            for j in range(n_advertisers):
+                cost = 0.0
+                for item in range(start, stop):
+                    cost += item_totals[item, j, COST]
+                if cost > budget_left[e, j]:
+                    share = 1.0 - budget_left[e, j] / cost
+                    drop_wins(j, share, seed[e], tick, turn, items, start, stop, exposed, values, open_mask)
+        todo = np.flatnonzero(open_mask)
+        turn += 1
+    totals[:] = 0
+    lwc_sum[:] = 0
+    bid_sum[:] = 0
+    for item in range(n_items):
+        e = items.market[item]
+        add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
+    for e in range(multiplier.shape[0]):
+        for j in range(n_advertisers):
+            budget_left[e, j] = max(budget_left[e, j], 0.0)  # the items' costs were added up in another order
+            if budget_left[e, j] == 0:
+                multiplier[e, j] = 0

@@ -1,0 +1,53 @@
+"""The pacing law, one pass over all bidders: arrays in, arrays written."""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(cache=True, error_model="numpy")
+def control_budget(share, last_cost, p, i, d, bound, left, sum_error, last_error, control):
+    """The budget controller's output after a tick; every array is (n,) float64.
+
+    Args:
+        share: Planned share of the budget left that the tick was to spend.
+        last_cost: What it spent.
+        p, i, d: Gains.
+        bound: The control stays within +-bound.
+        left: Budget left before the tick, updated.
+        sum_error, last_error: Of the ticks before, updated.
+        control: Written.
+    """
+    for k in range(left.shape[0]):
+        planned = left[k] * share[k]
+        error = 0.0
+        if planned > 0:
+            error = min(max((planned - last_cost[k]) / planned, -1.0), 1.0)
+        left[k] -= last_cost[k]
+        sum_error[k] += error
+        output = p * error + i * sum_error[k] + d * (error - last_error[k])
+        last_error[k] = error
+        control[k] = min(max(output, -bound), bound)
+
+
+@njit(cache=True, error_model="numpy")
+def guard_cpa(limit, last_cost, last_value, p, i, bound, spent, gained, sum_error, guard):
+    """The CPA guard's output after a tick; every array is (n,) float64.
+
+    Args:
+        limit: Limit on the CPA.
+        last_cost, last_value: Cost and predicted conversions of the tick.
+        p, i: Gains.
+        bound: The guard stays within +-bound.
+        spent, gained, sum_error: Of the ticks before, updated.
+        guard: Written.
+    """
+    for k in range(limit.shape[0]):
+        spent[k] += last_cost[k]
+        gained[k] += last_value[k]
+        error = 0.0
+        if gained[k] > 0:
+            error = min(max(1.0 - spent[k] / (gained[k] * limit[k]), -1.0), 1.0)
+        sum_error[k] += error
+        output = p * error + i * sum_error[k]
+        guard[k] = min(max(output, -bound), bound)
