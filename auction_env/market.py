@@ -304,6 +304,7 @@ def _rules(params: MarketParams, n_advertisers: int) -> kernel.Rules:
         reserve=np.float32(params.reserve),
         reserve_noise=np.float32(params.reserve_noise),
         quality=per_advertiser(params.quality),
+        has_quality=params.quality is not None and set(params.quality) != {1.0},
         click_rate=per_advertiser(params.click_rate),
         has_clicks=params.click_rate is not None,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from auction_env.kernels.clearing import BLOCK, least_winning_cost, rank_bids, slot_price
+from auction_env.kernels.clearing import BLOCK, GSP, least_winning_cost, rank_bids, slot_price, whole_vectors
 from auction_env.kernels.rng import (
     STREAM_CLICK,
     STREAM_CONVERSION,
@@ -49,6 +49,7 @@ class Rules(NamedTuple):
     reserve: Any  # float32
     reserve_noise: Any  # float32, standard deviation of the log of an impression's reserve
     quality: NDArray[np.float32]  # (n_advertisers,)
+    has_quality: bool  # whether any of them is not 1
     click_rate: NDArray[np.float32]  # (n_advertisers,); 1 where there are no clicks
     has_clicks: bool
 
@@ -77,13 +78,17 @@ class Ladder(NamedTuple):
     top_idx: NDArray[np.int32]  # (n_slots + 1, BLOCK) their advertisers
     reserve: NDArray[np.float32]  # (BLOCK,)
     n_exposed: NDArray[np.int32]  # (BLOCK,) slots that are seen, from the top
+    price: NDArray[np.float32]  # (n_slots, BLOCK) of the slots that are won
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_row(low, high, first, n, mean, spread, out):
-    """Predicted values of one advertiser: normal(mean, spread) cut to [0, 1]; returns their sum (float64)."""
+    """Predicted values of one advertiser: normal(mean, spread) cut to [0, 1]; returns their sum (float64).
+
+    `out` (BLOCK,) is filled somewhat beyond the n values asked for.
+    """
     low = np.uint32(low + np.uint32(first))  # not first + i, which is 64 bits wide and halves the loop's speed
-    for i in range(n):
+    for i in range(whole_vectors(n)):
         z = to_normal(to_uniform(bits(np.uint32(i), low, high)))
         out[i] = min(max(mean + spread * z, np.float32(0.0)), np.float32(1.0))
     total = np.float32(0.0)
@@ -177,9 +182,28 @@ def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower
     return 1 if u < true_value else 0
 
 
+@njit(cache=True, error_model="numpy")
+def price_slots(values, multiplier, rules, ladder, start, stop):
+    """Writes the prices of the won slots of impressions [start, stop) to the ladder."""
+    price, top_bid, top_idx = ladder.price, ladder.top_bid, ladder.top_idx
+    for s in range(price.shape[0]):
+        if rules.mechanism == GSP and not rules.has_quality:  # the usual case, vectorised
+            row, below, reserve = price[s, start:stop], top_bid[s + 1, start:stop], ladder.reserve[start:stop]
+            for i in range(stop - start):
+                row[i] = max(below[i], reserve[i])
+            continue
+        for i in range(start, stop):
+            winner = top_idx[s, i]
+            if winner >= 0:
+                bid = multiplier[winner] * values[winner, i]
+                price[s, i] = slot_price(
+                    rules.mechanism, rules.weight, top_bid, s, i, ladder.reserve[i], bid, rules.quality[winner]
+                )
+
+
 @njit(cache=True)
-def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, sigma, lower, upper, keys, limit, totals):
-    """Charges and converts ranked impressions [start, stop) in arrival order.
+def settle(seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, keys, limit, totals):
+    """Charges and converts ranked and priced impressions [start, stop) in arrival order.
 
     Stops before the first impression at which an exposed winner's cost would exceed `limit`, and returns that
     impression and advertiser; (stop, -1) when all are settled. `totals` (n_advertisers, N_TOTALS) is added to.
@@ -188,19 +212,15 @@ def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, si
         (impression, advertiser, sum of the least winning costs of the settled impressions).
     """
     n_slots = rules.exposure.shape[0]
-    top_bid, top_idx = ladder.top_bid, ladder.top_idx
-    price = np.empty(n_slots, np.float32)
+    top_idx, price = ladder.top_idx, ladder.price
     lwc_sum = 0.0
     for i in range(start, stop):
         n_exposed = ladder.n_exposed[i]
-        reserve = ladder.reserve[i]
         for s in range(n_exposed):
             winner = top_idx[s, i]
             if winner < 0:
                 break
-            bid = multiplier[winner] * values[winner, i]
-            price[s] = slot_price(rules.mechanism, rules.weight, top_bid, s, i, reserve, bid, rules.quality[winner])
-            if totals[winner, COST] + price[s] > limit[winner]:
+            if totals[winner, COST] + price[s, i] > limit[winner]:
                 return i, winner, lwc_sum
         for s in range(n_slots):
             winner = top_idx[s, i]
@@ -211,7 +231,7 @@ def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, si
                 continue
             value = values[winner, i]
             totals[winner, EXPOSURES] += 1
-            totals[winner, COST] += price[s]
+            totals[winner, COST] += price[s, i]
             totals[winner, VALUE] += value
             if rules.has_clicks:
                 if not draw_click(seed, tick, first + i, winner, rules.click_rate[winner]):
@@ -221,7 +241,7 @@ def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, si
                 seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], keys[winner],
                 rules.click_rate[winner],
             )  # fmt: skip
-        lwc_sum += least_winning_cost(top_bid, i, reserve)
+        lwc_sum += least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
     return stop, -1, lwc_sum
 
 
@@ -249,6 +269,7 @@ def settle_item(
         np.empty((n_slots + 1, BLOCK), np.int32),
         np.empty(BLOCK, np.float32),
         np.empty(BLOCK, np.int32),
+        np.empty((n_slots, BLOCK), np.float32),
     )
     carry_bid, carry_idx = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
     draw_reserves(seed[market], tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
@@ -260,8 +281,9 @@ def settle_item(
             values[item], multiplier, rules.quality, ladder.reserve, start, n, carry_bid, carry_idx,
             ladder.top_bid, ladder.top_idx,
         )  # fmt: skip
+        price_slots(values[item], multiplier, rules, ladder, start, n)
         end, broke, lwc = settle(
-            seed[market], tick, first, start, n, values[item], multiplier, rules, ladder, advertisers.sigma[market],
+            seed[market], tick, first, start, n, values[item], rules, ladder, advertisers.sigma[market],
             advertisers.lower[market], advertisers.upper[market], keys[market], limit, totals,
         )  # fmt: skip
         lwc_sum += lwc
