@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
+from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels import overspend
@@ -166,10 +168,11 @@ class BatchMarket:
             self._seed, self._tick, self._items, self._values, self._value_sum, effective, self._rules,
             self._advertisers, self._budget_left, totals, lwc_sum, bid_sum,
         )  # fmt: skip
-        if self.params.budget_rule == "in_order":
-            kernel.run_tick(*state, max(16, 4 * get_num_threads()))
-        else:
-            overspend.run_tick_dropping(*state)
+        with _threads(len(self._items.market)):
+            if self.params.budget_rule == "in_order":
+                kernel.run_tick(*state, max(32, 8 * get_num_threads()))
+            else:
+                overspend.run_tick_dropping(*state)
         conversions = totals[..., kernel.CONVERSIONS]
         delay = self.params.conversion_delay
         if delay > 0:
@@ -229,18 +232,17 @@ class BatchMarket:
         if len(self._values) < len(market):
             self._values = np.empty((len(market), self._shape[1], BLOCK), np.float32)
         self._value_sum = np.empty((len(market), self._shape[1]))
-        kernel.draw_values(
-            self._seed, self._tick, self._items,
-            np.ascontiguousarray(self._traffic.mean[:, self._tick]),
-            np.ascontiguousarray(self._traffic.spread[:, self._tick]),
-            self._values, self._value_sum,
-        )  # fmt: skip
-        value_sum = np.zeros(self._shape)
-        np.add.at(value_sum, market, self._value_sum)
+        with _threads(len(market)):
+            kernel.draw_values(
+                self._seed, self._tick, self._items,
+                np.ascontiguousarray(self._traffic.mean[:, self._tick]),
+                np.ascontiguousarray(self._traffic.spread[:, self._tick]),
+                self._values, self._value_sum,
+            )  # fmt: skip
         self._opening = Opening(
             tick=self._tick,
             n_impressions=n.copy(),
-            value_mean=value_sum / np.maximum(n, 1)[:, None],
+            value_mean=kernel.mean_values(self._items, n, self._value_sum),
             budget_left=self._budget_left.copy(),
             active=self._active.copy(),
         )
@@ -287,6 +289,21 @@ class Market:
         result = self._batch.step(given[None])
         arrays = {name: value[0] for name, value in result._asdict().items() if isinstance(value, np.ndarray)}
         return result._replace(**arrays)
+
+
+@contextmanager
+def _threads(n_items: int) -> Iterator[None]:
+    """Limits the threads to what so few items are worth: waking one takes about as long as an item."""
+    n_threads = get_num_threads()
+    n_useful = max(1, min(n_threads, n_items // 2))
+    if n_useful == n_threads:
+        yield
+        return
+    set_num_threads(n_useful)
+    try:
+        yield
+    finally:
+        set_num_threads(n_threads)
 
 
 def _rules(params: MarketParams, n_advertisers: int) -> kernel.Rules:

@@ -27,8 +27,10 @@ from auction_env.kernels.rng import (
     STREAM_VALUE,
     bits,
     high_word,
+    lane_key,
     low_word,
     make_key,
+    tick_key,
     to_normal,
     to_uniform,
 )
@@ -111,8 +113,9 @@ def draw_values(seed, tick, items, mean, spread, values, value_sum):
     """
     for item in prange(items.market.shape[0]):
         market = items.market[item]
+        shared = tick_key(seed[market], tick)
         for j in range(mean.shape[1]):
-            key = make_key(seed[market], tick, j, STREAM_VALUE)
+            key = lane_key(shared, j, STREAM_VALUE)
             value_sum[item, j] = draw_row(
                 low_word(key),
                 high_word(key),
@@ -122,6 +125,25 @@ def draw_values(seed, tick, items, mean, spread, values, value_sum):
                 spread[market, j],
                 values[item, j],
             )
+
+
+@njit(cache=True)
+def mean_values(items, n, value_sum):
+    """Mean predicted value of each market's impressions: (n_markets, n_advertisers); 0 if there are none.
+
+    Args:
+        items: `Items`.
+        n: (n_markets,) int64 impressions.
+        value_sum: (n_items, n_advertisers) float64.
+    """
+    mean = np.zeros((n.shape[0], value_sum.shape[1]))
+    for e in range(n.shape[0]):
+        for item in range(items.start[e], items.start[e + 1]):
+            for j in range(mean.shape[1]):
+                mean[e, j] += value_sum[item, j]
+        for j in range(mean.shape[1]):
+            mean[e, j] /= max(n[e], 1)
+    return mean
 
 
 @njit(cache=True)
@@ -336,8 +358,9 @@ def conversion_keys(seed, tick, n_advertisers):
     """The keys of the conversion draws: (n_markets, n_advertisers) uint64."""
     keys = np.empty((seed.shape[0], n_advertisers), np.uint64)
     for e in range(seed.shape[0]):
+        shared = tick_key(seed[e], tick)
         for j in range(n_advertisers):
-            keys[e, j] = make_key(seed[e], tick, j, STREAM_CONVERSION)
+            keys[e, j] = lane_key(shared, j, STREAM_CONVERSION)
     return keys
 
 
@@ -352,32 +375,44 @@ def add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc,
             totals[e, j, k] += item_totals[item, j, k]
 
 
-@njit(cache=True, parallel=True)
-def commit_items(
-    cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+@njit(cache=True)
+def commit_market(
+    e, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
     item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
 ):  # fmt: skip
-    """Commits each market's settled items from `cursor` to `stop`, up to one in which somebody was exhausted.
+    """Commits the settled items of market e from `cursor` to `stop`, up to one in which somebody was exhausted.
 
     Moves `cursor`, and sets `multiplier` to 0 for the exhausted. Returns whether there were any.
     """
+    for item in range(cursor[e], stop[e]):
+        for j in range(totals.shape[1]):
+            if item_totals[item, j, COST] > budget_left[e, j]:
+                left[item] = multiplier[e]
+                item_lwc[item], is_broke[item] = settle_item(
+                    item, seed, tick, items, values, left[item], rules, advertisers, keys, budget_left[e],
+                    item_totals[item], value_sum[item], exposed[item],
+                )  # fmt: skip
+                break
+        add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
+        cursor[e] += 1
+        if is_broke[item]:
+            multiplier[e] = left[item]
+            return True
+    return False
+
+
+@njit(cache=True, parallel=True)
+def commit_markets(
+    cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+    item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+):  # fmt: skip
+    """Does `commit_market` for all markets; returns whether anybody was exhausted."""
     n_broke = 0
     for e in prange(cursor.shape[0]):
-        for item in range(cursor[e], stop[e]):
-            for j in range(totals.shape[1]):
-                if item_totals[item, j, COST] > budget_left[e, j]:
-                    left[item] = multiplier[e]
-                    item_lwc[item], is_broke[item] = settle_item(
-                        item, seed, tick, items, values, left[item], rules, advertisers, keys, budget_left[e],
-                        item_totals[item], value_sum[item], exposed[item],
-                    )  # fmt: skip
-                    break
-            add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
-            cursor[e] += 1
-            if is_broke[item]:
-                multiplier[e] = left[item]
-                n_broke += 1
-                break
+        n_broke += commit_market(
+            e, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+        )  # fmt: skip
     return n_broke > 0
 
 
@@ -432,9 +467,15 @@ def run_tick(
             todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
             item_totals, item_lwc, left, is_broke, exposed,
         )  # fmt: skip
-        any_broke = commit_items(
-            cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
-            item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
-        )  # fmt: skip
+        if cursor.shape[0] == 1:  # not worth waking a thread
+            any_broke = commit_market(
+                0, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys,
+                budget_left, item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+            )  # fmt: skip
+        else:
+            any_broke = commit_markets(
+                cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys,
+                budget_left, item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+            )  # fmt: skip
         # what lies behind an exhaustion in the window was settled in vain, so the next window is small again
         window = first_window if any_broke else 2 * window
