@@ -139,6 +139,10 @@ class BatchMarket:
         self._seed = seeds.astype(np.uint64)
         episodes = [draw_traffic(int(seed), self.params, self.population) for seed in seeds]
         self._traffic = Traffic(*(np.stack(parts) for parts in zip(*episodes, strict=True)))
+        self._volume, self._mean, self._spread = (  # tick by tick: (n_ticks, n_markets, ...)
+            np.ascontiguousarray(np.swapaxes(part, 0, 1))
+            for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.spread)
+        )
         self._advertisers = kernel.Advertisers(self._traffic.sigma, self._traffic.lower, self._traffic.upper)
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
         self._active = np.ones(self._shape, bool)
@@ -223,21 +227,16 @@ class BatchMarket:
 
     def _open(self) -> None:
         """Lays out the tick's items and draws its values."""
-        n = self._traffic.n_impressions[:, self._tick]
-        n_items = -(-n // BLOCK)
-        start = np.concatenate(([0], np.cumsum(n_items)))
-        market = np.repeat(np.arange(self.n_markets), n_items)
-        first = (np.arange(len(market)) - start[market]) * BLOCK
-        self._items = kernel.Items(start, market, first, np.minimum(BLOCK, n[market] - first))
-        if len(self._values) < len(market):
-            self._values = np.empty((len(market), self._shape[1], BLOCK), np.float32)
-        self._value_sum = np.empty((len(market), self._shape[1]))
-        with _threads(len(market)):
+        n = self._volume[self._tick]
+        self._items = kernel.lay_out(n)
+        n_items = len(self._items.market)
+        if len(self._values) < n_items:
+            self._values = np.empty((n_items, self._shape[1], BLOCK), np.float32)
+        self._value_sum = np.empty((n_items, self._shape[1]))
+        with _threads(n_items):
             kernel.draw_values(
-                self._seed, self._tick, self._items,
-                np.ascontiguousarray(self._traffic.mean[:, self._tick]),
-                np.ascontiguousarray(self._traffic.spread[:, self._tick]),
-                self._values, self._value_sum,
+                self._seed, self._tick, self._items, self._mean[self._tick], self._spread[self._tick], self._values,
+                self._value_sum,
             )  # fmt: skip
         self._opening = Opening(
             tick=self._tick,

@@ -83,6 +83,23 @@ class Ladder(NamedTuple):
     price: NDArray[np.float32]  # (n_slots, BLOCK) of the slots that are won
 
 
+@njit(cache=True)
+def lay_out(n):
+    """Cuts the impressions of a tick into blocks: (n_markets,) int64 impressions -> `Items`."""
+    n_markets = n.shape[0]
+    start = np.zeros(n_markets + 1, np.int64)
+    for e in range(n_markets):
+        start[e + 1] = start[e] + (n[e] + BLOCK - 1) // BLOCK
+    n_items = start[n_markets]
+    market, first, size = np.empty(n_items, np.int64), np.empty(n_items, np.int64), np.empty(n_items, np.int64)
+    for e in range(n_markets):
+        for item in range(start[e], start[e + 1]):
+            market[item] = e
+            first[item] = (item - start[e]) * BLOCK
+            size[item] = min(BLOCK, n[e] - first[item])
+    return Items(start, market, first, size)
+
+
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_row(low, high, first, n, mean, spread, out):
     """Predicted values of one advertiser: normal(mean, spread) cut to [0, 1]; returns their sum (float64).
