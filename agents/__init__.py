@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.bidder import Bidder, Campaigns, TickView
 from agents.fixed import FixedBidder
+from agents.mixed import MixedBidder
 from agents.noisy import NoisyBidder
 from agents.oracle import HindsightBidder
 from agents.pid import PidBidder
@@ -15,6 +16,7 @@ __all__ = [
     "Episodes",
     "FixedBidder",
     "HindsightBidder",
+    "MixedBidder",
     "NoisyBidder",
     "PidBidder",
     "TickView",

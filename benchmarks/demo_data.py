@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from agents import NoisyBidder, PidBidder, collect
+from agents import FixedBidder, MixedBidder, NoisyBidder, PidBidder, collect
 from auction_env import TASKS, MarketParams, auctionnet_population, data
 from auction_env.data import TrajectoryData
 from benchmarks.console import progress_bar
@@ -61,6 +61,8 @@ QUICK_SIZES = {
 }
 """Sizes that show that everything works in seconds; no figure of such a run means anything."""
 
+MIN_LOGGED = 12  # trajectories of an imported log
+
 
 class TaskData(NamedTuple):
     """Training and held-out trajectories by task, and where they came from."""
@@ -71,9 +73,13 @@ class TaskData(NamedTuple):
 
 
 def simulated(settings: DemoSettings, out: Path) -> TaskData:
-    """Logs both tasks with a noisy PID: many days of the majority task, a handful of trajectories of the other."""
+    """Logs many days of the majority task and a handful of trajectories of the other.
+
+    The logging policies are mixed as in the logs published with AuctionNet's simulator: two thirds fixed multipliers,
+    one third PID, all with noise.
+    """
     params = MarketParams(n_impressions=settings.n_impressions)
-    policy = NoisyBidder(PidBidder())
+    policy = NoisyBidder(MixedBidder([FixedBidder(0.9), FixedBidder(0.9), PidBidder()]), name="noisy fixed and PID")
     n_advertisers = auctionnet_population().n_advertisers
     n_scarce_days = -(-(settings.n_scarce + settings.n_held_out) // n_advertisers)
     days = {MAJORITY: settings.n_logged_days, SCARCE: n_scarce_days}
@@ -107,11 +113,11 @@ def imported(settings: DemoSettings, logs: Path, out: Path) -> TaskData:
         import_logs([logs], out / "imported", overwrite=True)
         logs = out / "imported"
     log = data.load(logs)
+    if log.n_episodes < MIN_LOGGED:
+        raise ValueError(f"`LOGS` must hold at least {MIN_LOGGED} trajectories, found {log.n_episodes}")
+    most = log.n_episodes // 6  # a small log is shared out: a third for the scarce task, half of each third held out
+    settings = replace(settings, n_scarce=min(settings.n_scarce, most), n_held_out=min(settings.n_held_out, most))
     n_few = settings.n_scarce + settings.n_held_out
-    if log.n_episodes < 3 * n_few:
-        raise ValueError(
-            f"`LOGS` must hold at least {3 * n_few} trajectories (3 x (n_scarce + n_held_out)), found {log.n_episodes}"
-        )
     order = np.random.default_rng(settings.seed).permutation(log.n_episodes)
     few, many = np.sort(order[:n_few]), np.sort(order[n_few:])
     logged = {

@@ -176,9 +176,10 @@ def history_sources(analysis: Analysis) -> tuple[str, ...]:
 
 
 def weighted_methods(analysis: Analysis) -> tuple[str, ...]:
-    """Methods whose history has weights or alignments."""
+    """Methods whose history has weights or alignments; those that learn them, which are shown first, lead."""
     histories = analysis.report.histories.items()
-    return tuple(m for m, h in histories if h.weights is not None or h.alignments is not None)
+    weighted = [(m, h) for m, h in histories if h.weights is not None or h.alignments is not None]
+    return tuple(m for m, h in sorted(weighted, key=lambda item: item[1].alignments is None))
 
 
 def weights(analysis: Analysis) -> dict[str, Figure]:

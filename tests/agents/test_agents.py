@@ -11,6 +11,7 @@ from agents import (
     Campaigns,
     FixedBidder,
     HindsightBidder,
+    MixedBidder,
     NoisyBidder,
     PidBidder,
     TickView,
@@ -30,7 +31,9 @@ def run(bidder: Bidder, task: str = "MaxConversions", **kwargs: object):
     return rollout(bidder, **(arguments | kwargs))
 
 
-@pytest.mark.parametrize("bidder", [FixedBidder(), PidBidder(), NoisyBidder(PidBidder())])
+@pytest.mark.parametrize(
+    "bidder", [FixedBidder(), PidBidder(), NoisyBidder(PidBidder()), MixedBidder([PidBidder(), FixedBidder()])]
+)
 def test_bidders_implement_the_protocol(bidder: Bidder) -> None:
     assert isinstance(bidder, Bidder)
     episodes = run(bidder)
@@ -109,6 +112,13 @@ def test_hindsight_finds_the_optimum_of_a_market_without_competition() -> None:
     )  # fmt: skip
     assert everything.total("wins")[0] > 450  # values cut at 0 never win
     assert episodes.score(expected=True)[0] > 0.9 * everything.score(expected=True)[0]
+
+
+def test_a_mix_deals_every_campaign_to_one_of_its_bidders() -> None:
+    mixed, pid, fixed = run(MixedBidder([PidBidder(), FixedBidder(0.7)])), run(PidBidder()), run(FixedBidder(0.7))
+    turn = (SEEDS + ADVERTISERS) % 2
+    for own, part in ((pid, turn == 0), (fixed, turn == 1)):
+        np.testing.assert_array_equal(mixed.ticks.cost[:, part], own.ticks.cost[:, part])
 
 
 def test_noise_is_reproducible_and_has_the_stated_size() -> None:

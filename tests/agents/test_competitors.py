@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agents import Campaigns, FixedBidder, HindsightBidder, PidBidder, TickView, collect, rollout
+from agents import Campaigns, FixedBidder, HindsightBidder, MixedBidder, PidBidder, TickView, collect, rollout
 from auction_env import TASKS, MarketParams, Shock, TrafficParams, auctionnet_population
 from auction_env.simulation import Simulation
 
@@ -102,6 +102,9 @@ def test_days_reach_bidders_and_the_script() -> None:
     assert np.all((early > 0.5) == [False, True, False, True, False, False])
     alone = play(None, params=params, days=[0, 6, 1, 5, 2, 3])
     np.testing.assert_array_equal(alone.ticks.cost, episodes.ticks.cost)  # script and PID plan alike
+    apart = play({20: Recorder()}, MixedBidder([PidBidder(), FixedBidder()]), params=params, days=[0, 6, 1, 5, 2, 3])
+    whole = play(None, PidBidder(), params=params, days=[0, 6, 1, 5, 2, 3])
+    np.testing.assert_array_equal(apart.ticks.cost[:, 0::2], whole.ticks.cost[:, 0::2])
     logged = list(collect(PidBidder(), seeds=[0, 1], days=[0, 6], task=TASK, params=params))
     in_the_morning = [log.n_impressions[:24].sum() / log.n_impressions[:48].sum() for log in logged]
     np.testing.assert_allclose(in_the_morning, early[:2])  # the same markets

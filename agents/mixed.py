@@ -1,0 +1,56 @@
+"""Several bidders side by side: each campaign is dealt to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.bidder import Bidder, Campaigns, TickView
+
+
+class MixedBidder:
+    """Deals the campaigns out to several bidders, by (episode seed + advertiser) modulo their number.
+
+    So over the episodes of a log every advertiser is steered by each of them, and who steers what does not depend
+    on how episodes are batched.
+
+    Args:
+        bidders: At least one; repeat one to give it a larger share.
+        name: Label in tables.
+    """
+
+    def __init__(self, bidders: Sequence[Bidder], *, name: str = "mixed") -> None:
+        if not bidders:
+            raise ValueError("`bidders` must hold at least one bidder, found none")
+        self.name = name
+        self._bidders = tuple(bidders)
+
+    def reset(self, campaigns: Campaigns) -> None:
+        """Starts n fresh episodes."""
+        turn = (campaigns.seed + campaigns.advertiser) % len(self._bidders)
+        dealt = [(bidder, np.flatnonzero(turn == k)) for k, bidder in enumerate(self._bidders)]
+        self._dealt = [(bidder, rows) for bidder, rows in dealt if len(rows)]
+        for bidder, rows in self._dealt:
+            bidder.reset(campaigns._replace(**_take(campaigns, rows, but=_shared(campaigns))))
+
+    def act(self, view: TickView) -> NDArray[np.float64]:
+        """Each bidder's multipliers for its campaigns, shape (n,)."""
+        multipliers = np.empty(len(view.budget_left))
+        for bidder, rows in self._dealt:
+            multipliers[rows] = bidder.act(view._replace(**_take(view, rows, but=("tick",))))
+        return multipliers
+
+
+def _shared(campaigns: Campaigns) -> tuple[str, ...]:
+    """The fields that all campaigns share, or that are unknown."""
+    traffic = campaigns.expected_traffic
+    names = ["n_ticks"] if traffic is not None and traffic.ndim == 2 else ["n_ticks", "expected_traffic"]
+    return (*names, *(name for name, value in campaigns._asdict().items() if value is None))
+
+
+def _take(record: Campaigns | TickView, rows: NDArray[np.intp], but: tuple[str, ...]) -> dict[str, Any]:
+    """The rows of all fields but those that all campaigns share."""
+    return {name: value[rows] for name, value in record._asdict().items() if name not in but}
