@@ -29,7 +29,7 @@ Observations = NDArray[np.float32]
 
 TICK_INFO = (
     "multiplier", "cost", "wins", "exposures", "conversions", "value", "least_winning_cost",
-    "n_impressions", "budget_left",
+    "n_impressions", "budget_left", "clicks",
 )  # fmt: skip
 """Fields of `SteeredTick` that every step's info holds."""
 
@@ -96,12 +96,18 @@ class BiddingSpec:
         base = np.maximum(cpa_target, np.asarray(self.population.start) * cpa_target)
         scripted = base.max() * np.exp(MAX_LOG_RATIO)
         top_bid = max(float(self.action_kind.highest(cpa_target).max()), scripted)  # a value is at most 1
+        # the least winning cost is a score, bid x quality; normal draws of the reserve's noise stay within +-6
+        top_score = top_bid * max(1.0, float(np.max(self.params.quality or 1.0)))
+        top_reserve = self.params.reserve * np.exp(6.0 * self.params.reserve_noise)
+        volume = np.ceil(self.params.n_impressions * self.params.traffic.highest_volume)
         high = np.ones(N_FEATURES)
         for index, name in enumerate(FEATURE_NAMES):
             if name.startswith(("bid_", "least_winning_cost_")):
-                high[index] = max(top_bid, self.params.reserve)
+                high[index] = max(top_score, top_reserve)
             elif name.startswith("volume_"):
-                high[index] = np.ceil(self.params.n_impressions * self.params.traffic.highest_volume)
+                high[index] = volume
+            elif name.startswith("conversions_") and self.params.conversion_delay > 0:
+                high[index] = volume  # those of many ticks may be reported in a tick of one impression
         requirements = self.task.requirements(budget, cpa_target).max(axis=0)
         requirements[requirements == 0] = 1.0  # absent limits are 0; a space needs some width
         bound = np.concatenate((high, requirements)).astype(np.float32)

@@ -75,8 +75,8 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
 
     ## Info
     Every step: `multiplier`, `cost`, `wins`, `exposures`, `conversions`, `value` (predicted), `least_winning_cost`,
-    `n_impressions`, `budget_left`. After the last tick also `score` (objective x product of
-    min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name.
+    `n_impressions`, `budget_left`, `clicks` (0 in markets without). After the last tick also `score` (objective x
+    product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name.
 
     ## Arguments
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.

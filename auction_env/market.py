@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
+from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels import overspend
@@ -144,6 +146,10 @@ class BatchMarket:
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
         self._seed = seeds.astype(np.uint64)
         self._traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+        self._volume, self._mean, self._spread = (  # tick by tick: (n_ticks, n_markets, ...)
+            np.ascontiguousarray(np.swapaxes(part, 0, 1))
+            for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.spread)
+        )
         self._advertisers = kernel.Advertisers(self._traffic.sigma, self._traffic.lower, self._traffic.upper)
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
         self._active = np.ones(self._shape, bool)
@@ -173,10 +179,11 @@ class BatchMarket:
             self._seed, self._tick, self._items, self._values, self._value_sum, effective, self._rules,
             self._advertisers, self._budget_left, totals, lwc_sum, bid_sum,
         )  # fmt: skip
-        if self.params.budget_rule == "in_order":
-            kernel.run_tick(*state, max(16, 4 * get_num_threads()))
-        else:
-            overspend.run_tick_dropping(*state)
+        with _threads(len(self._items.market)):
+            if self.params.budget_rule == "in_order":
+                kernel.run_tick(*state, max(32, 8 * get_num_threads()))
+            else:
+                overspend.run_tick_dropping(*state)
         conversions = totals[..., kernel.CONVERSIONS]
         delay = self.params.conversion_delay
         if delay > 0:
@@ -235,29 +242,24 @@ class BatchMarket:
 
     def _open(self) -> None:
         """Lays out the tick's items and draws its values."""
-        n = self._traffic.n_impressions[:, self._tick]
-        n_items = -(-n // BLOCK)
-        start = np.concatenate(([0], np.cumsum(n_items)))
-        market = np.repeat(np.arange(self.n_markets), n_items)
-        first = (np.arange(len(market)) - start[market]) * BLOCK
-        self._items = kernel.Items(start, market, first, np.minimum(BLOCK, n[market] - first))
-        if len(self._values) < len(market):
-            self._values = np.empty((len(market), self._shape[1], BLOCK), np.float32)
-        self._value_sum = np.empty((len(market), self._shape[1]))
+        n = self._volume[self._tick]
+        self._items = kernel.lay_out(n)
+        n_items = len(self._items.market)
+        if len(self._values) < n_items:
+            self._values = np.empty((n_items, self._shape[1], BLOCK), np.float32)
+        self._value_sum = np.empty((n_items, self._shape[1]))
         key = (self._seed, self._tick, self._items)
-        mean = np.ascontiguousarray(self._traffic.mean[:, self._tick])
-        spread = np.ascontiguousarray(self._traffic.spread[:, self._tick])
+        mean, spread = self._mean[self._tick], self._spread[self._tick]
         correlation = np.float32(self.params.traffic.value_correlation)
-        if correlation > 0:
-            kernel.draw_correlated_values(*key, mean, spread, correlation, self._values, self._value_sum)
-        else:
-            kernel.draw_values(*key, mean, spread, self._values, self._value_sum)
-        value_sum = np.zeros(self._shape)
-        kernel.add_up(market, self._value_sum, value_sum)
+        with _threads(n_items):
+            if correlation > 0:
+                kernel.draw_correlated_values(*key, mean, spread, correlation, self._values, self._value_sum)
+            else:
+                kernel.draw_values(*key, mean, spread, self._values, self._value_sum)
         self._opening = Opening(
             tick=self._tick,
             n_impressions=n.copy(),
-            value_mean=value_sum / np.maximum(n, 1)[:, None],
+            value_mean=kernel.mean_values(self._items, n, self._value_sum),
             budget_left=self._budget_left.copy(),
             active=self._active.copy(),
         )
@@ -311,6 +313,21 @@ class Market:
         return result._replace(**arrays)
 
 
+@contextmanager
+def _threads(n_items: int) -> Iterator[None]:
+    """Limits the threads to what so few items are worth: waking one takes about as long as an item."""
+    n_threads = get_num_threads()
+    n_useful = max(1, min(n_threads, n_items // 2))
+    if n_useful == n_threads:
+        yield
+        return
+    set_num_threads(n_useful)
+    try:
+        yield
+    finally:
+        set_num_threads(n_threads)
+
+
 def _rules(params: MarketParams, n_advertisers: int) -> kernel.Rules:
     """The rules of the auction as the kernels take them."""
 
@@ -326,6 +343,7 @@ def _rules(params: MarketParams, n_advertisers: int) -> kernel.Rules:
         reserve=np.float32(params.reserve),
         reserve_noise=np.float32(params.reserve_noise),
         quality=per_advertiser(params.quality),
+        has_quality=params.quality is not None and set(params.quality) != {1.0},
         click_rate=per_advertiser(params.click_rate),
         has_clicks=params.click_rate is not None,
     )

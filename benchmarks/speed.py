@@ -21,7 +21,7 @@ import numpy as np
 from numba import get_num_threads
 from rich.table import Table
 
-from auction_env import BatchMarket, MarketParams, auctionnet_population
+from auction_env import BatchMarket, MarketParams, Population, auctionnet_population
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.tick import Items, draw_values
 from auction_env.pacing import Pacer
@@ -157,6 +157,64 @@ def market_rows(quick: bool) -> Iterator[Row]:
         reference=f"the same work in vectorised NumPy: {numpy_seconds:.1f} s",
         bound=f"{numpy_seconds * draws / n_draws:,.0f}x: the draws alone",
     )
+
+    yield _batch_row(quick, draws)
+    yield from _scaling_rows(quick, draws)
+
+
+def _batch_row(quick: bool, draws: float) -> Row:
+    market = BatchMarket(MarketParams(n_impressions=4800), n_markets=64)
+    multipliers = np.tile(market.cpa_target, (64, 1))
+
+    def steps() -> float:
+        market.reset(np.arange(64))
+        return _seconds(lambda: [market.step(multipliers) for _ in range(market.params.n_ticks)])
+
+    steps()
+    seconds = statistics.median(steps() for _ in range(5 if quick else 11)) / market.params.n_ticks
+    n_draws = 64 * 4800 * market.n_advertisers / market.params.n_ticks
+    return Row(
+        name="batch_market_step_ms",
+        value=1e3 * seconds,
+        unit="ms",
+        reference="64 markets of 4,800 impressions and 48 advertisers, a tick of all",
+        bound=f"{1e3 * n_draws / draws:.2f} ms: the draws alone",
+    )
+
+
+def _scaling_rows(quick: bool, draws: float) -> Iterator[Row]:
+    """Cost per impression at several sizes, cost per bid with several numbers of advertisers."""
+    sizes = (5_000, 500_000, 2_000_000 if quick else 5_000_000)
+    per_impression = [1e9 * _episode_seconds(size, 48) / size for size in sizes]
+    yield Row(
+        name="scaling_impressions",
+        value=per_impression[-1] / per_impression[0],
+        unit="x",
+        reference="ns an impression: "
+        + ", ".join(f"{t:,.0f} at {n:,}" for n, t in zip(sizes, per_impression, strict=True)),
+        bound="1: time proportional to impressions",
+    )
+    numbers = (8, 48, 1000)
+    per_bid = [1e9 * _episode_seconds(20_000, n) / (20_000 * n) for n in numbers]
+    yield Row(
+        name="scaling_advertisers",
+        value=per_bid[-1] / per_bid[1],
+        unit="x",
+        reference="ns a bid: " + ", ".join(f"{t:.1f} with {n:,}" for n, t in zip(numbers, per_bid, strict=True)),
+        bound=f"{1e9 / draws:.1f} ns: the draw of one bid's value",
+    )
+
+
+def _episode_seconds(n_impressions: int, n_advertisers: int) -> float:
+    base = auctionnet_population()
+    copies = -(-n_advertisers // base.n_advertisers)
+    population = Population(
+        budget=(base.budget * copies)[:n_advertisers],
+        cpa_target=(base.cpa_target * copies)[:n_advertisers],
+        category=(base.category * copies)[:n_advertisers],
+    )
+    market = BatchMarket(MarketParams(n_impressions=n_impressions), population)
+    return median_seconds(lambda: pid_episode(market, 1), 3)
 
 
 def _draws_per_second(market: BatchMarket) -> float:

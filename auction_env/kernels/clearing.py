@@ -39,9 +39,15 @@ def price_weights(mechanism: str, exposure: ArrayLike) -> NDArray[np.float64]:
     return weights
 
 
+@njit(cache=True, inline="always")
+def whole_vectors(n):
+    """n rounded up to whole vectors of 8: a loop over impressions so long has no slow scalar rest."""
+    return min((n + 7) // 8 * 8, BLOCK)
+
+
 @njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry_idx, top_bid, top_idx):
-    """Ranks the eligible bids of impressions [start, stop) of a block by bid x quality.
+    """Ranks the eligible bids of impressions [start, stop) of a block by bid x quality, and somewhat beyond.
 
     A bid is multiplier x basis; it is eligible if positive and at least the reserve. Equal scores rank by
     advertiser index. Each advertiser in turn is inserted from the top of the ladder, and whoever is displaced is
@@ -49,15 +55,16 @@ def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry
     having arrays of their own (rows of one array may alias, as far as the compiler knows).
 
     Args:
-        basis: (n_advertisers, >= stop) float: predicted values, or bids with multipliers of 1.
+        basis: (n_advertisers, BLOCK) float: predicted values, or bids with multipliers of 1.
         multiplier: (n_advertisers,) float; an advertiser with 0 does not take part.
         quality: (n_advertisers,) float > 0; with qualities of 1 a score is the bid.
-        reserve: (>= stop,) float, reserve price per impression.
+        reserve: (BLOCK,) float, reserve price per impression.
         start, stop: Range of impressions.
-        carry_bid, carry_idx: (>= stop,) scratch, of the types of `top_bid` and `top_idx`.
-        top_bid: (n_slots + 1, >= stop) float, written: scores in descending order, 0 where there is none.
-        top_idx: (n_slots + 1, >= stop) int32, written: their advertisers, -1 where there is none.
+        carry_bid, carry_idx: (BLOCK,) scratch, of the types of `top_bid` and `top_idx`.
+        top_bid: (n_slots + 1, BLOCK) float, written: scores in descending order, 0 where there is none.
+        top_idx: (n_slots + 1, BLOCK) int32, written: their advertisers, -1 where there is none.
     """
+    stop = min(start + whole_vectors(stop - start), BLOCK)
     n_top, n = top_bid.shape[0], stop - start
     # indices from 0 on are known not to be negative, which the vectoriser needs
     floor, new_bids, new_idxs = reserve[start:stop], carry_bid[start:stop], carry_idx[start:stop]
@@ -141,6 +148,7 @@ def clear_bids(bids, quality, reserve, n_slots, mechanism, weight, slot, price, 
     for first in range(0, n_impressions, BLOCK):
         n = min(BLOCK, n_impressions - first)
         floor = reserve[first : first + n]
+        score[:, n:] = 0
         for i in range(n):
             for j in range(n_advertisers):
                 bid = bids[first + i, j]

@@ -39,6 +39,18 @@ def mix64(x):
     return np.uint64(x ^ (x >> np.uint64(31)))
 
 
+@njit(cache=True, inline="always")
+def tick_key(seed, tick):
+    """The part of `make_key` that all sequences of a tick share."""
+    return mix64(mix64(np.uint64(seed)) ^ np.uint64(tick))
+
+
+@njit(cache=True, inline="always")
+def lane_key(key, lane, stream):
+    """The rest of `make_key`, from the key of the tick."""
+    return mix64(mix64(key ^ np.uint64(lane)) ^ np.uint64(stream))
+
+
 @njit(cache=True)
 def make_key(seed, tick, lane, stream):
     """The key of one sequence of draws: uint64, its halves are the two words that `bits` takes.
@@ -49,10 +61,7 @@ def make_key(seed, tick, lane, stream):
         lane: Advertiser index, or slot for exposures.
         stream: One of the STREAM_* constants.
     """
-    key = mix64(np.uint64(seed))
-    key = mix64(key ^ np.uint64(tick))
-    key = mix64(key ^ np.uint64(lane))
-    return mix64(key ^ np.uint64(stream))
+    return lane_key(tick_key(seed, tick), lane, stream)
 
 
 @njit(cache=True, inline="always")

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from auction_env.kernels.clearing import BLOCK, least_winning_cost, rank_bids, slot_price
+from auction_env.kernels.clearing import BLOCK, GSP, least_winning_cost, rank_bids, slot_price, whole_vectors
 from auction_env.kernels.rng import (
     STREAM_CLICK,
     STREAM_CONVERSION,
@@ -28,8 +28,10 @@ from auction_env.kernels.rng import (
     STREAM_VALUE,
     bits,
     high_word,
+    lane_key,
     low_word,
     make_key,
+    tick_key,
     to_normal,
     to_uniform,
 )
@@ -50,6 +52,7 @@ class Rules(NamedTuple):
     reserve: Any  # float32
     reserve_noise: Any  # float32, standard deviation of the log of an impression's reserve
     quality: NDArray[np.float32]  # (n_advertisers,)
+    has_quality: bool  # whether any of them is not 1
     click_rate: NDArray[np.float32]  # (n_advertisers,); 1 where there are no clicks
     has_clicks: bool
 
@@ -78,13 +81,34 @@ class Ladder(NamedTuple):
     top_idx: NDArray[np.int32]  # (n_slots + 1, BLOCK) their advertisers
     reserve: NDArray[np.float32]  # (BLOCK,)
     n_exposed: NDArray[np.int32]  # (BLOCK,) slots that are seen, from the top
+    price: NDArray[np.float32]  # (n_slots, BLOCK) of the slots that are won
+
+
+@njit(cache=True)
+def lay_out(n):
+    """Cuts the impressions of a tick into blocks: (n_markets,) int64 impressions -> `Items`."""
+    n_markets = n.shape[0]
+    start = np.zeros(n_markets + 1, np.int64)
+    for e in range(n_markets):
+        start[e + 1] = start[e] + (n[e] + BLOCK - 1) // BLOCK
+    n_items = start[n_markets]
+    market, first, size = np.empty(n_items, np.int64), np.empty(n_items, np.int64), np.empty(n_items, np.int64)
+    for e in range(n_markets):
+        for item in range(start[e], start[e + 1]):
+            market[item] = e
+            first[item] = (item - start[e]) * BLOCK
+            size[item] = min(BLOCK, n[e] - first[item])
+    return Items(start, market, first, size)
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_row(low, high, first, n, mean, spread, out):
-    """Predicted values of one advertiser: normal(mean, spread) cut to [0, 1]; returns their sum (float64)."""
+    """Predicted values of one advertiser: normal(mean, spread) cut to [0, 1]; returns their sum (float64).
+
+    `out` (BLOCK,) is filled somewhat beyond the n values asked for.
+    """
     low = np.uint32(low + np.uint32(first))  # not first + i, which is 64 bits wide and halves the loop's speed
-    for i in range(n):
+    for i in range(whole_vectors(n)):
         z = to_normal(to_uniform(bits(np.uint32(i), low, high)))
         out[i] = min(max(mean + spread * z, np.float32(0.0)), np.float32(1.0))
     total = np.float32(0.0)
@@ -107,8 +131,9 @@ def draw_values(seed, tick, items, mean, spread, values, value_sum):
     """
     for item in prange(items.market.shape[0]):
         market = items.market[item]
+        shared = tick_key(seed[market], tick)
         for j in range(mean.shape[1]):
-            key = make_key(seed[market], tick, j, STREAM_VALUE)
+            key = lane_key(shared, j, STREAM_VALUE)
             value_sum[item, j] = draw_row(
                 low_word(key),
                 high_word(key),
@@ -162,11 +187,22 @@ def draw_correlated_values(seed, tick, items, mean, spread, correlation, values,
 
 
 @njit(cache=True)
-def add_up(market, item_sum, total):
-    """Adds the rows of `item_sum` (n_items, n_advertisers), in order, to the rows of `total` that `market` names."""
-    for item in range(market.shape[0]):
-        for j in range(item_sum.shape[1]):
-            total[market[item], j] += item_sum[item, j]
+def mean_values(items, n, value_sum):
+    """Mean predicted value of each market's impressions: (n_markets, n_advertisers); 0 if there are none.
+
+    Args:
+        items: `Items`.
+        n: (n_markets,) int64 impressions.
+        value_sum: (n_items, n_advertisers) float64.
+    """
+    mean = np.zeros((n.shape[0], value_sum.shape[1]))
+    for e in range(n.shape[0]):
+        for item in range(items.start[e], items.start[e + 1]):
+            for j in range(mean.shape[1]):
+                mean[e, j] += value_sum[item, j]
+        for j in range(mean.shape[1]):
+            mean[e, j] /= max(n[e], 1)
+    return mean
 
 
 @njit(cache=True)
@@ -227,9 +263,28 @@ def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower
     return 1 if u < true_value else 0
 
 
+@njit(cache=True, error_model="numpy")
+def price_slots(values, multiplier, rules, ladder, start, stop):
+    """Writes the prices of the won slots of impressions [start, stop) to the ladder."""
+    price, top_bid, top_idx = ladder.price, ladder.top_bid, ladder.top_idx
+    for s in range(price.shape[0]):
+        if rules.mechanism == GSP and not rules.has_quality:  # the usual case, vectorised
+            row, below, reserve = price[s, start:stop], top_bid[s + 1, start:stop], ladder.reserve[start:stop]
+            for i in range(stop - start):
+                row[i] = max(below[i], reserve[i])
+            continue
+        for i in range(start, stop):
+            winner = top_idx[s, i]
+            if winner >= 0:
+                bid = multiplier[winner] * values[winner, i]
+                price[s, i] = slot_price(
+                    rules.mechanism, rules.weight, top_bid, s, i, ladder.reserve[i], bid, rules.quality[winner]
+                )
+
+
 @njit(cache=True)
-def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, sigma, lower, upper, keys, limit, totals):
-    """Charges and converts ranked impressions [start, stop) in arrival order.
+def settle(seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, keys, limit, totals):
+    """Charges and converts ranked and priced impressions [start, stop) in arrival order.
 
     Stops before the first impression at which an exposed winner's cost would exceed `limit`, and returns that
     impression and advertiser; (stop, -1) when all are settled. `totals` (n_advertisers, N_TOTALS) is added to.
@@ -238,19 +293,15 @@ def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, si
         (impression, advertiser, sum of the least winning costs of the settled impressions).
     """
     n_slots = rules.exposure.shape[0]
-    top_bid, top_idx = ladder.top_bid, ladder.top_idx
-    price = np.empty(n_slots, np.float32)
+    top_idx, price = ladder.top_idx, ladder.price
     lwc_sum = 0.0
     for i in range(start, stop):
         n_exposed = ladder.n_exposed[i]
-        reserve = ladder.reserve[i]
         for s in range(n_exposed):
             winner = top_idx[s, i]
             if winner < 0:
                 break
-            bid = multiplier[winner] * values[winner, i]
-            price[s] = slot_price(rules.mechanism, rules.weight, top_bid, s, i, reserve, bid, rules.quality[winner])
-            if totals[winner, COST] + price[s] > limit[winner]:
+            if totals[winner, COST] + price[s, i] > limit[winner]:
                 return i, winner, lwc_sum
         for s in range(n_slots):
             winner = top_idx[s, i]
@@ -261,7 +312,7 @@ def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, si
                 continue
             value = values[winner, i]
             totals[winner, EXPOSURES] += 1
-            totals[winner, COST] += price[s]
+            totals[winner, COST] += price[s, i]
             totals[winner, VALUE] += value
             if rules.has_clicks:
                 if not draw_click(seed, tick, first + i, winner, rules.click_rate[winner]):
@@ -271,7 +322,7 @@ def settle(seed, tick, first, start, stop, values, multiplier, rules, ladder, si
                 seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], keys[winner],
                 rules.click_rate[winner],
             )  # fmt: skip
-        lwc_sum += least_winning_cost(top_bid, i, reserve)
+        lwc_sum += least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
     return stop, -1, lwc_sum
 
 
@@ -299,6 +350,7 @@ def settle_item(
         np.empty((n_slots + 1, BLOCK), np.int32),
         np.empty(BLOCK, np.float32),
         np.empty(BLOCK, np.int32),
+        np.empty((n_slots, BLOCK), np.float32),
     )
     carry_bid, carry_idx = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
     draw_reserves(seed[market], tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
@@ -310,8 +362,9 @@ def settle_item(
             values[item], multiplier, rules.quality, ladder.reserve, start, n, carry_bid, carry_idx,
             ladder.top_bid, ladder.top_idx,
         )  # fmt: skip
+        price_slots(values[item], multiplier, rules, ladder, start, n)
         end, broke, lwc = settle(
-            seed[market], tick, first, start, n, values[item], multiplier, rules, ladder, advertisers.sigma[market],
+            seed[market], tick, first, start, n, values[item], rules, ladder, advertisers.sigma[market],
             advertisers.lower[market], advertisers.upper[market], keys[market], limit, totals,
         )  # fmt: skip
         lwc_sum += lwc
@@ -364,8 +417,9 @@ def conversion_keys(seed, tick, n_advertisers):
     """The keys of the conversion draws: (n_markets, n_advertisers) uint64."""
     keys = np.empty((seed.shape[0], n_advertisers), np.uint64)
     for e in range(seed.shape[0]):
+        shared = tick_key(seed[e], tick)
         for j in range(n_advertisers):
-            keys[e, j] = make_key(seed[e], tick, j, STREAM_CONVERSION)
+            keys[e, j] = lane_key(shared, j, STREAM_CONVERSION)
     return keys
 
 
@@ -380,32 +434,44 @@ def add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc,
             totals[e, j, k] += item_totals[item, j, k]
 
 
-@njit(cache=True, parallel=True)
-def commit_items(
-    cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+@njit(cache=True)
+def commit_market(
+    e, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
     item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
 ):  # fmt: skip
-    """Commits each market's settled items from `cursor` to `stop`, up to one in which somebody was exhausted.
+    """Commits the settled items of market e from `cursor` to `stop`, up to one in which somebody was exhausted.
 
     Moves `cursor`, and sets `multiplier` to 0 for the exhausted. Returns whether there were any.
     """
+    for item in range(cursor[e], stop[e]):
+        for j in range(totals.shape[1]):
+            if item_totals[item, j, COST] > budget_left[e, j]:
+                left[item] = multiplier[e]
+                item_lwc[item], is_broke[item] = settle_item(
+                    item, seed, tick, items, values, left[item], rules, advertisers, keys, budget_left[e],
+                    item_totals[item], value_sum[item], exposed[item],
+                )  # fmt: skip
+                break
+        add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
+        cursor[e] += 1
+        if is_broke[item]:
+            multiplier[e] = left[item]
+            return True
+    return False
+
+
+@njit(cache=True, parallel=True)
+def commit_markets(
+    cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+    item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+):  # fmt: skip
+    """Does `commit_market` for all markets; returns whether anybody was exhausted."""
     n_broke = 0
     for e in prange(cursor.shape[0]):
-        for item in range(cursor[e], stop[e]):
-            for j in range(totals.shape[1]):
-                if item_totals[item, j, COST] > budget_left[e, j]:
-                    left[item] = multiplier[e]
-                    item_lwc[item], is_broke[item] = settle_item(
-                        item, seed, tick, items, values, left[item], rules, advertisers, keys, budget_left[e],
-                        item_totals[item], value_sum[item], exposed[item],
-                    )  # fmt: skip
-                    break
-            add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
-            cursor[e] += 1
-            if is_broke[item]:
-                multiplier[e] = left[item]
-                n_broke += 1
-                break
+        n_broke += commit_market(
+            e, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+        )  # fmt: skip
     return n_broke > 0
 
 
@@ -460,9 +526,15 @@ def run_tick(
             todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
             item_totals, item_lwc, left, is_broke, exposed,
         )  # fmt: skip
-        any_broke = commit_items(
-            cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
-            item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
-        )  # fmt: skip
+        if cursor.shape[0] == 1:  # not worth waking a thread
+            any_broke = commit_market(
+                0, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys,
+                budget_left, item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+            )  # fmt: skip
+        else:
+            any_broke = commit_markets(
+                cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys,
+                budget_left, item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+            )  # fmt: skip
         # what lies behind an exhaustion in the window was settled in vain, so the next window is small again
         window = first_window if any_broke else 2 * window

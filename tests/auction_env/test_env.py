@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +13,7 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.utils.env_checker import check_env
 
 import auction_env
-from auction_env import FEATURE_NAMES, MarketParams, Population
+from auction_env import FEATURE_NAMES, MarketParams, Population, Shock, TrafficParams
 from auction_env.actions import ACTION_KINDS
 from auction_env.env import BiddingEnv
 from auction_env.tasks import TASKS, Constraint, Task
@@ -87,6 +88,24 @@ def test_gymnasiums_normalising_wrappers_run() -> None:
     for seed in range(2):
         observations, rewards, _ = play(env, np.linspace(-1, 1, 48), seed=seed)
         assert np.isfinite(observations).all() and np.isfinite(rewards).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mechanism": "vcg"},
+        {"reserve_noise": 2.0, "reserve": 50.0},
+        {"quality": (10.0, 0.1) * 24},
+        {"click_rate": 0.01, "conversion_delay": 20.0},
+        {"traffic": TrafficParams(value_mean=0.9, shocks=(Shock(probability=1.0, volume=7.0, value=1.1),))},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_observations_stay_in_their_space_under_the_markets_options(options: dict[str, Any]) -> None:
+    env = make(n_impressions=None, params=MarketParams(n_impressions=60, n_ticks=12, **options))
+    for seed in range(5):
+        for observation in play(env, np.ones(12), seed=seed)[0]:
+            assert env.observation_space.contains(observation)
 
 
 def test_mechanism_is_a_shortcut() -> None:
