@@ -3,9 +3,9 @@
 The work is cut into items: an item is a block of up to BLOCK consecutive impressions of one market. A window of
 items is settled in parallel: a market's first one exactly, with the money that is left, the others as if nobody's
 money ran out. A cheap pass in arrival order then commits them until the first item in which somebody cannot pay;
-that one is settled again exactly, the exhausted advertisers drop out, and the market's next window starts behind
-it. The result is that of a strictly sequential market, for any number of threads and any window. Exhaustion
-happens at most once per advertiser and episode, so the repeated work is bounded.
+that one is the market's next window, so that it is settled exactly, and the exhausted advertisers drop out. The
+result is that of a strictly sequential market, for any number of threads and any window. Exhaustion happens at
+most once per advertiser and episode, so the repeated work is bounded.
 """
 
 from __future__ import annotations
@@ -435,44 +435,33 @@ def add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc,
 
 
 @njit(cache=True)
-def commit_market(
-    e, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
-    item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
+def commit_items(
+    cursor, stop, value_sum, multiplier, budget_left, item_totals, item_lwc, left, is_broke, totals, lwc_sum, bid_sum
 ):  # fmt: skip
-    """Commits the settled items of market e from `cursor` to `stop`, up to one in which somebody was exhausted.
+    """Commits each market's settled items from `cursor` to `stop`, as far as they hold.
 
-    Moves `cursor`, and sets `multiplier` to 0 for the exhausted. Returns whether there were any.
+    That is up to the first one in which somebody was exhausted, or, if it was not settled exactly, before the first
+    one that somebody cannot pay. Moves `cursor`, and sets `multiplier` to 0 for the exhausted.
+
+    Returns:
+        Whether there is an item that somebody cannot pay, and whether anybody was exhausted.
     """
-    for item in range(cursor[e], stop[e]):
-        for j in range(totals.shape[1]):
-            if item_totals[item, j, COST] > budget_left[e, j]:
-                left[item] = multiplier[e]
-                item_lwc[item], is_broke[item] = settle_item(
-                    item, seed, tick, items, values, left[item], rules, advertisers, keys, budget_left[e],
-                    item_totals[item], value_sum[item], exposed[item],
-                )  # fmt: skip
+    is_short, any_broke = False, False
+    for e in range(cursor.shape[0]):
+        for item in range(cursor[e], stop[e]):
+            is_affordable = True
+            for j in range(totals.shape[1]):
+                is_affordable &= item_totals[item, j, COST] <= budget_left[e, j]
+            if not is_affordable:
+                is_short = True
                 break
-        add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
-        cursor[e] += 1
-        if is_broke[item]:
-            multiplier[e] = left[item]
-            return True
-    return False
-
-
-@njit(cache=True, parallel=True)
-def commit_markets(
-    cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
-    item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
-):  # fmt: skip
-    """Does `commit_market` for all markets; returns whether anybody was exhausted."""
-    n_broke = 0
-    for e in prange(cursor.shape[0]):
-        n_broke += commit_market(
-            e, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
-            item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
-        )  # fmt: skip
-    return n_broke > 0
+            add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
+            cursor[e] += 1
+            if is_broke[item]:
+                multiplier[e] = left[item]
+                any_broke = True
+                break
+    return is_short, any_broke
 
 
 @njit(cache=True)
@@ -526,15 +515,10 @@ def run_tick(
             todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
             item_totals, item_lwc, left, is_broke, exposed,
         )  # fmt: skip
-        if cursor.shape[0] == 1:  # not worth waking a thread
-            any_broke = commit_market(
-                0, cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys,
-                budget_left, item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
-            )  # fmt: skip
-        else:
-            any_broke = commit_markets(
-                cursor, stop, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys,
-                budget_left, item_totals, item_lwc, left, is_broke, exposed, totals, lwc_sum, bid_sum,
-            )  # fmt: skip
-        # what lies behind an exhaustion in the window was settled in vain, so the next window is small again
-        window = first_window if any_broke else 2 * window
+        is_short, any_broke = commit_items(
+            cursor, stop, value_sum, multiplier, budget_left, item_totals, item_lwc, left, is_broke, totals, lwc_sum,
+            bid_sum,
+        )  # fmt: skip
+        # what lies behind an exhaustion was settled in vain: none of it together with the item that has one,
+        # and little of it after that
+        window = 1 if is_short else first_window if any_broke else 2 * window
