@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels import replay as kernel
@@ -29,7 +30,8 @@ Observation = NDArray[np.float32]
 CONVERSIONS = ("sampled", "expected")
 N_OBSERVATION = N_FEATURES + len(REQUIREMENT_NAMES)
 _MAX_SEED = 2**62  # of an episode
-_SERIAL_BELOW = 4  # episodes: starting the threads takes longer than so few steps
+_SERIAL_BELOW = 2_000  # impressions a step: starting the threads takes longer than so few
+_PARTS_PER_THREAD = 2  # for balance: episodes differ in what they win
 
 # keys of `info` at every step and the totals that they show
 _INFO = {
@@ -89,7 +91,7 @@ class ReplaySimulation:
         self._cpa_target = np.ones(n_envs)
         self._requirements = np.zeros((n_envs, len(REQUIREMENT_NAMES)), np.float32)
         self._cost, self._objective = np.zeros(n_envs), np.zeros(n_envs)
-        self._step = kernel.step_envs if n_envs < _SERIAL_BELOW else kernel.step_envs_parallel
+        self._is_serial = n_envs * market.n_impressions.mean() / market.n_ticks < _SERIAL_BELOW
         self.observation_space = gym.spaces.Box(
             np.zeros(N_OBSERVATION, np.float32), self._highest_observation(), dtype=np.float32
         )
@@ -98,7 +100,7 @@ class ReplaySimulation:
     @property
     def is_over(self) -> Mask:
         """(n_envs,) whether an episode has ended or not begun."""
-        return self._state.tick == self.market.n_ticks
+        return np.asarray(self._state.tick == self.market.n_ticks)
 
     def reset(self, mask: Mask, periods: ArrayLike, advertisers: ArrayLike, seeds: ArrayLike) -> Observation:
         """Starts the episodes in `mask` (n_envs,); the others are given one entry each: indices and seed."""
@@ -133,7 +135,11 @@ class ReplaySimulation:
             `mask`, but for the requirements in the observations.
         """
         observations, totals = self._new_observations(), np.zeros((self.n_envs, kernel.N_TOTALS))
-        self._step(self.market.log, self._rules, self._state, mask, multipliers, totals, observations)
+        arguments = (self.market.log, self._rules, self._state, mask, multipliers, totals, observations)
+        if self._is_serial:
+            kernel.step_envs(*arguments)
+        else:
+            kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments)
         reward = self.task.reward(conversions=totals[:, kernel.CONVERSIONS], value=totals[:, kernel.VALUE])
         self._cost += totals[:, kernel.COST]
         self._objective += reward
@@ -160,9 +166,7 @@ class ReplaySimulation:
 
     def _highest_observation(self) -> Observation:
         market = self.market
-        budget, cpa_target = (
-            array[np.isfinite(market.budget)] for array in (market.budget, market.cpa_target)
-        )
+        budget, cpa_target = (array[np.isfinite(market.budget)] for array in (market.budget, market.cpa_target))
         top_bid = cpa_target.max() * self.max_ratio  # a value is at most 1
         top_cost = max(top_bid, market.rules.reserve, float(market.log.ladder_bid.max(initial=0.0)))
         high = np.ones(N_FEATURES)
@@ -253,9 +257,7 @@ class ReplayEnv(gym.Env[Observation, NDArray[np.float32]]):
         if render_mode is not None:
             raise ValueError(f"`render_mode` must be None in this version, found {render_mode!r}")
         self._market, self.render_mode = _as_market(market), None
-        self._simulation = ReplaySimulation(
-            self._market, 1, task=task, max_ratio=max_ratio, conversions=conversions
-        )
+        self._simulation = ReplaySimulation(self._market, 1, task=task, max_ratio=max_ratio, conversions=conversions)
         self.task = self._simulation.task
         self._choice = _Choice(self._market, period, advertiser)
         self.observation_space, self.action_space = (
@@ -343,7 +345,7 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]])
         self._everyone = np.ones(num_envs, np.bool_)
         self._is_ready = False
 
-    def reset(  # type: ignore[override]  # Gymnasium's own vector environments take a seed each, too
+    def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode everywhere; `seed` is one number (environment i gets seed + i) or one each."""

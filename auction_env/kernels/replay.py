@@ -181,15 +181,36 @@ def is_seen(log, rules, seed, tick, row, impression, slot):
 
 
 @njit(cache=True)
-def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, totals):
+def new_scratch():
+    """Arrays for one block of impressions: slot, in_top; price, least winning cost, bid."""
+    return np.empty((2, BLOCK), np.int32), np.empty((3, BLOCK), np.float32)
+
+
+@njit(cache=True)
+def add_up(values, n):
+    """The sum of the first n float32 values, in float64: four lanes of fixed order, wherever this is compiled into."""
+    a = b = c = d = 0.0
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        a += values[i]
+        b += values[i + 1]
+        c += values[i + 2]
+        d += values[i + 3]
+    for i in range(whole, n):
+        a += values[i]
+    return (a + b) + (c + d)
+
+
+@njit(cache=True)
+def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, scratch, totals):
     """One tick of one episode: bids multiplier x value on each impression until one cannot be paid.
 
     Writes `totals` (N_TOTALS,) and returns whether every seen slot could be paid.
     """
     first, stop = log.tick_start[period, tick], log.tick_start[period, tick + 1]
     n_slots = log.ladder_bid.shape[0] - 2
-    slot, in_top = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
-    price, lwc, bid = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    slot, in_top = scratch[0][0], scratch[0][1]
+    price, lwc, bid = scratch[1][0], scratch[1][1], scratch[1][2]
     value, sigma = log.value[own], log.sigma[own]
     conversion_key = make_key(seed, tick, own, STREAM_CONVERSION)
     conversion_low, conversion_high = low_word(conversion_key), high_word(conversion_key)
@@ -227,9 +248,8 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, to
                         if u < value[row] + _MAX_Z * sigma[row]:
                             z = to_normal(to_uniform(bits(counter, value_low, value_high)))
                             conversions += u < value[row] + sigma[row] * z
-            for i in range(end):
-                bid_sum += bid[i]
-                lwc_sum += lwc[i]
+            bid_sum += add_up(bid, end)
+            lwc_sum += add_up(lwc, end)
             start += end
     totals[N_IMPRESSIONS] = stop - first
     totals[BID] = bid_sum
@@ -277,12 +297,12 @@ def observe(log, state, e, out):
 
 
 @njit(cache=True)
-def step_env(log, rules, state, e, multiplier, totals, observation):
+def step_env(log, rules, state, e, multiplier, scratch, totals, observation):
     """One tick of episode e; writes its totals and the features that follow."""
     given = np.float32(multiplier) if state.active[e] else np.float32(0.0)
     is_paid = settle_tick(
         log, rules, state.period[e], state.advertiser[e], state.seed[e], state.tick[e], given,
-        state.budget_left[e], totals,
+        state.budget_left[e], scratch, totals,
     )  # fmt: skip
     state.active[e] &= is_paid
     state.budget_left[e] = totals[BUDGET_LEFT]
@@ -315,17 +335,21 @@ def step_envs(log, rules, state, mask, multipliers, totals, observations):
         totals: (n, N_TOTALS) float64, written where `mask`.
         observations: (n, >= 16) float, written where `mask`.
     """
+    scratch = new_scratch()
     for e in range(mask.shape[0]):
         if mask[e]:
-            step_env(log, rules, state, e, multipliers[e], totals[e], observations[e])
+            step_env(log, rules, state, e, multipliers[e], scratch, totals[e], observations[e])
 
 
 @njit(cache=True, parallel=True)
-def step_envs_parallel(log, rules, state, mask, multipliers, totals, observations):
-    """`step_envs` on all threads."""
-    for e in prange(mask.shape[0]):
-        if mask[e]:
-            step_env(log, rules, state, e, multipliers[e], totals[e], observations[e])
+def step_envs_parallel(n_parts, log, rules, state, mask, multipliers, totals, observations):
+    """`step_envs` on all threads, in `n_parts` runs of episodes."""
+    n = mask.shape[0]
+    for part in prange(n_parts):
+        scratch = new_scratch()
+        for e in range(part * n // n_parts, (part + 1) * n // n_parts):
+            if mask[e]:
+                step_env(log, rules, state, e, multipliers[e], scratch, totals[e], observations[e])
 
 
 @njit(cache=True)
