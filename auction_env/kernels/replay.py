@@ -26,6 +26,7 @@ from auction_env.kernels.rng import (
     to_uniform,
 )
 
+MAX_SLOTS = 8
 BLOCK = 256  # impressions cleared at once; the scratch stays in the first-level cache
 
 # columns of the totals of a tick
@@ -164,7 +165,14 @@ def clear_against(log, rules, first, n, own, bid, slot, price, lwc, in_top):
 
 
 @njit(cache=True)
-def is_seen(log, rules, seed, tick, row, impression, slot):
+def exposure_keys(rules, seed, tick, keys):
+    """Writes the keys of a tick's exposure draws, one a slot: (n_slots,) uint64."""
+    for s in range(rules.exposure.shape[0]):
+        keys[s] = make_key(seed, tick, s, STREAM_EXPOSURE)
+
+
+@njit(cache=True)
+def is_seen(log, rules, keys, row, impression, slot):
     """Whether a slot is seen: as logged, and drawn where the log does not tell and all slots above are seen."""
     exposed, known = np.int64(log.exposed[row]), np.int64(log.known[row])
     if (known >> slot) & 1:
@@ -174,16 +182,15 @@ def is_seen(log, rules, seed, tick, row, impression, slot):
             if not (exposed >> s) & 1:
                 return False
         elif rules.exposure[s] < 1.0:
-            key = make_key(seed, tick, s, STREAM_EXPOSURE)
-            if to_uniform(bits(np.uint32(impression), low_word(key), high_word(key))) >= rules.exposure[s]:
+            if to_uniform(bits(np.uint32(impression), low_word(keys[s]), high_word(keys[s]))) >= rules.exposure[s]:
                 return False
     return True
 
 
 @njit(cache=True)
 def new_scratch():
-    """Arrays for one block of impressions: slot, in_top; price, least winning cost, bid."""
-    return np.empty((2, BLOCK), np.int32), np.empty((3, BLOCK), np.float32)
+    """Arrays for one block of impressions (slot, in_top; price, least winning cost, bid) and the exposure keys."""
+    return np.empty((2, BLOCK), np.int32), np.empty((3, BLOCK), np.float32), np.empty(MAX_SLOTS, np.uint64)
 
 
 @njit(cache=True)
@@ -211,6 +218,8 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
     n_slots = log.ladder_bid.shape[0] - 2
     slot, in_top = scratch[0][0], scratch[0][1]
     price, lwc, bid = scratch[1][0], scratch[1][1], scratch[1][2]
+    keys = scratch[2]
+    exposure_keys(rules, seed, tick, keys)
     value, sigma = log.value[own], log.sigma[own]
     conversion_key = make_key(seed, tick, own, STREAM_CONVERSION)
     conversion_low, conversion_high = low_word(conversion_key), high_word(conversion_key)
@@ -233,7 +242,7 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
                 if s == n_slots:
                     continue
                 row, impression = here + i, here + i - first
-                seen = is_seen(log, rules, seed, tick, row, impression, s)
+                seen = is_seen(log, rules, keys, row, impression, s)
                 if seen and cost + price[i] > budget_left:
                     end, multiplier, is_paid = i, np.float32(0.0), False  # the rest is cleared without the own bid
                     break
@@ -372,10 +381,11 @@ def clear_period(log, rules, period, own, bids, seed, slot, price, lwc, exposed)
         exposed: (n,) bool, written: whether the slot won is seen.
     """
     n_slots = log.ladder_bid.shape[0] - 2
-    in_top = np.empty(BLOCK, np.int32)
+    in_top, keys = np.empty(BLOCK, np.int32), np.empty(MAX_SLOTS, np.uint64)
     offset = log.tick_start[period, 0]
     for tick in range(log.tick_start.shape[1] - 1):
         first, stop = log.tick_start[period, tick], log.tick_start[period, tick + 1]
+        exposure_keys(rules, seed, tick, keys)
         for block in range(first, stop, BLOCK):
             at, n = block - offset, min(BLOCK, stop - block)
             clear_against(
@@ -387,4 +397,4 @@ def clear_period(log, rules, period, own, bids, seed, slot, price, lwc, exposed)
                 is_won = s < n_slots
                 slot[at + i] = s + 1 if is_won else 0
                 price[at + i] = price[at + i] if is_won else 0.0
-                exposed[at + i] = is_won and is_seen(log, rules, seed, tick, block + i, block + i - first, s)
+                exposed[at + i] = is_won and is_seen(log, rules, keys, block + i, block + i - first, s)
