@@ -216,8 +216,8 @@ class ReplayMarket:
         slot, exposed = np.empty(n, np.int32), np.empty(n, np.bool_)
         price, lwc = np.empty(n, np.float32), np.empty(n, np.float32)
         kernel.clear_period(
-            self.log, self.rules.for_kernel(), row, column, given.astype(np.float32), np.uint64(seed), slot, price,
-            lwc, exposed,
+            self.log, self.rules.for_kernel(), row, column, given.astype(np.float32), np.uint64(seed),
+            kernel.new_scratch(), slot, price, lwc, exposed,
         )  # fmt: skip
         return LoggedClearing(slot, price, exposed, lwc)
 

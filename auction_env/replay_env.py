@@ -30,7 +30,7 @@ Observation = NDArray[np.float32]
 CONVERSIONS = ("sampled", "expected")
 N_OBSERVATION = N_FEATURES + len(REQUIREMENT_NAMES)
 _MAX_SEED = 2**62  # of an episode
-_SERIAL_BELOW = 2_000  # impressions a step: starting the threads takes longer than so few
+_SERIAL_BELOW = 50_000  # impressions a step, half a millisecond: waking threads can take longer than so few
 _PARTS_PER_THREAD = 2  # for balance: episodes differ in what they win
 
 # keys of `info` at every step and the totals that they show
@@ -91,6 +91,7 @@ class ReplaySimulation:
         self._cpa_target = np.ones(n_envs)
         self._requirements = np.zeros((n_envs, len(REQUIREMENT_NAMES)), np.float32)
         self._cost, self._objective = np.zeros(n_envs), np.zeros(n_envs)
+        self._scratch = kernel.new_scratch()
         self._is_serial = n_envs * market.n_impressions.mean() / market.n_ticks < _SERIAL_BELOW
         self.observation_space = gym.spaces.Box(
             np.zeros(N_OBSERVATION, np.float32), self._highest_observation(), dtype=np.float32
@@ -135,11 +136,11 @@ class ReplaySimulation:
             `mask`, but for the requirements in the observations.
         """
         observations, totals = self._new_observations(), np.zeros((self.n_envs, kernel.N_TOTALS))
-        arguments = (self.market.log, self._rules, self._state, mask, multipliers, totals, observations)
+        arguments = (self.market.log, self._rules, self._state, mask, multipliers)
         if self._is_serial:
-            kernel.step_envs(*arguments)
+            kernel.step_envs(*arguments, self._scratch, totals, observations)
         else:
-            kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments)
+            kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments, totals, observations)
         reward = self.task.reward(conversions=totals[:, kernel.CONVERSIONS], value=totals[:, kernel.VALUE])
         self._cost += totals[:, kernel.COST]
         self._objective += reward
