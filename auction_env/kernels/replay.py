@@ -186,9 +186,8 @@ def is_seen(log, rules, keys, row, impression, slot):
         if (known >> s) & 1:
             if not (exposed >> s) & 1:
                 return False
-        elif rules.exposure[s] < 1.0:
-            if to_uniform(bits(np.uint32(impression), low_word(keys[s]), high_word(keys[s]))) >= rules.exposure[s]:
-                return False
+        elif to_uniform(bits(np.uint32(impression), low_word(keys[s]), high_word(keys[s]))) >= rules.exposure[s]:
+            return False  # never at 1: a uniform lies below it
     return True
 
 
