@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
-from numba import cuda
+from numba import cuda as _cuda
 from numba.core.errors import NumbaPerformanceWarning
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,12 +21,15 @@ from auction_env.market import BatchMarket, Opening, TickResult
 from auction_env.params import MarketParams, TrafficParams
 from auction_env.population import Population
 
+cuda: Any = _cuda  # partly without types
+
 # what the device kernels know; any other parameter must have its default
 _MARKET_FIELDS = {"n_impressions", "n_ticks", "n_slots", "exposure", "reserve", "mechanism", "traffic"}
 _TRAFFIC_FIELDS = {
     "diurnal_curve", "volume_swing", "volume_window", "value_mean", "category_swing", "advertiser_swing",
     "value_window", "spread_mean", "spread_sd", "spread_tick_sd", "sigma_mean", "sigma_sd",
 }  # fmt: skip
+_OUTCOME = ("winner", "price", "gain", "state", "lwc")  # what `kernel.settle` writes, in order
 _MECHANISMS = ("gsp", "first_price")
 
 
@@ -79,14 +82,15 @@ class CudaBatchMarket(BatchMarket):
         broke = np.empty(self.n_markets, np.int64)
         while np.any(first < n):
             self._settle(first, effective)
+            host = self._host
             kernel.commit(
-                n, self._start, first, *(self._host[name] for name in ("winner", "price", "gain", "state", "lwc")),
+                n, self._start, first, host["winner"], host["price"], host["gain"], host["state"], host["lwc"],
                 self._budget_left, totals, lwc_sum, broke,
             )  # fmt: skip
             for market in np.flatnonzero(broke >= 0):
                 advertiser = broke[market]
                 effective[market, advertiser] = 0.0
-                value_sum[market, advertiser] = self._value_sum_until(market, advertiser, first[market])
+                value_sum[market, advertiser] = self._value_sum_until(market, advertiser, int(first[market]))
         self._budget_left -= totals[..., COST]
         self._active &= (effective > 0) | (submitted <= 0)
         self._tick += 1
@@ -155,7 +159,7 @@ class CudaBatchMarket(BatchMarket):
     def _settle(self, first: NDArray[np.int64], multiplier: NDArray[np.float32]) -> None:
         """Settles impressions from `first` on, on the device, and copies the outcomes to the host."""
         device, most = self._device, int(self.opening.n_impressions.max())
-        outcome = [device[name] for name in ("winner", "price", "gain", "state", "lwc")]
+        outcome = [device[name] for name in _OUTCOME]
         with _quiet_small_grids():
             kernel.settle[self._grid(most), (kernel.THREADS, 1)](
                 device["n"], device["start"], cuda.to_device(first), device["keys"], device["slot_keys"],
@@ -163,13 +167,13 @@ class CudaBatchMarket(BatchMarket):
                 MECHANISMS[self.params.mechanism], device["exposure"], device["sigma"], device["lower"],
                 device["upper"], *outcome,
             )  # fmt: skip
-        for name in ("winner", "price", "gain", "state", "lwc"):
+        for name in _OUTCOME:
             device[name].copy_to_host(self._host[name])
 
     def _grid(self, n: int) -> tuple[int, int]:
         return -(-n // kernel.THREADS), self.n_markets
 
-    def _value_sum_until(self, market: int, advertiser: int, n: int) -> float:
+    def _value_sum_until(self, market: np.int64, advertiser: np.int64, n: int) -> float:
         """Sum of an advertiser's predicted values over the first n impressions of the tick."""
         start = self._start[market]
         row = self._device["values"][advertiser, start : start + n]
@@ -194,7 +198,7 @@ class CudaBatchMarket(BatchMarket):
 class _quiet_small_grids(warnings.catch_warnings):
     """Numba warns of grids that leave a device idle; a quiet tick of a small market is one."""
 
-    def __enter__(self) -> None:  # type: ignore[override]
+    def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore", NumbaPerformanceWarning)
 

@@ -6,9 +6,16 @@ agree with the CPU kernels to rounding, as a device fuses products into sums whe
 
 from __future__ import annotations
 
-import numpy as np
-from numba import cuda, float32, int32, njit, prange
+import math
+from types import FunctionType, ModuleType
+from typing import Any
 
+import numpy as np
+from numba import config as _config
+from numba import cuda as _cuda
+from numba import float32, int32, njit, prange
+
+from auction_env.kernels import rng
 from auction_env.kernels.clearing import FIRST_PRICE
 from auction_env.kernels.rng import (
     STREAM_CONVERSION,
@@ -18,10 +25,12 @@ from auction_env.kernels.rng import (
     STREAM_VALUE,
     bits,
     make_key,
-    to_normal,
     to_uniform,
 )
 from auction_env.kernels.tick import CONVERSIONS, COST, EXPOSURES, MAX_SIGMA_RATIO, VALUE, WINS
+
+cuda: Any = _cuda  # its types lack what exists on a device only
+config: Any = _config  # filled in at run time
 
 THREADS = 128  # of a block
 SUMMED = 128  # impressions that one thread adds up
@@ -56,6 +65,37 @@ def make_keys(seed, tick, advertiser_keys, slot_keys):
             slot_keys[e, s, 1] = key >> np.uint64(32)
 
 
+@cuda.jit(device=True)
+def larger(a, b):
+    """The larger of two numbers; numba's `max` does not compile for every device target."""
+    return a if a > b else b
+
+
+@cuda.jit(device=True)
+def smaller(a, b):
+    """The smaller of two numbers."""
+    return a if a < b else b
+
+
+def _for_device(function):
+    """A function of `kernels.rng` from the same source, with what its NumPy and `max` are on a device."""
+    device_numpy: Any = ModuleType("device_numpy")
+    device_numpy.float32, device_numpy.sqrt = np.float32, math.sqrt
+    names = {**function.py_func.__globals__, "np": device_numpy, "max": larger}
+    return cuda.jit(device=True)(FunctionType(function.py_func.__code__, names, function.py_func.__name__))
+
+
+# the simulator runs kernels as plain Python, which calls the host's function
+to_normal = rng.to_normal if config.ENABLE_CUDASIM else _for_device(rng.to_normal)
+
+
+@cuda.jit(device=True)
+def draw_normal(counter, key):
+    """A standard normal draw: `counter` uint32, `key` (2,) uint32."""
+    word = np.uint32(bits(counter, np.uint32(key[0]), np.uint32(key[1])))
+    return np.float32(to_normal(np.float32(to_uniform(word))))
+
+
 @cuda.jit
 def draw_words(key, words):
     """Writes the random bits of counters 0, 1, ... under a key (2,) uint32: what the tests compare bit by bit."""
@@ -78,9 +118,8 @@ def draw_values(n, start, keys, mean, spread, values):
     if e >= n.shape[0] or x >= n[e]:
         return
     for j in range(values.shape[0]):
-        low, high = np.uint32(keys[e, VALUE_KEY, j, 0]), np.uint32(keys[e, VALUE_KEY, j, 1])
-        z = to_normal(to_uniform(np.uint32(bits(np.uint32(x), low, high))))
-        values[j, start[e] + x] = min(max(mean[e, j] + spread[e, j] * z, _ZERO), _ONE)
+        value = mean[e, j] + spread[e, j] * draw_normal(np.uint32(x), keys[e, VALUE_KEY, j])
+        values[j, start[e] + x] = smaller(larger(value, _ZERO), _ONE)
 
 
 @cuda.jit
@@ -93,7 +132,7 @@ def sum_values(n, start, values, partial):
     if e >= n.shape[0] or j >= partial.shape[1] or part >= partial.shape[2]:
         return
     total = 0.0
-    for x in range(part * SUMMED, min((part + 1) * SUMMED, n[e])):
+    for x in range(part * SUMMED, smaller((part + 1) * SUMMED, n[e])):
         total += values[j, start[e] + x]
     partial[e, j, part] = total
 
@@ -129,19 +168,19 @@ def settle(
                 top_bid[rank], top_idx[rank] = top_bid[rank - 1], top_idx[rank - 1]
                 rank -= 1
             top_bid[rank], top_idx[rank] = bid, j
-    lwc[at] = max(top_bid[n_slots], reserve)
+    lwc[at] = larger(top_bid[n_slots], reserve)
     counter, is_seen = np.uint32(x), True
     for s in range(n_slots):
         if is_seen and exposure[s] < _ONE:
             word = bits(counter, np.uint32(slot_keys[e, s, 0]), np.uint32(slot_keys[e, s, 1]))
-            is_seen = to_uniform(np.uint32(word)) < exposure[s]
+            is_seen = np.float32(to_uniform(np.uint32(word))) < exposure[s]
         j = top_idx[s]
         winner[s, at], state[s, at] = j, 0
         if j < 0:
             continue
         value = values[j, at]
         gain[s, at] = value
-        price[s, at] = top_bid[s] if mechanism == FIRST_PRICE else max(top_bid[s + 1], reserve)
+        price[s, at] = top_bid[s] if mechanism == FIRST_PRICE else larger(top_bid[s + 1], reserve)
         if not is_seen:
             continue
         state[s, at] = 1
@@ -149,9 +188,8 @@ def settle(
         word = bits(counter, np.uint32(keys[CONVERSION_KEY, j, 0]), np.uint32(keys[CONVERSION_KEY, j, 1]))
         u = (np.float64(word) + 0.5) * 2.0**-32
         if u < value * _HIGHEST_RATIO:
-            word = bits(counter, np.uint32(keys[SIGMA_KEY, j, 0]), np.uint32(keys[SIGMA_KEY, j, 1]))
-            z = np.float32(to_normal(to_uniform(np.uint32(word))))
-            ratio = min(abs(sigma[e, j] * (_ONE + _HALF * z)), MAX_SIGMA_RATIO)
+            z = draw_normal(counter, keys[SIGMA_KEY, j])
+            ratio = smaller(abs(sigma[e, j] * (_ONE + _HALF * z)), MAX_SIGMA_RATIO)
             word = bits(counter, np.uint32(keys[TRUE_VALUE_KEY, j, 0]), np.uint32(keys[TRUE_VALUE_KEY, j, 1]))
             v = np.float32(to_uniform(np.uint32(word)))
             z = np.float32(to_normal(np.float32(lower[e, j] + (upper[e, j] - lower[e, j]) * v)))
