@@ -305,7 +305,7 @@ class ReplayMarket:
         """Reads impression logs in AuctionNet's 18-column CSV schema.
 
         Rows may come in any order within a period; the files of a period must follow each other. A period of 24
-        million rows needs about 2 GB while it is read. Arrival order is that of `pvIndex`.
+        million rows needs about 4 GB while it is read. Arrival order is that of `pvIndex`.
 
         Args:
             paths: Files that end in `.csv` or `.csv.gz`, or directories of them.

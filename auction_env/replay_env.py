@@ -104,7 +104,11 @@ class ReplaySimulation:
         return np.asarray(self._state.tick == self.market.n_ticks)
 
     def reset(self, mask: Mask, periods: ArrayLike, advertisers: ArrayLike, seeds: ArrayLike) -> Observation:
-        """Starts the episodes in `mask` (n_envs,); the others are given one entry each: indices and seed."""
+        """Starts the episodes in `mask` (n_envs,); the other arguments have an entry for each: indices and seed.
+
+        Returns:
+            (n_envs, 19) current observations of all episodes.
+        """
         state = self._state
         state.period[mask], state.advertiser[mask] = periods, advertisers
         state.seed[mask] = np.asarray(seeds).astype(np.uint64)
@@ -117,7 +121,7 @@ class ReplaySimulation:
         for array in (*state[-4:], state.tick, self._cost, self._objective):
             array[mask] = 0
         observations = self._new_observations()
-        kernel.observe_envs(self.market.log, state, mask, observations)
+        kernel.observe_envs(self.market.log, state, np.ones(self.n_envs, np.bool_), observations)
         return observations
 
     def multipliers(self, actions: ArrayLike) -> Float:
@@ -305,11 +309,14 @@ class ReplayEnv(gym.Env[Observation, NDArray[np.float32]]):
 
 
 class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]]):
-    """`num_envs` copies of `ReplayEnv` in one kernel call a step; autoreset at the next step.
+    """`num_envs` copies of `ReplayEnv` in one kernel call a step.
 
-    Environment i seeded with `seed + i` is elementwise `ReplayEnv` seeded with that number. A step of an
-    environment whose episode ended in the step before ignores its action, starts the next episode and gives
-    reward 0. Arrays of `info` follow Gymnasium: with each key goes a mask `_key`. Arguments: those of `ReplayEnv`.
+    Environment i seeded with `seed + i` is elementwise `ReplayEnv` seeded with that number. Arrays of `info` follow
+    Gymnasium: with each key goes a mask `_key`. Arguments: those of `ReplayEnv`, and `autoreset_mode`:
+
+    - `NextStep`: the step after an episode's last ignores its action, starts the next episode and gives reward 0.
+    - `SameStep`: the last step of an episode starts the next one and puts `final_obs` and `final_info` into `info`.
+    - `Disabled`: ended episodes are started by `reset(options={"reset_mask": mask})`, and stepping one is an error.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium reads a plain class attribute
@@ -327,11 +334,14 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]])
         advertiser: int | None = None,
         max_ratio: float = 5.0,
         conversions: Literal["sampled", "expected"] = "sampled",
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: None = None,
     ) -> None:
         if render_mode is not None:
             raise ValueError(f"`render_mode` must be None in this version, found {render_mode!r}")
         self._market, self.num_envs, self.render_mode = _as_market(market), num_envs, None
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self._simulation = ReplaySimulation(
             self._market, num_envs, task=task, max_ratio=max_ratio, conversions=conversions
         )
@@ -349,19 +359,28 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]])
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode everywhere; `seed` is one number (environment i gets seed + i) or one each."""
+        """Starts an episode everywhere, or where `options["reset_mask"]` (num_envs,) bool says.
+
+        `seed` is one number (environment i gets seed + i) or one each.
+        """
+        options = dict(options or {})
+        mask = np.asarray(options.pop("reset_mask", self._everyone))
         if options:
-            raise ValueError(f"`options` must be empty, found {sorted(options)}")
+            raise ValueError(f"`options` must hold only 'reset_mask', found {sorted(options)}")
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(f"`reset_mask` must be {self.num_envs} booleans, not all False, found {mask!r}")
+        if not (self._is_ready or mask.all()):
+            raise RuntimeError("the first `reset` must start every environment, without `reset_mask`")
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None:
             if len(seeds) != self.num_envs:
                 raise ValueError(f"`seed` must hold {self.num_envs} numbers, found {len(seeds)}")
             for i, given in enumerate(seeds):
-                if given is not None:
+                if given is not None and mask[i]:
                     self._generators[i] = seeding.np_random(int(given))[0]
         self._is_ready = True
-        self._is_over = np.zeros(self.num_envs, np.bool_)
-        return self._begin(self._everyone)
+        self._is_over = self._is_over & ~mask
+        return self._begin(mask)
 
     def step(
         self, actions: NDArray[np.float32]
@@ -372,20 +391,40 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.float32], NDArray[Any]])
         simulation, was_over = self._simulation, self._is_over
         multiplier = simulation.multipliers(actions)
         has_ended = was_over.any()
+        if has_ended and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise RuntimeError(
+                f"the episode of environment {np.argmax(was_over)} is over: call `reset` with `reset_mask` first"
+            )
         mask = ~was_over if has_ended else self._everyone
         begun, info = self._begin(was_over) if has_ended else (None, {})
         observations, reward, totals = simulation.step(mask, multiplier)
         if begun is not None:
             observations[was_over] = begun[was_over]
-            multiplier[was_over] = 0.0
-        info["multiplier"], info["_multiplier"] = multiplier, mask
+        is_over = simulation.is_over
+        self._is_over = is_over
+        if is_over.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            final = self._tick_info(multiplier, totals, is_over) | self._summary(is_over)
+            final_observations = np.full(self.num_envs, None, object)
+            for i in np.flatnonzero(is_over):
+                final_observations[i] = observations[i].copy()
+            observations, info = self._begin(is_over)
+            info.update(final_obs=final_observations, _final_obs=is_over, final_info=final, _final_info=is_over)
+            info.update(self._tick_info(multiplier, totals, ~is_over))
+            self._is_over = np.zeros(self.num_envs, np.bool_)
+        else:
+            info.update(self._tick_info(multiplier, totals, mask))
+            if is_over.any():
+                info.update(self._summary(is_over))
+        return observations, reward, is_over.copy(), np.zeros(self.num_envs, np.bool_), info
+
+    def _tick_info(self, multiplier: Float, totals: Float, mask: Mask) -> dict[str, Any]:
+        """The tick's entries of `info` where `mask`, 0 elsewhere."""
+        if not mask.all():
+            multiplier, totals = np.where(mask, multiplier, 0.0), np.where(mask[:, None], totals, 0.0)
+        info = {"multiplier": multiplier, "_multiplier": mask}
         for name, column in _INFO.items():
-            info[name] = totals[:, column]
-            info["_" + name] = mask
-        self._is_over = simulation.is_over
-        if self._is_over.any():
-            info.update(self._summary(self._is_over))
-        return observations, reward, self._is_over.copy(), np.zeros(self.num_envs, np.bool_), info
+            info[name], info["_" + name] = totals[:, column], mask
+        return info
 
     def _begin(self, mask: Mask) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode of every environment in `mask`."""

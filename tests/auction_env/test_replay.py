@@ -288,6 +288,49 @@ def test_the_vector_env_is_the_single_env(market: ReplayMarket, n: int) -> None:
                 assert {name: infos["ratios"][name][i] for name in info["ratios"]} == info["ratios"]
 
 
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_every_autoreset_mode_is_gymnasiums(market: ReplayMarket, mode: AutoresetMode) -> None:
+    n = 5
+    vector = gym.make_vec(ID, num_envs=n, market=market, task="TargetCPA", autoreset_mode=mode)
+    assert vector.metadata["autoreset_mode"] is mode
+    single = gym.vector.SyncVectorEnv(
+        [lambda: ReplayEnv(market=market, task="TargetCPA") for _ in range(n)], autoreset_mode=mode
+    )
+
+    def check(found: tuple, expected: tuple) -> None:
+        for left, right in zip(found[:-1], expected[:-1], strict=True):
+            np.testing.assert_array_equal(left, right)
+        check_info(found[-1], expected[-1])
+
+    def check_info(found: dict, expected: dict) -> None:
+        for name, value in expected.items():
+            if name.startswith("_") or f"_{name}" not in expected:
+                continue
+            mask = expected[f"_{name}"]
+            np.testing.assert_array_equal(found[f"_{name}"], mask, err_msg=name)
+            if isinstance(value, dict):
+                check_info(found[name], value)
+            else:
+                for i in np.flatnonzero(mask):
+                    np.testing.assert_array_equal(found[name][i], value[i], err_msg=name)
+
+    check(vector.reset(seed=3), single.reset(seed=3))
+    rng = np.random.default_rng(1)
+    for step in range(3 * N_TICKS):
+        actions = rng.uniform(-1, 1, (n, 1)).astype(np.float32)
+        found = vector.step(actions)
+        check(found, single.step(actions))
+        mask = found[2].copy()
+        if mode is AutoresetMode.DISABLED:
+            if mask.any():
+                with pytest.raises(RuntimeError, match="call `reset` with `reset_mask`"):
+                    vector.step(actions)
+            elif step == 2:  # so that the episodes are no longer in step
+                mask[[1, 3]] = True
+            if mask.any():
+                check(*(env.reset(options={"reset_mask": mask.copy()}) for env in (vector, single)))
+
+
 def test_the_choice_of_the_episode(market: ReplayMarket) -> None:
     env = gym.make(ID, market=market)
     assert env.reset(options={"period": 12, "advertiser": 4})[1] == {"period": 12, "advertiser": 4}
@@ -404,6 +447,9 @@ def test_bad_arguments_are_named(market: ReplayMarket) -> None:
         (lambda: ReplayEnv(market=market, conversions="none"), "`conversions` must be one of"),
         (lambda: ReplayVectorEnv(0, market=market), "`num_envs` must be at least 1"),
         (lambda: ReplayVectorEnv(2, market=market).reset(seed=[1]), "`seed` must hold 2 numbers"),
+        (lambda: ReplayVectorEnv(2, market=market, autoreset_mode="never"), "AutoresetMode"),
+        (lambda: ReplayVectorEnv(2, market=market).reset(options={"speed": 1}), "`options` must hold only"),
+        (lambda: ReplayVectorEnv(2, market=market).reset(options={"reset_mask": np.ones(2)}), "`reset_mask` must be"),
         (lambda: ReplayMarket.concat([]), "`markets` must hold at least one"),
         (lambda: ReplayMarket.concat([market, market]), "`periods` must be distinct"),
         (lambda: market.clear(10, 0, [1.0]), r"`bids` must have shape \(150,\)"),
