@@ -37,6 +37,8 @@ LEAST_WINNING_COST: Final = "least_winning_cost"
 FORMAT_VERSION = 1
 MANIFEST, ARRAYS = "replay.json", "replay.npz"
 BLOCK_BYTES = 2 << 20
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
+_MAX_ADVERTISERS = int(np.iinfo(np.int16).max)  # the ladder holds their indices
 
 
 class ReplayError(ValueError):
@@ -213,6 +215,8 @@ class ReplayMarket:
         if given.shape != (n,):
             raise ValueError(f"`bids` must have shape ({n},), found {given.shape}")
         _check_not_negative("bids", given)
+        if seed < 0:
+            raise ValueError(f"`seed` must not be negative, found {seed}")
         slot, exposed = np.empty(n, np.int32), np.empty(n, np.bool_)
         price, lwc = np.empty(n, np.float32), np.empty(n, np.float32)
         kernel.clear_period(
@@ -268,7 +272,7 @@ class ReplayMarket:
             raise ValueError(f"`tick` must not fall and lie in 0..{n_ticks - 1}")
         value = _matrix("values", values, matrix.shape)
         sigma = _matrix("sigmas", np.zeros(matrix.shape) if sigmas is None else sigmas, matrix.shape)
-        for name, array in (("bids", matrix), ("values", value), ("sigmas", sigma)):
+        for name, array in (("values", value), ("sigmas", sigma)):
             _check_not_negative(name, array)
         if value.size and value.max() > 1:
             raise ValueError(f"`values` must be at most 1, found {value.max()}")
@@ -438,6 +442,9 @@ class ReplayMarket:
 
 def rank_bids(bids: Float, n_slots: int) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Ladder of a (n, n_advertisers) matrix of bids: the highest bids and their advertisers."""
+    if bids.shape[1] > _MAX_ADVERTISERS:
+        raise ValueError(f"there must be at most {_MAX_ADVERTISERS} advertisers, found {bids.shape[1]}")
+    _check_not_negative("bids", bids)
     top_bid = np.empty((n_slots + 2, len(bids)), np.float32)
     top_advertiser = np.empty(top_bid.shape, np.int16)
     kernel.rank_ladder(bids, top_bid, top_advertiser)
@@ -489,10 +496,11 @@ def _matrix(name: str, given: ArrayLike, shape: tuple[int, ...]) -> Float:
 
 
 def _check_not_negative(name: str, values: Float) -> None:
-    bad = ~(np.isfinite(values) & (values >= 0))
+    bad = ~(np.isfinite(values) & (values >= 0) & (values <= _MAX_FLOAT32))
     if bad.any():
         where = tuple(int(k) for k in np.argwhere(bad)[0])
-        raise ValueError(f"`{name}` must be finite and not negative, found {values[where]} at {where}")
+        rule = "must be finite and not negative" + (f", at most {_MAX_FLOAT32:.3g}" if values[where] > 1 else "")
+        raise ValueError(f"`{name}` {rule}, found {values[where]} at {where}")
 
 
 def _sha256(path: Path) -> str:

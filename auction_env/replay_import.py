@@ -165,8 +165,9 @@ def from_day(day: Day, rules: ReplayParams, *, is_forced: bool) -> ReplayMarket:
     if n_different and not is_forced:
         raise ValueError(
             f"the log must have every advertiser's bid: in period {day.period} the least winning cost differs from"
-            f" what {layout.shape[1]} advertisers bid on {n_different} of {n} impressions. For a log of some"
-            f" advertisers give `assumption={LEAST_WINNING_COST!r}`, to clear what is there {FULL_LADDER!r}"
+            f" what {layout.shape[1]} advertisers bid, with {rules.n_slots} slots and reserve {rules.reserve}, on"
+            f" {n_different} of {n} impressions. For a log of some advertisers give"
+            f" `assumption={LEAST_WINNING_COST!r}`, to clear what is there {FULL_LADDER!r}"
         )
     is_won = rows["adSlot"] > 0
     bit = 1 << (rows["adSlot"][is_won] - 1)

@@ -400,6 +400,7 @@ def test_damaged_files_are_found(market: ReplayMarket, tmp_path: Path) -> None:
     [
         ({"bids": np.full((4, 2), np.nan)}, r"`bids` must be finite and not negative, found nan at \(0, 0\)"),
         ({"bids": np.full((4, 2), -1.0)}, "`bids` must be finite and not negative"),
+        ({"bids": np.full((4, 2), 1e300)}, r"`bids` must be finite and not negative, at most 3\.4e\+38, found 1e\+300"),
         ({"bids": np.ones(4)}, r"`bids` must have shape \(n_impressions, n_advertisers\)"),
         ({"bids": np.ones((4, 0))}, "`bids` must have shape"),
         ({"values": np.ones((3, 2))}, r"`values` must have shape \(4, 2\)"),
@@ -454,6 +455,7 @@ def test_bad_arguments_are_named(market: ReplayMarket) -> None:
         (lambda: ReplayMarket.concat([market, market]), "`periods` must be distinct"),
         (lambda: market.clear(10, 0, [1.0]), r"`bids` must have shape \(150,\)"),
         (lambda: market.clear(10, 0, np.full(150, np.nan)), "`bids` must be finite"),
+        (lambda: market.clear(10, 0, np.ones(150), seed=-1), "`seed` must not be negative, found -1"),
         (lambda: market.clear(10, 99, np.ones(150)), "`advertiser` must be one of"),
         (lambda: market.clear(9, 0, np.ones(150)), "`period` must be one of"),
         (lambda: ReplayMarket.from_auctionnet(".", assumption="guess"), "`assumption` must be"),
@@ -472,6 +474,29 @@ def test_bad_arguments_are_named(market: ReplayMarket) -> None:
         with pytest.raises(ValueError, match="`action` must be one finite number"):
             vector.step(actions)
     assert copy.deepcopy(market) is market
+
+
+def test_more_advertisers_than_the_ladder_can_number() -> None:
+    n = 40_000
+    with pytest.raises(ValueError, match="at most 32767 advertisers, found 40000"):
+        ReplayMarket.from_bids(
+            tick=[0], bids=np.ones((1, n)), values=np.zeros((1, n)), budget=np.ones(n), cpa_target=np.ones(n)
+        )
+
+
+def test_ticks_without_impressions_and_a_lone_advertiser() -> None:
+    market = ReplayMarket.from_bids(tick=[1], bids=[[0.5]], values=[[0.1]], budget=[5.0], cpa_target=[10.0], n_ticks=3)
+    env = ReplayEnv(market=market, conversions="expected")
+    env.reset(seed=0)
+    infos = [env.step(np.zeros(1))[-1] for _ in range(3)]
+    assert [info["n_impressions"] for info in infos] == [0, 1, 0]
+    assert [info["wins"] for info in infos] == [0, 1, 0]
+    assert infos[1]["cost"] == np.float32(0.01)  # nobody else: the reserve
+    assert infos[1]["conversions"] == np.float32(0.1)
+    empty = ReplayMarket.from_bids(
+        tick=np.zeros(0, int), bids=np.zeros((0, 2)), values=np.zeros((0, 2)), budget=[1.0, 1.0], cpa_target=[1.0, 1.0]
+    )
+    assert ReplayEnv(market=empty).reset(seed=0)[0].shape == (19,)
 
 
 def test_bad_logs_are_named(tmp_path: Path) -> None:
