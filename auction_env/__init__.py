@@ -1,6 +1,6 @@
 """A Gymnasium environment over a fast multi-slot auction market.
 
-Importing the package registers the environment `auction_env/Bidding-v0`.
+Importing the package registers the environments `auction_env/Bidding-v0` and `auction_env/Replay-v0`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from auction_env.observation import FEATURE_NAMES, StateFeatures
 from auction_env.pacing import PacingGains
 from auction_env.params import Drift, MarketParams, Shock, TrafficParams
 from auction_env.population import BEHAVIOURS, Population, auctionnet_population, random_population
+from auction_env.replay import ReplayMarket, ReplayParams
 from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Task, get_task
 
 __version__ = "0.1.0"
@@ -34,6 +35,8 @@ __all__ = [
     "Opening",
     "PacingGains",
     "Population",
+    "ReplayMarket",
+    "ReplayParams",
     "Shock",
     "StateFeatures",
     "Task",
@@ -51,4 +54,9 @@ _gymnasium.register(
     id="auction_env/Bidding-v0",
     entry_point="auction_env.env:BiddingEnv",
     vector_entry_point="auction_env.vector_env:BiddingVectorEnv",
+)
+_gymnasium.register(
+    id="auction_env/Replay-v0",
+    entry_point="auction_env.replay_env:ReplayEnv",
+    vector_entry_point="auction_env.replay_env:ReplayVectorEnv",
 )

@@ -21,7 +21,7 @@ import numpy as np
 from numba import get_num_threads
 from rich.table import Table
 
-from auction_env import BatchMarket, MarketParams, Population, auctionnet_population
+from auction_env import BatchMarket, Market, MarketParams, Population, ReplayMarket, auctionnet_population
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.tick import Items, draw_values
 from auction_env.pacing import Pacer
@@ -271,6 +271,7 @@ def env_rows(quick: bool) -> Iterator[Row]:
     )
     if importlib.util.find_spec("stable_baselines3") is not None:
         yield ppo_row(quick)
+    yield replay_row(quick)
 
 
 def ppo_row(quick: bool) -> Row:
@@ -339,6 +340,60 @@ def _env_steps_per_second(quick: bool) -> tuple[float, float]:
     n_steps = N_COPIES * n_ticks
     vector_seconds = median_seconds(batch, 7 if quick else 21)
     return n_steps / statistics.median(_seconds(loop) for _ in range(1 if quick else 3)), n_steps / vector_seconds
+
+
+def replay_row(quick: bool) -> Row:
+    """Steps per second of the vector environment over a replay market."""
+    import gymnasium
+
+    n_envs, n_impressions = 64, 4800
+    market = _recorded_market(n_impressions, n_periods=4)
+    env = gymnasium.make_vec("auction_env/Replay-v0", num_envs=n_envs, market=market)
+    n_steps = market.n_ticks + 1  # the step after the last starts the next episode
+    actions = np.random.default_rng(0).uniform(-1, 1, (n_steps, n_envs, 1)).astype(np.float32)
+    env.reset(seed=0)
+
+    def episodes() -> None:
+        for action in actions:
+            env.step(action)
+
+    seconds = median_seconds(episodes, 30 if quick else 100)
+    impression_bytes = sum(array[..., :1].nbytes for array in market.log[:2]) + 2 + 4  # ladder, exposure, own value
+    step_bytes = impression_bytes * n_impressions / market.n_ticks
+    block = np.ones(2**22)
+    bytes_per_second = block.nbytes / median_seconds(block.copy, 9)
+    return Row(
+        name="replay_env_steps_per_s",
+        value=n_envs * n_steps / seconds,
+        unit="steps/s",
+        reference=f"{n_envs} copies, {n_impressions:,} impressions an episode, logged bids, random actions",
+        bound=f"{bytes_per_second / step_bytes:,.0f}: reading {step_bytes:,.0f} bytes a step at the speed of a copy",
+    )
+
+
+def _recorded_market(n_impressions: int, n_periods: int) -> ReplayMarket:
+    """Days of the market in which every advertiser bids its target CPA, as a log has them."""
+    market = Market(MarketParams(n_impressions=n_impressions))
+    days = []
+    for period in range(n_periods):
+        market.reset(period)
+        ticks = []
+        for _ in range(market.params.n_ticks):
+            ticks.append(market.values().copy())
+            market.step(market.cpa_target)
+        values = np.concatenate(ticks)
+        days.append(
+            ReplayMarket.from_bids(
+                tick=np.repeat(np.arange(len(ticks)), [len(tick) for tick in ticks]),
+                bids=values * market.cpa_target,
+                values=values,
+                sigmas=0.15 * values,
+                budget=market.budget,
+                cpa_target=market.cpa_target,
+                period=period,
+            )
+        )
+    return ReplayMarket.concat(days)
 
 
 def training_rows(quick: bool) -> Iterator[Row]:
