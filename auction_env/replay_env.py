@@ -70,6 +70,8 @@ class ReplaySimulation:
             raise ValueError(f"`num_envs` must be at least 1, found {n_envs}")
         if not (np.isfinite(max_ratio) and max_ratio > 1):
             raise ValueError(f"`max_ratio` must be greater than 1, found {max_ratio}")
+        if np.nanmax(market.cpa_target) * max_ratio > np.finfo(np.float32).max:
+            raise ValueError(f"`max_ratio` must keep multipliers within float32, found {max_ratio}")
         if conversions not in CONVERSIONS:
             raise ValueError(f"`conversions` must be one of {CONVERSIONS}, found {conversions!r}")
         self.market, self.n_envs = market, n_envs

@@ -445,6 +445,7 @@ def test_bad_arguments_are_named(market: ReplayMarket) -> None:
     cases = [
         (lambda: ReplayEnv(), "`market` must be a ReplayMarket"),
         (lambda: ReplayEnv(market=market, max_ratio=1.0), "`max_ratio` must be greater than 1"),
+        (lambda: ReplayEnv(market=market, max_ratio=1e300), "`max_ratio` must keep multipliers within float32"),
         (lambda: ReplayEnv(market=market, conversions="none"), "`conversions` must be one of"),
         (lambda: ReplayVectorEnv(0, market=market), "`num_envs` must be at least 1"),
         (lambda: ReplayVectorEnv(2, market=market).reset(seed=[1]), "`seed` must hold 2 numbers"),
