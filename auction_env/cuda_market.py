@@ -107,6 +107,7 @@ class CudaBatchMarket(BatchMarket):
             least_winning_cost=lwc_sum / np.maximum(n, 1),
             budget_left=self._budget_left.copy(),
             done=done,
+            clicks=np.zeros(self._shape),
         )
         if done:
             self._opening = None
@@ -192,7 +193,7 @@ class CudaBatchMarket(BatchMarket):
         self._device = {name: cuda.device_array(shape, dtype) for name, (shape, dtype) in shapes.items()}
         self._host = {name: np.empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
         self._device["values"] = cuda.device_array((self.n_advertisers, self._capacity), np.float32)
-        self._device["exposure"] = cuda.to_device(self._exposure)
+        self._device["exposure"] = cuda.to_device(self._rules.exposure)
 
 
 class _quiet_small_grids(warnings.catch_warnings):
