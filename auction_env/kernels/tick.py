@@ -283,11 +283,14 @@ def price_slots(values, multiplier, rules, ladder, start, stop):
 
 
 @njit(cache=True)
-def settle(seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, keys, limit, totals):
+def settle(
+    seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, keys, is_exact, limit, totals
+):  # fmt: skip
     """Charges and converts ranked and priced impressions [start, stop) in arrival order.
 
-    Stops before the first impression at which an exposed winner's cost would exceed `limit`, and returns that
-    impression and advertiser; (stop, -1) when all are settled. `totals` (n_advertisers, N_TOTALS) is added to.
+    If `is_exact`, stops before the first impression at which an exposed winner's cost would exceed `limit`, and
+    returns that impression and advertiser; (stop, -1) when all are settled. `totals` (n_advertisers, N_TOTALS) is
+    added to.
 
     Returns:
         (impression, advertiser, sum of the least winning costs of the settled impressions).
@@ -301,7 +304,7 @@ def settle(seed, tick, first, start, stop, values, rules, ladder, sigma, lower, 
             winner = top_idx[s, i]
             if winner < 0:
                 break
-            if totals[winner, COST] + price[s, i] > limit[winner]:
+            if is_exact and totals[winner, COST] + price[s, i] > limit[winner]:
                 return i, winner, lwc_sum
         for s in range(n_slots):
             winner = top_idx[s, i]
@@ -328,12 +331,15 @@ def settle(seed, tick, first, start, stop, values, rules, ladder, sigma, lower, 
 
 @njit(cache=True)
 def settle_item(
-    item, seed, tick, items, values, multiplier, rules, advertisers, keys, limit, totals, value_sum, exposed
+    item, seed, tick, items, values, submitted, multiplier, rules, advertisers, keys, is_exact, limit, totals,
+    value_sum, exposed,
 ):  # fmt: skip
     """Settles one item in arrival order: whoever cannot pay an impression is out from that impression on.
 
     Args:
-        multiplier: (n_advertisers,) float32; set to 0 for the exhausted.
+        submitted: (n_advertisers,) float32 multipliers.
+        multiplier: (n_advertisers,) float32, written: `submitted`, but 0 for the exhausted.
+        is_exact: Whether to stop those whose money runs out, or to settle as if it never did.
         limit: (n_advertisers,) float64 money left.
         totals: (n_advertisers, N_TOTALS) float64, written.
         value_sum: (n_advertisers,) float64: if somebody is exhausted, overwritten by the predicted value of the
@@ -356,7 +362,9 @@ def settle_item(
     draw_reserves(seed[market], tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
     count_exposed(seed[market], tick, first, n, rules.exposure, ladder.n_exposed)
     totals[:] = 0
-    start, lwc_sum, is_broke = 0, 0.0, False
+    for j in range(multiplier.shape[0]):
+        multiplier[j] = submitted[j]
+    start, lwc_sum, is_broke = np.int64(0), 0.0, False  # a literal 0 would compile the callees twice
     while start < n:
         rank_bids(
             values[item], multiplier, rules.quality, ladder.reserve, start, n, carry_bid, carry_idx,
@@ -365,7 +373,7 @@ def settle_item(
         price_slots(values[item], multiplier, rules, ladder, start, n)
         end, broke, lwc = settle(
             seed[market], tick, first, start, n, values[item], rules, ladder, advertisers.sigma[market],
-            advertisers.lower[market], advertisers.upper[market], keys[market], limit, totals,
+            advertisers.lower[market], advertisers.upper[market], keys[market], is_exact, limit, totals,
         )  # fmt: skip
         lwc_sum += lwc
         if broke >= 0 and not is_broke:
@@ -404,11 +412,9 @@ def settle_items(
     for index in prange(todo.shape[0]):
         item = todo[index]
         market = items.market[item]
-        left[item] = multiplier[market]
-        limit = budget_left[market] if item == cursor[market] else np.full(multiplier.shape[1], np.inf)
         lwc[item], is_broke[item] = settle_item(
-            item, seed, tick, items, values, left[item], rules, advertisers, keys, limit, totals[item],
-            value_sum[item], exposed[item],
+            item, seed, tick, items, values, multiplier[market], left[item], rules, advertisers, keys,
+            item == cursor[market], budget_left[market], totals[item], value_sum[item], exposed[item],
         )  # fmt: skip
 
 
@@ -458,7 +464,8 @@ def commit_items(
             add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
             cursor[e] += 1
             if is_broke[item]:
-                multiplier[e] = left[item]
+                for j in range(totals.shape[1]):
+                    multiplier[e, j] = left[item, j]
                 any_broke = True
                 break
     return is_short, any_broke
