@@ -13,7 +13,7 @@ import numpy as np
 from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.kernels import overspend
+from auction_env.kernels import check_fork, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
 from auction_env.kernels.delay import delay_conversions
@@ -316,6 +316,7 @@ class Market:
 @contextmanager
 def _threads(n_items: int) -> Iterator[None]:
     """Limits the threads to what so few items are worth: waking one takes about as long as an item."""
+    check_fork()
     n_threads = get_num_threads()
     n_useful = max(1, min(n_threads, n_items // 2))
     if n_useful == n_threads:

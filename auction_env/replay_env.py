@@ -17,6 +17,8 @@ from gymnasium.vector.utils import batch_space
 from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.actions import LogMultiplier
+from auction_env.kernels import check_fork
 from auction_env.kernels import replay as kernel
 from auction_env.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.replay import ReplayMarket
@@ -68,14 +70,13 @@ class ReplaySimulation:
     ) -> None:
         if n_envs < 1:
             raise ValueError(f"`num_envs` must be at least 1, found {n_envs}")
-        if not (np.isfinite(max_ratio) and max_ratio > 1):
-            raise ValueError(f"`max_ratio` must be greater than 1, found {max_ratio}")
+        self._action_kind = LogMultiplier(max_ratio=float(max_ratio))
         if np.nanmax(market.cpa_target) * max_ratio > np.finfo(np.float32).max:
             raise ValueError(f"`max_ratio` must keep multipliers within float32, found {max_ratio}")
         if conversions not in CONVERSIONS:
             raise ValueError(f"`conversions` must be one of {CONVERSIONS}, found {conversions!r}")
         self.market, self.n_envs = market, n_envs
-        self.task, self.max_ratio = get_task(task), float(max_ratio)
+        self.task = get_task(task)
         self._rules = market.rules.for_kernel(is_expected=conversions == "expected")
         self._state = kernel.EnvState(
             period=np.zeros(n_envs, np.int64),
@@ -128,11 +129,11 @@ class ReplaySimulation:
 
     def multipliers(self, actions: ArrayLike) -> Float:
         """(n_envs,) multipliers of actions (n_envs, 1): the target CPA x `max_ratio` ** action."""
-        exponent = np.asarray(actions, np.float64)
-        if exponent.shape != (self.n_envs, 1) or not np.isfinite(exponent).all():
+        action = np.asarray(actions, np.float64)
+        if action.shape != (self.n_envs, 1) or not np.isfinite(action).all():
             raise ValueError(f"`action` must be one finite number an environment, found {actions!r}")
-        clipped = np.minimum(np.maximum(exponent[:, 0], -1.0), 1.0)
-        return np.asarray(self._cpa_target * self.max_ratio**clipped)
+        clipped = np.minimum(np.maximum(action, -1.0), 1.0)
+        return self._action_kind.multipliers(clipped, cpa_target=self._cpa_target, previous=self._cpa_target)
 
     def step(self, mask: Mask, multipliers: Float) -> tuple[Observation, Float, Float]:
         """Plays a tick of the episodes in `mask`, none of which may be over.
@@ -146,6 +147,7 @@ class ReplaySimulation:
         if self._is_serial:
             kernel.step_envs(*arguments, self._scratch, totals, observations)
         else:
+            check_fork()
             kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments, totals, observations)
         reward = self.task.reward(conversions=totals[:, kernel.CONVERSIONS], value=totals[:, kernel.VALUE])
         self._cost += totals[:, kernel.COST]
@@ -174,7 +176,7 @@ class ReplaySimulation:
     def _highest_observation(self) -> Observation:
         market = self.market
         budget, cpa_target = (array[np.isfinite(market.budget)] for array in (market.budget, market.cpa_target))
-        top_bid = cpa_target.max() * self.max_ratio  # a value is at most 1
+        top_bid = self._action_kind.highest(cpa_target).max()  # a value is at most 1
         top_cost = max(top_bid, market.rules.reserve, float(market.log.ladder_bid.max(initial=0.0)))
         high = np.ones(N_FEATURES)
         for index, name in enumerate(FEATURE_NAMES):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -199,3 +202,31 @@ def test_gymnasiums_normalising_wrappers_run() -> None:
         ended += "episode" in info
     assert ended == 10
     assert np.abs(observation).mean() < 5
+
+
+_FORKED = """
+import multiprocessing
+import numpy as np
+from auction_env import Market, MarketParams
+
+def run(_=None):
+    market = Market(MarketParams(n_impressions=500))
+    market.reset(0)
+    try:
+        market.step(market.cpa_target)
+    except RuntimeError as error:
+        return str(error)
+    return "ran"
+
+if __name__ == "__main__":
+    assert run() == "ran"
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(pool.map(run, [None])[0])
+"""
+
+
+def test_a_process_forked_after_the_market_ran_gets_a_clear_error(tmp_path: Path) -> None:
+    script = tmp_path / "forked.py"
+    script.write_text(_FORKED)
+    out = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=120)
+    assert "start workers with the method 'spawn'" in out.stdout
