@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from numba import threading_layer
+from numba.np.ufunc.parallel import threading_layer
 
 # GNU OpenMP, which runs the parallel loops of numba and torch, lets idle threads spin for milliseconds by default.
 # Where anything else runs on the machine, threads then spin through the time slices that the others need: measured on

@@ -211,9 +211,8 @@ from auction_env import Market, MarketParams
 
 def run(_=None):
     market = Market(MarketParams(n_impressions=500))
-    market.reset(0)
     try:
-        market.step(market.cpa_target)
+        market.reset(0)
     except RuntimeError as error:
         return str(error)
     return "ran"
