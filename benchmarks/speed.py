@@ -423,7 +423,8 @@ def training_rows(quick: bool) -> Iterator[Row]:
     }
     seconds: dict[str, float] = {}
     for method in ("uniform", "vao", "uniform", "vao"):  # in turn, so that a drift of the machine hits both
-        config = override(Config(), [f"train.method={method}", f"train.steps={n_steps}", f"train.log_every={log_every}"])
+        assignments = [f"train.method={method}", f"train.steps={n_steps}", f"train.log_every={log_every}"]
+        config = override(Config(), assignments)
         history = train(logs, logs, config).history
         step = statistics.median(record.step_time for record in history[1:])
         seconds[method] = min(step, seconds.get(method, np.inf))
