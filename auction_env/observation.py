@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.kernels import features as kernel
+from auction_env.kernels.features import WINDOW
+
 Float = NDArray[np.float64]
 
 FEATURE_NAMES = (
@@ -30,7 +33,6 @@ FEATURE_NAMES = (
     "volume_all",
 )
 N_FEATURES = len(FEATURE_NAMES)
-WINDOW = 3  # ticks of the "last 3" features
 
 
 class StateFeatures:
@@ -40,15 +42,10 @@ class StateFeatures:
     whose log lacks a tick is passed over by `update`'s mask: the "last 3" are the last 3 ticks it has.
     """
 
-    # columns of the running statistics
-    _BID, _COST, _VALUE, _CONVERSIONS, _WINS = range(5)
-
     def __init__(self, n: int, n_ticks: int) -> None:
         self.n_ticks = n_ticks
-        self._sum = np.zeros((n, 5))
-        self._recent = np.zeros((n, WINDOW, 5))
-        self._volume_sum = np.zeros(n)
-        self._volume_recent = np.zeros((n, WINDOW))
+        self._sum = np.zeros((n, kernel.N_STATISTICS))
+        self._running = (self._sum, np.zeros((n, WINDOW, kernel.N_STATISTICS)), np.zeros(n), np.zeros((n, WINDOW)))
         self._n_past = np.zeros(n, np.int64)
 
     def observe(self, tick: int, *, budget_left: ArrayLike, value_now: ArrayLike, volume_now: ArrayLike) -> Float:
@@ -63,20 +60,13 @@ class StateFeatures:
         Returns:
             Array of shape (n, 16) in the order of `FEATURE_NAMES`.
         """
-        past = np.maximum(self._n_past, 1)[:, None]
-        mean_all = self._sum / past
-        mean_recent = self._recent.sum(axis=1) / np.minimum(past, WINDOW)
-        out = np.empty((len(self._sum), N_FEATURES))
-        out[:, 0] = (self.n_ticks - tick) / self.n_ticks
-        out[:, 1] = budget_left
-        out[:, 2] = mean_all[:, self._BID]
-        out[:, 3] = mean_recent[:, self._BID]
-        out[:, 4:8] = mean_all[:, 1:]
-        out[:, 8:12] = mean_recent[:, 1:]
-        out[:, 12] = value_now
-        out[:, 13] = volume_now
-        out[:, 14] = self._volume_recent.sum(axis=1)
-        out[:, 15] = self._volume_sum
+        n = len(self._sum)
+        now = np.empty((3, n))
+        now[0], now[1], now[2] = budget_left, value_now, volume_now
+        out = np.empty((n, N_FEATURES))
+        kernel.write_all(
+            *self._running, self._n_past, (self.n_ticks - tick) / self.n_ticks, now[0], now[1], now[2], out
+        )
         return out
 
     def update(
@@ -95,17 +85,9 @@ class StateFeatures:
         A tick without impressions counts as a tick of zero means. `mask` (n,) marks the advertisers that
         have the tick; all by default.
         """
-        outcome = np.empty((len(self._sum), 5))
-        columns = (bid, least_winning_cost, value, conversions, win_rate)
-        for column, mean in enumerate(columns):
-            outcome[:, column] = mean
-        volumes = np.broadcast_to(np.asarray(volume, np.float64), self._volume_sum.shape)
-        rows = slice(None) if mask is None else np.flatnonzero(mask)
-        self._sum[rows] += outcome[rows]
-        self._volume_sum[rows] += volumes[rows]
-        # fancy assignment copies its right-hand side first, so shifting in place is safe
-        self._recent[rows, :-1] = self._recent[rows, 1:].copy()
-        self._recent[rows, -1] = outcome[rows]
-        self._volume_recent[rows, :-1] = self._volume_recent[rows, 1:].copy()
-        self._volume_recent[rows, -1] = volumes[rows]
-        self._n_past[rows] += 1
+        n = len(self._sum)
+        outcome = np.empty((n, kernel.N_STATISTICS + 1))
+        for column, given in enumerate((bid, least_winning_cost, value, conversions, win_rate, volume)):
+            outcome[:, column] = given
+        everyone = np.ones(n, np.bool_)
+        kernel.add_ticks(*self._running, self._n_past, everyone if mask is None else mask, outcome)

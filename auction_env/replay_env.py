@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from auction_env.actions import LogMultiplier
 from auction_env.kernels import check_fork
 from auction_env.kernels import replay as kernel
+from auction_env.kernels.features import WINDOW
 from auction_env.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.replay import ReplayMarket
 from auction_env.tasks import REQUIREMENT_NAMES, Task, get_task
@@ -87,9 +88,9 @@ class ReplaySimulation:
             budget=np.ones(n_envs),
             budget_left=np.zeros(n_envs),
             sums=np.zeros((n_envs, 5)),
-            recent=np.zeros((n_envs, kernel.WINDOW, 5)),
+            recent=np.zeros((n_envs, WINDOW, 5)),
             volume_sum=np.zeros(n_envs),
-            volume_recent=np.zeros((n_envs, kernel.WINDOW)),
+            volume_recent=np.zeros((n_envs, WINDOW)),
         )
         self._cpa_target = np.ones(n_envs)
         self._requirements = np.zeros((n_envs, len(REQUIREMENT_NAMES)), np.float32)

@@ -14,6 +14,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import FIRST_PRICE
+from auction_env.kernels.features import add_tick, write_features
 from auction_env.kernels.rng import (
     STREAM_CONVERSION,
     STREAM_EXPOSURE,
@@ -33,7 +34,6 @@ BLOCK = 256  # impressions cleared at once; the scratch stays in the first-level
 N_IMPRESSIONS, BID, VALUE_ALL, WINS, EXPOSURES, COST, CONVERSIONS, VALUE, LEAST_WINNING_COST, BUDGET_LEFT = range(10)
 N_TOTALS = 10
 
-WINDOW = 3  # ticks of the "last 3" features
 N_FEATURES = 16
 _MAX_Z = np.float32(6.0)  # beyond the largest normal draw: 24 bits reach 5.4
 
@@ -282,31 +282,15 @@ def observe(log, state, e, out):
     """Writes the features of episode e at the start of its current tick, (>= 16,): `StateFeatures.observe`."""
     n_ticks = log.tick_start.shape[1] - 1
     tick = state.tick[e]
-    n_past = max(tick, 1)
-    n_recent = min(n_past, WINDOW)
-    out[0] = (n_ticks - tick) / n_ticks
-    out[1] = state.budget_left[e] / state.budget[e]
-    for column in range(5):
-        mean = state.sums[e, column] / n_past
-        recent = 0.0
-        for k in range(WINDOW):
-            recent += state.recent[e, k, column]
-        recent /= n_recent
-        if column == 0:
-            out[2], out[3] = mean, recent
-        else:
-            out[3 + column], out[7 + column] = mean, recent
-    out[12] = out[13] = 0.0
+    value_now, volume_now = 0.0, 0
     if tick < n_ticks:
         period = state.period[e]
-        n = log.tick_start[period, tick + 1] - log.tick_start[period, tick]
-        out[12] = log.value_sum[state.advertiser[e], period, tick] / max(n, 1)
-        out[13] = n
-    recent = 0.0
-    for k in range(WINDOW):
-        recent += state.volume_recent[e, k]
-    out[14] = recent
-    out[15] = state.volume_sum[e]
+        volume_now = log.tick_start[period, tick + 1] - log.tick_start[period, tick]
+        value_now = log.value_sum[state.advertiser[e], period, tick] / max(volume_now, 1)
+    write_features(
+        state.sums, state.recent, state.volume_sum, state.volume_recent, e, tick, (n_ticks - tick) / n_ticks,
+        state.budget_left[e] / state.budget[e], value_now, volume_now, out,
+    )  # fmt: skip
 
 
 @_compiled
@@ -320,20 +304,11 @@ def step_env(log, rules, state, e, multiplier, scratch, totals, observation):
     state.active[e] &= is_paid
     state.budget_left[e] = totals[BUDGET_LEFT]
     n = max(totals[N_IMPRESSIONS], 1.0)
-    recent, volumes = state.recent[e], state.volume_recent[e]
-    for k in range(WINDOW - 1):
-        for column in range(5):
-            recent[k, column] = recent[k + 1, column]
-        volumes[k] = volumes[k + 1]
-    volumes[WINDOW - 1] = totals[N_IMPRESSIONS]
-    recent[WINDOW - 1, 0] = totals[BID] / n
-    recent[WINDOW - 1, 1] = totals[LEAST_WINNING_COST]
-    recent[WINDOW - 1, 2] = totals[VALUE_ALL] / n
-    recent[WINDOW - 1, 3] = totals[CONVERSIONS] / n
-    recent[WINDOW - 1, 4] = totals[WINS] / n
-    state.volume_sum[e] += totals[N_IMPRESSIONS]
-    for column in range(5):
-        state.sums[e, column] += recent[WINDOW - 1, column]
+    add_tick(
+        state.sums, state.recent, state.volume_sum, state.volume_recent, e, totals[BID] / n,
+        totals[LEAST_WINNING_COST], totals[VALUE_ALL] / n, totals[CONVERSIONS] / n, totals[WINS] / n,
+        totals[N_IMPRESSIONS],
+    )  # fmt: skip
     state.tick[e] += 1
     observe(log, state, e, observation)
 
