@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.data.auctionnet_log import find_logs
-from auction_env.data.storage import _staged, code_version
+from auction_env.data.storage import code_version
+from auction_env.files import staged_directory
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.clearing import MECHANISMS
 from auction_env.kernels.log_cells import N_TICKS
@@ -402,7 +403,7 @@ class ReplayMarket:
         arrays = {name: array for name, array in self.log._asdict().items() if name != "value_sum"}
         for name in ("periods", "advertisers", "budget", "cpa_target", "category"):
             arrays[name] = getattr(self, name)
-        with _staged(target) as stage:
+        with staged_directory(target) as stage:
             np.savez(stage / ARRAYS, **arrays)
             manifest = {
                 "format_version": FORMAT_VERSION,

@@ -82,11 +82,6 @@ class Task:
         if not (np.isfinite(self.beta) and self.beta >= 0):
             raise ValueError(f"`beta` must be finite and not negative, found {self.beta}")
 
-    @property
-    def constraint_names(self) -> tuple[str, ...]:
-        """`budget` first, then the kinds in the order given."""
-        return ("budget", *(constraint.kind for constraint in self.constraints))
-
     def limits(self, budget: ArrayLike, cpa_target: ArrayLike) -> dict[str, Float]:
         """The limit of every constraint, by name, for advertisers with these budgets and target CPAs."""
         budget, cpa_target = np.broadcast_arrays(np.asarray(budget, np.float64), np.asarray(cpa_target, np.float64))

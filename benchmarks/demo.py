@@ -6,6 +6,7 @@ every method on validation episodes, plays all on fresh test episodes against li
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from agents import Episodes
 from auction_env import TASKS, MarketParams, auctionnet_population
+from auction_env.files import write_atomically
 from auction_env.params import REFERENCE_IMPRESSIONS
 from benchmarks import demo_data, experiment
 from benchmarks.console import console, progress_bar
@@ -113,6 +115,6 @@ def _save(out: Path, trained: Mapping[str, Mapping[str, TrainResult]], rows: Row
         for target, result in results.items():
             name = f"{label}-{target}" if len(set(map(id, results.values()))) > 1 else label
             save(out / "models" / f"{name.replace(' ', '-')}.safetensors", result.bidder)
-    staged = out / "rows.parquet.part"
-    pq.write_table(pa.table(rows), staged)
-    staged.replace(out / "rows.parquet")
+    table = io.BytesIO()
+    pq.write_table(pa.table(rows), table)
+    write_atomically(out / "rows.parquet", table.getvalue())

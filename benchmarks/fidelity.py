@@ -22,6 +22,7 @@ from rich.table import Table
 
 from agents import Bidder, FixedBidder, HindsightBidder, PidBidder, rollout
 from auction_env import TASKS, MarketParams, PacingGains, Task, auctionnet_population
+from auction_env.files import write_atomically
 from auction_env.params import REFERENCE_IMPRESSIONS
 from benchmarks.console import Advance, console, progress_bar
 from benchmarks.runner import Rows, concatenate, result_rows
@@ -114,10 +115,8 @@ def run(settings: FidelitySettings | None = None, *, out: Path) -> list[Point]:
     out.mkdir(parents=True, exist_ok=True)
     table = io.BytesIO()
     pq.write_table(pa.table(rows), table, compression="zstd")
-    for name, content in (("fidelity.parquet", table.getvalue()), ("fidelity.png", draw(points))):
-        staged = out / f"{name}.part"
-        staged.write_bytes(content)
-        staged.replace(out / name)
+    write_atomically(out / "fidelity.parquet", table.getvalue())
+    write_atomically(out / "fidelity.png", draw(points))
     console.print(f"rows and picture: {out}")
     return points
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+from auction_env.files import write_atomically
 from benchmarks import plots
 from benchmarks.report_data import Analysis, Episode, EpisodeTrace, ReportData, TrainingHistory, analyse
 from benchmarks.report_page import controls, escape, sections
@@ -32,12 +32,12 @@ def write_report(path: str | os.PathLike[str], report: ReportData) -> None:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("reports need plotly: install the extra `report`") from error
     page = render_page(analyse(report), plotly_js=get_plotlyjs())
-    _write_atomically(Path(path), page.encode())
+    write_atomically(Path(path), page.encode())
 
 
 def render_png_summary(path: str | os.PathLike[str], report: ReportData) -> None:
     """Writes a picture of the scores and of the spend over the first episode's day; needs matplotlib, no browser."""
-    _write_atomically(Path(path), draw_summary(analyse(report)))
+    write_atomically(Path(path), draw_summary(analyse(report)))
 
 
 def render_page(analysis: Analysis, plotly_js: str) -> str:
@@ -101,16 +101,3 @@ def _json(data: object) -> str:
     """JSON that cannot end its script element, whatever the names in it."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Writes next to the path and renames, so that a reader never sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -65,11 +65,6 @@ def concatenate(parts: list[Rows]) -> Rows:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def draw_episodes(n: int, *, first_seed: int, n_advertisers: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """n market seeds from `first_seed` on, and the advertiser steered in each: all take turns."""
-    return np.arange(first_seed, first_seed + n), np.arange(n) % n_advertisers
-
-
 def _check_same_episodes(method: str, played: Episodes, reference: Episodes) -> None:
     same = played.task == reference.task and all(
         np.array_equal(getattr(played, name), getattr(reference, name)) for name in ("seed", "advertiser")

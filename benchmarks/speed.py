@@ -23,6 +23,7 @@ from numba import get_num_threads
 from rich.table import Table
 
 from auction_env import BatchMarket, Market, MarketParams, Population, ReplayMarket, auctionnet_population
+from auction_env.files import write_atomically
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.tick import Items, draw_values
 from auction_env.pacing import Pacer
@@ -63,9 +64,8 @@ def run(*, quick: bool = False, only: str | None = None, json_path: Path | None 
                 rows.extend(measure(quick))
     _print(rows)
     if json_path is not None:
-        staged = json_path.with_name(json_path.name + ".part")
-        staged.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
-        staged.replace(json_path)
+        text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+        write_atomically(json_path, text.encode())
     return rows
 
 

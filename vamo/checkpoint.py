@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from auction_env.files import write_atomically
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import Config
 from vamo.model import Vamo
@@ -45,15 +45,7 @@ def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], record: Ma
     stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(record)
     metadata = {"kind": kind, "version": str(VERSION), "record": text, "sha256": _checksum(stored, text)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(safetensors.torch.save(stored, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, safetensors.torch.save(stored, metadata))
 
 
 def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,10 +13,7 @@ import json
 import logging
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +30,7 @@ from auction_env.data.schema import (
     SCHEMA_VERSION,
     arrow_schema,
 )
+from auction_env.files import staged_directory
 from auction_env.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -85,7 +83,7 @@ def write(
         metadata = data.metadata if metadata is None else metadata
         data = (data,)
     noted = _checked_metadata(metadata or {})
-    with _staged(target) as stage:
+    with staged_directory(target) as stage:
         shards, n_episodes = _write_shards(stage, data, rows_per_shard)
         manifest = {
             "schema_version": SCHEMA_VERSION,
@@ -155,26 +153,6 @@ def check_target(directory: _Path, *, overwrite: bool) -> Path:
     if foreign:
         raise FileExistsError(f"{target} must hold nothing but a data set, found {foreign[0]!r}")
     return target
-
-
-@contextmanager
-def _staged(target: Path) -> Iterator[Path]:
-    """A hidden directory that takes the place of `target` on success and vanishes on failure."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        stage = scratch / "new"
-        stage.mkdir()
-        yield stage
-        if target.exists():
-            target.rename(scratch / "old")
-        stage.rename(target)
-    except BaseException:
-        if (scratch / "old").exists() and not target.exists():
-            (scratch / "old").rename(target)
-        raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
