@@ -1,4 +1,4 @@
-"""PID pacing: spends the budget along the expected traffic, guards the CPA where there is a limit."""
+"""PID pacing: spends the budget along the expected traffic, guards cost ratios (CPA, CPC, ROAS) that have a limit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
 from auction_env.pacing import Pacer, PacingGains
+from auction_env.tasks import REQUIREMENT_NAMES
+
+Float = NDArray[np.float64]
 
 
 class PidBidder:
     """The control law of the scripted competitors (`auction_env.pacing`) as a baseline.
 
     Args:
-        start: First multiplier over target CPA.
+        start: First multiplier over the worth of a unit of the objective (target CPA, target CPC ...).
         gains: Gains of the controller.
         name: Label in tables.
 
@@ -29,14 +32,15 @@ class PidBidder:
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes."""
-        limit = campaigns.requirements[:, 1]
-        has_limit = campaigns.requirements[:, 2] > 0
+        self._guards = [_Guard(campaigns, kind) for kind in _AMOUNTS]
+        # the multiplier at which a unit of the objective costs what the tightest limit allows
+        self._cap = campaigns.base * np.min([guard.scale for guard in self._guards], axis=0)
         expected = campaigns.expected_traffic
         if expected is None:
             expected = np.full(campaigns.n_ticks, 1.0 / campaigns.n_ticks)
         self._pacer = Pacer(
-            base=self._start * campaigns.cpa_target,
-            cpa_limit=np.where(has_limit, limit, np.inf),
+            base=self._start * campaigns.base,
+            cpa_limit=self._cap,
             budget=campaigns.budget,
             expected_traffic=expected,
             gains=self._gains,
@@ -44,4 +48,32 @@ class PidBidder:
 
     def act(self, view: TickView) -> NDArray[np.float64]:
         """Multipliers for this tick, shape (n,)."""
-        return self._pacer.multipliers(view.tick, last_cost=view.last_cost, last_value=view.last_value)
+        return self._pacer.multipliers(view.tick, last_cost=view.last_cost, last_value=self._gained(view))
+
+    def _gained(self, view: TickView) -> Float:
+        """(n,) what the last tick earned: to spend cap x gained keeps every limit. 0 where there is none."""
+        gained = np.min([guard.gained(view, self._cap) for guard in self._guards], axis=0)
+        return np.where(np.isfinite(gained), gained, 0.0)
+
+
+_AMOUNTS = {"cpa": "last_value", "cpc": "last_click_value", "roas": "last_gmv_value"}
+"""The cost ratios that are guarded, and what they count: predicted amounts, which are known at once."""
+
+
+class _Guard:
+    """A limit on one cost ratio of n campaigns, if they have it."""
+
+    def __init__(self, campaigns: Campaigns, kind: str) -> None:
+        has, limit = (
+            campaigns.requirements[:, REQUIREMENT_NAMES.index(name)] for name in (f"has_{kind}_limit", f"{kind}_limit")
+        )
+        self._amount, self._has = _AMOUNTS[kind], has > 0
+        limit, target = np.where(self._has, limit, 1.0), np.where(self._has, getattr(campaigns.targets, kind), 1.0)
+        # ROAS is a limit from below, per currency spent
+        self._price = 1.0 / limit if kind == "roas" else limit  # currency per unit of what is counted
+        self.scale = np.where(self._has, target / limit if kind == "roas" else limit / target, np.inf)
+
+    def gained(self, view: TickView, cap: Float) -> Float:
+        """(n,) the spend that the last tick allows, over the cap; infinite without a limit."""
+        share = np.divide(self._price, cap, out=np.ones(len(cap)), where=np.isfinite(cap))
+        return np.where(self._has, getattr(view, self._amount) * share, np.inf)

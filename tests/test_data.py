@@ -26,7 +26,9 @@ from auction_env.data import (
 )
 from auction_env.tasks import TASKS, Constraint, Task
 
-OWN_TASK = Task(name="own", objective="value", constraints=(Constraint(kind="cpa", limit=3.0),), beta=1.0)
+OWN_TASK = Task(
+    name="own", objective="continuous_conversions", constraints=(Constraint(kind="cpa", limit=3.0),), beta=1.0
+)
 ALL_TASKS = (TASKS["TargetCPA"], TASKS["MaxConversions"], OWN_TASK)
 
 
@@ -42,6 +44,7 @@ def columns(n_periods: int = 3, n_advertisers: int = 4, n_ticks: int = 5, first:
     out: dict[str, Any] = {column.name: rng.normal(size=period.shape) for column in COLUMNS}
     out |= {"period": period, "advertiser": advertiser, "tick": tick, "done": tick == n_ticks - 1}
     out |= {"category": advertiser % 3, "seed": period - 1, "task": (period + advertiser) % len(ALL_TASKS)}
+    out |= {name: 1.0 + advertiser for name in ("cpc_target", "cart_cost_target", "roas_target")}
     return out | {"budget": 10.0 + advertiser, "cpa_target": 2.0 + advertiser}
 
 
@@ -76,7 +79,7 @@ def test_columns_are_attributes_and_items() -> None:
     for name in COLUMN_NAMES:
         assert data[name].shape == (60,)
         np.testing.assert_array_equal(getattr(data, name), data[name])
-    assert data.observation.shape == (60, 19)
+    assert data.observation.shape == (60, 31)
     np.testing.assert_array_equal(data["feature_time_left"], data.observation[:, 0])
     np.testing.assert_array_equal(data.requirements[:, 0], data["requirement_budget"])
     assert np.shares_memory(data.features, data.observation)
@@ -206,7 +209,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_shards_are_plain_parquet_and_the_manifest_plain_json(tmp_path: Path) -> None:
     write(tmp_path / "set", data_set(), metadata={"n_markets": 3}, rows_per_shard=25)
     manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
-    assert manifest["schema_version"] == SCHEMA_VERSION == 1
+    assert manifest["schema_version"] == SCHEMA_VERSION
     assert manifest["code_version"]
     assert manifest["metadata"] == {"n_markets": 3}
     assert (manifest["n_rows"], manifest["n_episodes"]) == (60, 12)

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
-from auction_env.tasks import REQUIREMENT_NAMES, Task
+from auction_env.tasks import REQUIREMENT_NAMES, Targets, Task
 from vamo.config import Config
 from vamo.inputs import EpisodeInputs, TickInputs, advertiser_inputs
 from vamo.model import Vamo
 from vamo.relabel import Float
 
-_FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith("has_")]
+_FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("has_", "wants_"))]
+_UNIT = Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)
 _CPA_LIMIT = REQUIREMENT_NAMES.index("cpa_limit")
 N_QUANTILES = 101
 
@@ -162,12 +163,12 @@ class VamoBidder:
             asked = np.full(len(requirements), self.target_return)
         # return x budget / base x limit x ratio is the cost of the episode, which the budget bounds
         with np.errstate(divide="ignore"):
-            affordable = campaigns.cpa_target / (np.maximum(asked, 0.0) * requirements[:, _CPA_LIMIT])
+            affordable = campaigns.base / (np.maximum(asked, 0.0) * requirements[:, _CPA_LIMIT])
         return asked, np.log(np.minimum(self.config.agent.cpa_ratio, affordable))
 
     def _usual_return(self, flags: NDArray[np.bool_]) -> float:
         """The return at the configured quantile, over the tasks with these constraints, or over all."""
-        unit = [table.task.requirements(1.0, 1.0)[_FLAGS] > 0 for table in self.returns]
+        unit = [table.task.requirements(_UNIT)[_FLAGS] > 0 for table in self.returns]
         alike = [t for t, f in zip(self.returns, unit, strict=True) if np.array_equal(f, flags)]
         values = [table.at(self.config.agent.quantile) for table in alike or self.returns]
         return float(np.mean(values))

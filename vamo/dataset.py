@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auction_env.data import TrajectoryData
-from auction_env.tasks import Task
+from auction_env.tasks import OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, Task
 from vamo.config import Config, RewardSignal
 from vamo.inputs import (
     REQUIREMENT_GATES,
@@ -28,7 +28,7 @@ from vamo.inputs import (
     state_inputs,
 )
 from vamo.model import Batch, Normalisation
-from vamo.relabel import Int, bid_base, relabel
+from vamo.relabel import Int, relabel
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +76,12 @@ def data_hash(*data_sets: Mapping[str, TrajectoryData]) -> str:
     """SHA-256 over names and columns: equal for equal data in equal order."""
     digest = hashlib.sha256()
     columns = ("episode_starts", "tick", "category", "budget", "cpa_target", "observation", "action")
-    outcomes = ("conversions", "value", "cost")
+    targets = ("cpc_target", "cart_cost_target", "roas_target")
+    offered = tuple(quantity.offered for quantity in QUANTITIES.values())
     for data_set in data_sets:
         for name, data in data_set.items():
             digest.update(f"{name} {task_of(name, data).to_json()} {len(data)}\n".encode())
-            for column in columns + outcomes:
+            for column in (*columns, *targets, *OUTCOMES, *offered):
                 digest.update(np.ascontiguousarray(getattr(data, column)).tobytes())
     return digest.hexdigest()
 
@@ -133,8 +134,7 @@ class Episodes:
         position = np.searchsorted(kept, episode_of[self._rows])
         self._cell = (position, row_of[self._rows])
         self._shape = (len(kept), max(int(self.length.max()), config.model.context))
-        base = bid_base(self.task, data.cpa_target)
-        self.state = self._pad(state_inputs(data.features, base))
+        self.state = self._pad(state_inputs(data.features, data.cpa_target))
         self.tick = self._pad(data.tick.astype(np.int64))
         first = self._first_rows
         self.advertiser = self._tensor(advertiser_inputs(data.budget[first], data.cpa_target[first]))
@@ -146,10 +146,10 @@ class Episodes:
             data, new = self._data, relabel(self._data, task, self._signal)
             last, counts = data.episode_starts[1:] - 1, np.diff(data.episode_starts)
             reward, cost = new.reward_so_far[last] + new.reward[last], new.cost_so_far[last] + data.cost[last]
-            log_ratio = log_cpa_ratio(cost, reward, new.requirements[last, 1])
+            log_ratio = log_cpa_ratio(cost, reward, new.requirements[last, REQUIREMENT_NAMES.index("cpa_limit")])
             requirements = requirement_inputs(
                 new.requirements,
-                bid_base(task, data.cpa_target),
+                task.unit_worth(data.targets),
                 target_return=np.repeat(new.returns, counts),
                 log_ratio=np.repeat(log_ratio, counts),
                 reward_so_far=new.reward_so_far,

@@ -29,7 +29,7 @@ from auction_env.data.storage import check_target, write
 from auction_env.kernels import log_cells as kernels
 from auction_env.kernels.log_cells import N_TICKS, GroupTable
 from auction_env.observation import N_FEATURES, StateFeatures
-from auction_env.tasks import TASKS
+from auction_env.tasks import TASKS, Targets
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def _to_trajectories(table: GroupTable) -> TrajectoryData:
         "budget": budget,
         "cpa_target": cpa_target,
         "features": _features(table, n)[group, tick],
-        "requirements": task.requirements(budget, cpa_target),
+        "requirements": task.requirements(Targets.of(budget, cpa_target)),
         "action": action,
         "reward": cell[:, kernels.CONVERSIONS],
         "reward_continuous": cell[:, kernels.VALUE],

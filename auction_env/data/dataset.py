@@ -19,8 +19,9 @@ from auction_env.data.schema import (
     OBSERVATION_COLUMNS,
     REQUIREMENT_COLUMNS,
     SORT_KEY,
+    UNRECORDED,
 )
-from auction_env.tasks import Task
+from auction_env.tasks import Targets, Task
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -47,7 +48,7 @@ class TrajectoryData:
     Attributes:
         task: Codes into `tasks`.
         tasks: The tasks that the codes stand for.
-        observation: Features, then requirements: (n, 16 + 3).
+        observation: Features, then requirements: (n, 16 + 15).
         metadata: What the writer noted about the data: JSON values.
 
     Raises:
@@ -63,6 +64,9 @@ class TrajectoryData:
     task: NDArray[np.int32]
     budget: Float
     cpa_target: Float
+    cpc_target: Float
+    cart_cost_target: Float
+    roas_target: Float
     observation: Float
     action: Float
     reward: Float
@@ -71,11 +75,20 @@ class TrajectoryData:
     n_impressions: Float
     bid: Float
     value_all: Float
+    click_value_all: Float
+    cart_value_all: Float
+    gmv_value_all: Float
     wins: Float
     exposures: Float
     cost: Float
     conversions: Float
     value: Float
+    clicks: Float
+    click_value: Float
+    add_to_carts: Float
+    cart_value: Float
+    gmv: Float
+    gmv_value: Float
     least_winning_cost: Float
     budget_left: Float
     tasks: tuple[Task, ...]
@@ -124,8 +137,13 @@ class TrajectoryData:
 
     @property
     def requirements(self) -> Float:
-        """The requirement vectors, a view of shape (n, 3)."""
+        """The requirement vectors, a view of shape (n, 15)."""
         return self.observation[:, len(FEATURE_COLUMNS) :]
+
+    @property
+    def targets(self) -> Targets:
+        """What the advertisers have and would pay, (n,) each: the same in all rows of an episode."""
+        return Targets(self.budget, self.cpa_target, self.cpc_target, self.cart_cost_target, self.roas_target)
 
     @cached_property
     def episode_starts(self) -> Int:
@@ -165,7 +183,7 @@ class TrajectoryData:
 
     def with_task(self, task: Task) -> TrajectoryData:
         """The same trajectories as examples of another task: its requirements replace the logged ones."""
-        requirements = task.requirements(self.budget, self.cpa_target)
+        requirements = task.requirements(self.targets)
         return dataclasses.replace(
             self,
             task=np.zeros(len(self), np.int32),
@@ -184,9 +202,9 @@ class TrajectoryData:
         """Builds a data set from columns in any row order.
 
         Args:
-            columns: Every column of the schema, of shape (n,) or a scalar that holds for all rows. In
-                place of their columns, `features` (n, 16), `requirements` (n, 3) or `observation` (n, 19)
-                may be given whole.
+            columns: Every column of the schema, of shape (n,) or a scalar that holds for all rows; those of
+                `schema.UNRECORDED` may be left out and are 0 then. In place of their columns, `features` (n, 16),
+                `requirements` (n, 15) or `observation` (n, 31) may be given whole.
             tasks: If given, column `task` holds codes into it; otherwise it holds the tasks' JSON.
             metadata: What to note about the data: JSON values.
 
@@ -194,7 +212,7 @@ class TrajectoryData:
             ValueError: A column is missing, unknown or does not fit its type, or the rows break a rule of
                 the class; the message names the column or the row's key.
         """
-        given = _split_matrices(columns)
+        given = dict.fromkeys(UNRECORDED, 0.0) | _split_matrices(columns)
         missing = [name for name in COLUMN_NAMES if name not in given]
         if missing:
             raise ValueError(f"`columns` must hold every column of the schema, `{missing[0]}` is missing")
