@@ -59,7 +59,7 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     importer.add_argument("paths", type=Path, nargs="+", metavar="PATH")
     importer.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
-    importer.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
+    importer.add_argument("--force", action="store_true", help="replace a data set that is there")
     importer.set_defaults(run=_run_import)
 
 
@@ -88,7 +88,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 def _run_import(arguments: argparse.Namespace) -> None:
     from benchmarks.importing import import_logs
 
-    summary = import_logs(arguments.paths, arguments.out, overwrite=arguments.overwrite)
+    summary = import_logs(arguments.paths, arguments.out, force=arguments.force)
     console.print(
         f"{summary.n_rows:,} rows -> {summary.n_trajectories:,} trajectories, {summary.n_ticks:,} ticks"
         f" in {summary.seconds:.1f} s ({summary.n_rows / summary.seconds:,.0f} rows/s): {arguments.out}"

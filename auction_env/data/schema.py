@@ -1,4 +1,4 @@
-"""The columns of a trajectory data set, version 1: one row per (period, advertiser, tick).
+"""The columns of a trajectory data set, version 2: one row per (period, advertiser, tick).
 
 The table is the single definition: the in-memory class, the Parquet shards and the importer follow it.
 """
@@ -13,7 +13,7 @@ import pyarrow as pa
 from auction_env.observation import FEATURE_NAMES
 from auction_env.tasks import REQUIREMENT_NAMES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a column is added, removed or changes its meaning."""
 
 SORT_KEY = ("period", "advertiser", "tick")
