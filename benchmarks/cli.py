@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
+    _add_collect(commands)
     _add_import(commands)
     _add_bench(commands)
     return parser
@@ -49,6 +51,28 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     demo.add_argument("--seed", type=int, default=0, help="of training and splits; default: %(default)s")
     demo.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything works, nothing more")
     demo.set_defaults(run=_run_demo)
+
+
+def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    collector = commands.add_parser(
+        "collect",
+        help="simulate trajectories of a task into a data set",
+        description="Logs market episodes in which a policy steers every advertiser. Killed and started again with the"
+        " same arguments, it goes on where it was and leaves the same bytes.",
+    )
+    collector.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
+    collector.add_argument("--task", default="MaxConversions", help="a registered task; default: %(default)s")
+    collector.add_argument(
+        "--policy", default="mixed", help="mixed, a policy, or shares: random=1,noisy-pid=3; default: %(default)s"
+    )
+    collector.add_argument(
+        "--episodes", type=int, default=100, metavar="N", help="market episodes, 48 trajectories each; default: 100"
+    )
+    collector.add_argument("--seed", type=int, default=0, metavar="S", help="of the first market; default: %(default)s")
+    collector.add_argument("--impressions", type=int, metavar="N", help="an episode; default: full size, 500,000")
+    collector.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
+    collector.add_argument("--force", action="store_true", help="replace what is there")
+    collector.set_defaults(run=_run_collect)
 
 
 def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -83,6 +107,28 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
     sizes = QUICK_SIZES if arguments.quick else {}
     demo.run(DemoSettings(seed=arguments.seed, **sizes), out=arguments.out, logs=arguments.logs)
+
+
+def _run_collect(arguments: argparse.Namespace) -> None:
+    from agents import Collection
+    from auction_env import MarketParams, get_task
+    from benchmarks.collecting import collect
+
+    sizes = {} if arguments.impressions is None else {"n_impressions": arguments.impressions}
+    collection = Collection(
+        task=get_task(arguments.task),
+        n_episodes=arguments.episodes,
+        seed=arguments.seed,
+        policy=arguments.policy,
+        params=MarketParams(**sizes),
+    )
+    n_workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
+    summary = collect(collection, arguments.out, n_workers=n_workers, force=arguments.force)
+    resumed = f", {summary.n_resumed:,} of them found finished" if summary.n_resumed else ""
+    console.print(
+        f"{summary.n_episodes:,} market episodes -> {summary.n_trajectories:,} trajectories{resumed}"
+        f" in {summary.seconds:.1f} s ({summary.rate:,.0f} trajectories/s): {arguments.out}"
+    )
 
 
 def _run_import(arguments: argparse.Namespace) -> None:
