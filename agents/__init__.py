@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from agents.bidder import Bidder, Campaigns, TickView
+from agents.collecting import Collection, CollectionSummary, collect, collect_data_set
 from agents.fixed import FixedBidder
+from agents.joint_hindsight import JointHindsightBidder
+from agents.logging_policies import POLICIES
 from agents.mixed import MixedBidder
 from agents.noisy import NoisyBidder
+from agents.online_lp import OnlineLpBidder, record_prices
 from agents.oracle import HindsightBidder
 from agents.pid import PidBidder
-from agents.rollout import Episodes, collect, rollout, run_episode, to_trajectories
+from agents.random_multiplier import RandomMultiplierBidder
+from agents.rollout import Episodes, rollout, run_episode, to_trajectories
 
 __all__ = [
+    "POLICIES",
     "Bidder",
     "Campaigns",
+    "Collection",
+    "CollectionSummary",
     "Episodes",
     "FixedBidder",
     "HindsightBidder",
+    "JointHindsightBidder",
     "MixedBidder",
     "NoisyBidder",
+    "OnlineLpBidder",
     "PidBidder",
+    "RandomMultiplierBidder",
     "TickView",
     "collect",
+    "collect_data_set",
+    "record_prices",
     "rollout",
     "run_episode",
     "to_trajectories",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Bidder, Campaigns, TickView
 from auction_env.tasks import Targets
@@ -31,8 +31,12 @@ class MixedBidder:
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes."""
-        turn = (campaigns.seed + campaigns.advertiser) % len(self._bidders)
-        dealt = [(bidder, np.flatnonzero(turn == k)) for k, bidder in enumerate(self._bidders)]
+        turn = deal_campaigns(campaigns.seed, campaigns.advertiser, len(self._bidders))
+        distinct = {id(bidder): bidder for bidder in self._bidders}  # one that is repeated is reset once, for all its
+        turns = [[k for k, other in enumerate(self._bidders) if other is bidder] for bidder in distinct.values()]
+        dealt = [
+            (bidder, np.flatnonzero(np.isin(turn, own))) for bidder, own in zip(distinct.values(), turns, strict=True)
+        ]
         self._dealt = [(bidder, rows) for bidder, rows in dealt if len(rows)]
         for bidder, rows in self._dealt:
             bidder.reset(campaigns._replace(**_take(campaigns, rows, but=_shared(campaigns))))
@@ -43,6 +47,11 @@ class MixedBidder:
         for bidder, rows in self._dealt:
             multipliers[rows] = bidder.act(view._replace(**_take(view, rows, but=("tick",))))
         return multipliers
+
+
+def deal_campaigns(seed: ArrayLike, advertiser: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Which of n bidders each campaign is dealt to, from the episode's seed and the advertiser."""
+    return np.asarray((np.asarray(seed, np.int64) + np.asarray(advertiser, np.int64)) % n)
 
 
 def _shared(campaigns: Campaigns) -> tuple[str, ...]:

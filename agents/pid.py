@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
+from agents.cost_ratios import COST_RATIOS, CostGuard, cost_cap
 from auction_env.pacing import Pacer, PacingGains
-from auction_env.tasks import REQUIREMENT_NAMES
 
 Float = NDArray[np.float64]
 
@@ -32,9 +32,9 @@ class PidBidder:
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes."""
-        self._guards = [_Guard(campaigns, kind) for kind in _AMOUNTS]
+        self._guards = [CostGuard(campaigns, kind) for kind in COST_RATIOS]
         # the multiplier at which a unit of the objective costs what the tightest limit allows
-        self._cap = campaigns.base * np.min([guard.scale for guard in self._guards], axis=0)
+        self._cap = cost_cap(campaigns)
         expected = campaigns.expected_traffic
         if expected is None:
             expected = np.full(campaigns.n_ticks, 1.0 / campaigns.n_ticks)
@@ -54,26 +54,3 @@ class PidBidder:
         """(n,) what the last tick earned: to spend cap x gained keeps every limit. 0 where there is none."""
         gained = np.min([guard.gained(view, self._cap) for guard in self._guards], axis=0)
         return np.where(np.isfinite(gained), gained, 0.0)
-
-
-_AMOUNTS = {"cpa": "last_value", "cpc": "last_click_value", "roas": "last_gmv_value"}
-"""The cost ratios that are guarded, and what they count: predicted amounts, which are known at once."""
-
-
-class _Guard:
-    """A limit on one cost ratio of n campaigns, if they have it."""
-
-    def __init__(self, campaigns: Campaigns, kind: str) -> None:
-        has, limit = (
-            campaigns.requirements[:, REQUIREMENT_NAMES.index(name)] for name in (f"has_{kind}_limit", f"{kind}_limit")
-        )
-        self._amount, self._has = _AMOUNTS[kind], has > 0
-        limit, target = np.where(self._has, limit, 1.0), np.where(self._has, getattr(campaigns.targets, kind), 1.0)
-        # ROAS is a limit from below, per currency spent
-        self._price = 1.0 / limit if kind == "roas" else limit  # currency per unit of what is counted
-        self.scale = np.where(self._has, target / limit if kind == "roas" else limit / target, np.inf)
-
-    def gained(self, view: TickView, cap: Float) -> Float:
-        """(n,) the spend that the last tick allows, over the cap; infinite without a limit."""
-        share = np.divide(self._price, cap, out=np.ones(len(cap)), where=np.isfinite(cap))
-        return np.where(self._has, getattr(view, self._amount) * share, np.inf)

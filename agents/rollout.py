@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Bidder
 from auction_env.data import TrajectoryData
-from auction_env.observation import FEATURE_NAMES, N_FEATURES
+from auction_env.observation import N_FEATURES
 from auction_env.params import MarketParams
 from auction_env.population import Population, auctionnet_population
 from auction_env.seats import episode_totals, stack_ticks
 from auction_env.simulation import Simulation, SteeredTick
-from auction_env.tasks import OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, Targets, Task, Totals
+from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals
 from auction_env.views import check_multipliers
 
 Float = NDArray[np.float64]
@@ -128,7 +128,7 @@ def rollout(
     """
     if any(competitor is bidder for competitor in (competitors or {}).values()):
         raise ValueError(f"`competitors` must be other objects than the bidder, found bidder {bidder.name!r} as both")
-    _check_days(seeds, days)
+    check_days(seeds, days)
     seeds, advertisers = np.asarray(seeds, np.int64), np.asarray(advertisers, np.int64)
     if seeds.ndim != 1 or seeds.shape != advertisers.shape or len(seeds) == 0:
         raise ValueError(
@@ -154,7 +154,8 @@ def rollout(
     return _concatenate(parts)
 
 
-def _check_days(seeds: ArrayLike, days: ArrayLike | None) -> None:
+def check_days(seeds: ArrayLike, days: ArrayLike | None) -> None:
+    """Raises ValueError if there are days, but not one a seed."""
     if days is not None and np.shape(days) != np.shape(seeds):
         raise ValueError(f"`days` must have a day for each seed, found shapes {np.shape(days)} and {np.shape(seeds)}")
 
@@ -172,44 +173,10 @@ def _concatenate(parts: list[Episodes]) -> Episodes:
     return Episodes(task=parts[0].task, ticks=ticks, targets=targets, **fields)
 
 
-def collect(
-    bidder: Bidder,
-    *,
-    seeds: ArrayLike,
-    task: Task,
-    params: MarketParams | None = None,
-    population: Population | None = None,
-    days: ArrayLike | None = None,
-    first_period: int = 0,
-    progress: Progress | None = None,
-) -> Iterator[TrajectoryData]:
-    """Logs episodes in which `bidder` steers every advertiser: one data set a market episode.
-
-    Period p of the log is market `seeds[p - first_period]`, and day `days[p - first_period]` of it if `days` are
-    given (`BatchMarket.reset`). Iterating keeps memory bounded; pass the iterator to `auction_env.data.write`.
-    """
-    _check_days(seeds, days)
-    population = population or auctionnet_population()
-    n = population.n_advertisers
-    simulation = Simulation(
-        params or MarketParams.for_task(task),
-        population,
-        steered_market=np.zeros(n, np.int64),
-        steered_advertiser=np.arange(n),
-        task=task,
-    )
-    for position, seed in enumerate(np.asarray(seeds, np.int64)):
-        day = None if days is None else np.asarray(days)[position : position + 1]
-        episode = run_episode(simulation, [int(seed)], bidder, day)
-        yield to_trajectories(episode, period=first_period + position)
-        if progress is not None:
-            progress(1)
-
-
-def to_trajectories(episodes: Episodes, *, period: ArrayLike) -> TrajectoryData:
-    """The log of episodes: one row a tick. `period` is a scalar or one a campaign."""
+def to_trajectories(episodes: Episodes, *, period: ArrayLike, policy: ArrayLike = "") -> TrajectoryData:
+    """The log of episodes: one row a tick. `period` and the name of the `policy` are scalars or one a campaign."""
     n_ticks, n = episodes.budget_left.shape
-    ticks, task = episodes.ticks, episodes.task
+    ticks = episodes.ticks
 
     def per_tick(values: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(values.T).reshape(-1)  # (n_ticks, n) -> (n * n_ticks,)
@@ -217,7 +184,8 @@ def to_trajectories(episodes: Episodes, *, period: ArrayLike) -> TrajectoryData:
     def per_campaign(values: ArrayLike) -> NDArray[Any]:
         return np.repeat(np.broadcast_to(np.asarray(values), (n,)), n_ticks)
 
-    columns_of = QUANTITIES[task.basis]
+    columns_of = QUANTITIES[episodes.task.basis]
+    names, code = np.unique(np.broadcast_to(np.asarray(policy, np.str_), (n,)), return_inverse=True)
     offered = per_tick(getattr(ticks, columns_of.offered))
     bid = per_tick(ticks.bid)
     last = np.zeros((n_ticks, n), bool)
@@ -228,13 +196,10 @@ def to_trajectories(episodes: Episodes, *, period: ArrayLike) -> TrajectoryData:
         "tick": np.tile(np.arange(n_ticks), n),
         "category": per_campaign(episodes.category),
         "seed": per_campaign(episodes.seed),
-        "task": np.full(n * n_ticks, task.to_json(), dtype=object),
+        "policy": per_campaign(code),
+        "task": 0,
         "budget": per_campaign(episodes.budget),
-        **{
-            f"{name}_target": per_campaign(part)
-            for name, part in episodes.targets._asdict().items()
-            if name != "budget"
-        },
+        **{f"{name}_target": per_campaign(getattr(episodes.targets, name)) for name in Targets._fields[1:]},
         "action": np.divide(bid, offered, out=np.zeros(n * n_ticks), where=offered > 0),
         "reward": per_tick(getattr(ticks, columns_of.realised)),
         "reward_continuous": per_tick(getattr(ticks, columns_of.predicted)),
@@ -245,8 +210,6 @@ def to_trajectories(episodes: Episodes, *, period: ArrayLike) -> TrajectoryData:
     recorded = (*OUTCOMES, *(column.offered for column in QUANTITIES.values()))
     for name in ("n_impressions", "wins", "exposures", "least_winning_cost", *recorded):
         columns[name] = per_tick(getattr(ticks, name))
-    for index, name in enumerate(FEATURE_NAMES):
-        columns[f"feature_{name}"] = per_tick(episodes.features[..., index])
-    for index, name in enumerate(REQUIREMENT_NAMES):
-        columns[f"requirement_{name}"] = per_campaign(episodes.requirements[:, index])
-    return TrajectoryData.from_columns(columns)
+    columns["features"] = episodes.features.transpose(1, 0, 2).reshape(n * n_ticks, -1)
+    columns["requirements"] = np.repeat(episodes.requirements, n_ticks, axis=0)
+    return TrajectoryData.from_columns(columns, tasks=(episodes.task,), labels={"policy": names.tolist()})

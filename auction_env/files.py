@@ -23,6 +23,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def replace_directory(made: Path, target: Path) -> None:
+    """Renames a finished directory into its place; one that is there already goes once the new one is in place."""
+    if not target.exists():
+        made.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent)) / "old"
+    target.rename(old)
+    try:
+        made.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
 @contextmanager
 def staged_directory(target: Path) -> Iterator[Path]:
     """A hidden directory that takes the place of `target` on success and vanishes on failure."""
@@ -32,12 +48,6 @@ def staged_directory(target: Path) -> Iterator[Path]:
         stage = scratch / "new"
         stage.mkdir()
         yield stage
-        if target.exists():
-            target.rename(scratch / "old")
-        stage.rename(target)
-    except BaseException:
-        if (scratch / "old").exists() and not target.exists():
-            (scratch / "old").rename(target)
-        raise
+        replace_directory(stage, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.data.auctionnet_log import find_logs
-from auction_env.data.storage import code_version
+from auction_env.data.manifest import code_version
 from auction_env.files import staged_directory
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.clearing import MECHANISMS
@@ -385,18 +385,18 @@ class ReplayMarket:
             category=category,
         )  # fmt: skip
 
-    def save(self, directory: _Path, *, overwrite: bool = False) -> None:
+    def save(self, directory: _Path, *, force: bool = False) -> None:
         """Writes the market to a directory: `replay.npz` (no pickles) and `replay.json`; renamed when complete.
 
         Raises:
-            FileExistsError: The directory holds files and `overwrite` is False, or files of something else.
+            FileExistsError: The directory holds files and `force` is False, or files of something else.
         """
         target = Path(directory).resolve()
         names = sorted(path.name for path in target.iterdir()) if target.is_dir() else []
         if target.exists() and not target.is_dir():
             raise FileExistsError(f"{target} must be a directory, found a file")
-        if names and not overwrite:
-            raise FileExistsError(f"{target} must be empty unless `overwrite` is set, found {names[0]!r}")
+        if names and not force:
+            raise FileExistsError(f"{target} must be empty unless `force` is set, found {names[0]!r}")
         foreign = [name for name in names if name not in (MANIFEST, ARRAYS)]
         if foreign:
             raise FileExistsError(f"{target} must hold nothing but a replay market, found {foreign[0]!r}")

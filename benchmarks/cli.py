@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
+    _add_collect(commands)
     _add_import(commands)
     _add_bench(commands)
     return parser
@@ -51,6 +53,28 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     demo.set_defaults(run=_run_demo)
 
 
+def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    collector = commands.add_parser(
+        "collect",
+        help="simulate trajectories of a task into a data set",
+        description="Logs market episodes in which a policy steers every advertiser. Killed and started again with the"
+        " same arguments, it goes on where it was and leaves the same bytes.",
+    )
+    collector.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
+    collector.add_argument("--task", default="MaxConversions", help="a registered task; default: %(default)s")
+    collector.add_argument(
+        "--policy", default="mixed", help="mixed, a policy, or shares: random=1,noisy-pid=3; default: %(default)s"
+    )
+    collector.add_argument(
+        "--episodes", type=int, default=100, metavar="N", help="market episodes, 48 trajectories each; default: 100"
+    )
+    collector.add_argument("--seed", type=int, default=0, metavar="S", help="of the first market; default: %(default)s")
+    collector.add_argument("--impressions", type=int, metavar="N", help="an episode; default: full size, 500,000")
+    collector.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
+    collector.add_argument("--force", action="store_true", help="replace what is there")
+    collector.set_defaults(run=_run_collect)
+
+
 def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     importer = commands.add_parser(
         "import-auctionnet",
@@ -59,7 +83,7 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     importer.add_argument("paths", type=Path, nargs="+", metavar="PATH")
     importer.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
-    importer.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
+    importer.add_argument("--force", action="store_true", help="replace a data set that is there")
     importer.set_defaults(run=_run_import)
 
 
@@ -85,10 +109,32 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     demo.run(DemoSettings(seed=arguments.seed, **sizes), out=arguments.out, logs=arguments.logs)
 
 
+def _run_collect(arguments: argparse.Namespace) -> None:
+    from agents import Collection
+    from auction_env import MarketParams, get_task
+    from benchmarks.collecting import collect
+
+    sizes = {} if arguments.impressions is None else {"n_impressions": arguments.impressions}
+    collection = Collection(
+        task=get_task(arguments.task),
+        n_episodes=arguments.episodes,
+        seed=arguments.seed,
+        policy=arguments.policy,
+        params=MarketParams(**sizes),
+    )
+    n_workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
+    summary = collect(collection, arguments.out, n_workers=n_workers, force=arguments.force)
+    resumed = f", {summary.n_resumed:,} of them found finished" if summary.n_resumed else ""
+    console.print(
+        f"{summary.n_episodes:,} market episodes -> {summary.n_trajectories:,} trajectories{resumed}"
+        f" in {summary.seconds:.1f} s ({summary.rate:,.0f} trajectories/s): {arguments.out}"
+    )
+
+
 def _run_import(arguments: argparse.Namespace) -> None:
     from benchmarks.importing import import_logs
 
-    summary = import_logs(arguments.paths, arguments.out, overwrite=arguments.overwrite)
+    summary = import_logs(arguments.paths, arguments.out, force=arguments.force)
     console.print(
         f"{summary.n_rows:,} rows -> {summary.n_trajectories:,} trajectories, {summary.n_ticks:,} ticks"
         f" in {summary.seconds:.1f} s ({summary.n_rows / summary.seconds:,.0f} rows/s): {arguments.out}"

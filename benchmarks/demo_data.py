@@ -94,9 +94,7 @@ def simulated(settings: DemoSettings, out: Path) -> TaskData:
                 params=params,
                 progress=lambda n, bar=bar: bar.advance(n * n_advertisers),  # type: ignore[misc]
             )
-            data.write(
-                out / "data" / name, episodes, metadata={"policy": policy.name, **asdict(settings)}, overwrite=True
-            )
+            data.write(out / "data" / name, episodes, metadata={"policy": policy.name, **asdict(settings)}, force=True)
         logged[name] = data.load(out / "data" / name)
         first_seed += n_days
     return _hold_out(settings, logged, {SCARCE: settings.n_scarce}, "simulated")
@@ -110,7 +108,7 @@ def imported(settings: DemoSettings, logs: Path, out: Path) -> TaskData:
     if not logs.is_dir():
         raise ValueError(f"`LOGS` must be a directory of logs, found {logs}")
     if not (logs / "manifest.json").exists():
-        import_logs([logs], out / "imported", overwrite=True)
+        import_logs([logs], out / "imported", force=True)
         logs = out / "imported"
     log = data.load(logs)
     if log.n_episodes < MIN_LOGGED:

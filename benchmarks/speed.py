@@ -455,7 +455,7 @@ def data_rows(quick: bool) -> Iterator[Row]:
         n_rows = write_log(log, n_periods=1)
         n_big = write_log(big, n_periods=4 if quick else 12)
         out = Path(folder, "out")
-        seconds = median_seconds(lambda: import_auctionnet([big], out, overwrite=True), 3)
+        seconds = median_seconds(lambda: import_auctionnet([big], out, force=True), 3)
         pandas_seconds = _seconds(lambda: import_pandas([log]))
         copy_seconds = median_seconds(lambda: big.read_bytes(), 3)
         rate, pandas_rate = n_big / seconds, n_rows / pandas_seconds

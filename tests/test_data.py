@@ -24,6 +24,7 @@ from auction_env.data import (
     load,
     write,
 )
+from auction_env.data.schema import OBSERVATION_COLUMNS
 from auction_env.tasks import TASKS, Constraint, Task
 
 OWN_TASK = Task(
@@ -44,6 +45,7 @@ def columns(n_periods: int = 3, n_advertisers: int = 4, n_ticks: int = 5, first:
     out: dict[str, Any] = {column.name: rng.normal(size=period.shape) for column in COLUMNS}
     out |= {"period": period, "advertiser": advertiser, "tick": tick, "done": tick == n_ticks - 1}
     out |= {"category": advertiser % 3, "seed": period - 1, "task": (period + advertiser) % len(ALL_TASKS)}
+    out["policy"] = np.where(advertiser % 2 == 0, "even", "odd")
     out |= {name: 1.0 + advertiser for name in ("cpc_target", "cart_cost_target", "roas_target")}
     return out | {"budget": 10.0 + advertiser, "cpa_target": 2.0 + advertiser}
 
@@ -52,10 +54,18 @@ def data_set(**kwargs: int) -> TrajectoryData:
     return TrajectoryData.from_columns(columns(**kwargs), tasks=ALL_TASKS, metadata={"origin": "test"})
 
 
+def policies(data: TrajectoryData) -> list[str]:
+    return [data.labels["policy"][code] for code in data.policy]
+
+
 def assert_equal(left: TrajectoryData, right: TrajectoryData) -> None:
     for name in COLUMN_NAMES:
         if name == "task":
             assert [left.tasks[code] for code in left.task] == [right.tasks[code] for code in right.task]
+        elif name == "policy":
+            assert [left.labels[name][code] for code in left.policy] == [
+                right.labels[name][code] for code in right.policy
+            ]
         else:
             assert left[name].dtype == right[name].dtype
             np.testing.assert_array_equal(left[name], right[name], err_msg=name)
@@ -79,7 +89,7 @@ def test_columns_are_attributes_and_items() -> None:
     for name in COLUMN_NAMES:
         assert data[name].shape == (60,)
         np.testing.assert_array_equal(getattr(data, name), data[name])
-    assert data.observation.shape == (60, 31)
+    assert data.observation.shape == (60, len(OBSERVATION_COLUMNS))
     np.testing.assert_array_equal(data["feature_time_left"], data.observation[:, 0])
     np.testing.assert_array_equal(data.requirements[:, 0], data["requirement_budget"])
     assert np.shares_memory(data.features, data.observation)
@@ -114,6 +124,7 @@ def test_from_columns_takes_matrices_scalars_and_task_texts() -> None:
     }
     table |= {"features": data.features, "requirements": data.requirements}
     table["task"] = [data.tasks[code].to_json() for code in data.task]
+    table["policy"] = policies(data)
     assert_equal(TrajectoryData.from_columns(table), data)
     constant = TrajectoryData.from_columns({**table, "seed": -1, "task": TASKS["TargetCPA"].to_json()})
     assert set(constant.seed) == {-1}
@@ -182,7 +193,8 @@ def test_concat_joins_sorts_and_recodes() -> None:
     data = data_set()
     odd, even = data.select(np.arange(1, 12, 2)), data.select(np.arange(0, 12, 2))
     swapped = TrajectoryData.from_columns(
-        {name: odd[name] for name in COLUMN_NAMES} | {"task": 2 - odd.task}, tasks=ALL_TASKS[::-1]
+        {name: odd[name] for name in COLUMN_NAMES} | {"task": 2 - odd.task, "policy": policies(odd)},
+        tasks=ALL_TASKS[::-1],
     )
     joined = TrajectoryData.concat([swapped, even], metadata={"n": 2})
     assert_equal(joined, data)
@@ -207,11 +219,12 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_shards_are_plain_parquet_and_the_manifest_plain_json(tmp_path: Path) -> None:
-    write(tmp_path / "set", data_set(), metadata={"n_markets": 3}, rows_per_shard=25)
+    write(tmp_path / "set", data_set(), metadata={"n_markets": 3}, parameters={"noise": 0.5}, rows_per_shard=25)
     manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
     assert manifest["schema_version"] == SCHEMA_VERSION
     assert manifest["code_version"]
     assert manifest["metadata"] == {"n_markets": 3}
+    assert manifest["parameters"] == {"noise": 0.5}
     assert (manifest["n_rows"], manifest["n_episodes"]) == (60, 12)
     assert [shard["n_rows"] for shard in manifest["shards"]] == [25, 25, 10]
     table = pq.read_table(tmp_path / "set" / "shard-00001.parquet")
@@ -265,28 +278,28 @@ def test_write_refuses_an_episode_in_two_parts_no_rows_and_bad_metadata(tmp_path
     assert os.listdir(tmp_path) == []
 
 
-def test_overwrite_is_asked_for_and_never_deletes_other_files(tmp_path: Path) -> None:
+def test_replacing_is_asked_for_and_never_deletes_other_files(tmp_path: Path) -> None:
     target = tmp_path / "set"
     target.mkdir()
     write(target, data_set())  # an empty directory is free
-    with pytest.raises(FileExistsError, match=r"unless `overwrite` is set, found 'manifest\.json'"):
+    with pytest.raises(FileExistsError, match=r"unless `force` is set, found 'manifest\.json'"):
         write(target, data_set())
     newer = data_set(first=5)
-    write(target, newer, overwrite=True)
+    write(target, newer, force=True)
     assert_equal(load(target), newer)
     (target / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"'notes\.txt'"):
-        write(target, data_set(), overwrite=True)
+        write(target, data_set(), force=True)
     assert (target / "notes.txt").read_text() == "mine"
     with pytest.raises(FileExistsError, match="found a file"):
         write(target / "notes.txt", data_set())
     assert_equal(load(target), newer)
 
 
-def test_failed_overwrite_keeps_the_old_set(tmp_path: Path) -> None:
+def test_failed_replacement_keeps_the_old_set(tmp_path: Path) -> None:
     write(tmp_path / "set", data_set())
     with pytest.raises(ValueError, match="twice"):
-        write(tmp_path / "set", [data_set(), data_set()], overwrite=True)
+        write(tmp_path / "set", [data_set(), data_set()], force=True)
     assert_equal(load(tmp_path / "set"), data_set())
     assert os.listdir(tmp_path) == ["set"]
 
@@ -340,7 +353,12 @@ def test_damaged_shards_are_named(tmp_path: Path, damage: Callable[[Path], objec
         (lambda m: m["shards"][0].update(n_rows=0), "`n_rows` of shard-00000.parquet must be positive, found 0"),
         (lambda m: m["shards"][0].update(file="../x"), r"`file` must look like .*, found '\.\./x'"),
         (lambda m: m["shards"][0].update(color=1), "must hold `shards`"),
-        (lambda m: m.pop("metadata"), "must hold `shards`, `n_rows` and `metadata`: KeyError"),
+        (lambda m: m["shards"][1].update(file="shard-00000.parquet"), "`shards` must name a file once"),
+        (lambda m: m["shards"][1]["columns"].pop("reward"), "`columns` of shard-00001.parquet .* 'reward' is not"),
+        (lambda m: m.update(shards=[], n_rows=0), "`n_rows` must be the sum over the shards, found 0"),
+        (lambda m: m.pop("splits"), "from version 2 `parameters` and `splits`: KeyError"),
+        (lambda m: m.update(parameters=3), "`parameters` must be an object, found 3"),
+        (lambda m: m.pop("metadata"), "must hold `shards`, `n_rows` and `metadata`.*KeyError"),
         (lambda m: m.update(metadata=[1]), "`metadata` must be an object"),
     ],
 )
@@ -378,10 +396,10 @@ def test_foreign_tables_are_explained(tmp_path: Path) -> None:
     cases = {
         "must be a Parquet file": None,
         "columns must be": table.drop_columns("reward"),
-        "`reward` must be double without nulls, found float": table.set_column(
+        "`reward` must be double, found float": table.set_column(
             index, "reward", table.column("reward").cast(pa.float32())
         ),
-        "`reward` must be double without nulls, found double with 1 nulls": with_nulls,
+        "`reward` must not hold nulls, found 1": with_nulls,
         "a task's JSON must have": table.set_column(table.column_names.index("task"), "task", pa.array(["{}"] * 60)),
     }
     for message, wrong in cases.items():

@@ -123,7 +123,7 @@ def write_log(path: Path, text: str) -> Path:
 def imported(path: Path, text: str, *, name: str = "log.csv", block_bytes: int = 1 << 20) -> TrajectoryData:
     """The data set that comes from a log with this text."""
     log = write_log(path / name, text)
-    import_auctionnet(log, path / "out", overwrite=True, block_bytes=block_bytes)
+    import_auctionnet(log, path / "out", force=True, block_bytes=block_bytes)
     return load(path / "out")
 
 
@@ -539,13 +539,13 @@ def test_paths_that_are_no_logs(tmp_path: Path) -> None:
 def test_an_import_replaces_a_data_set_only_on_request_and_only_when_sound(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.csv", to_text(ROWS))
     old = imported(tmp_path, to_text(random_rows(20)), name="old.csv")
-    with pytest.raises(FileExistsError, match="unless `overwrite` is set"):
+    with pytest.raises(FileExistsError, match="unless `force` is set"):
         import_auctionnet(log, tmp_path / "out")
     bad = write_log(tmp_path / "bad.csv", with_cell(3, "bid", "x"))
     with pytest.raises(AuctionNetLogError, match="line 3"):
-        import_auctionnet(bad, tmp_path / "out", overwrite=True)
+        import_auctionnet(bad, tmp_path / "out", force=True)
     assert_equal(load(tmp_path / "out"), old)
-    import_auctionnet(log, tmp_path / "out", overwrite=True)
+    import_auctionnet(log, tmp_path / "out", force=True)
     assert len(load(tmp_path / "out")) == len(FEATURES)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auction_env.data import TrajectoryData
+from auction_env.data.splits import deal
 from auction_env.tasks import OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, Task
 from vamo.config import Config, RewardSignal
 from vamo.inputs import (
@@ -47,6 +48,9 @@ def split(
 ) -> tuple[dict[str, TrajectoryData], dict[str, TrajectoryData]]:
     """Training and validation sets: `share` of every source's episodes, at least one, held out at random.
 
+    For data in memory; a data set on disk is split once and for all by `auction_env.data.write_splits`, which deals
+    in the same way.
+
     Raises:
         ValueError: `share` not in (0, 1), or a source with fewer than two episodes.
     """
@@ -56,10 +60,9 @@ def split(
     for index, (name, data) in enumerate(sources.items()):
         if data.n_episodes < 2:
             raise ValueError(f"source {name!r} must have at least 2 episodes, found {data.n_episodes}")
-        order = np.random.default_rng([seed, index]).permutation(data.n_episodes)
         n_held_out = min(max(round(share * data.n_episodes), 1), data.n_episodes - 1)
-        validation[name] = data.select(np.sort(order[:n_held_out]))
-        train[name] = data.select(np.sort(order[n_held_out:]))
+        part = deal(data.n_episodes, [n_held_out], [seed, index])
+        train[name], validation[name] = (data.select(np.flatnonzero(part == code)) for code in (0, 1))
     return train, validation
 
 

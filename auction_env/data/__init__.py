@@ -5,20 +5,27 @@ from __future__ import annotations
 from auction_env.data.auctionnet import ImportSummary, import_auctionnet
 from auction_env.data.auctionnet_log import AuctionNetLogError
 from auction_env.data.dataset import TrajectoryData
+from auction_env.data.manifest import DataSetError, Manifest, read_manifest
 from auction_env.data.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column, arrow_schema
-from auction_env.data.storage import DataSetError, load, write
+from auction_env.data.splits import SPLITS, write_splits
+from auction_env.data.storage import load, load_columns, write
 
 __all__ = [
     "COLUMNS",
     "COLUMN_NAMES",
     "SCHEMA_VERSION",
+    "SPLITS",
     "AuctionNetLogError",
     "Column",
     "DataSetError",
     "ImportSummary",
+    "Manifest",
     "TrajectoryData",
     "arrow_schema",
     "import_auctionnet",
     "load",
+    "load_columns",
+    "read_manifest",
     "write",
+    "write_splits",
 ]

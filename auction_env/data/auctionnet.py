@@ -54,7 +54,7 @@ def import_auctionnet(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
-    overwrite: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> ImportSummary:
@@ -66,7 +66,7 @@ def import_auctionnet(
     Args:
         paths: Files that end in `.csv` or `.csv.gz`, or directories of them.
         out: Directory of the data set.
-        overwrite: Whether a data set at `out` is replaced.
+        force: Whether a data set at `out` is replaced.
         progress: Told after every block how far the import is.
         block_bytes: Size of the blocks in which the logs are read; memory grows with it.
 
@@ -79,7 +79,7 @@ def import_auctionnet(
     started = time.perf_counter()
     if block_bytes < 1:
         raise ValueError(f"`block_bytes` must be positive, found {block_bytes}")
-    check_target(out, overwrite=overwrite)
+    check_target(out, force=force)
     files = find_logs(paths)
     table = _read_table(files, progress, block_bytes)
     data = _to_trajectories(table)
@@ -88,7 +88,7 @@ def import_auctionnet(
         "files": [path.name for path in files],
         "n_log_rows": int(table.counts.sum()),
     }
-    write(out, data, metadata=metadata, overwrite=overwrite)
+    write(out, data, metadata=metadata, force=force)
     summary = ImportSummary(int(table.counts.sum()), len(data), data.n_episodes, time.perf_counter() - started)
     logger.info("imported %d log rows in %.1f s", summary.n_rows, summary.seconds)
     return summary

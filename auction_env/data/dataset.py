@@ -33,8 +33,14 @@ _MATRICES = {
     "features": FEATURE_COLUMNS,
     "requirements": REQUIREMENT_COLUMNS,
 }
-_DTYPES = {column.name: np.dtype("int32" if column.dtype == "str" else column.dtype) for column in COLUMNS}
-_VECTORS = tuple(name for name in COLUMN_NAMES if name not in OBSERVATION_COLUMNS)
+DTYPES = {column.name: np.dtype("int32" if column.dtype == "str" else column.dtype) for column in COLUMNS}
+"""dtype of each column in memory: a text column is held as codes."""
+
+VECTORS = tuple(name for name in COLUMN_NAMES if name not in OBSERVATION_COLUMNS)
+"""The columns that are arrays of their own."""
+
+TEXT_COLUMNS = tuple(column.name for column in COLUMNS if column.dtype == "str")
+_LABELLED = tuple(name for name in TEXT_COLUMNS if name != "task")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,12 +54,13 @@ class TrajectoryData:
     Attributes:
         task: Codes into `tasks`.
         tasks: The tasks that the codes stand for.
-        observation: Features, then requirements: (n, 16 + 15).
+        labels: What the codes of the other text columns stand for, by column.
+        observation: Features, then requirements: (n, features + requirements).
         metadata: What the writer noted about the data: JSON values.
 
     Raises:
-        ValueError: An array has the wrong dtype or shape, holds a number that is not finite, the rows are
-            not sorted or not unique, or a column that belongs to the episode changes within it.
+        ValueError: An array has the wrong dtype or shape, holds a number that is not finite, the rows are not
+            sorted or not unique, or a column that belongs to the episode changes within it.
     """
 
     period: Int
@@ -61,6 +68,7 @@ class TrajectoryData:
     tick: NDArray[np.int32]
     category: NDArray[np.int32]
     seed: Int
+    policy: NDArray[np.int32]
     task: NDArray[np.int32]
     budget: Float
     cpa_target: Float
@@ -93,17 +101,16 @@ class TrajectoryData:
     budget_left: Float
     tasks: tuple[Task, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.period)
-        shapes = {name: (n,) for name in _VECTORS} | {"observation": (n, len(OBSERVATION_COLUMNS))}
+        shapes = {name: (n,) for name in VECTORS} | {"observation": (n, len(OBSERVATION_COLUMNS))}
         for name, shape in shapes.items():
-            _check_array(name, getattr(self, name), shape, _DTYPES.get(name, np.dtype(np.float64)))
+            _check_array(name, getattr(self, name), shape, DTYPES.get(name, np.dtype(np.float64)))
         _check_order(self)
-        if n and not 0 <= self.task.min() <= self.task.max() < len(self.tasks):
-            raise ValueError(
-                f"`task` must hold codes of the {len(self.tasks)} tasks, found {self.task.min()} to {self.task.max()}"
-            )
+        for name in TEXT_COLUMNS:
+            _check_codes(name, getattr(self, name), len(self.tasks if name == "task" else self.labels.get(name, ())))
         _check_constants(self)
 
     def __len__(self) -> int:
@@ -118,7 +125,7 @@ class TrajectoryData:
         if name in OBSERVATION_COLUMNS:
             column: Array = self.observation[:, OBSERVATION_COLUMNS.index(name)]
             return column
-        if name not in _VECTORS and name not in _MATRICES:
+        if name not in VECTORS and name not in _MATRICES:
             raise KeyError(f"the column must be one of {[*COLUMN_NAMES, *_MATRICES]}, found {name!r}")
         array: Array = getattr(self, name)
         return array
@@ -130,6 +137,10 @@ class TrajectoryData:
                 return self[name]
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """What the codes of a text column stand for, as in the files: the tasks' JSON, or the labels."""
+        return tuple(task.to_json() for task in self.tasks) if name == "task" else self.labels[name]
+
     @property
     def features(self) -> Float:
         """The state features, a view of shape (n, 16)."""
@@ -137,7 +148,7 @@ class TrajectoryData:
 
     @property
     def requirements(self) -> Float:
-        """The requirement vectors, a view of shape (n, 15)."""
+        """The requirement vectors, a view of shape (n, len(REQUIREMENT_NAMES))."""
         return self.observation[:, len(FEATURE_COLUMNS) :]
 
     @property
@@ -178,7 +189,7 @@ class TrajectoryData:
         episode_mask = np.zeros(self.n_episodes, bool)
         episode_mask[wanted] = True
         row_mask = np.repeat(episode_mask, np.diff(self.episode_starts))
-        arrays = {name: getattr(self, name)[row_mask] for name in (*_VECTORS, "observation")}
+        arrays = {name: getattr(self, name)[row_mask] for name in (*VECTORS, "observation")}
         return dataclasses.replace(self, **arrays)
 
     def with_task(self, task: Task) -> TrajectoryData:
@@ -198,59 +209,85 @@ class TrajectoryData:
         *,
         tasks: Sequence[Task] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        labels: Mapping[str, Sequence[str]] | None = None,
     ) -> TrajectoryData:
         """Builds a data set from columns in any row order.
 
         Args:
             columns: Every column of the schema, of shape (n,) or a scalar that holds for all rows; those of
-                `schema.UNRECORDED` may be left out and are 0 then. In place of their columns, `features` (n, 16),
-                `requirements` (n, 15) or `observation` (n, 31) may be given whole.
+                `schema.UNRECORDED` may be left out and are 0 then, and so may `policy`. In place of their
+                columns, `features`, `requirements` or `observation` may be given whole.
             tasks: If given, column `task` holds codes into it; otherwise it holds the tasks' JSON.
             metadata: What to note about the data: JSON values.
+            labels: For each other text column that holds codes, what they stand for; the others hold the texts.
 
         Raises:
             ValueError: A column is missing, unknown or does not fit its type, or the rows break a rule of
                 the class; the message names the column or the row's key.
         """
-        given = dict.fromkeys(UNRECORDED, 0.0) | _split_matrices(columns)
+        given: dict[str, ArrayLike] = {**dict.fromkeys(UNRECORDED, 0.0), "policy": "", **_split_matrices(columns)}
         missing = [name for name in COLUMN_NAMES if name not in given]
         if missing:
             raise ValueError(f"`columns` must hold every column of the schema, `{missing[0]}` is missing")
         if tasks is None:
-            given["task"], tasks = _encode_tasks(given["task"])
+            given["task"], texts = _encode(given["task"])
+            tasks = [Task.from_json(text) for text in texts]
+        labels = dict(labels or {})
+        for name in _LABELLED:
+            if name not in labels:
+                given[name], labels[name] = _encode(given[name])
         n = max((np.size(value) for value in given.values() if np.ndim(value)), default=1)
-        vectors = {name: _fit(name, given[name], n) for name in _VECTORS}
+        vectors = {name: _fit(name, given[name], n) for name in VECTORS}
         observation = np.empty((n, len(OBSERVATION_COLUMNS)))
         for index, name in enumerate(OBSERVATION_COLUMNS):
             observation[:, index] = _fit(name, given[name], n)
-        return cls.from_arrays({**vectors, "observation": observation}, tuple(tasks), dict(metadata or {}))
+        return cls.from_arrays(
+            {**vectors, "observation": observation},
+            tuple(tasks),
+            dict(metadata or {}),
+            {name: tuple(values) for name, values in labels.items()},
+        )
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Array], tasks: tuple[Task, ...], metadata: dict[str, Any]) -> TrajectoryData:
+    def from_arrays(
+        cls,
+        arrays: dict[str, Array],
+        tasks: tuple[Task, ...],
+        metadata: dict[str, Any],
+        labels: dict[str, tuple[str, ...]] | None = None,
+    ) -> TrajectoryData:
         """Builds a data set from the class's own arrays, by name, sorting the rows if they need it."""
         tick, advertiser, period = arrays["tick"], arrays["advertiser"], arrays["period"]
         if not is_sorted(period, advertiser, tick).all():
             order = np.lexsort((tick, advertiser, period))
             arrays = {name: array[order] for name, array in arrays.items()}
-        return cls(**arrays, tasks=tasks, metadata=metadata)
+        return cls(**arrays, tasks=tasks, metadata=metadata, labels=labels or {})
+
+    @classmethod
+    def from_verified(cls, arrays: Mapping[str, Any], episode_starts: Int) -> TrajectoryData:
+        """A data set of fields that are known to be sound; checks nothing, so that it opens a mapped file at once."""
+        data = object.__new__(cls)
+        data.__dict__.update(arrays, episode_starts=episode_starts)
+        return data
 
     @classmethod
     def concat(cls, parts: Sequence[TrajectoryData], *, metadata: Mapping[str, Any] | None = None) -> TrajectoryData:
-        """Joins data sets; `tasks` is the union in order of appearance, `metadata` the one given.
+        """Joins data sets; `tasks` and `labels` are unions in order of appearance, `metadata` the one given.
 
         Raises:
             ValueError: `parts` is empty, or two rows share (period, advertiser, tick).
         """
         if not parts:
             raise ValueError("`parts` must hold at least one data set, found none")
-        codes: dict[Task, int] = {}
-        for part in parts:
-            for task in part.tasks:
-                codes.setdefault(task, len(codes))
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*_VECTORS, "observation")}
-        recoded = [np.array([codes[task] for task in part.tasks], np.int32)[part.task] for part in parts]
-        arrays["task"] = np.concatenate(recoded)
-        return cls.from_arrays(arrays, tuple(codes), dict(metadata or {}))
+        tasks: dict[Task, int] = {}
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*VECTORS, "observation")}
+        arrays["task"] = np.concatenate([_recode(part.task, part.tasks, tasks) for part in parts])
+        labels: dict[str, tuple[str, ...]] = {}
+        for name in _LABELLED:
+            codes: dict[str, int] = {}
+            arrays[name] = np.concatenate([_recode(getattr(part, name), part.labels[name], codes) for part in parts])
+            labels[name] = tuple(codes)
+        return cls.from_arrays(arrays, tuple(tasks), dict(metadata or {}), labels)
 
 
 def is_sorted(period: Array, advertiser: Array, tick: Array) -> Bool:
@@ -264,9 +301,15 @@ def is_sorted(period: Array, advertiser: Array, tick: Array) -> Bool:
 def _check_array(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(f"`{name}` must be {dtype} of shape {shape}, found {array.dtype} {array.shape}")
-    if dtype.kind == "f" and not np.isfinite(array).all():
-        value = array[~np.isfinite(array)].flat[0]
-        raise ValueError(f"`{name}` must hold finite numbers, found {value}")
+    if dtype.kind == "f":
+        is_bad = ~np.isfinite(array)
+        if is_bad.any():
+            raise ValueError(f"`{name}` must hold finite numbers, found {array[is_bad].flat[0]}")
+
+
+def _check_codes(name: str, codes: Array, n_known: int) -> None:
+    if len(codes) and not 0 <= codes.min() <= codes.max() < n_known:
+        raise ValueError(f"`{name}` must hold codes of the {n_known} {name}s, found {codes.min()} to {codes.max()}")
 
 
 def _check_order(data: TrajectoryData) -> None:
@@ -284,7 +327,8 @@ def _check_constants(data: TrajectoryData) -> None:
     starts = np.repeat(data.episode_starts[:-1], np.diff(data.episode_starts))
     for name in EPISODE_CONSTANTS:
         array = getattr(data, name)
-        is_changed = array != array[starts]
+        first = array[starts]
+        is_changed = array != first
         if is_changed.any():
             row = int(np.argmax(is_changed))
             raise ValueError(
@@ -309,17 +353,23 @@ def _split_matrices(columns: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
     return given
 
 
-def _encode_tasks(value: ArrayLike) -> tuple[Array, list[Task]]:
-    """Codes in order of first appearance, and the tasks rebuilt from their JSON."""
+def _encode(value: ArrayLike) -> tuple[Array, list[str]]:
+    """Codes in order of first appearance, and the texts that they stand for."""
     texts = np.asarray(value, dtype=object)
     codes: dict[str, int] = {}
     flat = [codes.setdefault(text, len(codes)) for text in texts.reshape(-1).tolist()]
-    return np.array(flat, np.int32).reshape(texts.shape), [Task.from_json(text) for text in codes]
+    return np.array(flat, np.int32).reshape(texts.shape), list(codes)
+
+
+def _recode(given: Array, meanings: Sequence[Any], codes: dict[Any, int]) -> Array:
+    """`given` in the codes of `codes`, which takes up what it does not know yet."""
+    new = np.array([codes.setdefault(meaning, len(codes)) for meaning in meanings], np.int32)
+    return new[given]
 
 
 def _fit(name: str, value: ArrayLike, n: int) -> Array:
     """`value` as the column's dtype and shape (n,); an error where a number would change."""
-    array, dtype = np.asarray(value), _DTYPES[name]
+    array, dtype = np.asarray(value), DTYPES[name]
     if array.shape not in ((), (n,)):
         raise ValueError(f"`{name}` must have shape ({n},), found {array.shape}")
     if array.dtype.kind not in "biuf":

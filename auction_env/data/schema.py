@@ -20,6 +20,7 @@ SORT_KEY = ("period", "advertiser", "tick")
 """The order of the rows, and what no two rows may share."""
 
 EPISODE_CONSTANTS = (
+    "policy",
     "task", "category", "seed", "budget", "cpa_target", "cpc_target", "cart_cost_target", "roas_target",
 )  # fmt: skip
 """Columns with one value per (period, advertiser)."""
@@ -57,6 +58,7 @@ COLUMNS = (
     Column("tick", "int32", "tick within the period, 0-based"),
     Column("category", "int32", "industry category of the advertiser"),
     Column("seed", "int64", "seed of the market; -1 when unknown"),
+    Column("policy", "str", "name of the policy that bid; empty if unknown"),
     Column("task", "str", "JSON of the Task (`auction_env.tasks.Task.to_json`)"),
     Column("budget", "float64", "currency per episode"),
     Column("cpa_target", "float64", "currency per conversion"),

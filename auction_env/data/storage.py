@@ -7,50 +7,42 @@ Loading reads numbers and JSON and never runs code from a file.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 import logging
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-import auction_env
-from auction_env.data.dataset import Array, TrajectoryData
-from auction_env.data.schema import (
-    COLUMN_NAMES,
-    COLUMNS,
-    OBSERVATION_COLUMNS,
-    SCHEMA_VERSION,
-    arrow_schema,
+from auction_env.data import mapped
+from auction_env.data.dataset import DTYPES, TEXT_COLUMNS, VECTORS, Array, TrajectoryData
+from auction_env.data.manifest import (
+    MANIFEST,
+    SHARD_NAME,
+    DataSetError,
+    Manifest,
+    Shard,
+    json_values,
+    read_manifest,
+    read_shard,
+    write_manifest,
+    write_shard,
 )
+from auction_env.data.schema import COLUMN_NAMES, OBSERVATION_COLUMNS, arrow_schema
+from auction_env.data.selection import Selection, select
+from auction_env.data.splits import is_splits_file
 from auction_env.files import staged_directory
 from auction_env.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-_DISTRIBUTION = "vamo-bidding"
-MANIFEST = "manifest.json"
 ROWS_PER_SHARD = 131_072  # about 40 MB in memory
-_SHARD_NAME = re.compile(r"shard-\d{5,}\.parquet")
+_KEY = ("period", "advertiser")
 _Path = str | os.PathLike[str]
-
-
-class DataSetError(ValueError):
-    """A directory that is not a sound trajectory data set; names the file, the rule and the value."""
-
-
-class _Shard(NamedTuple):
-    file: str  # name within the directory
-    n_rows: int
-    n_bytes: int
-    sha256: str
+_Tasks = str | Task | Iterable[str | Task]
+_Numbers = int | Iterable[int]
 
 
 def write(
@@ -58,7 +50,8 @@ def write(
     data: TrajectoryData | Iterable[TrajectoryData],
     *,
     metadata: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
+    parameters: Mapping[str, Any] | None = None,
+    force: bool = False,
     rows_per_shard: int = ROWS_PER_SHARD,
 ) -> None:
     """Writes a data set.
@@ -68,78 +61,98 @@ def write(
         data: The trajectories, whole or in parts of whole episodes. Parts are written as they come, so
             that an iterator needs no more memory than a shard and a part.
         metadata: JSON values to note in the manifest; default: the metadata of `data` if it is whole.
-        overwrite: Whether a data set that is there already is replaced.
+        parameters: What the data was made with (market, population, seeds, policies): JSON values.
+        force: Whether a data set that is there already is replaced.
         rows_per_shard: Upper limit of the rows of a file.
 
     Raises:
-        FileExistsError: The directory holds files and `overwrite` is False, or it holds files that are
+        FileExistsError: The directory holds files and `force` is False, or it holds files that are
             not of a data set (those are never deleted).
         ValueError: There are no rows, an episode appears in two parts, or `metadata` is not JSON.
     """
     if rows_per_shard < 1:
         raise ValueError(f"`rows_per_shard` must be positive, found {rows_per_shard}")
-    target = check_target(directory, overwrite=overwrite)
+    target = check_target(directory, force=force)
     if isinstance(data, TrajectoryData):
         metadata = data.metadata if metadata is None else metadata
         data = (data,)
-    noted = _checked_metadata(metadata or {})
+    noted, made_with = json_values("metadata", metadata or {}), json_values("parameters", parameters or {})
     with staged_directory(target) as stage:
         shards, n_episodes = _write_shards(stage, data, rows_per_shard)
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "code_version": code_version(),
-            "n_rows": sum(shard.n_rows for shard in shards),
-            "n_episodes": n_episodes,
-            "metadata": noted,
-            "shards": [shard._asdict() for shard in shards],
-        }
-        with (stage / MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=2, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-    logger.info("wrote %d rows of %d episodes to %s", manifest["n_rows"], n_episodes, target)
+        manifest = Manifest(shards=tuple(shards), n_episodes=n_episodes, metadata=noted, parameters=made_with)
+        write_manifest(stage, manifest)
+    logger.info("wrote %d rows of %d episodes to %s", manifest.n_rows, n_episodes, target)
 
 
-def load(directory: _Path) -> TrajectoryData:
-    """Reads a data set and checks it against its manifest.
+def load(
+    directory: _Path,
+    *,
+    tasks: _Tasks | None = None,
+    advertisers: _Numbers | None = None,
+    periods: _Numbers | None = None,
+    split: str | None = None,
+    mmap: bool = False,
+) -> TrajectoryData:
+    """Reads a data set, or a part of it, and checks it against its manifest.
+
+    What is asked for is pushed down to the files: shards whose statistics rule it out are not read, row groups
+    that cannot hold it are not decoded. A data set of schema version 1 is read as one of today: what it lacks is
+    filled as not recorded (`auction_env.data.upgrade`).
+
+    Args:
+        directory: The data set.
+        tasks: Only episodes of these tasks, by name or as `Task`.
+        advertisers, periods: Only these.
+        split: Only this part of the split: "train", "validation" or "test" (`write_splits`).
+        mmap: Open the columns as read-only memory-mapped files instead of reading the shards. The first such call
+            writes them, uncompressed and checked, into the data set's directory; later ones open them at once,
+            whatever the size. A selection that is not one run of rows is copied into memory.
 
     Raises:
         FileNotFoundError: The directory has no manifest.
+        ValueError: A selection of something that the data set does not have; names what exists.
         DataSetError: The manifest is not understood, was written by a newer schema version, a shard is
             missing, truncated, changed or of another schema, or two rows share (period, advertiser, tick).
     """
-    path = Path(directory)
-    if not (path / MANIFEST).is_file():
-        raise FileNotFoundError(f"{path} must be a trajectory data set: it has no {MANIFEST}")
-    metadata, shards = _read_manifest(path / MANIFEST)
-    n = sum(shard.n_rows for shard in shards)
-    arrays: dict[str, Array] = {
-        column.name: np.empty(n, np.int32 if column.dtype == "str" else column.dtype)
-        for column in COLUMNS
-        if column.name not in OBSERVATION_COLUMNS
-    }
-    arrays["observation"] = np.empty((n, len(OBSERVATION_COLUMNS)))
-    codes: dict[str, int] = {}
-    start = 0
-    for shard in shards:
-        _fill(arrays, start, _read_shard(path, shard), codes)
-        start += shard.n_rows
+    path, manifest = Path(directory), read_manifest(directory)
+    selection = select(path, manifest, tasks=tasks, advertisers=advertisers, periods=periods, split=split)
+    if mmap:
+        data = mapped.open_columns(path, manifest, lambda: _read_tables(path, manifest, Selection({}), COLUMN_NAMES))
+        return mapped.restrict(data, selection)
+    read = _read_arrays(_read_tables(path, manifest, selection, COLUMN_NAMES))
+    _check_found(path, read.n_rows)
     try:
-        return TrajectoryData.from_arrays(arrays, tuple(map(Task.from_json, codes)), metadata)
+        parsed = tuple(map(Task.from_json, read.labels["task"]))
+        labels = {name: texts for name, texts in read.labels.items() if name != "task"}
+        return TrajectoryData.from_arrays(read.arrays, parsed, manifest.metadata, labels)
     except (TypeError, ValueError) as error:  # a TypeError comes from a task's JSON
         raise DataSetError(f"{path}: {error}") from error
 
 
-def code_version() -> str:
-    """Version of the installed distribution; the package's own where it runs without being installed."""
-    try:
-        return importlib.metadata.version(_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return auction_env.__version__
+def load_columns(
+    directory: _Path,
+    columns: Sequence[str],
+    *,
+    tasks: _Tasks | None = None,
+    advertisers: _Numbers | None = None,
+    periods: _Numbers | None = None,
+    split: str | None = None,
+) -> dict[str, Array]:
+    """Reads some columns of a data set, in the order of its files; no other column is decoded.
+
+    Text columns come as arrays of objects (`task` as JSON). The other arguments and the errors are those of `load`.
+    """
+    path, manifest = Path(directory), read_manifest(directory)
+    for name in columns:
+        if name not in COLUMN_NAMES:
+            raise ValueError(f"`columns` must be of the schema {list(COLUMN_NAMES)}, found {name!r}")
+    selection = select(path, manifest, tasks=tasks, advertisers=advertisers, periods=periods, split=split)
+    tables = list(_read_tables(path, manifest, selection, tuple(columns)))
+    _check_found(path, sum(table.num_rows for table in tables))
+    return {name: np.concatenate([table.column(name).to_numpy() for table in tables]) for name in columns}
 
 
-def check_target(directory: _Path, *, overwrite: bool) -> Path:
+def check_target(directory: _Path, *, force: bool) -> Path:
     """The absolute path of a directory that `write` may fill; raises FileExistsError where it may not."""
     target = Path(directory).resolve()
     if not target.exists():
@@ -147,40 +160,87 @@ def check_target(directory: _Path, *, overwrite: bool) -> Path:
     if not target.is_dir():
         raise FileExistsError(f"{target} must be a directory, found a file")
     names = sorted(entry.name for entry in target.iterdir())
-    if names and not overwrite:
-        raise FileExistsError(f"{target} must be empty unless `overwrite` is set, found {names[0]!r}")
-    foreign = [name for name in names if name != MANIFEST and not _SHARD_NAME.fullmatch(name)]
+    if names and not force:
+        raise FileExistsError(f"{target} must be empty unless `force` is set, found {names[0]!r}")
+    foreign = [name for name in names if not is_of_data_set(name)]
     if foreign:
         raise FileExistsError(f"{target} must hold nothing but a data set, found {foreign[0]!r}")
     return target
 
 
-def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        noted: dict[str, Any] = json.loads(json.dumps(dict(metadata), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`metadata` must hold JSON values, found {metadata!r}: {error}") from error
-    return noted
+def is_of_data_set(name: str) -> bool:
+    """Whether a file or a folder of a data set's directory belongs to it, by its name."""
+    return name == MANIFEST or bool(SHARD_NAME.fullmatch(name)) or is_splits_file(name) or mapped.is_cache(name)
 
 
-def _write_shards(stage: Path, parts: Iterable[TrajectoryData], rows_per_shard: int) -> tuple[list[_Shard], int]:
+def to_table(data: TrajectoryData) -> pa.Table:
+    """The rows as an Arrow table of the schema."""
+    columns = {name: data[name] for name in COLUMN_NAMES}
+    for name in TEXT_COLUMNS:
+        texts = pa.array(data.texts(name), pa.string())
+        columns[name] = pa.DictionaryArray.from_arrays(data[name], texts).cast(pa.string())
+    return pa.table(columns, schema=arrow_schema())
+
+
+class _Read(NamedTuple):
+    """Rows as arrays: text columns as codes into `labels`."""
+
+    arrays: dict[str, Array]
+    labels: dict[str, tuple[str, ...]]
+    n_rows: int
+
+
+def _read_tables(path: Path, manifest: Manifest, selection: Selection, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The selected rows of each shard that may hold some."""
+    needed = list(columns) if selection.split is None else list(dict.fromkeys((*columns, *_KEY)))
+    for shard in manifest.shards:
+        if not selection.may_be_in(shard):
+            continue
+        table = read_shard(path, shard, manifest.schema_version, columns=needed, filters=selection.expression)
+        if selection.split is not None and selection.assignment is not None:
+            keys = [table.column(name).to_numpy() for name in _KEY]
+            table = table.filter(pa.array(selection.assignment.mask(selection.split, *keys)))
+        yield table.select(list(columns))
+
+
+def _read_arrays(tables: Iterable[pa.Table]) -> _Read:
+    held = [table for table in tables if table.num_rows]
+    n = sum(table.num_rows for table in held)
+    arrays: dict[str, Array] = {name: np.empty(n, DTYPES[name]) for name in VECTORS}
+    arrays["observation"] = np.empty((n, len(OBSERVATION_COLUMNS)))
+    codes: dict[str, dict[str, int]] = {name: {} for name in TEXT_COLUMNS}
+    first = 0
+    held.reverse()
+    while held:  # let go of each shard's table once it is copied
+        table = held.pop()
+        mapped.fill(arrays, first, table, codes)
+        first += table.num_rows
+    return _Read(arrays, {name: tuple(texts) for name, texts in codes.items()}, n)
+
+
+def _check_found(path: Path, n_rows: int) -> None:
+    if not n_rows:
+        raise ValueError(f"the selection must meet at least one episode of {path}, found none")
+
+
+def _write_shards(stage: Path, parts: Iterable[TrajectoryData], rows_per_shard: int) -> tuple[list[Shard], int]:
     """Writes the parts as they come; returns the shards and the number of episodes."""
-    shards: list[_Shard] = []
+    shards: list[Shard] = []
     seen: set[tuple[int, int]] = set()
     pending: list[pa.Table] = []
     n_pending = 0
     for part in parts:
         _note_episodes(seen, part)
-        pending.append(_to_table(part))
+        pending.append(to_table(part))
         n_pending += len(part)
         if n_pending >= rows_per_shard:
             rest = pa.concat_tables(pending)
             while len(rest) >= rows_per_shard:
-                shards.append(_write_shard(stage, len(shards), rest.slice(0, rows_per_shard)))
+                shards.append(write_shard(stage, len(shards), rest.slice(0, rows_per_shard)))
                 rest = rest.slice(rows_per_shard)
             pending, n_pending = [rest], len(rest)
     if n_pending:
-        shards.append(_write_shard(stage, len(shards), pa.concat_tables(pending)))
+        shards.append(write_shard(stage, len(shards), pa.concat_tables(pending)))
     if not shards:
         raise ValueError("`data` must hold at least one row, found none")
     return shards, len(seen)
@@ -195,92 +255,3 @@ def _note_episodes(seen: set[tuple[int, int]], part: TrajectoryData) -> None:
             f"an episode must come whole, in one part: found (period {period}, advertiser {advertiser}) twice"
         )
     seen |= keys
-
-
-def _to_table(data: TrajectoryData) -> pa.Table:
-    texts = pa.array([task.to_json() for task in data.tasks], pa.string())
-    columns = {name: data[name] for name in COLUMN_NAMES}
-    columns["task"] = pa.DictionaryArray.from_arrays(data.task, texts).cast(pa.string())
-    return pa.table(columns, schema=arrow_schema())
-
-
-def _write_shard(stage: Path, index: int, table: pa.Table) -> _Shard:
-    path = stage / f"shard-{index:05d}.parquet"
-    pq.write_table(table, path, compression="zstd")
-    raw = path.read_bytes()
-    return _Shard(path.name, len(table), len(raw), hashlib.sha256(raw).hexdigest())
-
-
-def _read_manifest(path: Path) -> tuple[dict[str, Any], list[_Shard]]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataSetError(f"{path}: must be JSON: {error}") from error
-    version = record.get("schema_version") if isinstance(record, dict) else None
-    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
-        raise DataSetError(
-            f"{path}: `schema_version` must be an integer from 1 to {SCHEMA_VERSION}, which this version of "
-            f"the package reads, found {version!r}"
-        )
-    try:
-        shards = [_Shard(**shard) for shard in record["shards"]]
-        total, metadata = record["n_rows"], record["metadata"]
-    except (KeyError, TypeError) as error:
-        raise DataSetError(f"{path}: must hold `shards`, `n_rows` and `metadata`: {error!r}") from error
-    if not isinstance(metadata, dict):
-        raise DataSetError(f"{path}: `metadata` must be an object, found {metadata!r}")
-    for shard in shards:
-        if not (isinstance(shard.file, str) and _SHARD_NAME.fullmatch(shard.file)):
-            raise DataSetError(f"{path}: `file` must look like 'shard-00000.parquet', found {shard.file!r}")
-        for name in ("n_rows", "n_bytes"):
-            value = getattr(shard, name)
-            if type(value) is not int or value < 1:
-                raise DataSetError(f"{path}: `{name}` of {shard.file} must be positive, found {value!r}")
-    if total != sum(shard.n_rows for shard in shards):
-        raise DataSetError(f"{path}: `n_rows` must be the sum over the shards, found {total!r}")
-    return metadata, shards
-
-
-def _read_shard(directory: Path, shard: _Shard) -> pa.Table:
-    path = directory / shard.file
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataSetError(f"{path}: must exist, as {MANIFEST} names it") from error
-    if len(raw) != shard.n_bytes:
-        what = "truncated" if len(raw) < shard.n_bytes else "changed"
-        raise DataSetError(f"{path}: {what}: must have {shard.n_bytes} bytes, found {len(raw)}")
-    digest = hashlib.sha256(raw).hexdigest()
-    if digest != shard.sha256:
-        raise DataSetError(f"{path}: changed: SHA-256 must be {shard.sha256}, found {digest}")
-    try:
-        table = pq.ParquetFile(pa.BufferReader(raw), read_dictionary=["task"]).read()
-    except (pa.ArrowException, OSError) as error:
-        raise DataSetError(f"{path}: must be a Parquet file: {error}") from error
-    if table.num_rows != shard.n_rows:
-        raise DataSetError(f"{path}: must have {shard.n_rows} rows, found {table.num_rows}")
-    if tuple(table.column_names) != COLUMN_NAMES:
-        raise DataSetError(f"{path}: columns must be {list(COLUMN_NAMES)}, found {table.column_names}")
-    for column in COLUMNS:
-        found = table.schema.field(column.name).type
-        plain = found.value_type if pa.types.is_dictionary(found) else found
-        if plain != column.arrow_type or table.column(column.name).null_count:
-            raise DataSetError(
-                f"{path}: `{column.name}` must be {column.arrow_type} without nulls, found {found} "
-                f"with {table.column(column.name).null_count} nulls"
-            )
-    return table
-
-
-def _fill(arrays: dict[str, Array], start: int, table: pa.Table, codes: dict[str, int]) -> None:
-    """Copies a shard's rows into the arrays from `start` on, giving new tasks the next codes."""
-    rows = slice(start, start + table.num_rows)
-    for index, name in enumerate(OBSERVATION_COLUMNS):
-        arrays["observation"][rows, index] = table.column(name).to_numpy()
-    for name, array in arrays.items():
-        if name not in ("observation", "task"):
-            array[rows] = table.column(name).to_numpy()
-    tasks = table.column("task").unify_dictionaries().combine_chunks()
-    texts = tasks.dictionary.to_pylist()
-    recoded = np.array([codes.setdefault(text, len(codes)) for text in texts], np.int32)
-    arrays["task"][rows] = recoded[tasks.indices.to_numpy()]

@@ -362,10 +362,10 @@ def test_save_and_load(market: ReplayMarket, tmp_path: Path) -> None:
     np.testing.assert_array_equal(env.reset(seed=1)[0], again.reset(seed=1)[0])
     with pytest.raises(FileExistsError, match="must be empty"):
         market.save(tmp_path / "m")
-    market.save(tmp_path / "m", overwrite=True)
+    market.save(tmp_path / "m", force=True)
     (tmp_path / "m" / "other").touch()
     with pytest.raises(FileExistsError, match="'other'"):
-        market.save(tmp_path / "m", overwrite=True)
+        market.save(tmp_path / "m", force=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m"]  # no scratch is left
 
 

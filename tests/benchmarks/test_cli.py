@@ -61,6 +61,19 @@ def test_the_demo_trains_on_imported_logs(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "report.html").exists()
 
 
+def test_collect_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["collect", "--out", str(tmp_path / "set"), "--episodes", "3", "--impressions", "480", "--workers", "1"]
+    main([*arguments, "--task", "TargetCPA", "--policy", "random=1,noisy-pid=1", "--seed", "7"])
+    assert "3 market episodes -> 144 trajectories in" in capsys.readouterr().out.replace("\n", " ")
+    collected = data.load(tmp_path / "set")
+    assert collected.n_episodes == 144 and set(collected.seed) == {7, 8, 9}
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "must be empty unless `force` is set" in capsys.readouterr().err
+    main([*arguments, "--policy", "random", "--force"])
+    assert set(data.load(tmp_path / "set").seed) == {0, 1, 2}
+
+
 def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     n_rows = write_log(tmp_path / "log.csv", n_periods=1)
     main(["import-auctionnet", str(tmp_path / "log.csv"), "--out", str(tmp_path / "out")])
@@ -73,6 +86,8 @@ def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     [
         (["import-auctionnet", "nowhere.csv", "--out", "out"], "nowhere.csv"),
         (["demo", "--logs", "nowhere"], "`LOGS` must be a directory of logs, found nowhere"),
+        (["collect", "--out", "out", "--task", "Dance"], "`task` must be a Task or one of"),
+        (["collect", "--out", "out", "--policy", "magic"], "`policy` must be 'mixed' or made of"),
         (["bench", "speed", "--only", "fun"], "invalid choice: 'fun'"),
         (["dance"], "invalid choice: 'dance'"),
     ],

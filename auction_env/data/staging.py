@@ -1,0 +1,133 @@
+"""Data sets that are made block by block: a kill at any point loses the blocks in work, nothing else.
+
+The work lies in a hidden directory beside the target, together with the plan that it follows. Whoever starts again
+with the same plan finds the finished blocks there and goes on; the data set takes its place when it is whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from auction_env.data.dataset import TrajectoryData
+from auction_env.data.manifest import Manifest, Shard, json_values, write_manifest, write_shard
+from auction_env.data.storage import check_target, to_table
+from auction_env.files import replace_directory, write_atomically
+
+_PLAN, _LOCK, _DATA, _BLOCKS = "plan.json", "lock", "data", "blocks"
+
+
+class Block(NamedTuple):
+    """A finished block: its shard and the number of its episodes."""
+
+    shard: Shard
+    n_episodes: int
+
+
+class Stage:
+    """The directory in which a data set is made; see `open_stage`."""
+
+    def __init__(self, target: Path, path: Path) -> None:
+        self.target, self.path = target, path
+
+    def finished(self, index: int) -> Block | None:
+        """The block if it is there and its file is what was written; None otherwise."""
+        try:
+            record = json.loads((self.path / _BLOCKS / f"{index:05d}.json").read_text(encoding="utf-8"))
+            block = Block(Shard(**record["shard"]), record["n_episodes"])
+            raw = (self.path / _DATA / block.shard.file).read_bytes()
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return block if hashlib.sha256(raw).hexdigest() == block.shard.sha256 else None
+
+    def publish(self, blocks: list[Block], *, metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> Manifest:
+        """Writes the manifest over all blocks and puts the data set in its place."""
+        data = self.path / _DATA
+        manifest = Manifest(
+            shards=tuple(block.shard for block in blocks),
+            n_episodes=sum(block.n_episodes for block in blocks),
+            metadata=json_values("metadata", metadata),
+            parameters=json_values("parameters", parameters),
+        )
+        known = {block.shard.file for block in blocks}
+        for entry in list(data.iterdir()):
+            if entry.name not in known:  # what a killed writer left
+                entry.unlink()
+        write_manifest(data, manifest)
+        replace_directory(data, self.target)
+        return manifest
+
+
+def write_block(path: Path, index: int, data: TrajectoryData) -> None:
+    """Writes a block's shard and then its record, each whole; for the process that made the block.
+
+    Args:
+        path: `Stage.path`.
+        index: Index of the block, which is that of its shard.
+        data: Its episodes.
+    """
+    shard = write_shard(path / _DATA, index, to_table(data))
+    record = {"shard": dataclasses.asdict(shard), "n_episodes": data.n_episodes}
+    write_atomically(path / _BLOCKS / f"{index:05d}.json", json.dumps(record).encode())
+
+
+@contextmanager
+def open_stage(directory: str | os.PathLike[str], plan: Mapping[str, Any], *, force: bool) -> Iterator[Stage]:
+    """The stage of a data set; its directory goes when the data set is in its place and stays until then.
+
+    Args:
+        directory: Where the data set will be.
+        plan: All that its bytes depend on, as JSON values.
+        force: Whether a data set that is there, or unfinished work of another plan, is replaced.
+
+    Raises:
+        FileExistsError: The target may not be filled (`check_target`), or unfinished work of another plan is there
+            and `force` is False, or another process works in the stage.
+    """
+    target = check_target(directory, force=force)
+    path = target.parent / f".{target.name}.unfinished"
+    text = json.dumps(json_values("plan", plan), sort_keys=True, indent=1)
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileExistsError(f"{target} is being made by another process, which works in {path}") from error
+        _follow(path, text, force=force)
+        yield Stage(target, path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _follow(path: Path, plan: str, *, force: bool) -> None:
+    """Takes up the plan in the stage, or puts this one there."""
+    file = path / _PLAN
+    if file.exists() and file.read_text(encoding="utf-8") != plan:
+        if not force:
+            raise FileExistsError(
+                f"{path} holds unfinished work with other arguments ({_difference(file, plan)}): finish it with"
+                " those, or discard it with `force`"
+            )
+        for name in (_DATA, _BLOCKS):
+            shutil.rmtree(path / name, ignore_errors=True)
+    for name in (_DATA, _BLOCKS):
+        (path / name).mkdir(exist_ok=True)
+    write_atomically(file, plan.encode())
+
+
+def _difference(file: Path, plan: str) -> str:
+    """The first key on which the plans differ."""
+    try:
+        old = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return f"{file.name} is not JSON"
+    new = json.loads(plan)
+    name = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+    return f"`{name}` differs"
