@@ -142,7 +142,7 @@ def test_acting_sees_the_training_window(small_config: Config) -> None:
             start = max(0, tick - small_config.model.context + 1)
             index = episodes.draw(1, 1, (0,))[0] * 0 + e
             batch = episodes.windows(MAX_CONVERSIONS, index, index * 0 + start, tick - start + 1)
-            expected = bidder.model(*batch[:5])[:, -1].detach().numpy()
+            expected = bidder.model(*batch[:5]).action[:, -1].detach().numpy()
             np.testing.assert_allclose(np.log(multiplier / one.cpa_target[0]), expected, atol=1e-5)
 
 
