@@ -75,8 +75,8 @@ class ModelConfig:
     """Size and variant of the transformer; about 130,000 parameters by default.
 
     Attributes:
-        context: Ticks that a decision looks at, the current one included; more than `n_ticks` for windows
-            over several days.
+        context: Ticks of a training window, and the most that a decision looks at, the current one included;
+            more than `n_ticks` for windows over several days.
         conditioning: How the requirements reach the blocks, beside their own token: `film` modulates the
             stream before each block (the paper), `token` adds nothing, `prompt` puts learned tokens in front
             of the window, `hyper` generates low-rank updates of the blocks' weights, `concat` joins them to

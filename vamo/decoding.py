@@ -1,8 +1,6 @@
-"""Decisions one tick at a time, from cached keys and values where these are what a forward pass would compute."""
+"""Decisions one tick at a time from cached keys and values."""
 
 from __future__ import annotations
-
-from collections import deque
 
 import torch
 from torch import Tensor
@@ -13,10 +11,11 @@ from vamo.model import Past, Vamo
 class Decoder:
     """Follows n campaigns through an episode: at each tick what `Vamo.forward` says of its window's last row.
 
-    The window is the episode's last `context` ticks, as in training. While it starts where the episode does,
-    a tick goes on from the keys and values of those before it. Once it moves, its blocks but the first would
-    have seen ticks that are no longer in it, so that what is cached is no longer what training computes: from
-    there on the window is run through again. A context of the whole episode never gets there.
+    Windows are those of training: at most `context` ticks, seen from their first one on. Keys and values of a
+    block hold all that the block below has seen, so that they serve only while the window starts where it did:
+    a window that moved every tick would be run through again every tick, or be another function than the one
+    that was trained. So it moves by half its length at a time, is run through once then, and grows from its
+    cache in between: it holds half of `context` to all of it, and everything until that is full.
 
     Args:
         model: The model; it decides on its device.
@@ -28,7 +27,7 @@ class Decoder:
         self._model = model
         with torch.inference_mode():
             self._advertiser = model.embed(advertiser, category)
-        self._rows: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=model.config.context)
+        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []  # the window
         self._past: Past | None = None
 
     def decide(self, requirements: Tensor, state: Tensor, tick: int) -> Tensor:
@@ -39,14 +38,21 @@ class Decoder:
             state: (n, N_FEATURES).
             tick: Of the day.
         """
-        is_full = len(self._rows) == self._rows.maxlen
         time = torch.full((1, 1), tick, device=state.device)
-        self._rows.append((requirements[:, None], state[:, None], time))
+        rows = [(requirements[:, None], state[:, None], time)]
+        self._rows += rows
+        context = self._model.config.context
+        if len(self._rows) > context:
+            del self._rows[: n_dropped(context)]
+            rows, self._past = self._rows, None
+        requirements, state, time = (torch.cat(column, dim=1) for column in zip(*rows, strict=True))
         with torch.inference_mode():
-            if is_full:
-                rows = [torch.cat(column, dim=1) for column in zip(*self._rows, strict=True)]
-                requirements, state, time = rows
-                prediction, self._past = self._model.extend(requirements, state, self._advertiser, time, n_read=1)
-            else:
-                prediction, self._past = self._model.extend(*self._rows[-1][:2], self._advertiser, time, self._past)
+            prediction, self._past = self._model.extend(
+                requirements, state, self._advertiser, time, self._past, n_read=1
+            )
         return prediction.action[:, -1]
+
+
+def n_dropped(context: int) -> int:
+    """Ticks that leave a full window of `context` ticks when one more comes."""
+    return (context + 1) // 2

@@ -13,16 +13,28 @@ from vamo.model import Vamo
 N_TICKS = 10
 
 
-@pytest.mark.parametrize("context", [1, 4, N_TICKS, 2 * N_TICKS])
+@pytest.mark.parametrize(
+    ("context", "starts"),
+    [
+        (1, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (3, [0, 0, 0, 2, 2, 4, 4, 6, 6, 8]),
+        (4, [0, 0, 0, 0, 2, 2, 4, 4, 6, 6]),
+        (N_TICKS, [0] * N_TICKS),
+        (2 * N_TICKS, [0] * N_TICKS),
+    ],
+)
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
-def test_a_decision_is_the_model_at_the_end_of_its_window(config: ModelConfig, context: int) -> None:
-    """Windows that move, and windows that hold the whole episode: what training computes for the same rows."""
+def test_a_decision_is_the_model_at_the_end_of_its_window(config: ModelConfig, context: int, starts: list[int]) -> None:
+    """Windows that move, and windows that hold the whole episode: what training computes for the same rows.
+
+    `starts` is the first tick of the window behind each decision.
+    """
     config = replace(config, context=context, n_periods=min(config.n_periods, context // 2))
     model, batch = trained(Vamo(config)), random_batch(3, N_TICKS)
     decoder = Decoder(model, batch.advertiser, batch.category)
-    for tick in range(N_TICKS):
+    for tick, start in enumerate(starts):
         decided = decoder.decide(batch.requirements[:, tick], batch.state[:, tick], int(batch.tick[0, tick]))
-        rows = slice(max(0, tick - context + 1), tick + 1)
+        rows = slice(start, tick + 1)
         inputs = batch.requirements[:, rows], batch.state[:, rows], batch.advertiser, batch.category
         expected = model(*inputs, batch.tick[:, rows]).action[:, -1]
         torch.testing.assert_close(decided, expected.detach(), rtol=0, atol=1e-5)
