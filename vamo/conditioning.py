@@ -23,8 +23,7 @@ class FiLM(nn.Module):
 
     def forward(self, h: Tensor, y: Tensor) -> Tensor:
         gamma, beta = self.shift_scale(y).chunk(2, dim=-1)
-        out: Tensor = (1 + gamma) * h + beta
-        return out
+        return torch.addcmul(h + beta, gamma, h)  # with gamma as what the scale has beyond 1
 
 
 class Prompts(nn.Module):

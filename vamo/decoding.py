@@ -38,15 +38,15 @@ class Decoder:
             state: (n, N_FEATURES).
             tick: Of the day.
         """
-        time = torch.full((1, 1), tick, device=state.device)
-        rows = [(requirements[:, None], state[:, None], time)]
-        self._rows += rows
+        inputs = requirements[:, None], state[:, None], torch.full((1, 1), tick, device=state.device)
+        self._rows.append(inputs)
         context = self._model.config.context
-        if len(self._rows) > context:
-            del self._rows[: n_dropped(context)]
-            rows, self._past = self._rows, None
-        requirements, state, time = (torch.cat(column, dim=1) for column in zip(*rows, strict=True))
         with torch.inference_mode():
+            if len(self._rows) > context:
+                del self._rows[: n_dropped(context)]
+                requirements, state, time = (torch.cat(column, dim=1) for column in zip(*self._rows, strict=True))
+                inputs, self._past = (requirements, state, time), None
+            requirements, state, time = inputs
             prediction, self._past = self._model.extend(
                 requirements, state, self._advertiser, time, self._past, n_read=1
             )

@@ -22,7 +22,7 @@ from vamo.conditioning import N_PROMPTS, BlockUpdate, Concat, FiLM, Prompts
 from vamo.config import ModelConfig
 from vamo.inputs import ADVERTISER_INPUTS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
 from vamo.periodicity import Periodicity
-from vamo.planner import Planner, plan_errors
+from vamo.planner import Planner, has_next_state, plan_errors
 from vamo.relabel import Float
 
 N_TOKENS = 3  # of a tick
@@ -89,6 +89,12 @@ class Vamo(nn.Module):
             up to the head starts with the same values.
     """
 
+    bias: Tensor
+    gates: Tensor
+    is_gated: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
     def __init__(self, config: ModelConfig, normalisation: Normalisation | None = None, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
@@ -149,7 +155,13 @@ class Vamo(nn.Module):
                 nn.init.normal_(parameter, std=std, generator=generator)
 
     def forward(
-        self, requirements: Tensor, state: Tensor, advertiser: Tensor, category: Tensor, tick: Tensor
+        self,
+        requirements: Tensor,
+        state: Tensor,
+        advertiser: Tensor,
+        category: Tensor,
+        tick: Tensor,
+        has_next: Tensor | None = None,
     ) -> Prediction:
         """Log multipliers relative to the bid base, and the plan of the planner head.
 
@@ -159,11 +171,12 @@ class Vamo(nn.Module):
             advertiser: (n, len(ADVERTISER_INPUTS)).
             category: (n,) int64.
             tick: (n, W) int64; the time of day is its remainder by `config.n_ticks`.
+            has_next: (n, W), for the loss of the planner head only: `Planner.forward`.
 
         Returns:
-            Predictions of all W ticks: the entry of a tick depends on no later tick.
+            Predictions of all W ticks: without `has_next` the entry of a tick depends on no later tick.
         """
-        return self.extend(requirements, state, self.embed(advertiser, category), tick)[0]
+        return self.extend(requirements, state, self.embed(advertiser, category), tick, has_next=has_next)[0]
 
     def embed(self, advertiser: Tensor, category: Tensor) -> Tensor:
         """The advertiser token without its time, (n, D), from the arguments of `forward`."""
@@ -181,6 +194,7 @@ class Vamo(nn.Module):
         past: Past | None = None,
         *,
         n_read: int | None = None,
+        has_next: Tensor | None = None,
     ) -> tuple[Prediction, Past]:
         """Predictions for m further ticks of a window: those of `forward` for the whole of it.
 
@@ -191,18 +205,20 @@ class Vamo(nn.Module):
             tick: (n, m) int64.
             past: What this method returned for the window's earlier ticks; None at its first.
             n_read: Predictions are made for the last `n_read` of the m ticks; for all by default.
+            has_next: As in `forward`; all m ticks are read then.
 
         Returns:
             Predictions, and the past of the next call.
         """
         n_rows = state.shape[1]
         n_read = n_rows if n_read is None else n_read
+        assert has_next is None or n_read == n_rows
         y: Tensor = self.embed_requirements(self.normalise_requirements(requirements))
         s = self.normalise_state(state)
         history = s if past is None else torch.cat([past.state, s], dim=1)
         h = self._embed_tokens(y, s, history, advertiser, tick)  # (n, m, 3, D)
         h, key_values = self._run_blocks(h, y, past, n_read)  # (n, n_read, D)
-        return self._read(self.norm(h), s[:, -n_read:], y[:, -n_read:]), Past(key_values, history)
+        return self._read(self.norm(h), s[:, -n_read:], y[:, -n_read:], has_next), Past(key_values, history)
 
     def _embed_tokens(self, y: Tensor, s: Tensor, history: Tensor, advertiser: Tensor, tick: Tensor) -> Tensor:
         """The tick's three tokens, (n, m, 3, D)."""
@@ -224,6 +240,7 @@ class Vamo(nn.Module):
             h = torch.cat([self.prompts(y[:, 0]), h], dim=1)
         first = 0 if past is None else past.key_values[0].shape[1]
         last = first + h.shape[1]
+        bias = self.bias[first:last, :last]
         y_tokens = y.repeat_interleave(N_TOKENS, dim=1) if self.config.conditioning == "hyper" else None
         # the blocks' last one computes nothing at tokens that are not read: they are its keys and values only
         read = slice(h.shape[1] - N_TOKENS * n_read + N_TOKENS - 1, None, N_TOKENS)
@@ -235,7 +252,7 @@ class Vamo(nn.Module):
             asking = read if index == self.config.n_blocks - 1 else slice(None)
             h, new = block(
                 h,
-                self.get_buffer("bias")[first:last, :last][asking],
+                bias[asking],
                 None if past is None else past.key_values[index],
                 asking=asking,
                 y=y_tokens,
@@ -244,18 +261,18 @@ class Vamo(nn.Module):
             key_values.append(new)
         return h, tuple(key_values)
 
-    def _read(self, h: Tensor, s: Tensor, y: Tensor) -> Prediction:
+    def _read(self, h: Tensor, s: Tensor, y: Tensor, has_next: Tensor | None) -> Prediction:
         """The head's predictions from the normalised stream (n, W, D)."""
         if self.planner is not None:
-            action, plan = self.planner(h, s, y)
+            action, plan = self.planner(h, s, y, has_next)
         else:
             assert self.head is not None
             action, plan = self.head(h)[..., 0], None  # (n, W, 1) -> (n, W)
-        return Prediction(self.get_buffer("action_mean") + self.get_buffer("action_std") * action, plan)
+        return Prediction(self.action_mean + self.action_std * action, plan)
 
     def normalise_requirements(self, requirements: Tensor) -> Tensor:
         """Normalised requirements in which an absent constraint's inputs are 0."""
-        gate = torch.where(self.get_buffer("is_gated"), requirements[..., self.get_buffer("gates")], 1.0)
+        gate = torch.where(self.is_gated, requirements[..., self.gates], 1.0)
         return self._normalise("requirements", requirements) * gate
 
     def normalise_state(self, state: Tensor) -> Tensor:
@@ -263,8 +280,9 @@ class Vamo(nn.Module):
         return self._normalise("state", state)
 
     def _normalise(self, name: str, x: Tensor) -> Tensor:
-        mean, std = self.get_buffer(f"{name}_mean"), self.get_buffer(f"{name}_std")
-        return ((x - mean) / std).clamp(-INPUT_BOUND, INPUT_BOUND)
+        mean, std = getattr(self, f"{name}_mean"), getattr(self, f"{name}_std")
+        out: Tensor = ((x - mean) / std).clamp(-INPUT_BOUND, INPUT_BOUND)
+        return out
 
 
 def losses(model: Vamo, parameters: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -282,8 +300,9 @@ def losses(model: Vamo, parameters: Mapping[str, Tensor], batch: Batch) -> Tenso
         over all its ticks (of the plan: over all its ticks and planned states); padding and masked ticks
         never change it.
     """
-    prediction: Prediction = functional_call(model, dict(parameters), tuple(batch[:5]))
-    error = (prediction.action - batch.action) / model.get_buffer("action_std")
+    has_next = None if model.planner is None else has_next_state(batch.mask)
+    prediction: Prediction = functional_call(model, dict(parameters), (*batch[:5], has_next))
+    error = (prediction.action - batch.action) / model.action_std
     total = _group_means(error.square(), batch.mask, batch.n_groups)
     if prediction.plan is not None:
         errors, mask = plan_errors(prediction.plan, model.normalise_state(batch.state), batch.mask)

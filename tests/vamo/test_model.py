@@ -218,7 +218,8 @@ def test_planner_loss_by_hand() -> None:
     model, batch = trained(Vamo(VARIANTS["planner"])), random_batch(2)
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0]]).float()  # the second ends after its fourth tick
     batch = batch._replace(mask=mask)
-    prediction = model(*batch[:5])
+    has_next = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]]).bool()
+    prediction = model(*batch[:5], has_next)
     errors = [
         (prediction.plan[i, t, j - 1] - batch.state[i, t + j]).square().mean()
         for i, length in ((0, 6), (1, 4))
@@ -229,6 +230,19 @@ def test_planner_loss_by_hand() -> None:
     assert len(errors) == 9 + 3
     action = ((prediction.action - batch.action).square() * mask).sum() / mask.sum()
     torch.testing.assert_close(loss_of(model, batch).mean(), action + torch.stack(errors).mean())
+
+
+def test_inverse_dynamics_reads_logged_states_in_training_and_the_plan_in_use() -> None:
+    model, batch = trained(Vamo(VARIANTS["planner"])), random_batch(1)
+    batch = batch._replace(mask=torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]]))
+    inputs: list[Tensor] = []
+    model.planner.inverse_in.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
+    prediction = model(*batch[:5])
+    loss_of(model, batch)
+    in_use, in_training = (x[0, :, N_FEATURES : 2 * N_FEATURES] for x in inputs)
+    torch.testing.assert_close(in_use, prediction.plan[0, :, 0])
+    torch.testing.assert_close(in_training[:2], batch.state[0, 1:3])
+    torch.testing.assert_close(in_training[2:], prediction.plan[0, 2:, 0])
 
 
 def test_planner_learns_nothing_from_a_last_tick() -> None:
