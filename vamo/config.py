@@ -18,6 +18,8 @@ C = TypeVar("C")
 
 Method = Literal["single", "uniform", "pooled", "vao"]
 RewardSignal = Literal["value", "conversions"]
+Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
+Head = Literal["action", "planner"]
 Scaling = Literal["none", "rms"]
 
 
@@ -70,22 +72,47 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Size of the transformer; about 130,000 parameters by default."""
+    """Size and variant of the transformer; about 130,000 parameters by default.
+
+    Attributes:
+        context: Ticks of a training window, and the most that a decision looks at, the current one included;
+            more than `n_ticks` for windows over several days.
+        conditioning: How the requirements reach the blocks, beside their own token: `film` modulates the
+            stream before each block (the paper), `token` adds nothing, `prompt` puts learned tokens in front
+            of the window, `hyper` generates low-rank updates of the blocks' weights, `concat` joins them to
+            every token's embedding.
+        head: `action` reads the action from the stream (decision transformer), `planner` plans the next
+            states and takes the action from an inverse-dynamics model.
+        horizon: States that the planner head plans ahead.
+        n_periods: Periods of the history that are fed in beside each state; 0 leaves the module out.
+    """
 
     d_model: int = 64
     n_blocks: int = 2
     n_heads: int = 4
-    context: int = 16  # ticks that a decision looks at, the current one included
-    n_ticks: int = 48  # ticks of an episode
+    context: int = 16
+    n_ticks: int = 48  # ticks of a day, which is one episode
     n_categories: int = 16  # advertiser categories; any other category shares one further embedding
-    film: bool = True  # False leaves the FiLM layers out (an ablation)
+    conditioning: Conditioning = "film"
+    head: Head = "action"
+    horizon: int = 4
+    n_periods: int = 0
 
     def __post_init__(self) -> None:
         _check_fields(self)
-        for name in ("d_model", "n_blocks", "n_heads", "context", "n_ticks", "n_categories"):
+        for name in ("d_model", "n_blocks", "n_heads", "context", "n_ticks", "n_categories", "horizon"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _require(self.d_model % self.n_heads == 0, "d_model", f"a multiple of {self.n_heads}", self.d_model)
-        _require(self.context <= self.n_ticks, "context", f"at most {self.n_ticks}", self.context)
+        highest = self.context // 2
+        _require(0 <= self.n_periods <= highest, "n_periods", f"in [0, {highest}]", self.n_periods)
+
+
+MODEL_SIZES = {
+    "default": ModelConfig(),
+    "1M": ModelConfig(d_model=128, n_blocks=4),
+    "100M": ModelConfig(d_model=768, n_blocks=12, n_heads=12),
+}
+"""Sizes of the cost benchmarks, by their approximate number of parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

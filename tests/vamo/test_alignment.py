@@ -11,7 +11,8 @@ from tests.vamo.synthetic import make_data
 from vamo.alignment import Alignment, Parameters, explicit, forward_mode, gradient
 from vamo.config import Config
 from vamo.dataset import Episodes, WindowSampler, normalisation
-from vamo.model import Vamo, action_losses
+from vamo.model import Vamo
+from vamo.model import losses as model_losses
 
 SOURCES = torch.tensor([[1.0, 2.0], [0.0, -1.0], [3.0, 0.0]])  # c_i of the quadratic toy
 
@@ -53,7 +54,7 @@ def test_forward_mode_equals_explicit(small_config: Config, is_initial: bool) ->
             g = torch.Generator().manual_seed(0)
             for parameter in model.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape, generator=g)
-    parameters, losses = dict(model.named_parameters()), partial(action_losses, model)
+    parameters, losses = dict(model.named_parameters()), partial(model_losses, model)
     sampler = WindowSampler(sources, sources, pairs, small_config)
     batch = sampler.train(0)
     for k in range(2):
@@ -75,7 +76,7 @@ def test_alignment_predicts_the_drop(small_config: Config) -> None:
     def double(batch):  # type: ignore[no-untyped-def]  # Batch to Batch
         return batch._make([x.double() if torch.is_tensor(x) and x.is_floating_point() else x for x in batch])
 
-    parameters, losses = dict(model.named_parameters()), partial(action_losses, model)
+    parameters, losses = dict(model.named_parameters()), partial(model_losses, model)
     batch, validation = double(sampler.train(0)), double(sampler.validation(0, 0))
     direction = gradient(losses, parameters, validation)
     alignment = forward_mode(losses, parameters, batch, direction).mean

@@ -19,10 +19,10 @@ def test_missing_keys_take_defaults() -> None:
 
 def test_override_reads_json_and_text() -> None:
     config = override(
-        Config(), ["train.steps=200", "train.learning_rate=1e-4", "model.film=false", "train.select=last"]
+        Config(), ["train.steps=200", "train.learning_rate=1e-4", "model.conditioning=token", "train.select=last"]
     )
     assert (config.train.steps, config.train.learning_rate) == (200, 1e-4)
-    assert (config.model.film, config.train.select) == (False, "last")
+    assert (config.model.conditioning, config.train.select) == ("token", "last")
     assert Config().train.steps != 200  # the original is untouched
 
 
@@ -52,7 +52,11 @@ def test_bad_override(assignment: str, message: str) -> None:
     ("cls", "values", "message"),
     [
         (ModelConfig, {"d_model": 30, "n_heads": 4}, "`d_model` must be a multiple of 4, found 30"),
-        (ModelConfig, {"context": 49}, "`context` must be at most 48, found 49"),
+        (ModelConfig, {"context": 0}, "`context` must be at least 1, found 0"),
+        (ModelConfig, {"conditioning": "flim"}, "`conditioning` must be one of ('film', 'token', 'prompt', 'hyper'"),
+        (ModelConfig, {"head": "plan"}, "`head` must be one of ('action', 'planner'), found 'plan'"),
+        (ModelConfig, {"horizon": 0}, "`horizon` must be at least 1, found 0"),
+        (ModelConfig, {"context": 6, "n_periods": 4}, "`n_periods` must be in [0, 3], found 4"),
         (WeightingConfig, {"temperature": 0.0}, "`temperature` must be positive, found 0.0"),
         (TrainConfig, {"seed": -1}, "`seed` must be not negative, found -1"),
         (TrainConfig, {"batch_size": 0}, "`batch_size` must be at least 1, found 0"),
