@@ -120,7 +120,7 @@ def gradient_after_a_step(*assignments: str) -> Tensor:
 
 
 def test_limits_of_the_temperature_by_hand() -> None:
-    """lambda -> infinity is uniform sharing; lambda -> 0 trains the best aligned sources, 0 for one, 2 for the other."""
+    """lambda -> infinity is uniform sharing; lambda -> 0 trains the best aligned sources, which are 0 and 2."""
     uniform = gradient_after_a_step("train.method=uniform")
     torch.testing.assert_close(gradient_after_a_step("weighting.temperature=1e6"), uniform)
     best = torch.tensor(GRADIENTS[0] + GRADIENTS[2], dtype=torch.float32)
@@ -183,9 +183,9 @@ def test_mean_of_the_targets_is_uniform_sharing() -> None:
 
 
 def test_some_methods_need_everything_in_a_step() -> None:
-    with pytest.raises(ValueError, match="`pairs_per_step` must be at least the number of targets, 2, .*, found 1"):
+    with pytest.raises(ValueError, match=r"`pairs_per_step` must be at least the number of targets, 2, .*, found 1"):
         quadratic_trainer("train.method=pcgrad", "weighting.pairs_per_step=1")
-    with pytest.raises(ValueError, match="`pairs_per_step` must be at least the number of pairs, 6, .*, found 5"):
+    with pytest.raises(ValueError, match=r"`pairs_per_step` must be at least the number of pairs, 6, .*, found 5"):
         quadratic_trainer("weighting.per_sample=true", "weighting.refresh_every=1", "weighting.pairs_per_step=5")
 
 
