@@ -115,16 +115,18 @@ class _ByTarget(Generic[BatchT]):
     def detached(self) -> dict[str, Tensor]:
         return {name: parameter.detach() for name, parameter in self.parameters.items()}
 
-    def by_target(self, training: BatchT, validation: BatchT) -> Iterator[tuple[BatchT, BatchT]]:
-        """Training groups and validation group of one target after the other."""
+    def parts(self, training: BatchT, validation: BatchT, size: int = 1) -> Iterator[tuple[BatchT, BatchT]]:
+        """Training and validation groups of `size` targets after the other; fewer in the last part."""
         n_targets, n_groups = n_groups_of(validation), n_groups_of(training)
         if n_groups % n_targets:
             raise ValueError(
                 f"`training` must hold equally many groups for each of {n_targets} targets, found {n_groups}"
             )
         n_sources = n_groups // n_targets
-        for r in range(n_targets):
-            yield self.groups(training, r * n_sources, (r + 1) * n_sources), self.groups(validation, r, r + 1)
+        for start in range(0, n_targets, size):
+            stop = min(start + size, n_targets)
+            own = self.groups(training, start * n_sources, stop * n_sources)
+            yield own, self.groups(validation, start, stop)
 
 
 def n_groups_of(batch: object) -> int:
@@ -146,7 +148,7 @@ class Explicit(_ByTarget[BatchT]):
     ) -> Alignment:
         leaves = {name: parameter.requires_grad_() for name, parameter in self.detached().items()}
         dots, products = [], []
-        for own, held_out in self.by_target(training, validation):
+        for own, held_out in self.parts(training, validation):
             direction = precondition(gradient(self.losses, leaves, held_out), preconditioner)
             per_sample = self.losses(leaves, own)
             dots.append(
@@ -195,7 +197,7 @@ class ForwardMode(_ByTarget[BatchT]):
         _load_derivatives()
         parameters = self.detached()
         rows = []
-        for own, held_out in self.by_target(training, validation):
+        for own, held_out in self.parts(training, validation):
             direction = precondition(gradient(self.losses, parameters, held_out, varied), preconditioner)
 
             def moved(values: dict[str, Tensor], own: BatchT = own) -> Tensor:

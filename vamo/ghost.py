@@ -42,8 +42,11 @@ class _Rule(Protocol):
         """Gradients (B, *shape) by the parameter's name in the layer, summed over tokens."""
         ...
 
-    def dots(self, layer: nn.Module, x: Tensor, d: Tensor, direction: Parameters) -> Tensor:
-        """Inner products (B, t) of every token's gradient with a direction (B, *shape)."""
+    def project(self, layer: nn.Module, x: Tensor, direction: Parameters) -> Tensor:
+        """p (B, t, D) such that p . d is the inner product of a token's gradient with a direction (B, *shape).
+
+        It is what the layer would add to its output for a step of its parameters along the direction.
+        """
         ...
 
 
@@ -51,22 +54,19 @@ class _Linear:
     def gradient(self, layer: nn.Module, x: Tensor, d: Tensor) -> dict[str, Tensor]:
         return {"weight": d.mT @ x} | _bias_gradient(layer, d)
 
-    def dots(self, layer: nn.Module, x: Tensor, d: Tensor, direction: Parameters) -> Tensor:
-        projected = x @ direction["weight"].mT  # (B, t, I) -> (B, t, D)
-        if layer.bias is not None:
-            projected += direction["bias"][:, None]
-        return (projected * d).sum(dim=2)
+    def project(self, layer: nn.Module, x: Tensor, direction: Parameters) -> Tensor:
+        if layer.bias is None:
+            return x @ direction["weight"].mT  # (B, t, I) -> (B, t, D)
+        return torch.baddbmm(direction["bias"][:, None], x, direction["weight"].mT)
 
 
 class _LayerNorm:
     def gradient(self, layer: nn.Module, x: Tensor, d: Tensor) -> dict[str, Tensor]:
         return {"weight": (self._normal(layer, x) * d).sum(dim=1)} | _bias_gradient(layer, d)
 
-    def dots(self, layer: nn.Module, x: Tensor, d: Tensor, direction: Parameters) -> Tensor:
-        projected = self._normal(layer, x) * direction["weight"][:, None]
-        if layer.bias is not None:
-            projected += direction["bias"][:, None]
-        return (projected * d).sum(dim=2)
+    def project(self, layer: nn.Module, x: Tensor, direction: Parameters) -> Tensor:
+        projected = self._normal(layer, x).mul_(direction["weight"][:, None])
+        return projected if layer.bias is None else projected.add_(direction["bias"][:, None])
 
     @staticmethod
     def _normal(layer: nn.Module, x: Tensor) -> Tensor:
@@ -80,9 +80,9 @@ class _Embedding:
         rows = d.new_zeros(len(d), layer.num_embeddings, d.shape[2])
         return {"weight": rows.scatter_add_(1, x[..., None].expand_as(d), d)}
 
-    def dots(self, layer: nn.Module, x: Tensor, d: Tensor, direction: Parameters) -> Tensor:
-        rows = direction["weight"].gather(1, x[..., None].expand_as(d))  # (B, V, D) -> (B, t, D)
-        return (rows * d).sum(dim=2)
+    def project(self, layer: nn.Module, x: Tensor, direction: Parameters) -> Tensor:
+        index = x[..., None].expand(*x.shape, direction["weight"].shape[2])
+        return direction["weight"].gather(1, index)  # (B, V, D) -> (B, t, D)
 
 
 def _bias_gradient(layer: nn.Module, d: Tensor) -> dict[str, Tensor]:
@@ -171,6 +171,8 @@ def _tokens(name: str, calls: list[_Call], run: int, n: int) -> tuple[Tensor, Te
         gradients.append(call.d.reshape(n, -1, call.d.shape[-1]))
     if not inputs:
         return None
+    if len(inputs) == 1:  # the usual case, without a copy
+        return inputs[0], gradients[0]
     return torch.cat(inputs, dim=1), torch.cat(gradients, dim=1)
 
 
@@ -201,6 +203,24 @@ class Ghost(Generic[BatchT]):
             self._layers = self._check(training)
             if self.uncovered:
                 logger.info("forward mode takes care of %s", ", ".join(self.uncovered))
+        half = -(-n_groups_of(validation) // 2)  # at a time, so that a refresh holds less than a training step
+        parts = [
+            self._layer_by_layer(*part, preconditioner, norms)
+            for part in self._forward_mode.parts(training, validation, half)
+        ]
+        per_sample = torch.cat([part.per_sample for part in parts])
+        if rest := {name: self._forward_mode.parameters[name].detach() for name in self.uncovered}:
+            other = self._forward_mode.along(rest, training, validation, preconditioner=preconditioner, norms=norms)
+            per_sample = per_sample + other.per_sample
+        return Alignment(
+            per_sample, torch.cat([part.norm for part in parts if part.norm is not None]) if norms else None
+        )
+
+    def _layer_by_layer(
+        self, training: BatchT, validation: BatchT, preconditioner: Parameters | None, norms: bool
+    ) -> Alignment:
+        """The contribution of the covered layers."""
+        assert self._layers is not None
         parameters = self._forward_mode.detached()
         n_targets, n_groups = n_groups_of(validation), n_groups_of(training)
         work = _Dots(self._layers, n_targets, n_groups // n_targets, preconditioner, norms)
@@ -212,12 +232,7 @@ class Ghost(Generic[BatchT]):
             own = self.losses(parameters, training)
             work.n_training = own.numel()
         tap.backward(held_out.mean(dim=1).sum() + own.sum())
-        per_sample = work.per_sample
-        if rest := {name: parameters[name] for name in self.uncovered}:
-            other = self._forward_mode.along(rest, training, validation, preconditioner=preconditioner, norms=norms)
-            per_sample = per_sample + other.per_sample
-        assert isinstance(per_sample, Tensor)  # a model without a parameter has none to align
-        return Alignment(per_sample, work.norm() if norms else None)
+        return work.alignment(own)
 
     @property
     def uncovered(self) -> list[str]:
@@ -302,8 +317,11 @@ class _Dots:
                 scale = {key: self._preconditioner[_path(name, key)] for key in direction}
                 direction = {key: g.to(held_out[1].dtype) for key, g in precondition(direction, scale).items()}
         if held_out is not None and own is not None:  # otherwise one of the two gradients is 0
-            dots = _wide(rule.dots(layer, *_grouped(own, n_targets), direction))
-            self.per_sample = self.per_sample + dots.view(n_targets, n_sources, b, -1).sum(dim=3)
+            x, d = _grouped(own, n_targets)
+            projected = rule.project(layer, x, direction)
+            flat = [tensor.reshape(self.n_training, 1, -1) for tensor in (projected, d)]  # (n, 1, t * D)
+            dots = _wide(flat[0] @ flat[1].mT)
+            self.per_sample = self.per_sample + dots.view(n_targets, n_sources, b)
         if self._norms:
             if direction:
                 self.square_target = self.square_target + _squares(direction)
@@ -311,10 +329,14 @@ class _Dots:
                 squares = _squares(rule.gradient(layer, *_grouped(own, n_pairs))) / b**2
                 self.square_source = self.square_source + squares.view(self._shape)
 
-    def norm(self) -> Tensor:
-        """|direction| |gradient of the pair|, (R, S)."""
-        assert isinstance(self.square_target, Tensor) and isinstance(self.square_source, Tensor)
-        return (self.square_target[:, None] * self.square_source).sqrt()
+    def alignment(self, losses: Tensor) -> Alignment:
+        """What was added up; `losses` (R x S, b) of the training groups give the shape where nothing was."""
+        zeros = torch.zeros_like(losses).view(*self._shape, -1)
+        per_sample = zeros + self.per_sample
+        if not self._norms:
+            return Alignment(per_sample, None)
+        square_target, square_source = zeros[:, 0, 0] + self.square_target, zeros[:, :, 0] + self.square_source
+        return Alignment(per_sample, (square_target[:, None] * square_source).sqrt())
 
 
 def _grouped(tokens: tuple[Tensor, Tensor], n_groups: int) -> tuple[Tensor, Tensor]:
