@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,6 +178,7 @@ def collect_data_set(
     Raises:
         FileExistsError: `out` holds files, unfinished work of another collection lies beside it, or another process
             is collecting into it.
+        ChildProcessError: A worker process ended by itself.
     """
     if n_workers < 1:
         raise ValueError(f"`n_workers` must be at least 1, found {n_workers}")
@@ -224,6 +226,9 @@ def _make_blocks(collection: Collection, stage: Stage, todo: list[int], n_worker
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            rule = "a worker must not end by itself (out of memory? a script without `if __name__ == '__main__'`?)"
+            raise ChildProcessError(f"{rule}; finished blocks are kept for the next call") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -95,7 +95,7 @@ def scores(analysis: Analysis) -> dict[str, Figure]:
             if is_share:
                 patch["xaxis.range"] = common
             if name == "share":
-                patch["shapes"] = [_vertical(1.0)]
+                patch["shapes"] = [vertical_line(1.0)]
             patches.append({"when": when, "layout": patch})
         figures[f"score-{k}"] = {
             "traces": traces,
@@ -116,7 +116,7 @@ def differences(analysis: Analysis) -> dict[str, Figure]:
             unit = "share of reference" if task is None else analysis.report.score_unit
             layout["xaxis"]["title"]["text"] = text(f"Difference ({unit})")
             layout["xaxis"]["range"] = _padded([0.0, *(x for e in estimates.values() for x in (e.low, e.high))])
-            layout["shapes"] = [_vertical(0.0)]
+            layout["shapes"] = [vertical_line(0.0)]
             figures[f"difference-{b}-{k}"] = {
                 "traces": _dots(analysis, estimates, {}),
                 "layout": layout,
@@ -148,8 +148,8 @@ def episodes(analysis: Analysis) -> dict[str, Figure]:
                 when = {"episode": [e], "method": [0, 1 + viewer_methods(analysis).index(method)]}
                 x, y, shape = _panel_line(panel, trace, report.tick_hours)
                 line = {"color": colour("method", index), "dash": dash("method", index), "shape": shape}
-                traces.append({"trace": _line(method, x, y, {**line, "width": 2}), "when": when})
-        layout = _line_layout()
+                traces.append({"trace": line_trace(method, x, y, {**line, "width": 2}), "when": when})
+        layout = line_layout()
         layout["xaxis"] |= _hours([len(episode.first.cost) for episode in report.episodes], report.tick_hours)
         layout["yaxis"]["rangemode"] = "tozero"
         if panel == "cost":  # wide enough for a list of all lines
@@ -201,13 +201,13 @@ def weights(analysis: Analysis) -> dict[str, Figure]:
                 ends = [history.step[0], history.step[-1]]
                 rule = {"color": MUTED, "dash": "dot", "width": 1}
                 label = "equal weights" if choice == 0 else "no alignment"
-                traces.append({"trace": _line(label, ends, [level, level], rule), "when": when})
+                traces.append({"trace": line_trace(label, ends, [level, level], rule), "when": when})
                 for i, source in enumerate(history.sources):
                     index = sources.index(source)
                     width = 3 if source == target else 1.75
                     line = {"color": colour("task", index), "dash": dash("task", index), "width": width}
-                    traces.append({"trace": _line(source, history.step, array[:, column, i], line), "when": when})
-        layout = _line_layout()
+                    traces.append({"trace": line_trace(source, history.step, array[:, column, i], line), "when": when})
+        layout = line_layout()
         layout["xaxis"]["title"]["text"] = "Training step"
         patches = [{"when": {"quantity": [0]}, "layout": {"yaxis.range": [0, 1.02]}}]
         if traces:
@@ -226,8 +226,8 @@ def losses(analysis: Analysis) -> dict[str, Figure]:
                 measured = np.isfinite(history.validation_loss[:, history.targets.index(target)])
                 loss = history.validation_loss[measured, history.targets.index(target)]
                 line = {"color": colour("method", index), "dash": dash("method", index), "width": 2}
-                traces.append({"trace": _line(method, history.step[measured], loss, line), "when": {}})
-        layout = _line_layout()
+                traces.append({"trace": line_trace(method, history.step[measured], loss, line), "when": {}})
+        layout = line_layout()
         layout["xaxis"]["title"]["text"] = "Training step"
         figures[f"loss-{k}"] = {"traces": traces, "layout": layout, "patches": []}
     return figures
@@ -279,7 +279,8 @@ def _dot_layout(methods: Sequence[str]) -> dict[str, Any]:
     return layout
 
 
-def _line_layout() -> dict[str, Any]:
+def line_layout() -> dict[str, Any]:
+    """Layout of a plot of lines."""
     layout = _layout()
     layout["hovermode"] = "closest"
     layout["yaxis"] |= {"nticks": 6, "automargin": True}
@@ -314,7 +315,8 @@ def _layout() -> dict[str, Any]:
     }
 
 
-def _line(name: str, x: ArrayLike, y: ArrayLike, line: dict[str, Any]) -> dict[str, Any]:
+def line_trace(name: str, x: ArrayLike, y: ArrayLike, line: dict[str, Any]) -> dict[str, Any]:
+    """A line as plotly draws it."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -347,7 +349,7 @@ def _plans(panel: str, episode: Episode, tick_hours: float, when: Mapping[str, l
     if panel == "tick_cost":
         rate = np.diff(trace.traffic_plan, prepend=0.0)
         lines.append(("traffic plan", np.append(rate, rate[-1]), {**muted, "dash": "dash", "shape": "hv"}))
-    return [{"trace": _line(name, hours, y, line), "when": dict(when)} for name, y, line in lines]
+    return [{"trace": line_trace(name, hours, y, line), "when": dict(when)} for name, y, line in lines]
 
 
 def _hours(n_ticks: Iterable[int], tick_hours: float) -> dict[str, Any]:
@@ -364,7 +366,7 @@ def _hours(n_ticks: Iterable[int], tick_hours: float) -> dict[str, Any]:
     }
 
 
-def _vertical(x: float) -> dict[str, Any]:
+def vertical_line(x: float) -> dict[str, Any]:
     """A line at x over the height of the plot."""
     line = {"color": MUTED, "width": 1.5, "dash": "dot"}
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "below"}

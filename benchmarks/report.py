@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from auction_env.files import write_atomically
 from benchmarks import plots
 from benchmarks.report_data import Analysis, Episode, EpisodeTrace, ReportData, TrainingHistory, analyse
-from benchmarks.report_page import controls, escape, sections
+from benchmarks.report_page import Section, controls, escape, sections
 from benchmarks.report_picture import draw_summary
 from benchmarks.report_text import episode_note, trace_note
 
@@ -27,12 +28,18 @@ def write_report(path: str | os.PathLike[str], report: ReportData) -> None:
     The same report gives the same bytes. Raises ValueError for rows that the statistics refuse, and
     ModuleNotFoundError without plotly.
     """
+    page = render_page(analyse(report), plotly_js=plotly_script())
+    write_atomically(Path(path), page.encode())
+
+
+def plotly_script() -> str:
+    """The source of plotly.js; ModuleNotFoundError without plotly."""
     try:
         from plotly.offline import get_plotlyjs  # here, so that rows and statistics need no plotly
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("reports need plotly: install the extra `report`") from error
-    page = render_page(analyse(report), plotly_js=get_plotlyjs())
-    write_atomically(Path(path), page.encode())
+    script: str = get_plotlyjs()
+    return script
 
 
 def render_png_summary(path: str | os.PathLike[str], report: ReportData) -> None:
@@ -43,19 +50,33 @@ def render_png_summary(path: str | os.PathLike[str], report: ReportData) -> None
 def render_page(analysis: Analysis, plotly_js: str) -> str:
     """The HTML of the page."""
     report = analysis.report
+    return assemble_page(report.title, report.intro, sections(analysis), page_data(analysis), plotly_js)
+
+
+def assemble_page(
+    title: str, intro: Sequence[str], parts: Sequence[Section], data: Mapping[str, object], plotly_js: str
+) -> str:
+    """A self-contained page.
+
+    Args:
+        title, intro: Heading and paragraphs, plain text.
+        parts: The sections; the first is where the page begins.
+        data: What the page's script reads: `figures`, `controls`, `notes` (see `page_data`).
+        plotly_js: The source of plotly.js.
+    """
     assets = files("benchmarks") / "assets"
-    parts = sections(analysis)
     fields = {
-        "title": escape(report.title),
+        "title": escape(title),
         "style": _palette() + (assets / "report.css").read_text(encoding="utf-8"),
-        "intro": "".join(f"<p>{escape(paragraph)}</p>" for paragraph in report.intro),
+        "intro": "".join(f"<p>{escape(paragraph)}</p>" for paragraph in intro),
         "navigation": "".join(f'<li><a href="#{p.anchor}">{escape(p.heading)}</a></li>' for p in parts),
         "sections": "".join(
             f'<section id="{p.anchor}" aria-labelledby="{p.anchor}-heading">'
             f'<h2 id="{p.anchor}-heading">{escape(p.heading)}</h2>{p.body}</section>'
             for p in parts
         ),
-        "data": _json(page_data(analysis)),
+        "first": parts[0].anchor,
+        "data": _json(data),
         "plotly": plotly_js.replace("</script", "<\\/script"),
         "script": (assets / "report.js").read_text(encoding="utf-8"),
     }

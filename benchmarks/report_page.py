@@ -272,15 +272,16 @@ def reproduce(analysis: Analysis) -> str:
         "Training seeds": ranges(train) or "none",
         "Bootstrap": f"{boot.n_resamples:,} resamples by {boot.unit}, seed {boot.seed}, level {boot.level:g}",
     }
-    parts = [f"<pre tabindex='0'><code>{escape(report.command)}</code></pre>", _pairs("Seeds", seeds)]
+    parts = [f"<pre tabindex='0'><code>{escape(report.command)}</code></pre>", pairs_table("Seeds", seeds)]
     if report.parameters:
-        parts.append(_pairs("Parameters", report.parameters))
+        parts.append(pairs_table("Parameters", report.parameters))
     if report.versions:
-        parts.append(_pairs("Versions", report.versions))
+        parts.append(pairs_table("Versions", report.versions))
     return "".join(parts)
 
 
-def _pairs(heading: str, pairs: Mapping[str, str]) -> str:
+def pairs_table(heading: str, pairs: Mapping[str, str]) -> str:
+    """A heading and a table of names and values."""
     rows = [f'<tr><th scope="row">{escape(k)}</th><td class="value">{escape(v)}</td></tr>' for k, v in pairs.items()]
     return f"<h3>{heading}</h3>{_scroll(heading, '<table class=pairs><tbody>' + ''.join(rows) + '</tbody></table>')}"
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -547,6 +551,132 @@ def test_an_import_replaces_a_data_set_only_on_request_and_only_when_sound(tmp_p
     assert_equal(load(tmp_path / "out"), old)
     import_auctionnet(log, tmp_path / "out", force=True)
     assert len(load(tmp_path / "out")) == len(FEATURES)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def three_logs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], dict[str, bytes]]:
+    """Two logs of several periods each, the second compressed, one that ends them, and the data set's bytes."""
+    path = tmp_path_factory.mktemp("logs")
+    texts = [to_text(random_rows(600, seed)) for seed in (1, 2, 3)]
+    for seed, text in enumerate(texts):  # other periods in each
+        header, *lines = text.splitlines()
+        moved = [f"{int(line.split(',')[0]) + 10 * seed},{line.split(',', 1)[1]}" for line in lines]
+        texts[seed] = "\n".join([header, *moved]) + "\n"
+    files = [write_log(path / name, text) for name, text in zip(("a.csv", "b.csv.gz", "c.csv"), texts, strict=True)]
+    import_auctionnet(files, path / "out", block_bytes=4000)
+    return files, contents(path / "out")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])  # a checkpoint after every block, and after every file only
+@pytest.mark.parametrize("n_blocks", [1, 5, 39, 40, 60, 100, 117])
+def test_an_interrupted_import_goes_on_to_the_same_bytes(
+    three_logs: tuple[list[Path], dict[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    n_blocks: int,
+    seconds: float,
+) -> None:
+    files, whole = three_logs
+    monkeypatch.setattr("auction_env.data.auctionnet.CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr("auction_env.data.auctionnet._CHECKPOINT_SHARE", 0)
+    seen: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == n_blocks:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_auctionnet(files, tmp_path / "out", block_bytes=4000, progress=stop)
+    again: list[int] = []
+    import_auctionnet(files, tmp_path / "out", block_bytes=4000, progress=lambda done, total: again.append(done))
+    assert contents(tmp_path / "out") == whole
+    assert os.listdir(tmp_path) == ["out"]
+    n_all = sum(path.stat().st_size for path in files)
+    assert again[-1] == n_all
+    if seconds == 0:  # it went on behind the last block but one at the latest
+        assert len(seen) + len(again) <= len(_progress(files, tmp_path)) + 1
+
+
+def _progress(files: list[Path], path: Path) -> list[int]:
+    done: list[int] = []
+    import_auctionnet(files, path / "other", block_bytes=4000, progress=lambda at, total: done.append(at))
+    return done
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from auction_env.data import auctionnet
+
+def wait(done, total):
+    if done > 0.6 * total:
+        Path(sys.argv[1]).touch()
+        sys.stdin.read()
+
+auctionnet.CHECKPOINT_SECONDS = 0.0
+auctionnet._CHECKPOINT_SHARE = 0
+auctionnet.import_auctionnet(sys.argv[3:], sys.argv[2], block_bytes=4000, progress=wait)
+"""
+
+
+def test_a_killed_import_goes_on_to_the_same_bytes(
+    three_logs: tuple[list[Path], dict[str, bytes]], tmp_path: Path
+) -> None:
+    files, whole = three_logs
+    mark, out = tmp_path / "mark", tmp_path / "out"
+    run = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(mark), str(out), *map(str, files)],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    while not mark.exists():
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.kill()
+    run.communicate()
+    assert (tmp_path / ".out.unfinished" / "sums.npz").exists() and not out.exists()
+    first: list[int] = []
+    import_auctionnet(files, out, block_bytes=4000, progress=lambda done, total: first.append(done))
+    assert first[0] > 0.5 * first[-1]
+    assert contents(out) == whole
+
+
+def test_a_changed_log_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auction_env.data.auctionnet.CHECKPOINT_SECONDS", 0.0)
+    log = write_log(tmp_path / "log.csv", to_text(random_rows(300)))
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_auctionnet(log, tmp_path / "out", block_bytes=4000, progress=stop)
+    write_log(log, to_text(random_rows(300, seed=1)) + "\n")
+    with pytest.raises(FileExistsError, match=r"unfinished work with other arguments \(`files` differs\)"):
+        import_auctionnet(log, tmp_path / "out")
+    import_auctionnet(log, tmp_path / "out", force=True)
+    (tmp_path / "fresh").mkdir()
+    expected = imported(tmp_path / "fresh", log.read_text())
+    assert_equal(load(tmp_path / "out"), expected)
+
+
+def test_a_damaged_checkpoint_is_left_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = write_log(tmp_path / "log.csv", to_text(random_rows(300)))
+    monkeypatch.setattr("auction_env.data.auctionnet.CHECKPOINT_SECONDS", 0.0)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_auctionnet(log, tmp_path / "out", block_bytes=4000, progress=stop)
+    (tmp_path / ".out.unfinished" / "sums.npz").write_bytes(b"PK half")
+    import_auctionnet(log, tmp_path / "out")
+    (tmp_path / "fresh").mkdir()
+    assert_equal(load(tmp_path / "out"), imported(tmp_path / "fresh", log.read_text()))
 
 
 def test_imports_join_other_data_sets(tmp_path: Path) -> None:

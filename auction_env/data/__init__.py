@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from auction_env.data.auctionnet import ImportSummary, import_auctionnet
 from auction_env.data.auctionnet_log import AuctionNetLogError
+from auction_env.data.checking import Problem, check
 from auction_env.data.dataset import TrajectoryData
 from auction_env.data.manifest import DataSetError, Manifest, read_manifest
 from auction_env.data.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column, arrow_schema
@@ -20,8 +21,10 @@ __all__ = [
     "DataSetError",
     "ImportSummary",
     "Manifest",
+    "Problem",
     "TrajectoryData",
     "arrow_schema",
+    "check",
     "import_auctionnet",
     "load",
     "load_columns",

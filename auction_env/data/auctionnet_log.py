@@ -104,6 +104,7 @@ class Block(NamedTuple):
     buffer: _Buffer
     n_bytes: int
     is_first: bool  # of its file
+    end: int  # offset in the file, decompressed, behind the block
     bytes_read: int  # of all the files as stored, up to the end of this block
 
 
@@ -116,12 +117,22 @@ class ParsedBlock:
         first_line: Line of the file at which the block starts.
         rows: (n, 18) float64, columns in the order of `LOG_COLUMNS`; valid until the next block is taken.
         error: What is wrong with the line after them; None if nothing is.
+        next_line: Line of the file behind the block.
     """
 
     block: Block
     first_line: int
     rows: Float
     error: AuctionNetLogError | None
+    next_line: int
+
+
+class Position(NamedTuple):
+    """A place between two blocks from which parsing can go on."""
+
+    file: int  # index of the file
+    offset: int  # in the file, decompressed; 0: from the start
+    line: int  # of the file, at the offset
 
 
 def find_logs(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -155,8 +166,11 @@ def find_logs(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) 
     return files
 
 
-def parse_logs(files: Sequence[Path], block_bytes: int) -> Generator[ParsedBlock]:
-    """Parses the files in order, some blocks ahead in worker threads.
+START = Position(0, 0, 2)
+
+
+def parse_logs(files: Sequence[Path], block_bytes: int, start: Position = START) -> Generator[ParsedBlock]:
+    """Parses the files in order from `start` on, some blocks ahead in worker threads.
 
     Raises:
         AuctionNetLogError: A header or a compressed file is wrong. Errors of lines are in the blocks.
@@ -164,9 +178,9 @@ def parse_logs(files: Sequence[Path], block_bytes: int) -> Generator[ParsedBlock
     n_workers = max(1, min(os.cpu_count() or 1, MAX_WORKERS))
     free = deque(_Buffer(block_bytes) for _ in range(n_workers + 2))
     ahead: deque[tuple[Block, Future[_Outcome]]] = deque()
-    blocks = _read_blocks(files, free)
+    blocks = _read_blocks(files, free, start)
     failure: AuctionNetLogError | None = None
-    is_read, line = False, 2
+    is_read, line = False, start.line
     executor = ThreadPoolExecutor(n_workers, thread_name_prefix="auctionnet-log")
     try:
         while ahead or not is_read:
@@ -184,8 +198,9 @@ def parse_logs(files: Sequence[Path], block_bytes: int) -> Generator[ParsedBlock
                 outcome = future.result()
                 line = 2 if block.is_first else line
                 rows = block.buffer.rows[: outcome.n_rows]
-                yield ParsedBlock(block, line, rows, _outcome_error(block, line, outcome))
-                line += outcome.n_lines
+                next_line = line + outcome.n_lines
+                yield ParsedBlock(block, line, rows, _outcome_error(block, line, outcome), next_line)
+                line = next_line
                 free.append(block.buffer)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
@@ -300,13 +315,13 @@ def _is_log(path: Path) -> bool:
     return path.is_file() and path.name.endswith((".csv", ".csv.gz"))
 
 
-def _read_blocks(files: Sequence[Path], free: deque[_Buffer]) -> Iterator[Block]:
+def _read_blocks(files: Sequence[Path], free: deque[_Buffer], start: Position) -> Iterator[Block]:
     """The blocks of the files; each takes a buffer from `free`, which must hold one."""
-    bytes_before = 0
-    for path in files:
+    bytes_before = sum(path.stat().st_size for path in files[: start.file])
+    for index, path in enumerate(files[start.file :]):
         with path.open("rb") as raw:
             try:
-                yield from _read_file(path, raw, bytes_before, free)
+                yield from _read_file(path, raw, bytes_before, free, 0 if index else start.offset)
             except EOFError as error:
                 rule = "truncated: the compressed file must be complete, found its end too early"
                 raise AuctionNetLogError(rule, path=path) from error
@@ -315,21 +330,25 @@ def _read_blocks(files: Sequence[Path], free: deque[_Buffer]) -> Iterator[Block]
         bytes_before += path.stat().st_size
 
 
-def _read_file(path: Path, raw: io.BufferedIOBase, bytes_before: int, free: deque[_Buffer]) -> Iterator[Block]:
-    """Blocks of one file: the header is checked and cut off, every block ends with its last line."""
+def _read_file(
+    path: Path, raw: io.BufferedIOBase, bytes_before: int, free: deque[_Buffer], offset: int
+) -> Iterator[Block]:
+    """Blocks of one file from an offset: the header is checked and cut off, every block ends with its last line."""
     stream: io.BufferedIOBase = gzip.GzipFile(fileobj=raw) if path.name.endswith(".gz") else raw
     first = stream.readline(MAX_LINE_BYTES)
     if not first:
         raise AuctionNetLogError("a log must have a header and data, found an empty file", path=path)
     header = _check_header(path, first)
-    carried, is_ended, is_first, has_data = b"", False, True, False
+    carried, is_ended, is_first, has_data = b"", False, not offset, bool(offset)
+    end = stream.seek(offset) if offset else len(first)
     while not is_ended:
         buffer = free.popleft()
         n_whole, n, is_ended = buffer.fill(stream, carried)
         carried = bytes(buffer.text[n_whole:n])
         has_data = has_data or bool(buffer.text[:n_whole].strip(b"\r\n"))
         if n_whole:
-            yield Block(path, header, buffer, n_whole, is_first, bytes_before + raw.tell())
+            end += n_whole
+            yield Block(path, header, buffer, n_whole, is_first, end, bytes_before + raw.tell())
             is_first = False
         else:
             free.append(buffer)

@@ -48,6 +48,10 @@ class Stage:
             return None
         return block if hashlib.sha256(raw).hexdigest() == block.shard.sha256 else None
 
+    def discard(self) -> None:
+        """Removes the work so far; for work that can never be finished."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def publish(self, blocks: list[Block], *, metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> Manifest:
         """Writes the manifest over all blocks and puts the data set in its place."""
         data = self.path / _DATA
@@ -115,8 +119,11 @@ def _follow(path: Path, plan: str, *, force: bool) -> None:
                 f"{path} holds unfinished work with other arguments ({_difference(file, plan)}): finish it with"
                 " those, or discard it with `force`"
             )
-        for name in (_DATA, _BLOCKS):
-            shutil.rmtree(path / name, ignore_errors=True)
+        for entry in path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != _LOCK:
+                entry.unlink()
     for name in (_DATA, _BLOCKS):
         (path / name).mkdir(exist_ok=True)
     write_atomically(file, plan.encode())

@@ -81,9 +81,62 @@ def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len(data.load(tmp_path / "out")) == 2304
 
 
+def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    out = tmp_path / "set"
+    collected = ["collect", "--out", str(out), "--episodes", "4", "--impressions", "960", "--workers", "1"]
+    main([*collected, "--policy", "random,noisy-pid", "--task", "TargetCPA"])
+    main(["data", "split", str(out), "--test", "40", "--validation", "0.1"])
+    assert "train 133, validation 19, test 40 episodes" in capsys.readouterr().out
+    main(["data", "describe", str(out), "--html", str(tmp_path / "page.html")])
+    shown = capsys.readouterr().out
+    for text in ("192", "9,216", "noisy-pid", "cpa kept", "feature_budget_left", "test 40 (seed 0)"):
+        assert text in shown
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for text in ("Data set set", "noisy-pid", "Action coverage", "plot-pace", "plot-ratio-cpa"):
+        assert text in page
+    main(["data", "check", str(out)])
+    assert ": sound" in capsys.readouterr().out
+    shard = out / "shard-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "check", str(out)])
+    assert stop.value.code == 1
+    assert "shard-00000.parquet: truncated" in capsys.readouterr().out
+
+
+def test_a_description_has_the_numbers_of_the_log(tmp_path: Path) -> None:
+    from benchmarks.describe_page import action_figures, pace_figure, ratio_figures, score_figures
+    from benchmarks.describing import describe
+
+    out = tmp_path / "set"
+    collected = ["collect", "--out", str(out), "--episodes", "2", "--impressions", "960", "--workers", "1"]
+    main([*collected, "--policy", "random,noisy-pid", "--task", "TargetCPA"])
+    log, found = data.load(out), describe(out)
+    assert found.sizes == {
+        "trajectories": 96, "ticks": 4608, "periods": 2, "advertisers": 48, "tasks": 1, "shards": 2,
+    }  # fmt: skip
+    (group,) = found.tasks
+    starts = log.episode_starts[:-1]
+    np.testing.assert_allclose(group.spent, np.add.reduceat(log.cost, starts) / log.budget[starts])
+    assert group.objective.sum() == log.conversions.sum()
+    assert group.idle == pytest.approx((log.action == 0).mean())
+    assert [(g.policy, g.n) for g in found.policies] == [("noisy-pid", 48), ("random", 48)]
+    assert sum(g.objective.sum() for g in found.policies) == log.conversions.sum()
+    np.testing.assert_allclose(found.ranges["cost"], np.quantile(log.cost, [0, 0.05, 0.5, 0.95, 1]))
+    assert found.pace["TargetCPA"][-1] == pytest.approx(group.spent.mean())
+    for trace in action_figures(found)["action-0"]["traces"]:
+        assert sum(trace["trace"]["y"]) == pytest.approx(1, abs=1e-4)
+    assert len(score_figures(found)["score-0"]["traces"]) == 2
+    assert ratio_figures(found)["ratio-cpa"]["traces"][0]["trace"]["y"][-1] <= 1
+    assert len(pace_figure(found)["traces"][0]["trace"]["x"]) == 49
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["data", "check", "nowhere"], "it has no manifest.json"),
+        (["data", "describe", "nowhere"], "it has no manifest.json"),
         (["import-auctionnet", "nowhere.csv", "--out", "out"], "nowhere.csv"),
         (["demo", "--logs", "nowhere"], "`LOGS` must be a directory of logs, found nowhere"),
         (["collect", "--out", "out", "--task", "Dance"], "`task` must be a Task or one of"),
