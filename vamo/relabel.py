@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.data import TrajectoryData
-from auction_env.tasks import OUTCOMES, QUANTITIES, Task, Totals, unevenness
+from auction_env.tasks import QUANTITIES, Task
 from vamo.config import RewardSignal
 
 Float = NDArray[np.float64]
@@ -82,16 +82,6 @@ def sums_so_far(values: Float, episode_starts: Int) -> Float:
     return out
 
 
-def episode_totals(data: TrajectoryData) -> Totals:
-    """What each episode came to, (e,) each; added tick by tick, in order."""
-    starts = data.episode_starts
-    last = starts[1:] - 1
-    sums = {name: sums_so_far(data[name], starts)[last] + data[name][last] for name in OUTCOMES}
-    parts = [slice(*pair) for pair in itertools.pairwise(starts)]
-    uneven = [unevenness(data.cost[part], data.n_impressions[part]) for part in parts]
-    return Totals(**sums, unevenness=np.array(uneven))
-
-
 def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "value") -> Relabelled:
     """The data set as examples for `task`, whatever task its trajectories were logged for.
 
@@ -107,7 +97,7 @@ def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "value") ->
     reward_so_far, cost_so_far = sums_so_far(reward, starts), sums_so_far(data.cost, starts)
     total = reward_so_far[last] + reward[last]
     base = task.unit_worth(data.targets)
-    totals = episode_totals(data)
+    totals = data.totals()
     return Relabelled(
         reward=reward,
         reward_so_far=reward_so_far,

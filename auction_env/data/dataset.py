@@ -21,7 +21,7 @@ from auction_env.data.schema import (
     SORT_KEY,
     UNRECORDED,
 )
-from auction_env.tasks import Targets, Task
+from auction_env.tasks import OUTCOMES, Targets, Task, Totals, unevenness
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -168,6 +168,17 @@ class TrajectoryData:
     def n_episodes(self) -> int:
         """Number of distinct (period, advertiser)."""
         return len(self.episode_starts) - 1
+
+    def totals(self) -> Totals:
+        """What each episode came to, (n_episodes,) each."""
+        starts, length = self.episode_starts[:-1], np.diff(self.episode_starts)
+        sums = {name: np.add.reduceat(self[name], starts) for name in OUTCOMES} if len(self) else {}
+        uneven = np.zeros(len(starts))
+        for n_ticks in np.unique(length):  # episodes of one length lie side by side
+            of_length = np.flatnonzero(length == n_ticks)
+            rows = starts[of_length, None] + np.arange(n_ticks)
+            uneven[of_length] = unevenness(self.cost[rows], self.n_impressions[rows], axis=1)
+        return Totals(**{name: sums.get(name, uneven) for name in OUTCOMES}, unevenness=uneven)
 
     def select(self, episodes: ArrayLike) -> TrajectoryData:
         """The given episodes, in the order of this data set; `tasks` and `metadata` stay as they are.
