@@ -225,7 +225,7 @@ class Vamo(nn.Module):
         n_rows = s.shape[1]
         embedded = self.embed_state(s)
         if self.periodicity is not None:
-            embedded = embedded + self.periodicity(history)[:, -n_rows:]
+            embedded = embedded + self.periodicity(history, n_rows)
         time = self.embed_tick(tick % self.config.n_ticks)  # (n, m, D)
         if self.embed_row is not None:
             time = time + self.embed_row.weight[history.shape[1] - n_rows : history.shape[1]]
