@@ -60,13 +60,8 @@ class _Sample:
         self.price = np.log(data.least_winning_cost[data.least_winning_cost > 0])
         volume = np.bincount(data.tick, data.n_impressions)
         self.season = volume / volume.sum()
-        worth = np.empty(len(data))
-        for code, task in enumerate(data.tasks):
-            rows = data.task == code
-            if rows.any():
-                worth[rows] = task.unit_worth(data.targets.at(rows))
         is_bid = data.action > 0
-        self.action = np.log(data.action[is_bid] / worth[is_bid])
+        self.action = np.log(data.action[is_bid] / data.base[is_bid])
 
 
 def _total_variation(first: Float, second: Float) -> float:

@@ -88,6 +88,16 @@ class TickResult(NamedTuple):
     gmv_value: Float
 
 
+class EpisodeDraws(NamedTuple):
+    """Seed, rules and (n_advertisers,) float32 parameters of the conversions: see `kernels.tick`."""
+
+    seed: np.uint64
+    rules: kernel.Rules
+    sigma: NDArray[np.float32]
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+
+
 class BatchMarket:
     """Independent markets with the same parameters and population, all at the same tick.
 
@@ -249,6 +259,14 @@ class BatchMarket:
         n = int(self.opening.n_impressions[market])
         tiles = self._values[self._items.start[market] : self._items.start[market + 1]]
         return tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
+
+    def draws(self, market: int = 0) -> EpisodeDraws:
+        """What the outcomes of a market's impressions are drawn from in this episode."""
+        _ = self.opening
+        traffic = self._traffic
+        return EpisodeDraws(
+            self._seed[market], self._rules, traffic.sigma[market], traffic.lower[market], traffic.upper[market]
+        )
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:

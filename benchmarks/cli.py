@@ -7,9 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import auction_env
 from benchmarks.console import console
+
+if TYPE_CHECKING:
+    from agents import Collection
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_collect(commands)
     _add_import(commands)
+    _add_export(commands)
     _add_data(commands)
     _add_bench(commands)
     return parser
@@ -62,6 +67,12 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         " same arguments, it goes on where it was and leaves the same bytes.",
     )
     collector.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
+    _add_collection(collector)
+    collector.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
+    collector.set_defaults(run=_run_collect)
+
+
+def _add_collection(collector: argparse.ArgumentParser) -> None:
     collector.add_argument("--task", default="MaxConversions", help="a registered task; default: %(default)s")
     collector.add_argument(
         "--policy", default="mixed", help="mixed, a policy, or shares: random=1,noisy-pid=3; default: %(default)s"
@@ -71,9 +82,31 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     collector.add_argument("--seed", type=int, default=0, metavar="S", help="of the first market; default: %(default)s")
     collector.add_argument("--impressions", type=int, metavar="N", help="an episode; default: full size, 500,000")
-    collector.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
     collector.add_argument("--force", action="store_true", help="replace what is there")
-    collector.set_defaults(run=_run_collect)
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("export", help="write trajectories for other programs", description="Exports data.")
+    formats = parser.add_subparsers(title="formats", required=True, metavar="FORMAT")
+    for name, what, out in (
+        ("numpy", "one .npz file of plain arrays", "FILE"),
+        ("minari", "a data set of Minari (needs the extra `minari`)", "DIR"),
+    ):
+        of_data = formats.add_parser(name, help=what)
+        of_data.add_argument("directory", type=Path, metavar="DATA", help="data set")
+        of_data.add_argument("--out", type=Path, required=True, metavar=out)
+        of_data.add_argument("--task", action="append", metavar="NAME", help="only this task; may be given again")
+        of_data.add_argument("--split", metavar="PART", help="only train, validation or test")
+        of_data.add_argument("--force", action="store_true", help="replace what is there")
+        of_data.set_defaults(run=_run_export, format=name)
+    logs = formats.add_parser(
+        "auctionnet",
+        help="simulate market episodes and write every impression as AuctionNet's CSV",
+        description="Writes period-0.csv, ...: the episodes that `vamo collect` with the same arguments logs.",
+    )
+    logs.add_argument("--out", type=Path, required=True, metavar="DIR")
+    _add_collection(logs)
+    logs.set_defaults(run=_run_export_impressions)
 
 
 def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -136,18 +169,9 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
 
 def _run_collect(arguments: argparse.Namespace) -> None:
-    from agents import Collection
-    from auction_env import MarketParams, get_task
     from benchmarks.collecting import collect
 
-    sizes = {} if arguments.impressions is None else {"n_impressions": arguments.impressions}
-    collection = Collection(
-        task=get_task(arguments.task),
-        n_episodes=arguments.episodes,
-        seed=arguments.seed,
-        policy=arguments.policy,
-        params=MarketParams(**sizes),
-    )
+    collection = _collection(arguments)
     n_workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
     summary = collect(collection, arguments.out, n_workers=n_workers, force=arguments.force)
     resumed = f", {summary.n_resumed:,} of them found finished" if summary.n_resumed else ""
@@ -155,6 +179,38 @@ def _run_collect(arguments: argparse.Namespace) -> None:
         f"{summary.n_episodes:,} market episodes -> {summary.n_trajectories:,} trajectories{resumed}"
         f" in {summary.seconds:.1f} s ({summary.rate:,.0f} trajectories/s): {arguments.out}"
     )
+
+
+def _collection(arguments: argparse.Namespace) -> Collection:
+    from agents import Collection
+    from auction_env import MarketParams, get_task
+
+    sizes = {} if arguments.impressions is None else {"n_impressions": arguments.impressions}
+    return Collection(
+        task=get_task(arguments.task),
+        n_episodes=arguments.episodes,
+        seed=arguments.seed,
+        policy=arguments.policy,
+        params=MarketParams(**sizes),
+    )
+
+
+def _run_export(arguments: argparse.Namespace) -> None:
+    from auction_env import data
+    from auction_env.data.arrays import export_numpy
+    from auction_env.data.minari_format import export_minari
+
+    log = data.load(arguments.directory, tasks=arguments.task, split=arguments.split)
+    {"numpy": export_numpy, "minari": export_minari}[arguments.format](arguments.out, log, force=arguments.force)
+    console.print(f"{log.n_episodes:,} trajectories, {len(log):,} ticks: {arguments.out}")
+
+
+def _run_export_impressions(arguments: argparse.Namespace) -> None:
+    from benchmarks.collecting import write_impressions
+
+    files = write_impressions(_collection(arguments), arguments.out, force=arguments.force)
+    n_bytes = sum(file.stat().st_size for file in files)
+    console.print(f"{len(files):,} periods, {n_bytes / 1e6:,.1f} MB: {arguments.out}")
 
 
 def _run_import(arguments: argparse.Namespace) -> None:

@@ -134,7 +134,7 @@ def _group(task: Task, policy: str, log: TrajectoryData) -> Group:
         spent=totals.cost / targets.budget,
         realised=outcome(expected=False),
         predicted=outcome(expected=True),
-        action=log.action[is_bid] / task.unit_worth(log.targets)[is_bid],
+        action=log.action[is_bid] / log.base[is_bid],
         idle=float(1 - is_bid.mean()),
     )
 

@@ -32,7 +32,7 @@ from vamo.alignment import Alignment
 from vamo.config import Config, override
 from vamo.dataset import Episodes, WindowSampler
 from vamo.ghost import Ghost
-from vamo.model import Batch, Vamo, action_losses
+from vamo.model import Batch, Vamo, losses
 from vamo.training import train
 from vamo.weighting import Evidence, Scaler, Shrunken, Softmax, Weighting
 
@@ -63,7 +63,7 @@ class Noise(NamedTuple):
     @property
     def deviation(self) -> Float:
         """Standard deviation of m_ik from set to set, (N, K, I)."""
-        return self.alignment.std(axis=1)
+        return np.asarray(self.alignment.std(axis=1))
 
     @property
     def changes(self) -> Float:
@@ -128,7 +128,7 @@ def _by_trajectory(
     pairs = [(k, i) for i in range(len(training))]
     sampler = WindowSampler(training, held_out, [(0, 0)], config)
     directions = sampler.alignment(0, pairs, SOURCE_WINDOWS)
-    ghost: Ghost[Batch] = Ghost(partial(action_losses, model), model, sampler.groups)
+    ghost: Ghost[Batch] = Ghost(partial(losses, model), model, sampler.groups)
     episodes = held_out[k]
     starts = torch.arange(0, int(episodes.length.max()), context)
     rows = []

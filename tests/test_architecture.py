@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("auction_env", "agents", "vamo", "benchmarks")  # each may import itself and those before it
 OUTSIDE = ("tests", "docs", "examples")  # these may import the packages, never the reverse
-MARKET_DEPENDENCIES = {"gymnasium", "matplotlib", "numba", "numpy", "pettingzoo", "pyarrow"}
+MARKET_DEPENDENCIES = {"gymnasium", "matplotlib", "minari", "numba", "numpy", "pettingzoo", "pyarrow"}
 ONLY_IN_BENCHMARKS = {"pandas"}
 PICKLING = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 FORBIDDEN_NAMES = {

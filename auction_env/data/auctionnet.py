@@ -130,7 +130,7 @@ class _Checkpoints:
     def last(self) -> tuple[GroupTable, Position] | None:
         """The last checkpoint; None where there is none or it is damaged."""
         try:
-            with np.load(self._path, allow_pickle=False) as saved:
+            with np.load(io.BytesIO(self._path.read_bytes()), allow_pickle=False) as saved:
                 return GroupTable(*(saved[name] for name in GroupTable._fields)), Position(*saved["position"].tolist())
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             return None

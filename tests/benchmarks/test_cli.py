@@ -105,6 +105,32 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert "shard-00000.parquet: truncated" in capsys.readouterr().out
 
 
+def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from auction_env.data.arrays import import_numpy
+
+    of_what = ["--episodes", "2", "--impressions", "1920", "--policy", "random,noisy-pid", "--task", "TargetCPA"]
+    main(["collect", "--out", str(tmp_path / "set"), "--workers", "1", *of_what])
+    main(["data", "split", str(tmp_path / "set")])
+    main(["export", "numpy", str(tmp_path / "set"), "--out", str(tmp_path / "set.npz"), "--split", "test"])
+    assert import_numpy(tmp_path / "set.npz").n_episodes == data.load(tmp_path / "set", split="test").n_episodes == 10
+    main(["export", "minari", str(tmp_path / "set"), "--out", str(tmp_path / "minari"), "--task", "TargetCPA"])
+    assert "96 trajectories, 4,608 ticks" in capsys.readouterr().out
+    main(["export", "auctionnet", "--out", str(tmp_path / "csv"), *of_what])
+    assert "2 periods" in capsys.readouterr().out
+    main(["import-auctionnet", str(tmp_path / "csv"), "--out", str(tmp_path / "imported")])
+    collected, imported = data.load(tmp_path / "set"), data.load(tmp_path / "imported")
+    np.testing.assert_allclose(imported.cost, collected.cost, rtol=1e-6)
+    np.testing.assert_array_equal(imported.conversions, collected.conversions)
+    for command in (
+        ["numpy", str(tmp_path / "set"), "--out", str(tmp_path / "set.npz")],
+        ["auctionnet", "--out", str(tmp_path / "csv"), *of_what],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["export", *command])
+        assert stop.value.code == 2
+        assert "must not be there unless `force` is set" in capsys.readouterr().err
+
+
 def test_a_description_has_the_numbers_of_the_log(tmp_path: Path) -> None:
     from benchmarks.describe_page import action_figures, pace_figure, ratio_figures, score_figures
     from benchmarks.describing import describe
