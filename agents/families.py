@@ -22,7 +22,7 @@ Int = NDArray[np.int64]
 
 MIN_TASKS, MAX_TASKS = 2, 128
 _BUDGET_SPAN, _TARGET_SPAN, _LEVEL_SPAN = np.log(3.0), np.log(1.6), np.log(1.6)
-_SEASON_SPAN = 12  # points of the diurnal curve, a quarter of a day
+_SEASON_SPAN = 6  # points of the diurnal curve, three hours: with more, the day's two humps meet again
 _WITHIN = 0.15  # how far the members of a group lie apart, as a share of how far groups do
 _GOOD, _POOR = "noisy-pid", "random"
 HARMFUL_POLICY = "contrarian"
@@ -38,7 +38,7 @@ class Shift:
         budget: Spread of the budgets' level, up to a factor 3 either way.
         target: Spread of the target CPAs' level, up to a factor 1.6 either way.
         market: Spread of the competitors' target CPAs, hence of prices, up to a factor 1.6 either way.
-        season: Shift of the diurnal curve, up to a quarter of a day either way.
+        season: Shift of the diurnal curve, up to three hours either way.
         policy: Share of random multipliers among the logging policies, up to 90 %.
     """
 

@@ -54,8 +54,9 @@ def log_impressions(
         raise ValueError(f"`task` must count conversions alone, as AuctionNet's logs do, found {task.name!r}")
     params, population = params or MarketParams(), population or auctionnet_population()
     n = population.n_advertisers
-    everyone = {"steered_market": np.zeros(n, np.int64), "steered_advertiser": np.arange(n)}
-    simulation = Simulation(params, population, task=task, **everyone)
+    simulation = Simulation(
+        params, population, steered_market=np.zeros(n, np.int64), steered_advertiser=np.arange(n), task=task
+    )
     files = []
     for position, seed in enumerate(np.asarray(seeds, np.int64)):
         period = first_period + position

@@ -17,6 +17,8 @@ from auction_env.data.arrays import export_numpy, import_numpy
 from auction_env.data.auctionnet_log import LOG_COLUMNS
 from auction_env.data.dataset import TEXT_COLUMNS, VECTORS
 from auction_env.data.minari_format import LOG_MULTIPLIER_FLOOR, export_minari, import_minari
+from auction_env.data.schema import UNRECORDED
+from auction_env.funnel import Funnel
 from auction_env.impression_log import ImpressionWriter, trace_tick
 from auction_env.market import BatchMarket
 from auction_env.params import MarketParams
@@ -125,7 +127,7 @@ def test_minari_sets_are_replaced_only_on_request(log: TrajectoryData, tmp_path:
 # --- AuctionNet's impressions ------------------------------------------------------------------------------
 
 # what an import cannot know or reckons otherwise
-NOT_IN_A_LOG = {"seed"}
+NOT_IN_A_LOG = {"seed", "policy", *UNRECORDED}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ NOT_IN_A_LOG = {"seed"}
     [
         {},
         {"mechanism": "first_price", "reserve_noise": 0.3},
-        {"mechanism": "vcg", "quality": tuple(np.linspace(0.5, 2.0, 48)), "click_rate": 0.05},
+        {"mechanism": "vcg", "quality": tuple(np.linspace(0.5, 2.0, 48)), "funnel": Funnel(click_rate=0.3)},
     ],
 )
 def test_a_market_episode_written_as_csv_imports_to_the_same_trajectories(
@@ -156,14 +158,13 @@ def test_a_market_episode_written_as_csv_imports_to_the_same_trajectories(
             continue
         found, expected = getattr(imported, name), getattr(direct, name)
         if np.issubdtype(found.dtype, np.floating):
-            known = np.isfinite(found)  # an import leaves what the log lacks as not recorded
-            np.testing.assert_allclose(found[known], expected[known], rtol=2e-5, atol=1e-9, err_msg=name)
+            np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-9, err_msg=name)
         else:
             np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
 def test_traced_impressions_add_up_to_the_tick() -> None:
-    params = MarketParams(n_impressions=9600, click_rate=0.1)
+    params = MarketParams(n_impressions=9600, funnel=Funnel(click_rate=0.3))
     market = BatchMarket(params, n_markets=2)
     market.reset([3, 4])
     multipliers = 3.0 * np.stack([market.cpa_target, market.cpa_target[::-1]])
