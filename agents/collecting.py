@@ -26,6 +26,7 @@ from agents.rollout import check_days, run_episode, to_trajectories
 from auction_env.data import SCHEMA_VERSION, TrajectoryData
 from auction_env.data.manifest import code_version
 from auction_env.data.staging import Block, Stage, open_stage, write_block
+from auction_env.funnel import Funnel
 from auction_env.params import MarketParams
 from auction_env.population import Population, auctionnet_population
 from auction_env.simulation import Simulation
@@ -54,17 +55,17 @@ def collect(
     given (`BatchMarket.reset`). Iterating keeps memory bounded; pass the iterator to `auction_env.data.write`.
     """
     check_days(seeds, days)
-    params, population = params or MarketParams(), population or auctionnet_population()
-    simulation = _everyone(params, population, 1)
+    params, population = params or MarketParams.for_task(task), population or auctionnet_population()
+    simulation = _everyone(task, params, population, 1)
     for position, seed in enumerate(np.asarray(seeds, np.int64)):
         day = None if days is None else np.asarray(days)[position : position + 1]
-        episode = run_episode(simulation, [int(seed)], bidder, task, day)
-        yield to_trajectories(episode, period=first_period + position)
+        episode = run_episode(simulation, [int(seed)], bidder, day)
+        yield to_trajectories(episode, period=first_period + position, policy=bidder.name)
         if progress is not None:
             progress(1)
 
 
-def _everyone(params: MarketParams, population: Population, n_markets: int) -> Simulation:
+def _everyone(task: Task, params: MarketParams, population: Population, n_markets: int) -> Simulation:
     """Markets in which every advertiser is steered."""
     n = population.n_advertisers
     return Simulation(
@@ -73,6 +74,7 @@ def _everyone(params: MarketParams, population: Population, n_markets: int) -> S
         steered_market=np.repeat(np.arange(n_markets), n),
         steered_advertiser=np.tile(np.arange(n), n_markets),
         n_markets=n_markets,
+        task=task,
     )
 
 
@@ -85,14 +87,14 @@ class Collection:
         n_episodes: Market episodes; each logs a trajectory of every advertiser.
         seed: Market seed of the first episode; period p of the log is market `seed + p`.
         policy: "mixed", a name of `agents.logging_policies.POLICIES`, or shares: "random=1,noisy-pid=3".
-        params, population: The market.
+        params, population: The market; by default with a funnel, so that any other task can be made of the log.
     """
 
     task: Task
     n_episodes: int
     seed: int = 0
     policy: str = MIXED
-    params: MarketParams = field(default_factory=MarketParams)
+    params: MarketParams = field(default_factory=lambda: MarketParams(funnel=Funnel()))
     population: Population = field(default_factory=auctionnet_population)
 
     def __post_init__(self) -> None:
@@ -101,6 +103,7 @@ class Collection:
         if self.seed < 0:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
         self.params.check_advertisers(self.population.n_advertisers)
+        self.params.check_task(self.task)
         parse_shares(self.policy)
 
     @property
@@ -195,19 +198,6 @@ def collect_data_set(
     return CollectionSummary(collection.n_episodes, n_trajectories, n_resumed, time.perf_counter() - started)
 
 
-def policy_names(parameters: dict[str, Any], seed: NDArray[Any], advertiser: NDArray[Any]) -> NDArray[np.str_] | None:
-    """(n,) the policy that steered each campaign of a collected data set; None if the data set does not say.
-
-    Args:
-        parameters: Of the data set's manifest.
-        seed, advertiser: (n,) of the campaigns.
-    """
-    if "policies" not in parameters:
-        return None
-    dealt = np.array(parameters["policies"]["dealt"])
-    return np.asarray(dealt[deal_campaigns(seed, advertiser, len(dealt))])
-
-
 def _report(progress: Progress | None, block: Block) -> None:
     if progress is not None:
         progress(block.n_episodes)
@@ -252,6 +242,7 @@ class _BlockMaker:
         self._bidder = make_policy(
             parse_shares(collection.policy), collection.task, collection.params, collection.population
         )
+        self._dealt = np.array(dealt_policies(parse_shares(collection.policy)))
         self._simulations: dict[int, Simulation] = {}
 
     def make(self, index: int) -> int:
@@ -259,11 +250,11 @@ class _BlockMaker:
         periods = c.periods(index)
         n = len(periods)
         if n not in self._simulations:
-            self._simulations[n] = _everyone(c.params, c.population, n)
-        episodes = run_episode(self._simulations[n], c.seed + periods, self._bidder, c.task)
-        write_block(
-            self._stage, index, to_trajectories(episodes, period=np.repeat(periods, c.population.n_advertisers))
-        )
+            self._simulations[n] = _everyone(c.task, c.params, c.population, n)
+        episodes = run_episode(self._simulations[n], c.seed + periods, self._bidder)
+        period = np.repeat(periods, c.population.n_advertisers)
+        policy = self._dealt[deal_campaigns(episodes.seed, episodes.advertiser, len(self._dealt))]
+        write_block(self._stage, index, to_trajectories(episodes, period=period, policy=policy))
         return index
 
 

@@ -9,10 +9,11 @@ from agents.bidder import Campaigns, TickView
 
 
 class FixedBidder:
-    """Bids the same multiple of the advertiser's target CPA all day.
+    """Bids the same multiple of what a unit of the objective is worth all day: of the target CPA, the target CPC ....
 
     Args:
-        ratio: Multiplier over target CPA, a scalar or one a campaign; finite and not negative.
+        ratio: Multiplier over the worth of a unit (`Task.unit_worth`), a scalar or one a campaign; finite and not
+            negative.
         name: Label in tables.
     """
 
@@ -27,7 +28,7 @@ class FixedBidder:
         n = len(campaigns.budget)
         if self._ratio.shape not in ((), (n,)):
             raise ValueError(f"`ratio` must be a scalar or have shape ({n},), found {self._ratio.shape}")
-        self._multiplier = self._ratio * campaigns.cpa_target
+        self._multiplier = self._ratio * campaigns.base
 
     def act(self, view: TickView) -> NDArray[np.float64]:
         """The constant multipliers, shape (n,)."""

@@ -47,15 +47,21 @@ def log_impressions(
     Returns:
         The files.
     """
-    params, population = params or MarketParams(), population or auctionnet_population()
+    params, population = params or MarketParams.for_task(task), population or auctionnet_population()
     n = population.n_advertisers
-    simulation = Simulation(params, population, steered_market=np.zeros(n, np.int64), steered_advertiser=np.arange(n))
+    simulation = Simulation(
+        params,
+        population,
+        steered_market=np.zeros(n, np.int64),
+        steered_advertiser=np.arange(n),
+        task=task,
+    )
     files = []
     for position, seed in enumerate(np.asarray(seeds, np.int64)):
         period = first_period + position
         path = Path(directory) / f"period-{period}.csv{'.gz' if is_compressed else ''}"
         simulation.reset([int(seed)])
-        bidder.reset(simulation.campaigns(task))
+        bidder.reset(simulation.campaigns())
         with ImpressionWriter(path, simulation.market, period=period, force=force) as writer:
             for _ in range(params.n_ticks):
                 multipliers = check_multipliers(bidder, bidder.act(simulation.view()), n)

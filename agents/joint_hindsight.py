@@ -25,7 +25,7 @@ class JointHindsightBidder:
     Args:
         task: The task whose score, of predicted conversions, is maximised.
         params, population: The market in which it will play.
-        lowest, highest: Range of the multiplier over target CPA.
+        lowest, highest: Range of the multiplier over the worth of a unit of the objective.
         n_constants: Size of the grid, and number of replays.
         name: Label in tables.
     """
@@ -59,13 +59,14 @@ class JointHindsightBidder:
             steered_market=market_idx.reshape(-1),
             steered_advertiser=campaigns.advertiser,
             n_markets=markets.shape[1],
+            task=self._task,
         )
         of_markets = None if campaigns.day is None else markets[1]
         n_constants = len(self._grid)
         scores = np.empty((len(campaigns.seed), n_constants))
         for turn in range(n_constants):
             chosen = (campaigns.advertiser + turn) % n_constants
-            played = run_episode(simulation, markets[0], FixedBidder(self._grid[chosen]), self._task, of_markets)
+            played = run_episode(simulation, markets[0], FixedBidder(self._grid[chosen]), of_markets)
             scores[np.arange(len(scores)), chosen] = played.score(expected=True)
         self._bidder = FixedBidder(self._grid[scores.argmax(axis=1)])
         self._bidder.reset(campaigns)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Bidder, Campaigns, TickView
+from auction_env.tasks import Targets
 
 
 class MixedBidder:
@@ -62,4 +63,8 @@ def _shared(campaigns: Campaigns) -> tuple[str, ...]:
 
 def _take(record: Campaigns | TickView, rows: NDArray[np.intp], but: tuple[str, ...]) -> dict[str, Any]:
     """The rows of all fields but those that all campaigns share."""
-    return {name: value[rows] for name, value in record._asdict().items() if name not in but}
+
+    def of(value: Any) -> Any:
+        return value.at(rows) if isinstance(value, Targets) else value[rows]
+
+    return {name: of(value) for name, value in record._asdict().items() if name not in but}

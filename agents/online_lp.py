@@ -16,30 +16,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Campaigns, TickView
+from agents.cost_ratios import cost_cap
+from auction_env.market import BatchMarket
 from auction_env.params import MarketParams
 from auction_env.population import Population
 from auction_env.simulation import Simulation
-from auction_env.tasks import REQUIREMENT_NAMES
+from auction_env.tasks import BASES, QUANTITIES, REQUIREMENT_NAMES, Task, get_task
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 _RANGE = (0.05, 20.0)  # of the thresholds over the target CPA
-_LIMIT, _HAS_LIMIT = REQUIREMENT_NAMES.index("cpa_limit"), REQUIREMENT_NAMES.index("has_cpa_limit")
 
 
 class PriceHistory(NamedTuple):
     """What a day's impressions cost and bring, below each threshold on price over predicted value.
 
     Attributes:
-        threshold: (n_advertisers, n_thresholds) ascending, currency per predicted conversion.
+        threshold: (n_advertisers, n_thresholds) ascending, currency per unit of the objective.
         cost: (n_advertisers, n_ticks, n_thresholds) of the impressions of a tick below the threshold, currency.
-        value: Their predicted value; same shape.
+        value: Their predicted amount of what the task counts; same shape.
+        basis: Which of `tasks.BASES` that is.
     """
 
     threshold: Float
     cost: Float
     value: Float
+    basis: str
 
 
 def record_prices(
@@ -47,6 +50,7 @@ def record_prices(
     population: Population,
     seeds: ArrayLike,
     *,
+    task: str | Task = "MaxConversions",
     days: ArrayLike | None = None,
     n_thresholds: int = 128,
 ) -> PriceHistory:
@@ -58,6 +62,7 @@ def record_prices(
     Args:
         params, population: The market.
         seeds: (n,) episodes; they must not be those that the bidder will play.
+        task: The task of the bidder: what the predicted value counts.
         days: (n,) which day each episode is; None draws it from the seed.
         n_thresholds: Size of the grid of thresholds.
     """
@@ -66,23 +71,32 @@ def record_prices(
     simulation = Simulation(
         params, population, steered_market=nobody, steered_advertiser=nobody, n_markets=len(numbers)
     )
-    market = simulation.market
+    market, task = simulation.market, get_task(task)
     simulation.reset(numbers, days)
-    threshold = np.geomspace(*_RANGE, n_thresholds) * market.cpa_target[:, None]
+    # the same impressions by what the task counts; the script bids on conversions
+    counted = BatchMarket(params, population, len(numbers))
+    counted.reset(numbers, days, np.full((len(numbers), market.n_advertisers), BASES.index(task.basis)))
+    threshold = np.geomspace(*_RANGE, n_thresholds) * task.unit_worth(market.targets)[:, None]
     shape = (market.n_advertisers, params.n_ticks, n_thresholds)
     cost, value = np.zeros(shape), np.zeros(shape)
     for tick in range(params.n_ticks):
-        values = [market.values(m).astype(np.float64) for m in range(len(numbers))]
+        values = [(market.values(m).astype(float), counted.values(m).astype(float)) for m in range(len(numbers))]
         _, result = simulation.step(np.zeros(0))
-        for m, of_tick in enumerate(values):
+        counted.step(np.zeros((len(numbers), market.n_advertisers)))
+        for m, (of_tick, amounts) in enumerate(values):
             if len(of_tick):
-                _add_tick(params, of_tick, result.bid[m], threshold, cost[:, tick], value[:, tick])
+                _add_tick(params, of_tick, amounts, result.bid[m], threshold, cost[:, tick], value[:, tick])
     seen = float(np.cumprod(params.exposure).mean()) / len(numbers)
-    return PriceHistory(threshold, np.cumsum(cost, axis=2) * seen, np.cumsum(value, axis=2) * seen)
+    return PriceHistory(threshold, np.cumsum(cost, axis=2) * seen, np.cumsum(value, axis=2) * seen, task.basis)
 
 
-def _add_tick(params: MarketParams, values: Float, bid_sum: Float, threshold: Float, cost: Float, value: Float) -> None:
-    """Adds the impressions of a tick, (n, n_advertisers), to the first threshold that takes each."""
+def _add_tick(
+    params: MarketParams, values: Float, amounts: Float, bid_sum: Float, threshold: Float, cost: Float, value: Float
+) -> None:
+    """Adds the impressions of a tick, (n, n_advertisers), to the first threshold that takes each.
+
+    `values` is what the script bids on, `amounts` what the bidder counts.
+    """
     total = values.sum(axis=0)
     multiplier = np.divide(bid_sum, total, out=np.zeros_like(total), where=total > 0)
     quality = np.ones(len(total)) if params.quality is None else np.asarray(params.quality)
@@ -90,16 +104,16 @@ def _add_tick(params: MarketParams, values: Float, bid_sum: Float, threshold: Fl
     rank = min(params.n_slots, scores.shape[1] - 1)
     lowest_winning = -np.partition(-scores, rank, axis=1)[:, rank] if scores.shape[1] > params.n_slots else 0.0
     price = np.maximum(np.broadcast_to(lowest_winning, len(values))[:, None] / quality, params.reserve)
-    ratio = np.divide(price, values, out=np.full(values.shape, np.inf), where=values > 0)
+    ratio = np.divide(price, amounts, out=np.full(amounts.shape, np.inf), where=amounts > 0)
     for j, of_advertiser in enumerate(threshold):
         index = np.searchsorted(of_advertiser, ratio[:, j])
         n = len(of_advertiser)
         cost[j] += np.bincount(index, price[:, j], n + 1)[:n]
-        value[j] += np.bincount(index, values[:, j], n + 1)[:n]
+        value[j] += np.bincount(index, amounts[:, j], n + 1)[:n]
 
 
 class OnlineLpBidder:
-    """Bids the largest threshold that the money left, and the CPA limit if there is one, allow for the rest of the day.
+    """Bids the largest threshold that the money left, and limits on cost ratios if any, allow for the rest of the day.
 
     Args:
         history: Prices of the market that it plays in (`record_prices`).
@@ -108,7 +122,8 @@ class OnlineLpBidder:
 
     def __init__(self, history: PriceHistory, *, name: str = "online LP") -> None:
         self.name = name
-        self._threshold = history.threshold
+        self._threshold, self._basis = history.threshold, history.basis
+        self._last = f"last_{QUANTITIES[history.basis].predicted}"
         self._cost_to_go, self._value_to_go = (
             np.cumsum(part[:, ::-1], axis=1)[:, ::-1] for part in (history.cost, history.value)
         )
@@ -122,14 +137,15 @@ class OnlineLpBidder:
                 f" {campaigns.advertiser.max()}), found {n_ticks} ticks and {n_advertisers} advertisers"
             )
         self._advertiser = campaigns.advertiser
-        requirements = campaigns.requirements
-        self._limit = np.where(requirements[:, _HAS_LIMIT] > 0, requirements[:, _LIMIT], np.inf)
+        if np.any(campaigns.requirements[:, REQUIREMENT_NAMES.index(f"wants_{self._basis}")] != 1):
+            raise ValueError(f"`history` must count what the task counts, found one of {self._basis}")
+        self._limit = cost_cap(campaigns)
         self._spent, self._gained = np.zeros((2, len(campaigns.budget)))
 
     def act(self, view: TickView) -> Float:
         """The thresholds for this tick, shape (n,)."""
         self._spent = self._spent + view.last_cost
-        self._gained = self._gained + view.last_value
+        self._gained = self._gained + getattr(view, self._last)
         cost = self._cost_to_go[self._advertiser, view.tick]  # (n, n_thresholds)
         value = self._value_to_go[self._advertiser, view.tick]
         is_within = cost <= view.budget_left[:, None]

@@ -25,7 +25,7 @@ class HindsightBidder:
     Args:
         task: The task whose score is maximised.
         params, population, competitors: The market in which it will play; must be the one that it plays in.
-        lowest, highest: Range of the multiplier over target CPA.
+        lowest, highest: Range of the multiplier over the worth of a unit of the objective.
         n_coarse, n_fine: Sizes of the two grids.
         expected: Maximise the score of predicted rather than sampled conversions.
         name: Label in tables.
@@ -100,7 +100,7 @@ class _Replica:
 
     def reset(self, campaigns: Campaigns) -> None:
         n = len(campaigns.budget)
-        self._multiplier = self._ratios[self._next : self._next + n] * campaigns.cpa_target
+        self._multiplier = self._ratios[self._next : self._next + n] * campaigns.base
         self._next += n
 
     def act(self, view: TickView) -> NDArray[np.float64]:

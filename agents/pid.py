@@ -1,4 +1,4 @@
-"""PID pacing: spends the budget along the expected traffic, guards the CPA where there is a limit."""
+"""PID pacing: spends the budget along the expected traffic, guards cost ratios (CPA, CPC, ROAS) that have a limit."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
+from agents.cost_ratios import COST_RATIOS, CostGuard, cost_cap
 from auction_env.pacing import Pacer, PacingGains
+
+Float = NDArray[np.float64]
 
 
 class PidBidder:
     """The control law of the scripted competitors (`auction_env.pacing`) as a baseline.
 
     Args:
-        start: First multiplier over target CPA.
+        start: First multiplier over the worth of a unit of the objective (target CPA, target CPC ...).
         gains: Gains of the controller.
         name: Label in tables.
 
@@ -29,14 +32,15 @@ class PidBidder:
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes."""
-        limit = campaigns.requirements[:, 1]
-        has_limit = campaigns.requirements[:, 2] > 0
+        self._guards = [CostGuard(campaigns, kind) for kind in COST_RATIOS]
+        # the multiplier at which a unit of the objective costs what the tightest limit allows
+        self._cap = cost_cap(campaigns)
         expected = campaigns.expected_traffic
         if expected is None:
             expected = np.full(campaigns.n_ticks, 1.0 / campaigns.n_ticks)
         self._pacer = Pacer(
-            base=self._start * campaigns.cpa_target,
-            cpa_limit=np.where(has_limit, limit, np.inf),
+            base=self._start * campaigns.base,
+            cpa_limit=self._cap,
             budget=campaigns.budget,
             expected_traffic=expected,
             gains=self._gains,
@@ -44,4 +48,9 @@ class PidBidder:
 
     def act(self, view: TickView) -> NDArray[np.float64]:
         """Multipliers for this tick, shape (n,)."""
-        return self._pacer.multipliers(view.tick, last_cost=view.last_cost, last_value=view.last_value)
+        return self._pacer.multipliers(view.tick, last_cost=view.last_cost, last_value=self._gained(view))
+
+    def _gained(self, view: TickView) -> Float:
+        """(n,) what the last tick earned: to spend cap x gained keeps every limit. 0 where there is none."""
+        gained = np.min([guard.gained(view, self._cap) for guard in self._guards], axis=0)
+        return np.where(np.isfinite(gained), gained, 0.0)

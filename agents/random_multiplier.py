@@ -16,7 +16,7 @@ class RandomMultiplierBidder:
     Each campaign's multiple is a function of its seed and advertiser alone.
 
     Args:
-        lowest, highest: Range of the multiplier over target CPA, both positive.
+        lowest, highest: Range of the multiplier over the worth of a unit of the objective, both positive.
         name: Label in tables.
     """
 
@@ -30,7 +30,7 @@ class RandomMultiplierBidder:
         """Starts n fresh episodes."""
         pairs = zip(campaigns.seed.tolist(), campaigns.advertiser.tolist(), strict=True)
         draws = [np.random.default_rng([seed, advertiser, _STREAM]).uniform(*self._range) for seed, advertiser in pairs]
-        self._multiplier: NDArray[np.float64] = np.exp(np.array(draws)) * campaigns.cpa_target
+        self._multiplier: NDArray[np.float64] = np.exp(np.array(draws)) * campaigns.base
 
     def act(self, view: TickView) -> NDArray[np.float64]:
         """The constants drawn, shape (n,)."""

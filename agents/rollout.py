@@ -13,8 +13,9 @@ from auction_env.data import TrajectoryData
 from auction_env.observation import N_FEATURES
 from auction_env.params import MarketParams
 from auction_env.population import Population, auctionnet_population
+from auction_env.seats import episode_totals, stack_ticks
 from auction_env.simulation import Simulation, SteeredTick
-from auction_env.tasks import Task
+from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals
 from auction_env.views import check_multipliers
 
 Float = NDArray[np.float64]
@@ -30,8 +31,8 @@ class Episodes(NamedTuple):
     Attributes:
         task: The task of all campaigns.
         seed, advertiser, category: (n,) int64.
-        budget, cpa_target: (n,).
-        requirements: (n, len(REQUIREMENT_NAMES)).
+        targets: (n,) each: what the advertisers have and would pay.
+        requirements: (n, N_REQUIREMENTS).
         features: (n_ticks, n, 16) at the start of each tick.
         budget_left: (n_ticks, n) currency at the start of each tick.
         active: (n_ticks, n) whether the campaign could still pay at the start of the tick.
@@ -42,8 +43,7 @@ class Episodes(NamedTuple):
     seed: Int
     advertiser: Int
     category: Int
-    budget: Float
-    cpa_target: Float
+    targets: Targets
     requirements: Float
     features: Float
     budget_left: Float
@@ -54,40 +54,37 @@ class Episodes(NamedTuple):
         """(n,) sum over the day of a field of `SteeredTick`."""
         return np.asarray(getattr(self.ticks, name).sum(axis=0))
 
+    @property
+    def budget(self) -> Float:
+        """(n,) currency per episode."""
+        return self.targets.budget
+
+    @property
+    def totals(self) -> Totals:
+        """What the episodes came to, (n,) each."""
+        return episode_totals(self.ticks)
+
     def objective(self, *, expected: bool = False) -> Float:
-        """(n,) the task's objective; `expected` replaces sampled conversions by predicted ones."""
-        value = self.total("value")
-        return self.task.reward(conversions=value if expected else self.total("conversions"), value=value)
+        """(n,) the task's objective; `expected` replaces sampled by predicted amounts."""
+        return self.task.reward(self.totals, expected=expected)
 
     def score(self, *, expected: bool = False) -> Float:
         """(n,) the task's score; `expected` as in `objective`."""
-        return self.task.score(
-            cost=self.total("cost"),
-            objective=self.objective(expected=expected),
-            budget=self.budget,
-            cpa_target=self.cpa_target,
-        )
+        return self.task.score(self.totals, self.targets, expected=expected)
 
     def ratios(self, *, expected: bool = False) -> dict[str, Float]:
         """(n,) realised over limit, by constraint."""
-        return self.task.ratios(
-            cost=self.total("cost"),
-            objective=self.objective(expected=expected),
-            budget=self.budget,
-            cpa_target=self.cpa_target,
-        )
+        return self.task.ratios(self.totals, self.targets, expected=expected)
 
 
-def run_episode(
-    simulation: Simulation, seeds: ArrayLike, bidder: Bidder, task: Task, days: ArrayLike | None = None
-) -> Episodes:
+def run_episode(simulation: Simulation, seeds: ArrayLike, bidder: Bidder, days: ArrayLike | None = None) -> Episodes:
     """Runs one episode of every market of `simulation`; `bidder` steers all of its steered advertisers.
 
     Raises ValueError, naming the bidder, if it returns multipliers of a wrong shape, negative or not finite.
     """
     s, n_ticks, n = simulation, simulation.params.n_ticks, simulation.n_steered
     s.reset(seeds, days)
-    campaigns = s.campaigns(task)
+    campaigns = s.campaigns()
     bidder.reset(campaigns)
     features = np.empty((n_ticks, n, N_FEATURES))
     budget_left, active = np.empty((n_ticks, n)), np.empty((n_ticks, n), bool)
@@ -97,9 +94,9 @@ def run_episode(
         features[t], budget_left[t], active[t] = view.features, view.budget_left, s.active
         ticks.append(s.step(check_multipliers(bidder, bidder.act(view), n))[0])
     return Episodes(
-        task=task, seed=campaigns.seed, advertiser=s.advertiser, category=s.category, budget=s.budget,
-        cpa_target=s.cpa_target, requirements=campaigns.requirements, features=features, budget_left=budget_left,
-        active=active, ticks=SteeredTick(*(np.stack(parts) for parts in zip(*ticks, strict=True))),
+        task=s.task, seed=campaigns.seed, advertiser=s.advertiser, category=s.category, targets=campaigns.targets,
+        requirements=campaigns.requirements, features=features, budget_left=budget_left, active=active,
+        ticks=stack_ticks(ticks),
     )  # fmt: skip
 
 
@@ -142,15 +139,16 @@ def rollout(
         chunk = slice(start, start + MARKETS_AT_ONCE)
         n = len(seeds[chunk])
         simulation = Simulation(
-            params or MarketParams(),
+            params or MarketParams.for_task(task),
             population or auctionnet_population(),
             steered_market=np.arange(n),
             steered_advertiser=advertisers[chunk],
             n_markets=n,
+            task=task,
             competitors=competitors,
         )
         of_chunk = None if days is None else np.asarray(days)[chunk]
-        parts.append(run_episode(simulation, seeds[chunk], bidder, task, of_chunk))
+        parts.append(run_episode(simulation, seeds[chunk], bidder, of_chunk))
         if progress is not None:
             progress(n)
     return _concatenate(parts)
@@ -162,7 +160,7 @@ def check_days(seeds: ArrayLike, days: ArrayLike | None) -> None:
         raise ValueError(f"`days` must have a day for each seed, found shapes {np.shape(days)} and {np.shape(seeds)}")
 
 
-_PER_CAMPAIGN = ("seed", "advertiser", "category", "budget", "cpa_target", "requirements")  # axis 0
+_PER_CAMPAIGN = ("seed", "advertiser", "category", "requirements")  # axis 0
 _PER_TICK = ("features", "budget_left", "active")  # axis 1
 
 
@@ -171,11 +169,12 @@ def _concatenate(parts: list[Episodes]) -> Episodes:
     fields |= {name: np.concatenate([getattr(p, name) for p in parts], axis=1) for name in _PER_TICK}
     columns = zip(*(p.ticks for p in parts), strict=True)
     ticks = SteeredTick(*(np.concatenate(column, axis=1) for column in columns))
-    return Episodes(task=parts[0].task, ticks=ticks, **fields)
+    targets = Targets(*(np.concatenate(part) for part in zip(*(p.targets for p in parts), strict=True)))
+    return Episodes(task=parts[0].task, ticks=ticks, targets=targets, **fields)
 
 
-def to_trajectories(episodes: Episodes, *, period: ArrayLike) -> TrajectoryData:
-    """The log of episodes: one row a tick. `period` is a scalar or one a campaign."""
+def to_trajectories(episodes: Episodes, *, period: ArrayLike, policy: ArrayLike = "") -> TrajectoryData:
+    """The log of episodes: one row a tick. `period` and the name of the `policy` are scalars or one a campaign."""
     n_ticks, n = episodes.budget_left.shape
     ticks = episodes.ticks
 
@@ -185,7 +184,9 @@ def to_trajectories(episodes: Episodes, *, period: ArrayLike) -> TrajectoryData:
     def per_campaign(values: ArrayLike) -> NDArray[Any]:
         return np.repeat(np.broadcast_to(np.asarray(values), (n,)), n_ticks)
 
-    value_all = per_tick(ticks.value_all)
+    columns_of = QUANTITIES[episodes.task.basis]
+    names, code = np.unique(np.broadcast_to(np.asarray(policy, np.str_), (n,)), return_inverse=True)
+    offered = per_tick(getattr(ticks, columns_of.offered))
     bid = per_tick(ticks.bid)
     last = np.zeros((n_ticks, n), bool)
     last[-1] = True
@@ -195,19 +196,20 @@ def to_trajectories(episodes: Episodes, *, period: ArrayLike) -> TrajectoryData:
         "tick": np.tile(np.arange(n_ticks), n),
         "category": per_campaign(episodes.category),
         "seed": per_campaign(episodes.seed),
+        "policy": per_campaign(code),
         "task": 0,
         "budget": per_campaign(episodes.budget),
-        "cpa_target": per_campaign(episodes.cpa_target),
-        "action": np.divide(bid, value_all, out=np.zeros(n * n_ticks), where=value_all > 0),
-        "reward": per_tick(ticks.conversions),
-        "reward_continuous": per_tick(ticks.value),
+        **{f"{name}_target": per_campaign(getattr(episodes.targets, name)) for name in Targets._fields[1:]},
+        "action": np.divide(bid, offered, out=np.zeros(n * n_ticks), where=offered > 0),
+        "reward": per_tick(getattr(ticks, columns_of.realised)),
+        "reward_continuous": per_tick(getattr(ticks, columns_of.predicted)),
         "done": per_tick(last | ~episodes.active),
         "bid": bid,
-        "value_all": value_all,
         "budget_left": per_tick(episodes.budget_left),
     }
-    for name in ("n_impressions", "wins", "exposures", "cost", "conversions", "value", "least_winning_cost"):
+    recorded = (*OUTCOMES, *(column.offered for column in QUANTITIES.values()))
+    for name in ("n_impressions", "wins", "exposures", "least_winning_cost", *recorded):
         columns[name] = per_tick(getattr(ticks, name))
     columns["features"] = episodes.features.transpose(1, 0, 2).reshape(n * n_ticks, -1)
     columns["requirements"] = np.repeat(episodes.requirements, n_ticks, axis=0)
-    return TrajectoryData.from_columns(columns, tasks=(episodes.task,))
+    return TrajectoryData.from_columns(columns, tasks=(episodes.task,), labels={"policy": names.tolist()})

@@ -10,13 +10,23 @@ import gymnasium as _gymnasium
 from auction_env import data
 from auction_env.clearing import Clearing, clear_auctions
 from auction_env.curves import Curve, load_curve
+from auction_env.funnel import Funnel
 from auction_env.market import BatchMarket, Market, Opening, TickResult
 from auction_env.observation import FEATURE_NAMES, StateFeatures
 from auction_env.pacing import PacingGains
 from auction_env.params import Drift, MarketParams, Shock, TrafficParams
 from auction_env.population import BEHAVIOURS, Population, auctionnet_population, random_population
 from auction_env.replay import ReplayMarket, ReplayParams
-from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Task, get_task
+from auction_env.tasks import (
+    REQUIREMENT_NAMES,
+    TASKS,
+    Constraint,
+    Targets,
+    Task,
+    Totals,
+    feasibility,
+    get_task,
+)
 
 __version__ = "0.1.0"
 
@@ -30,6 +40,7 @@ __all__ = [
     "Constraint",
     "Curve",
     "Drift",
+    "Funnel",
     "Market",
     "MarketParams",
     "Opening",
@@ -39,12 +50,15 @@ __all__ = [
     "ReplayParams",
     "Shock",
     "StateFeatures",
+    "Targets",
     "Task",
     "TickResult",
+    "Totals",
     "TrafficParams",
     "auctionnet_population",
     "clear_auctions",
     "data",
+    "feasibility",
     "get_task",
     "load_curve",
     "random_population",

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.actions import ActionKind, get_action_kind
+from auction_env.market import market_targets
 from auction_env.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.pacing import MAX_LOG_RATIO
 from auction_env.params import MarketParams
 from auction_env.population import Population, auctionnet_population
+from auction_env.seats import episode_totals, stack_ticks
 from auction_env.simulation import Simulation, SteeredTick
-from auction_env.tasks import REQUIREMENT_NAMES, Task, get_task
+from auction_env.tasks import FUNNEL_OUTCOMES, N_REQUIREMENTS, Task, Totals, get_task
 from auction_env.views import Bidder
 
 Float = NDArray[np.float64]
@@ -29,7 +31,7 @@ Observations = NDArray[np.float32]
 
 TICK_INFO = (
     "multiplier", "cost", "wins", "exposures", "conversions", "value", "least_winning_cost",
-    "n_impressions", "budget_left", "clicks",
+    "n_impressions", "budget_left", *FUNNEL_OUTCOMES,
 )  # fmt: skip
 """Fields of `SteeredTick` that every step's info holds."""
 
@@ -37,15 +39,16 @@ MAX_EPISODE_SEED = 2**62
 
 
 def market_params(
-    params: MarketParams | None, *, n_impressions: int | None = None, mechanism: str | None = None
+    params: MarketParams | None, task: Task, *, n_impressions: int | None = None, mechanism: str | None = None
 ) -> MarketParams:
-    """`params`, or default ones with the shortcuts that are given; ValueError if both are."""
+    """`params`, or default ones with the shortcuts that are given and what the task needs; ValueError if both are."""
     shortcuts = {"n_impressions": n_impressions, "mechanism": mechanism}
     given: dict[str, Any] = {name: value for name, value in shortcuts.items() if value is not None}
     if params is None:
-        return MarketParams(**given)
+        return MarketParams.for_task(task, **given)
     if given:
         raise ValueError(f"give `params` or `{next(iter(given))}`, not both")
+    params.check_task(task)
     return params
 
 
@@ -75,15 +78,17 @@ class BiddingSpec:
     ) -> BiddingSpec:
         """From the keyword arguments of an environment: see `BiddingEnv`."""
         population = population or auctionnet_population()
+        task = get_task(task)
+        params = market_params(params, task, n_impressions=n_impressions, mechanism=mechanism)
         return cls(
-            task=get_task(task),
-            params=market_params(params, n_impressions=n_impressions, mechanism=mechanism),
+            task=task,
+            params=params,
             population=population,
             action_kind=get_action_kind(
                 action_kind,
                 max_ratio=max_ratio,
                 max_ratio_step=max_ratio_step,
-                reference_cpa=float(np.mean(population.cpa_target)),
+                reference=float(np.mean(task.unit_worth(market_targets(params, population)))),
             ),
             competitors=competitors,
         )
@@ -91,11 +96,14 @@ class BiddingSpec:
     @property
     def observation_space(self) -> gym.spaces.Box[np.float32]:
         """Of one advertiser."""
-        cpa_target = np.asarray(self.population.cpa_target, np.float64)
-        budget = np.asarray(self.population.budget) * self.params.budget_scale
-        base = np.maximum(cpa_target, np.asarray(self.population.start) * cpa_target)
+        targets = market_targets(self.params, self.population)
+        base = np.maximum(targets.cpa, np.asarray(self.population.start) * targets.cpa)
         scripted = base.max() * np.exp(MAX_LOG_RATIO)
-        top_bid = max(float(self.action_kind.highest(cpa_target).max()), scripted)  # a value is at most 1
+        top_amount = 1.0  # a probability
+        if self.task.basis == "gmv" and self.params.funnel is not None:
+            top_amount = float(np.max(self.params.funnel.highest_order * targets.roas * targets.cpa))
+        own = self.action_kind.highest(self.task.unit_worth(targets)).max() * top_amount
+        top_bid = max(float(own), scripted)
         # the least winning cost is a score, bid x quality; normal draws of the reserve's noise stay within +-6
         top_score = top_bid * max(1.0, float(np.max(self.params.quality or 1.0)))
         top_reserve = self.params.reserve * np.exp(6.0 * self.params.reserve_noise)
@@ -108,7 +116,7 @@ class BiddingSpec:
                 high[index] = volume
             elif name.startswith("conversions_") and self.params.conversion_delay > 0:
                 high[index] = volume  # those of many ticks may be reported in a tick of one impression
-        requirements = self.task.requirements(budget, cpa_target).max(axis=0)
+        requirements = self.task.requirements(targets).max(axis=0)
         requirements[requirements == 0] = 1.0  # absent limits are 0; a space needs some width
         bound = np.concatenate((high, requirements)).astype(np.float32)
         bound = np.nextafter(bound, np.float32(np.inf))  # float32 rounding must not leave the space
@@ -124,7 +132,7 @@ class BiddingStep(NamedTuple):
     """Outcome of a tick for n steered advertisers.
 
     Attributes:
-        observation: (n, 19).
+        observation: (n, N_FEATURES + N_REQUIREMENTS).
         reward: (n,) the task's objective.
         done: Whether this was the last tick.
         info: (n,) arrays by name, `ratios` a dictionary of such; what the environments' docstrings list.
@@ -155,6 +163,7 @@ class Bidding:
             steered_market=steered_market,
             steered_advertiser=steered_advertiser,
             n_markets=n_markets,
+            task=spec.task,
             competitors=copy.deepcopy(spec.competitors),  # bidders have a state, and environments must not share it
         )
         self.ticks: list[SteeredTick] = []
@@ -166,12 +175,11 @@ class Bidding:
         if advertisers is not None:
             simulation.steer(simulation.steered_market, advertisers)
         simulation.reset(seeds)
-        self._cpa_target, self._budget = simulation.cpa_target, simulation.budget
+        self._targets, self._base = simulation.targets, simulation.base
         self._expected_traffic = simulation.expected_traffic
-        self._observation = np.empty((simulation.n_steered, N_FEATURES + len(REQUIREMENT_NAMES)), np.float32)
-        self._observation[:, N_FEATURES:] = task.requirements(self._budget, self._cpa_target)
-        self._previous = self._cpa_target
-        self._cost, self._objective = np.zeros(simulation.n_steered), np.zeros(simulation.n_steered)
+        self._observation = np.empty((simulation.n_steered, N_FEATURES + N_REQUIREMENTS), np.float32)
+        self._observation[:, N_FEATURES:] = task.requirements(self._targets)
+        self._previous = self._base
         self.ticks = []
         self.has_begun = self.in_episode = True
         return self._observe(simulation.observe()), {"advertiser": simulation.advertiser.copy()}
@@ -187,14 +195,12 @@ class Bidding:
             raise RuntimeError("the episode is over or has not begun: call `reset` first")
         action = self._check(actions)
         multiplier = self.spec.action_kind.multipliers(
-            np.clip(action, -1.0, 1.0), cpa_target=self._cpa_target, previous=self._previous
+            np.clip(action, -1.0, 1.0), base=self._base, previous=self._previous
         )
         tick, result = self.simulation.step(multiplier)
         self._previous = multiplier
         self.ticks.append(tick)
-        reward = self.spec.task.reward(conversions=tick.conversions, value=tick.value)
-        self._cost += tick.cost
-        self._objective += reward
+        reward = self.spec.task.reward(tick)
         info: dict[str, Any] = {name: getattr(tick, name) for name in TICK_INFO}
         if result.done:
             self.in_episode = False
@@ -213,26 +219,20 @@ class Bidding:
 
     def ratios_so_far(self, steered: int) -> dict[str, Float]:
         """Realised over limit after each past tick of one steered advertiser, by constraint: (n_past,) each."""
-        cost = np.array([tick.cost[steered] for tick in self.ticks])
-        conversions = np.array([tick.conversions[steered] for tick in self.ticks])
-        value = np.array([tick.value[steered] for tick in self.ticks])
-        reward = self.spec.task.reward(conversions=conversions, value=value)
-        return self.spec.task.ratios(
-            cost=np.cumsum(cost),
-            objective=np.cumsum(reward),
-            budget=self._budget[steered],
-            cpa_target=self._cpa_target[steered],
-        )
+        if not self.ticks:
+            return {name: np.empty(0) for name in self.spec.task.limits(self._targets)}
+        ticks = stack_ticks([SteeredTick(*(part[[steered]] for part in tick)) for tick in self.ticks])
+        spans = [episode_totals(SteeredTick(*(part[:n] for part in ticks))) for n in range(1, len(self.ticks) + 1)]
+        so_far = Totals(*(np.concatenate(parts) for parts in zip(*spans, strict=True)))
+        return self.spec.task.ratios(so_far, self._targets.at([steered] * len(spans)))
 
     def _summary(self) -> dict[str, Any]:
-        totals = {
-            "cost": self._cost,
-            "objective": self._objective,
-            "budget": self._budget,
-            "cpa_target": self._cpa_target,
+        task, totals = self.spec.task, episode_totals(stack_ticks(self.ticks))
+        return {
+            "score": task.score(totals, self._targets),
+            "objective": task.reward(totals),
+            "ratios": task.ratios(totals, self._targets),
         }
-        task = self.spec.task
-        return {"score": task.score(**totals), "objective": self._objective.copy(), "ratios": task.ratios(**totals)}
 
     def _observe(self, features: Float) -> Observations:
         observation = self._observation.copy()

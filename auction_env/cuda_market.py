@@ -16,10 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels import cuda as kernel
 from auction_env.kernels.clearing import MECHANISMS
+from auction_env.kernels.funnel import N_BASES
 from auction_env.kernels.tick import CONVERSIONS, COST, EXPOSURES, N_TOTALS, VALUE, WINS
 from auction_env.market import BatchMarket, Opening, TickResult
 from auction_env.params import MarketParams, TrafficParams
 from auction_env.population import Population
+from auction_env.tasks import FUNNEL_OUTCOMES
 
 cuda: Any = _cuda  # partly without types
 
@@ -107,7 +109,7 @@ class CudaBatchMarket(BatchMarket):
             least_winning_cost=lwc_sum / np.maximum(n, 1),
             budget_left=self._budget_left.copy(),
             done=done,
-            clicks=np.zeros(self._shape),
+            **{name: np.zeros(self._shape) for name in FUNNEL_OUTCOMES},
         )
         if done:
             self._opening = None
@@ -149,10 +151,12 @@ class CudaBatchMarket(BatchMarket):
                 device["n"], device["start"], device["values"], partial
             )
         self._tick_value_sum = partial.copy_to_host().sum(axis=-1)
+        value_mean = self._tick_value_sum / np.maximum(n, 1)[:, None]
         self._opening = Opening(
             tick=self._tick,
             n_impressions=n,
-            value_mean=self._tick_value_sum / np.maximum(n, 1)[:, None],
+            value_mean=value_mean,
+            predicted_mean=np.stack([value_mean] + [np.zeros(self._shape)] * (N_BASES - 1), axis=-1),
             budget_left=self._budget_left.copy(),
             active=self._active.copy(),
         )

@@ -26,7 +26,9 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     ## Action space
     `Box(-1, 1, (n,), float32)`. The advertiser bids multiplier x predicted value on every impression of the tick;
     `action_kind` says how the action a becomes the multiplier (currency per conversion), where CPA is the advertiser's
-    target CPA (`auction_env.actions`):
+    target CPA (`auction_env.actions`). For a task that counts something else than conversions, the multiplier is
+    currency per unit of that, the bid is multiplier x predicted amount of it, and in the place of the CPA stands what
+    a unit is worth to the advertiser (`Task.unit_worth`).
 
     | action_kind | n | multiplier |
     | --- | --- | --- |
@@ -37,7 +39,7 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     where "mean CPA" is the mean target of the market's advertisers.
 
     ## Observation space
-    `Box(0, high, (19,), float32)`, raw units; `gymnasium.wrappers.NormalizeObservation` scales them. `high` is the
+    `Box(0, high, (31,), float32)`, raw units; `gymnasium.wrappers.NormalizeObservation` scales them. `high` is the
     largest possible value of each: the largest bid, the size of the market, the largest budget and limit.
 
     | index | name | unit | range |
@@ -59,15 +61,29 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     | 14 | volume_last_3 | impressions | >= 0 |
     | 15 | volume_all: of all past ticks | impressions | >= 0 |
     | 16 | requirement budget | currency | > 0 |
-    | 17 | requirement cpa_limit, 0 if there is none | currency per conversion | >= 0 |
-    | 18 | requirement has_cpa_limit | mask | 0 or 1 |
+    | 17 | requirement wants_conversions: whether the objective counts them | flag | 0 or 1 |
+    | 18 | requirement wants_clicks | flag | 0 or 1 |
+    | 19 | requirement wants_add_to_carts | flag | 0 or 1 |
+    | 20 | requirement wants_gmv: gross merchandise value | flag | 0 or 1 |
+    | 21 | requirement cpa_limit | currency per conversion | >= 0 |
+    | 22 | requirement has_cpa_limit | mask | 0 or 1 |
+    | 23 | requirement cpc_limit | currency per click | >= 0 |
+    | 24 | requirement has_cpc_limit | mask | 0 or 1 |
+    | 25 | requirement roas_limit | GMV over cost | >= 0 |
+    | 26 | requirement has_roas_limit | mask | 0 or 1 |
+    | 27 | requirement min_delivery_limit | share of the budget | [0, 1] |
+    | 28 | requirement has_min_delivery_limit | mask | 0 or 1 |
+    | 29 | requirement smoothness_limit | unevenness of the spend | [0, 1] |
+    | 30 | requirement has_smoothness_limit | mask | 0 or 1 |
+
+    A limit that the task does not have is 0 and its mask 0 (`auction_env.tasks.REQUIREMENT_NAMES`).
 
     Means are means over ticks of the tick's mean over impressions, 0 where there is no past. The observation
     after the last tick has no tick to describe: indices 0, 12 and 13 are 0.
 
     ## Reward
     The task's objective earned in the tick: sampled conversions of exposed impressions for `MaxConversions` and
-    `TargetCPA`. Constraints do not enter the reward; they enter the score.
+    `TargetCPA`, clicks for `MaxClicks` and so on. Constraints do not enter the reward; they enter the score.
 
     ## Episode end
     `terminated` after the last of the market's ticks (48 by default). An advertiser whose money runs out wins
@@ -75,12 +91,15 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
 
     ## Info
     Every step: `multiplier`, `cost`, `wins`, `exposures`, `conversions`, `value` (predicted), `least_winning_cost`,
-    `n_impressions`, `budget_left`, `clicks` (0 in markets without). After the last tick also `score` (objective x
-    product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name.
+    `n_impressions`, `budget_left`, and what only markets with a funnel have (0 in others): `clicks`, `add_to_carts`,
+    `gmv`, and their predictions `click_value`, `cart_value`, `gmv_value`. After the last tick also `score` (objective
+    x product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name,
+    at most 1 where the limit is kept.
 
     ## Arguments
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.
-    `params`, `population`: the market; `n_impressions` and `mechanism` are shortcuts for these two parameters alone.
+    `params`, `population`: the market; `n_impressions` and `mechanism` are shortcuts for these two parameters alone. A
+    task that counts clicks, add-to-carts or GMV needs `params` with a funnel; without `params` it gets the default one.
     `competitors`: bidders (`auction_env.views.Bidder`) by advertiser that replace the population's script.
     `action_kind` (a name or an `auction_env.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action, see above.
     `render_mode`: None, "rgb_array" (`render` returns the day so far as a picture) or "human" (a matplotlib window).

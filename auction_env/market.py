@@ -13,12 +13,15 @@ import numpy as np
 from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.funnel import campaign_targets, funnel_rules
 from auction_env.kernels import check_fork, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
 from auction_env.kernels.delay import delay_conversions
+from auction_env.kernels.funnel import N_BASES, draw_funnel_values
 from auction_env.params import MAX_MONEY, MarketParams
 from auction_env.population import Population, auctionnet_population
+from auction_env.tasks import BASES, Targets
 from auction_env.traffic import draw_traffics
 
 Float = NDArray[np.float64]
@@ -32,6 +35,8 @@ class Opening(NamedTuple):
         tick: Index of the tick.
         n_impressions: (n_markets,) impressions of the tick.
         value_mean: (n_markets, n_advertisers) mean predicted value of the tick's impressions; 0 if there are none.
+        predicted_mean: (n_markets, n_advertisers, 4) the same for each of `tasks.BASES`; `value_mean` is the first,
+            the others are 0 in a market without a funnel.
         budget_left: (n_markets, n_advertisers) currency.
         active: (n_markets, n_advertisers) bool: False once an advertiser could not pay an impression.
     """
@@ -39,6 +44,7 @@ class Opening(NamedTuple):
     tick: int
     n_impressions: Int
     value_mean: Float
+    predicted_mean: Float
     budget_left: Float
     active: NDArray[np.bool_]
 
@@ -58,7 +64,9 @@ class TickResult(NamedTuple):
         least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
         budget_left: After the tick.
         done: Whether this was the last tick.
-        clicks: Sampled clicks on exposed slots; 0 if the market has no `click_rate`.
+        clicks, add_to_carts: Sampled, of exposed slots; 0 if the market has no funnel (`MarketParams.funnel`).
+        gmv: Gross merchandise value of the conversions made in this tick, currency; 0 without a funnel.
+        click_value, cart_value, gmv_value: Predicted clicks, add-to-carts and GMV of exposed slots.
     """
 
     tick: int
@@ -73,16 +81,19 @@ class TickResult(NamedTuple):
     budget_left: Float
     done: bool
     clicks: Float
+    click_value: Float
+    add_to_carts: Float
+    cart_value: Float
+    gmv: Float
+    gmv_value: Float
 
 
-class EpisodeDraws(NamedTuple):
-    """Seed, rules and (n_advertisers,) float32 parameters of the conversions: see `kernels.tick`."""
+class TickDraws(NamedTuple):
+    """What the outcomes of a market's impressions are drawn from in a tick."""
 
     seed: np.uint64
     rules: kernel.Rules
-    sigma: NDArray[np.float32]
-    lower: NDArray[np.float32]
-    upper: NDArray[np.float32]
+    advertisers: kernel.Advertisers  # (n_advertisers,) each
 
 
 class BatchMarket:
@@ -105,7 +116,7 @@ class BatchMarket:
         self._shape = (n_markets, self.population.n_advertisers)
         self._budget = np.asarray(self.population.budget) * self.params.budget_scale
         self.params.check_advertisers(self.population.n_advertisers)
-        self._rules = _rules(self.params, self.population.n_advertisers)
+        self._rules = _rules(self.params, self.cpa_target)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
         self._opening: Opening | None = None
 
@@ -120,8 +131,13 @@ class BatchMarket:
 
     @property
     def cpa_target(self) -> Float:
-        """(n_advertisers,) currency per conversion: also the base of the multiplier."""
+        """(n_advertisers,) currency per conversion."""
         return np.asarray(self.population.cpa_target, np.float64)
+
+    @property
+    def targets(self) -> Targets:
+        """What the advertisers have and would pay, (n_advertisers,) each, at this market's size."""
+        return market_targets(self.params, self.population)
 
     @property
     def buffer_bytes(self) -> int:
@@ -141,26 +157,28 @@ class BatchMarket:
             raise RuntimeError("the market is not in an episode: call `reset` first")
         return self._opening
 
-    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> Opening:
+    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None, bases: ArrayLike | None = None) -> Opening:
         """Starts an episode in every market.
 
         Args:
             seeds: (n_markets,) integers >= 0: everything random in an episode is a function of its seed.
             days: (n_markets,) integers below `TrafficParams.n_days`, which day each episode is (0: a Monday); None
                 draws it from the seed. It matters only with weekly traffic or drift.
+            bases: (n_markets, n_advertisers) indices into `tasks.BASES`: what each advertiser's bids are proportional
+                to. Anything but conversions, the default for all, needs a funnel.
         """
         seeds = np.atleast_1d(np.asarray(seeds))
         if seeds.shape != (self.n_markets,) or not np.issubdtype(seeds.dtype, np.integer):
             raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
+        self._basis = self._check_bases(bases)
         self._seed = seeds.astype(np.uint64)
         self._traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
         self._volume, self._mean, self._spread = (  # tick by tick: (n_ticks, n_markets, ...)
             np.ascontiguousarray(np.swapaxes(part, 0, 1))
             for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.spread)
         )
-        self._advertisers = kernel.Advertisers(self._traffic.sigma, self._traffic.lower, self._traffic.upper)
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
         self._active = np.ones(self._shape, bool)
         if self.params.conversion_delay > 0:
@@ -174,7 +192,8 @@ class BatchMarket:
 
         Args:
             multipliers: (n_markets, n_advertisers), currency per conversion: the bid on an impression is the
-                multiplier times its predicted value. Finite and not negative.
+                multiplier times its predicted value. Finite and not negative. Of advertisers who bid on another basis
+                (`reset`), currency per click, per add-to-cart, or per currency of GMV.
 
         Raises:
             RuntimeError: Outside an episode.
@@ -187,7 +206,7 @@ class BatchMarket:
         lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
         state = (
             self._seed, self._tick, self._items, self._values, self._value_sum, effective, self._rules,
-            self._advertisers, self._budget_left, totals, lwc_sum, bid_sum,
+            self._advertisers(), self._budget_left, totals, lwc_sum, bid_sum,
         )  # fmt: skip
         with _threads(len(self._items.market)):
             if self.params.budget_rule == "in_order":
@@ -214,6 +233,11 @@ class BatchMarket:
             budget_left=self._budget_left.copy(),
             done=done,
             clicks=totals[..., kernel.CLICKS],
+            click_value=totals[..., kernel.CLICK_VALUE],
+            add_to_carts=totals[..., kernel.CARTS],
+            cart_value=totals[..., kernel.CART_VALUE],
+            gmv=totals[..., kernel.GMV],
+            gmv_value=totals[..., kernel.GMV_VALUE],
         )
         if done:
             self._opening = None
@@ -222,17 +246,29 @@ class BatchMarket:
         return result
 
     def values(self, market: int = 0) -> NDArray[np.float32]:
-        """Predicted values of the current tick's impressions: (n_impressions, n_advertisers), in arrival order."""
+        """Predicted values of the current tick's impressions: (n_impressions, n_advertisers), in arrival order.
+
+        Of advertisers who bid on another basis than conversions (`reset`), the predicted amounts of that.
+        """
         n = int(self.opening.n_impressions[market])
         tiles = self._values[self._items.start[market] : self._items.start[market + 1]]
         return tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
 
-    def draws(self, market: int = 0) -> EpisodeDraws:
-        """What the outcomes of a market's impressions are drawn from in this episode."""
+    def draws(self, market: int = 0) -> TickDraws:
+        """What the outcomes of a market's impressions are drawn from in the current tick."""
         _ = self.opening
+        advertisers = kernel.Advertisers(*(part[market] for part in self._advertisers()))
+        return TickDraws(self._seed[market], self._rules, advertisers)
+
+    def is_bidding_on_conversions(self, market: int = 0) -> bool:
+        """Whether all advertisers of a market bid on conversions (`reset`)."""
+        _ = self.opening
+        return not self._basis[market].any()
+
+    def _advertisers(self) -> kernel.Advertisers:
         traffic = self._traffic
-        return EpisodeDraws(
-            self._seed[market], self._rules, traffic.sigma[market], traffic.lower[market], traffic.upper[market]
+        return kernel.Advertisers(
+            traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._spread[self._tick]
         )
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
@@ -242,6 +278,20 @@ class BatchMarket:
         if given.shape != (self.n_markets,) or not np.issubdtype(given.dtype, np.integer):
             raise ValueError(f"`days` must be {self.n_markets} integers, found {given!r}")
         return [int(day) for day in given]
+
+    def _check_bases(self, bases: ArrayLike | None) -> Int:
+        if bases is None:
+            return np.zeros(self._shape, np.int64)
+        given = np.asarray(bases)
+        if given.shape != self._shape or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"`bases` must be integers of shape {self._shape}, found {given.dtype} {given.shape}")
+        if given.min() < 0 or given.max() >= N_BASES:
+            raise ValueError(f"`bases` must be indices into {BASES}, found {given.min()} to {given.max()}")
+        if given.any() and self.params.funnel is None:
+            raise ValueError(
+                f"bids on {BASES[int(given.max())]} need a market with a funnel: `MarketParams(funnel=Funnel())`"
+            )
+        return given.astype(np.int64)
 
     def _check(self, multipliers: ArrayLike) -> NDArray[np.float32]:
         given = np.asarray(multipliers, np.float64)
@@ -269,18 +319,34 @@ class BatchMarket:
         key = (self._seed, self._tick, self._items)
         mean, spread = self._mean[self._tick], self._spread[self._tick]
         correlation = np.float32(self.params.traffic.value_correlation)
+        predicted_sum = np.empty((N_BASES, n_items, self._shape[1])) if self.params.funnel else None
         with _threads(n_items):
-            if correlation > 0:
+            if predicted_sum is not None:
+                draw_funnel_values(
+                    *key, mean, spread, self._rules, self._basis, self._values, self._value_sum, predicted_sum
+                )
+            elif correlation > 0:
                 kernel.draw_correlated_values(*key, mean, spread, correlation, self._values, self._value_sum)
             else:
                 kernel.draw_values(*key, mean, spread, self._values, self._value_sum)
+        predicted_mean = np.zeros((*self._shape, N_BASES))
+        sums = (self._value_sum,) if predicted_sum is None else predicted_sum
+        for basis, value_sum in enumerate(sums):
+            predicted_mean[..., basis] = kernel.mean_values(self._items, n, value_sum)
         self._opening = Opening(
             tick=self._tick,
             n_impressions=n.copy(),
-            value_mean=kernel.mean_values(self._items, n, self._value_sum),
+            value_mean=predicted_mean[..., 0].copy(),
+            predicted_mean=predicted_mean,
             budget_left=self._budget_left.copy(),
             active=self._active.copy(),
         )
+
+
+def market_targets(params: MarketParams, population: Population) -> Targets:
+    """What the advertisers of a market have and would pay, (n_advertisers,) each, at its size."""
+    budget = np.asarray(population.budget) * params.budget_scale
+    return campaign_targets(budget, population.cpa_target, params.funnel, params.traffic.value_mean)
 
 
 class Market:
@@ -298,6 +364,7 @@ class Market:
         self._batch = BatchMarket(params, population)
         self.params, self.population = self._batch.params, self._batch.population
         self.budget, self.cpa_target = self._batch.budget, self._batch.cpa_target
+        self.targets = self._batch.targets
 
     @property
     def n_advertisers(self) -> int:
@@ -317,9 +384,12 @@ class Market:
         """See `BatchMarket.day`."""
         return int(self._batch.day[0])
 
-    def reset(self, seed: int, day: int | None = None) -> Opening:
-        """Starts an episode: see `BatchMarket.reset`."""
-        return _first_opening(self._batch.reset(np.asarray([seed]), None if day is None else np.asarray([day])))
+    def reset(self, seed: int, day: int | None = None, bases: ArrayLike | None = None) -> Opening:
+        """Starts an episode: see `BatchMarket.reset`; `bases` (n_advertisers,)."""
+        days = None if day is None else np.asarray([day])
+        return _first_opening(
+            self._batch.reset(np.asarray([seed]), days, None if bases is None else np.asarray(bases)[None])
+        )
 
     def step(self, multipliers: ArrayLike) -> TickResult:
         """Runs the current tick with (n_advertisers,) multipliers: see `BatchMarket.step`."""
@@ -347,8 +417,9 @@ def _threads(n_items: int) -> Iterator[None]:
         set_num_threads(n_threads)
 
 
-def _rules(params: MarketParams, n_advertisers: int) -> kernel.Rules:
+def _rules(params: MarketParams, cpa_target: Float) -> kernel.Rules:
     """The rules of the auction as the kernels take them."""
+    n_advertisers = len(cpa_target)
 
     def per_advertiser(given: float | tuple[float, ...] | None) -> NDArray[np.float32]:
         return np.broadcast_to(
@@ -363,8 +434,7 @@ def _rules(params: MarketParams, n_advertisers: int) -> kernel.Rules:
         reserve_noise=np.float32(params.reserve_noise),
         quality=per_advertiser(params.quality),
         has_quality=params.quality is not None and set(params.quality) != {1.0},
-        click_rate=per_advertiser(params.click_rate),
-        has_clicks=params.click_rate is not None,
+        **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation)._asdict(),
     )
 
 

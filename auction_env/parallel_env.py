@@ -136,7 +136,7 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         return self._screen.show([campaign_day(self._bidding, row) for row in range(len(self.possible_agents))])
 
     def state(self) -> Observation:
-        """(n_agents, 19) the last observations of all agents: what a centralised critic may see."""
+        """(n_agents, 31) the last observations of all agents: what a centralised critic may see."""
         if not self._bidding.has_begun:
             raise RuntimeError("there is no state: call `reset` first")
         return self._last.copy()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
+from auction_env.funnel import Funnel
 from auction_env.kernels.clearing import MECHANISMS
+from auction_env.tasks import Task
 
 REFERENCE_IMPRESSIONS = 500_000
 """Impressions of a full-size episode (AuctionNet): the budgets of a population refer to it."""
@@ -253,9 +256,8 @@ class MarketParams:
         budget_rule: What happens when money runs out within a tick. `in_order`: whoever cannot pay an impression
             is out from that impression on. `auctionnet`: random wins of an overspender are dropped and the tick is
             cleared again until nobody overspends. Spend never exceeds the budget under either.
-        click_rate: Probability of a click on an exposed impression, one for all or one an advertiser; conversions
-            then need a click, with the predicted value still their probability per exposed impression, as far as
-            that is at most the click rate. None: no clicks.
+        funnel: Clicks, add-to-carts and order values, for tasks that count them (`Funnel`); it costs about three times
+            the draws. None: conversions only.
         conversion_delay: Mean number of ticks, geometrically distributed, until a conversion is reported; those
             still open at the last tick are reported with it.
         traffic: The traffic generator's parameters.
@@ -270,7 +272,7 @@ class MarketParams:
     reserve_noise: float = 0.0
     quality: tuple[float, ...] | None = None
     budget_rule: str = "in_order"
-    click_rate: float | tuple[float, ...] | None = None
+    funnel: Funnel | None = None
     conversion_delay: float = 0.0  # ticks
     traffic: TrafficParams = field(default_factory=TrafficParams)
 
@@ -299,18 +301,30 @@ class MarketParams:
         for score in self.quality or ():
             if not QUALITY_RANGE[0] <= score <= QUALITY_RANGE[1]:
                 raise ValueError(f"`quality` must lie in {list(QUALITY_RANGE)}, found {score}")
-        for rate in np.atleast_1d(() if self.click_rate is None else self.click_rate):
-            if not 0 < rate <= 1:
-                raise ValueError(f"`click_rate` must lie in (0, 1], found {rate}")
         if not (np.isfinite(self.conversion_delay) and self.conversion_delay >= 0):
             raise ValueError(f"`conversion_delay` must be finite and not negative, found {self.conversion_delay}")
 
     def check_advertisers(self, n_advertisers: int) -> None:
         """Raises ValueError if a parameter has an entry an advertiser, but not for `n_advertisers` of them."""
-        for name in ("quality", "click_rate"):
-            given = getattr(self, name)
-            if given is not None and np.ndim(given) and len(given) != n_advertisers:
-                raise ValueError(f"`{name}` must have one entry an advertiser ({n_advertisers}), found {len(given)}")
+        if self.quality is not None and len(self.quality) != n_advertisers:
+            raise ValueError(
+                f"`quality` must have one entry an advertiser ({n_advertisers}), found {len(self.quality)}"
+            )
+        if self.funnel is not None:
+            self.funnel.check_advertisers(n_advertisers)
+
+    @classmethod
+    def for_task(cls, task: Task, **fields: Any) -> MarketParams:
+        """Default parameters (but for `fields`) with what the task needs: a funnel, or none."""
+        return cls(**({"funnel": Funnel() if task.needs_funnel else None} | fields))
+
+    def check_task(self, task: Task) -> None:
+        """Raises ValueError if the task counts something that this market does not have."""
+        if task.needs_funnel and self.funnel is None:
+            raise ValueError(
+                f"task {task.name!r} counts {', '.join(task.needs)}: the market must have a funnel,"
+                " `MarketParams(funnel=Funnel())`, found none"
+            )
 
     @property
     def budget_scale(self) -> float:

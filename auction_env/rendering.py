@@ -44,7 +44,7 @@ class CampaignDay(NamedTuple):
         plan: (n_ticks + 1,) planned share of the budget spent at the start of each tick: the expected traffic.
         spent: (n_past + 1,) share of the budget spent at the start of each tick so far.
         multiplier: (n_past,) currency per conversion.
-        cpa_target: Currency per conversion.
+        base: Worth of a unit of the objective, currency: the target CPA where that is conversions.
         least_winning_cost: (n_past,) mean over the tick's impressions, currency.
         ratios: (n_past,) realised over limit after each tick, by constraint.
     """
@@ -54,7 +54,7 @@ class CampaignDay(NamedTuple):
     plan: Float
     spent: Float
     multiplier: Float
-    cpa_target: float
+    base: float
     least_winning_cost: Float
     ratios: dict[str, Float]
 
@@ -82,7 +82,7 @@ def campaign_day(bidding: Bidding, steered: int) -> CampaignDay:
         plan=bidding.plan(steered),
         spent=np.concatenate(([0.0], np.cumsum(cost))) / simulation.budget[steered],
         multiplier=np.array([tick.multiplier[steered] for tick in ticks], np.float64),
-        cpa_target=float(simulation.cpa_target[steered]),
+        base=float(simulation.base[steered]),
         least_winning_cost=np.array([tick.least_winning_cost[steered] for tick in ticks], np.float64),
         ratios=bidding.ratios_so_far(steered),
     )
@@ -153,7 +153,7 @@ def _draw(figure: Any, days: Sequence[CampaignDay]) -> None:
         multiplier.stairs(
             day.multiplier, np.arange(len(day.multiplier) + 1), baseline=None, color=colour, linewidth=1.5
         )
-        multiplier.axhline(day.cpa_target, color=colour if several else "0.6", linestyle="--", linewidth=1)
+        multiplier.axhline(day.base, color=colour if several else "0.6", linestyle="--", linewidth=1)
         for place, (name, values) in enumerate(day.ratios.items()):
             ratio.plot(
                 np.arange(1, len(values) + 1),

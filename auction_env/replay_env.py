@@ -23,7 +23,7 @@ from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import WINDOW
 from auction_env.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.replay import ReplayMarket
-from auction_env.tasks import REQUIREMENT_NAMES, Task, get_task
+from auction_env.tasks import N_REQUIREMENTS, Targets, Task, Totals, get_task, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -31,7 +31,7 @@ Mask = NDArray[np.bool_]
 Observation = NDArray[np.float32]
 
 CONVERSIONS = ("sampled", "expected")
-N_OBSERVATION = N_FEATURES + len(REQUIREMENT_NAMES)
+N_OBSERVATION = N_FEATURES + N_REQUIREMENTS
 _MAX_SEED = 2**62  # of an episode
 _SERIAL_BELOW = 50_000  # impressions a step, half a millisecond: waking threads can take longer than so few
 _PARTS_PER_THREAD = 2  # for balance: episodes differ in what they win
@@ -92,9 +92,10 @@ class ReplaySimulation:
             volume_sum=np.zeros(n_envs),
             volume_recent=np.zeros((n_envs, WINDOW)),
         )
-        self._cpa_target = np.ones(n_envs)
-        self._requirements = np.zeros((n_envs, len(REQUIREMENT_NAMES)), np.float32)
-        self._cost, self._objective = np.zeros(n_envs), np.zeros(n_envs)
+        self._targets = Targets.of(np.ones(n_envs), 1.0)
+        self._requirements = np.zeros((n_envs, N_REQUIREMENTS), np.float32)
+        self._conversions, self._value = np.zeros(n_envs), np.zeros(n_envs)
+        self._cost = np.zeros((n_envs, market.n_ticks))  # by tick: what the smoothness of the spend needs
         self._scratch = kernel.new_scratch()
         self._is_serial = n_envs * market.n_impressions.mean() / market.n_ticks < _SERIAL_BELOW
         self.observation_space = gym.spaces.Box(
@@ -111,18 +112,19 @@ class ReplaySimulation:
         """Starts the episodes in `mask` (n_envs,); the other arguments have an entry for each: indices and seed.
 
         Returns:
-            (n_envs, 19) current observations of all episodes.
+            (n_envs, N_OBSERVATION) current observations of all episodes.
         """
         state = self._state
         state.period[mask], state.advertiser[mask] = periods, advertisers
         state.seed[mask] = np.asarray(seeds).astype(np.uint64)
         budget = self.market.budget[state.period, state.advertiser]
-        cpa_target = self.market.cpa_target[state.period, state.advertiser]
         state.budget[mask] = state.budget_left[mask] = budget[mask]
-        self._cpa_target[mask] = cpa_target[mask]
-        self._requirements[mask] = self.task.requirements(budget, cpa_target)[mask]
+        new = Targets.of(budget, self.market.cpa_target[state.period, state.advertiser])
+        for part, given in zip(self._targets, new, strict=True):
+            part[mask] = given[mask]
+        self._requirements[mask] = self.task.requirements(self._targets)[mask]
         state.active[mask] = True
-        for array in (*state[-4:], state.tick, self._cost, self._objective):
+        for array in (*state[-4:], state.tick, self._cost, self._conversions, self._value):
             array[mask] = 0
         observations = self._new_observations()
         kernel.observe_envs(self.market.log, state, np.ones(self.n_envs, np.bool_), observations)
@@ -134,14 +136,14 @@ class ReplaySimulation:
         if action.shape != (self.n_envs, 1) or not np.isfinite(action).all():
             raise ValueError(f"`action` must be one finite number an environment, found {actions!r}")
         clipped = np.minimum(np.maximum(action, -1.0), 1.0)
-        return self._action_kind.multipliers(clipped, cpa_target=self._cpa_target, previous=self._cpa_target)
+        return self._action_kind.multipliers(clipped, base=self._targets.cpa, previous=self._targets.cpa)
 
     def step(self, mask: Mask, multipliers: Float) -> tuple[Observation, Float, Float]:
         """Plays a tick of the episodes in `mask`, none of which may be over.
 
         Returns:
-            Observations (n_envs, 19), rewards (n_envs,) and the totals of the tick (n_envs, N_TOTALS): 0 outside
-            `mask`, but for the requirements in the observations.
+            Observations (n_envs, N_OBSERVATION), rewards (n_envs,) and the totals of the tick (n_envs, N_TOTALS): 0
+            outside `mask`, but for the requirements in the observations.
         """
         observations, totals = self._new_observations(), np.zeros((self.n_envs, kernel.N_TOTALS))
         arguments = (self.market.log, self._rules, self._state, mask, multipliers)
@@ -150,23 +152,26 @@ class ReplaySimulation:
         else:
             check_fork()
             kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments, totals, observations)
-        reward = self.task.reward(conversions=totals[:, kernel.CONVERSIONS], value=totals[:, kernel.VALUE])
-        self._cost += totals[:, kernel.COST]
-        self._objective += reward
+        self._conversions += totals[:, kernel.CONVERSIONS]
+        self._value += totals[:, kernel.VALUE]
+        played = np.flatnonzero(mask)
+        self._cost[played, self._state.tick[played] - 1] = totals[played, kernel.COST]
+        reward = self.task.reward(
+            _totals(totals[:, kernel.COST], totals[:, kernel.CONVERSIONS], totals[:, kernel.VALUE])
+        )
         return observations, reward, totals
 
     def summary(self, mask: Mask) -> dict[str, Any]:
         """`score`, `objective` and `ratios` of the episodes in `mask`, which have ended."""
-        totals = {
-            "cost": self._cost[mask],
-            "objective": self._objective[mask],
-            "budget": self._state.budget[mask],
-            "cpa_target": self._cpa_target[mask],
-        }
+        cost, targets = self._cost[mask], self._targets.at(mask)
+        uneven = unevenness(
+            cost, np.diff(self.market.log.tick_start, axis=1)[self._state.period[mask]].astype(np.float64), axis=1
+        )
+        totals = _totals(np.cumsum(cost, axis=1)[:, -1], self._conversions[mask], self._value[mask], uneven)
         return {
-            "score": self.task.score(**totals),
-            "objective": totals["objective"],
-            "ratios": self.task.ratios(**totals),
+            "score": self.task.score(totals, targets),
+            "objective": self.task.reward(totals),
+            "ratios": self.task.ratios(totals, targets),
         }
 
     def _new_observations(self) -> Observation:
@@ -176,8 +181,9 @@ class ReplaySimulation:
 
     def _highest_observation(self) -> Observation:
         market = self.market
-        budget, cpa_target = (array[np.isfinite(market.budget)] for array in (market.budget, market.cpa_target))
-        top_bid = self._action_kind.highest(cpa_target).max()  # a value is at most 1
+        is_there = np.isfinite(market.budget)
+        targets = Targets.of(market.budget[is_there], market.cpa_target[is_there])
+        top_bid = self._action_kind.highest(targets.cpa).max()  # a value is at most 1
         top_cost = max(top_bid, market.rules.reserve, float(market.log.ladder_bid.max(initial=0.0)))
         high = np.ones(N_FEATURES)
         for index, name in enumerate(FEATURE_NAMES):
@@ -187,10 +193,19 @@ class ReplaySimulation:
                 high[index] = top_cost
             elif name.startswith("volume_"):
                 high[index] = max(market.n_impressions.max(), 1)
-        requirements = self.task.requirements(budget, cpa_target).max(axis=0)
+        requirements = self.task.requirements(targets).max(axis=0)
         requirements[requirements == 0] = 1.0  # absent limits are 0; a space needs some width
         bound = np.concatenate((high, requirements)).astype(np.float32)
         return np.nextafter(bound, np.float32(np.inf))  # float32 rounding must not leave the space
+
+
+def _totals(cost: Float, conversions: Float, value: Float, uneven: Float | None = None) -> Totals:
+    """Totals of a log that has conversions only."""
+    nothing = np.zeros(cost.shape)
+    return Totals(
+        cost, conversions, value, nothing, nothing, nothing, nothing, nothing, nothing,
+        nothing if uneven is None else uneven,
+    )  # fmt: skip
 
 
 class _Choice:

@@ -5,6 +5,7 @@ The same for whoever sits there: the agent of an environment, the bidder of a ro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.market import BatchMarket, Opening, TickResult
 from auction_env.observation import StateFeatures
-from auction_env.tasks import Task
+from auction_env.tasks import BASES, FUNNEL_OUTCOMES, OUTCOMES, QUANTITIES, Targets, Task, Totals, unevenness
 from auction_env.views import Campaigns, TickView
 
 Float = NDArray[np.float64]
@@ -34,13 +35,39 @@ class SteeredTick(NamedTuple):
     least_winning_cost: Float
     budget_left: Float  # after the tick
     clicks: Float
+    click_value: Float
+    add_to_carts: Float
+    cart_value: Float
+    gmv: Float
+    gmv_value: Float
+    click_value_all: Float  # predicted clicks, add-to-carts and GMV of all impressions of the tick
+    cart_value_all: Float
+    gmv_value_all: Float
+
+
+def episode_totals(ticks: SteeredTick) -> Totals:
+    """Totals of episodes from their ticks, (n_ticks, n_steered) each -> (n_steered,) each.
+
+    Added tick by tick, so that the result does not depend on how many episodes are added up together.
+    """
+    sums = {name: np.cumsum(getattr(ticks, name), axis=0)[-1] for name in OUTCOMES}
+    return Totals(**sums, unevenness=unevenness(ticks.cost, ticks.n_impressions))
+
+
+def stack_ticks(ticks: Sequence[SteeredTick]) -> SteeredTick:
+    """Ticks behind each other: (n_ticks, n_steered) each."""
+    return SteeredTick(*(np.stack(parts) for parts in zip(*ticks, strict=True)))
 
 
 class Seats:
-    """n seats of `market` through one episode; seat i is advertiser `advertiser_idx[i]` of `market_idx[i]`."""
+    """n seats of `market` through one episode; seat i is advertiser `advertiser_idx[i]` of `market_idx[i]`.
 
-    def __init__(self, market: BatchMarket, market_idx: Int, advertiser_idx: Int) -> None:
+    All have the task `task`.
+    """
+
+    def __init__(self, market: BatchMarket, market_idx: Int, advertiser_idx: Int, task: Task) -> None:
         self.pick = (market_idx, advertiser_idx)
+        self.task = task
         self._market = market
         self._features = StateFeatures(len(market_idx), market.params.n_ticks)
         self._last: SteeredTick | None = None
@@ -49,28 +76,29 @@ class Seats:
         return len(self.pick[0])
 
     @property
+    def targets(self) -> Targets:
+        """What the advertisers have and would pay, (n,) each."""
+        return self._market.targets.at(self.pick[1])
+
+    @property
     def budget(self) -> Float:
         """(n,) currency per episode."""
         return self._market.budget[self.pick[1]]
-
-    @property
-    def cpa_target(self) -> Float:
-        """(n,) currency per conversion."""
-        return self._market.cpa_target[self.pick[1]]
 
     @property
     def category(self) -> Int:
         """(n,) indices."""
         return np.asarray(self._market.population.category, np.int64)[self.pick[1]]
 
-    def campaigns(self, task: Task, seeds: ArrayLike, expected_traffic: Float) -> Campaigns:
+    def campaigns(self, seeds: ArrayLike, expected_traffic: Float) -> Campaigns:
         """What is known before the first tick; `seeds` (n_markets,), `expected_traffic` (..., n_ticks) by market."""
+        targets = self.targets
         return Campaigns(
-            budget=self.budget,
-            cpa_target=self.cpa_target,
+            targets=targets,
+            base=self.task.unit_worth(targets),
             category=self.category,
             advertiser=self.pick[1],
-            requirements=task.requirements(self.budget, self.cpa_target),
+            requirements=self.task.requirements(targets),
             n_ticks=self._market.params.n_ticks,
             seed=np.asarray(seeds, np.int64)[self.pick[0]],
             expected_traffic=expected_traffic if expected_traffic.ndim == 1 else expected_traffic[self.pick[0]],
@@ -100,9 +128,8 @@ class Seats:
             tick=opening.tick,
             features=self.observe(),
             budget_left=opening.budget_left[self.pick],
-            last_cost=last.cost if last else nothing,
-            last_conversions=last.conversions if last else nothing,
-            last_value=last.value if last else nothing,
+            predicted_mean=opening.predicted_mean[self.pick],
+            **{f"last_{name}": getattr(last, name) if last else nothing for name in OUTCOMES},
             last_exposures=last.exposures if last else nothing,
             last_wins=last.wins if last else nothing,
             last_volume=last.n_impressions if last else nothing,
@@ -112,6 +139,7 @@ class Seats:
         """Takes in what the tick that began with `opening` brought; returns the seats' part of it."""
         pick = self.pick
         n = result.n_impressions[pick[0]].astype(np.float64)
+        offered = opening.predicted_mean[pick] * n[:, None]
         tick = SteeredTick(
             multiplier=multiplier,
             n_impressions=n,
@@ -124,7 +152,8 @@ class Seats:
             value=result.value[pick],
             least_winning_cost=result.least_winning_cost[pick[0]],
             budget_left=result.budget_left[pick],
-            clicks=result.clicks[pick],
+            **{name: getattr(result, name)[pick] for name in FUNNEL_OUTCOMES},
+            **{QUANTITIES[b].offered: offered[:, k] for k, b in enumerate(BASES) if b != "conversions"},
         )
         per_impression = 1.0 / np.maximum(n, 1.0)
         self._features.update(

@@ -17,7 +17,7 @@ from auction_env.params import MarketParams
 from auction_env.population import Population
 from auction_env.scripted import ScriptedBidders
 from auction_env.seats import Seats, SteeredTick
-from auction_env.tasks import Task, get_task
+from auction_env.tasks import BASES, Targets, Task, get_task
 from auction_env.views import Bidder, Campaigns, TickView, check_multipliers
 
 __all__ = ["Simulation", "SteeredTick"]
@@ -37,6 +37,7 @@ class Simulation:
         population: The advertisers.
         steered_market, steered_advertiser: (n_steered,) the market and the advertiser of each steered one.
         n_markets: Number of markets.
+        task: The task of the steered: which gives their requirements and what their bids are proportional to.
         competitors: Bidders by advertiser. A bidder that several advertisers share steers them all at once.
         competitor_task: The task of the competitors, which gives their requirements.
     """
@@ -49,12 +50,16 @@ class Simulation:
         steered_market: ArrayLike,
         steered_advertiser: ArrayLike,
         n_markets: int = 1,
+        task: str | Task = "MaxConversions",
         competitors: Mapping[int, Bidder] | None = None,
         competitor_task: str | Task = "TargetCPA",
     ) -> None:
         self.market = BatchMarket(params, population, n_markets)
         self._competitors = _by_bidder(competitors or {}, population.n_advertisers)
-        self._competitor_task = get_task(competitor_task)
+        self.task, self._competitor_task = get_task(task), get_task(competitor_task)
+        params.check_task(self.task)
+        if self._competitors:
+            params.check_task(self._competitor_task)
         self.steer(steered_market, steered_advertiser)
 
     @property
@@ -100,12 +105,16 @@ class Simulation:
         return self._advertiser_idx
 
     @property
+    def targets(self) -> Targets:
+        return self.market.targets.at(self._advertiser_idx)
+
+    @property
     def budget(self) -> Float:
         return self.market.budget[self._advertiser_idx]
 
     @property
-    def cpa_target(self) -> Float:
-        return self.market.cpa_target[self._advertiser_idx]
+    def base(self) -> Float:
+        return self.task.unit_worth(self.targets)
 
     @property
     def category(self) -> Int:
@@ -124,23 +133,24 @@ class Simulation:
 
     def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> None:
         """Starts an episode in every market; `seeds` (n_markets,), `days` as in `BatchMarket.reset`."""
-        self.market.reset(seeds, days)
+        is_steered = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
+        is_steered[self._market_idx, self._advertiser_idx] = True
+        self.market.reset(seeds, days, self._bases(is_steered))
         self._seeds = np.atleast_1d(np.asarray(seeds, np.int64))
         self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
-        self._seats = Seats(self.market, self._market_idx, self._advertiser_idx)
-        is_steered = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
-        is_steered[self._seats.pick] = True
+        self._seats = Seats(self.market, self._market_idx, self._advertiser_idx, self.task)
         self._rivals: list[tuple[Bidder, Seats]] = []
         for bidder, advertisers in self._competitors:
             market_idx, position = np.nonzero(~is_steered[:, advertisers])
             if len(market_idx):
-                self._rivals.append((bidder, Seats(self.market, market_idx, advertisers[position])))
+                seats = Seats(self.market, market_idx, advertisers[position], self._competitor_task)
+                self._rivals.append((bidder, seats))
         shape = is_steered.shape
         self._last_cost, self._last_value = np.zeros(shape), np.zeros(shape)
 
-    def campaigns(self, task: Task) -> Campaigns:
-        """What the bidder of the steered advertisers knows before the first tick, if `task` is its task."""
-        return self._seats.campaigns(task, self._seeds, self.expected_traffic)
+    def campaigns(self) -> Campaigns:
+        """What the bidder of the steered advertisers knows before the first tick."""
+        return self._seats.campaigns(self._seeds, self.expected_traffic)
 
     def view(self) -> TickView:
         """What the bidder of the steered advertisers sees at the start of the current tick."""
@@ -180,10 +190,18 @@ class Simulation:
             seats.record(everyone[seats.pick], opening, result)
         return self._seats.record(given, opening, result), result
 
+    def _bases(self, is_steered: NDArray[np.bool_]) -> Int:
+        """What everybody's bids are proportional to: (n_markets, n_advertisers) indices into `BASES`."""
+        bases = np.zeros(is_steered.shape, np.int64)  # scripted competitors bid on conversions
+        for _, advertisers in self._competitors:
+            bases[:, advertisers] = BASES.index(self._competitor_task.basis)
+        bases[is_steered] = BASES.index(self.task.basis)
+        return bases
+
     def _ask(self, bidder: Bidder, seats: Seats) -> Float:
         if self.market.opening.tick == 0:
             # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
-            bidder.reset(seats.campaigns(self._competitor_task, self._seeds, self.expected_traffic))
+            bidder.reset(seats.campaigns(self._seeds, self.expected_traffic))
         return check_multipliers(bidder, bidder.act(seats.view()), len(seats))
 
 

@@ -1,32 +1,170 @@
 """Tasks: what an advertiser wants (objective) and what limits it (constraints).
 
-A task names an objective and the constraints that bind it; the numbers behind a constraint come from
-the advertiser (every advertiser has a budget and a target CPA) unless the task fixes them. So one task
-serves all advertisers of a market, and the requirement vector y tells a model which numbers apply.
+A task names an objective and the constraints that bind it; the numbers behind a constraint come from the advertiser
+(`Targets`) unless the task fixes them. So one task serves all advertisers of a market, and the requirement vector y
+tells a model which numbers apply.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Float = NDArray[np.float64]
 
-OBJECTIVES = ("conversions", "value")
-"""`conversions`: sampled conversions of exposed impressions. `value`: the sum of their predicted values
-(expected or "continuous" conversions: the same expectation, far less noise)."""
+BASES = ("conversions", "clicks", "add_to_carts", "gmv")
+"""What a bid may be proportional to: the bid on an impression is the multiplier times its predicted amount of this.
+`gmv` is the gross merchandise value, conversion probability x value of the order, in currency."""
 
-CONSTRAINT_KINDS = ("cpa",)
-"""Constraints beside the budget, which every task has. `cpa`: cost per conversion."""
 
-REQUIREMENT_NAMES = ("budget", "cpa_limit", "has_cpa_limit")
-"""Layout of the requirement vector y. A limit that does not apply is 0 and its mask `has_*` is 0, so that
-an irrelevant constraint never leaks its number into a model (METHOD.md, relabelling)."""
+class Quantity(NamedTuple):
+    """Names of the columns that count one of the `BASES`, in ticks, logs and totals alike."""
+
+    realised: str  # what happened: sampled
+    predicted: str  # its expectation, over exposed impressions: far less noise
+    offered: str  # the same over all impressions of the tick, bid on or not
+    target: str  # field of `Targets`: what the advertiser would pay for a unit, or get for a unit of money
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "conversions": Quantity("conversions", "value", "value_all", "cpa"),
+    "clicks": Quantity("clicks", "click_value", "click_value_all", "cpc"),
+    "add_to_carts": Quantity("add_to_carts", "cart_value", "cart_value_all", "cart_cost"),
+    "gmv": Quantity("gmv", "gmv_value", "gmv_value_all", "roas"),
+}
+"""The columns of each of the `BASES`."""
+
+OBJECTIVES: dict[str, str] = {
+    "conversions": "conversions",
+    "continuous_conversions": "conversions",
+    "clicks": "clicks",
+    "add_to_carts": "add_to_carts",
+    "gmv": "gmv",
+}
+"""Objectives and their bases. `continuous_conversions` counts predicted instead of sampled conversions, in the
+constraints too: the same expectation, far less noise (AuctionNet, arXiv 2412.10798)."""
+
+ConstraintKind = Literal["cpa", "cpc", "roas", "min_delivery", "smoothness"]
+CONSTRAINT_KINDS: dict[str, str] = {
+    "cpa": "cost per conversion, at most the limit; currency",
+    "cpc": "cost per click, at most the limit; currency",
+    "roas": "return on ad spend, gross merchandise value over cost, at least the limit",
+    "min_delivery": "share of the budget that is spent, at least the limit",
+    "smoothness": "unevenness of the spend (`unevenness`), at most the limit; 0 is perfectly smooth",
+}
+"""Constraints beside the budget, which every task has."""
+
+_RATIO_BASES = {"cpa": "conversions", "cpc": "clicks", "roas": "gmv"}
+_DEFAULT_LIMITS = {"min_delivery": 0.8, "smoothness": 0.25}  # no advertiser has targets of its own for these
+_LOWER_LIMITS = ("roas", "min_delivery")
+
+REQUIREMENT_NAMES = (
+    "budget",
+    *(f"wants_{basis}" for basis in BASES),
+    *(name for kind in CONSTRAINT_KINDS for name in (f"{kind}_limit", f"has_{kind}_limit")),
+)
+"""Layout of the requirement vector y: the budget, which of the bases the objective counts (one of four is 1), and a
+limit and its mask for each kind of constraint. A limit that does not apply is 0 and its mask `has_*` is 0, so that an
+irrelevant constraint never leaks its number into a model (METHOD.md, relabelling)."""
+N_REQUIREMENTS = len(REQUIREMENT_NAMES)
+
+
+class Targets(NamedTuple):
+    """What advertisers have and what they would pay: the numbers behind requirements; arrays of one shape.
+
+    Clicks, add-to-carts and GMV have a target of 0 where the market has none or the log does not record them.
+    """
+
+    budget: Float  # currency per episode
+    cpa: Float  # currency per conversion
+    cpc: Float  # currency per click
+    cart_cost: Float  # currency per add-to-cart
+    roas: Float  # gross merchandise value per currency spent
+
+    @classmethod
+    def of(
+        cls,
+        budget: ArrayLike,
+        cpa: ArrayLike,
+        cpc: ArrayLike = 0.0,
+        cart_cost: ArrayLike = 0.0,
+        roas: ArrayLike = 0.0,
+    ) -> Targets:
+        """Broadcasts the numbers to one shape."""
+        parts = np.broadcast_arrays(*(np.asarray(part, np.float64) for part in (budget, cpa, cpc, cart_cost, roas)))
+        return cls(*(part.copy() for part in parts))
+
+    def at(self, rows: Any) -> Targets:
+        """The targets of some of the advertisers: any index of the arrays."""
+        return Targets(*(part[rows] for part in self))
+
+    def repeat(self, counts: NDArray[np.int64] | int) -> Targets:
+        """Each advertiser's targets `counts` times, as `np.repeat`."""
+        return Targets(*(np.repeat(part, counts) for part in self))
+
+
+class Totals(NamedTuple):
+    """What finished episodes came to, arrays of one shape; 0 for what the market or the log does not have."""
+
+    cost: Float  # currency
+    conversions: Float
+    value: Float  # predicted conversions
+    clicks: Float
+    click_value: Float  # predicted clicks
+    add_to_carts: Float
+    cart_value: Float  # predicted add-to-carts
+    gmv: Float  # currency
+    gmv_value: Float  # predicted gross merchandise value, currency
+    unevenness: Float  # `unevenness` of the spend
+
+
+OUTCOMES = Totals._fields[:-1]
+"""What a tick adds to an episode's totals: cost, and realised and predicted amounts of every basis."""
+FUNNEL_OUTCOMES = tuple(name for name in OUTCOMES if name not in ("cost", "conversions", "value"))
+"""Those of them that only a market with a funnel has."""
+
+
+class Amounts(Protocol):
+    """Whatever has the columns of `QUANTITIES` as attributes: a tick, a log, an episode's totals."""
+
+    @property
+    def conversions(self) -> Float: ...
+    @property
+    def value(self) -> Float: ...
+    @property
+    def clicks(self) -> Float: ...
+    @property
+    def click_value(self) -> Float: ...
+    @property
+    def add_to_carts(self) -> Float: ...
+    @property
+    def cart_value(self) -> Float: ...
+    @property
+    def gmv(self) -> Float: ...
+    @property
+    def gmv_value(self) -> Float: ...
+
+
+def unevenness(cost: Float, n_impressions: Float, axis: int = 0) -> Float:
+    """How far the spend was from following the traffic: 0 (in proportion to it) to 1 (all in ticks of no traffic).
+
+    The total variation distance between the shares of the ticks in the spend and in the impressions; 0 where nothing
+    was spent.
+
+    Args:
+        cost: Spend by tick, currency.
+        n_impressions: Impressions by tick, same shape.
+        axis: The axis of the ticks.
+    """
+    spent, seen = cost.sum(axis, keepdims=True), n_impressions.sum(axis, keepdims=True)
+    share = np.divide(cost, spent, out=np.zeros(cost.shape), where=spent > 0)
+    expected = np.divide(n_impressions, seen, out=np.zeros(cost.shape), where=seen > 0)
+    distance = 0.5 * np.abs(share - expected).sum(axis)
+    return np.asarray(np.where(np.squeeze(spent, axis) > 0, distance, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +173,65 @@ class Constraint:
 
     Attributes:
         kind: One of `CONSTRAINT_KINDS`.
-        scale: The limit as a multiple of the advertiser's own target; used when `limit` is None.
-        limit: An absolute limit, the same for every advertiser; currency per conversion for `cpa`.
+        scale: The limit as a multiple of the advertiser's own target (`min_delivery`, `smoothness`: of 0.8 and
+            0.25); used when `limit` is None.
+        limit: An absolute limit, the same for every advertiser, in the unit of the kind.
     """
 
-    kind: Literal["cpa"]
-    scale: float = 1.0  # multiple of the advertiser's target CPA
-    limit: float | None = None  # currency per conversion
+    kind: ConstraintKind
+    scale: float = 1.0  # multiple of the advertiser's target
+    limit: float | None = None  # unit of the kind
 
     def __post_init__(self) -> None:
         if self.kind not in CONSTRAINT_KINDS:
-            raise ValueError(f"`kind` must be one of {CONSTRAINT_KINDS}, found {self.kind!r}")
+            raise ValueError(f"`kind` must be one of {tuple(CONSTRAINT_KINDS)}, found {self.kind!r}")
         for name in ("scale", "limit"):
             value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value > 0):
-                raise ValueError(f"`{name}` of constraint {self.kind!r} must be positive, found {value}")
+            if value is None and name == "limit":
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 < value < np.inf):
+                raise ValueError(f"`{name}` of constraint {self.kind!r} must be positive and finite, found {value!r}")
+        if self.kind in _DEFAULT_LIMITS and self.limit_of(Targets.of(1.0, 1.0)) > 1:
+            raise ValueError(
+                f"the limit of constraint {self.kind!r} is a share, at most 1, found {self.limit or self.scale}"
+            )
+
+    @property
+    def basis(self) -> str | None:
+        """Which of the `BASES` the ratio counts; None for those of the spend alone."""
+        return _RATIO_BASES.get(self.kind)
+
+    def limit_of(self, targets: Targets) -> Float:
+        """The limit of advertisers with these targets, of their shape, in the unit of the kind."""
+        if self.limit is not None:
+            return np.full(targets.budget.shape, float(self.limit))
+        if self.kind in _DEFAULT_LIMITS:
+            return np.full(targets.budget.shape, self.scale * _DEFAULT_LIMITS[self.kind])
+        return np.asarray(self.scale * getattr(targets, self.kind))
+
+    def ratio(self, totals: Totals, targets: Targets, *, is_predicted: bool) -> Float:
+        """Realised over limit, or limit over realised for a lower limit: at most 1 is feasible.
+
+        A ratio without money spent is 0 (nothing is violated), but for `min_delivery`; one of money spent on nothing
+        is infinite.
+        """
+        limit, cost = self.limit_of(targets), np.asarray(totals.cost, np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.kind == "smoothness":
+                return np.asarray(totals.unevenness / limit)
+            if self.kind == "min_delivery":
+                return np.asarray(limit * targets.budget / cost)
+            column = QUANTITIES[_RATIO_BASES[self.kind]]
+            amount = np.asarray(getattr(totals, column.predicted if is_predicted else column.realised), np.float64)
+            allowed = amount / limit if self.kind in _LOWER_LIMITS else amount * limit
+            return np.where(cost > 0, cost / allowed, 0.0)
+
+
+class Feasibility(NamedTuple):
+    """How well episodes kept one limit."""
+
+    share: float  # of the episodes within it
+    excess: float  # mean of realised over limit minus 1 over the others; 0 if there are none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,95 +249,124 @@ class Task:
     """
 
     name: str
-    objective: Literal["conversions", "value"] = "conversions"
+    objective: str = "conversions"
     constraints: tuple[Constraint, ...] = ()
     beta: float = 2.0
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("`name` of a task must not be empty")
+        if not self.name or not isinstance(self.name, str):
+            raise ValueError(f"`name` of a task must be a text that is not empty, found {self.name!r}")
         if self.objective not in OBJECTIVES:
-            raise ValueError(f"`objective` must be one of {OBJECTIVES}, found {self.objective!r}")
+            raise ValueError(f"`objective` must be one of {tuple(OBJECTIVES)}, found {self.objective!r}")
         kinds = [constraint.kind for constraint in self.constraints]
         if len(kinds) != len(set(kinds)):
             raise ValueError(f"`constraints` must hold at most one of a kind, found {kinds}")
         if not (np.isfinite(self.beta) and self.beta >= 0):
             raise ValueError(f"`beta` must be finite and not negative, found {self.beta}")
 
-    def limits(self, budget: ArrayLike, cpa_target: ArrayLike) -> dict[str, Float]:
-        """The limit of every constraint, by name, for advertisers with these budgets and target CPAs."""
-        budget, cpa_target = np.broadcast_arrays(np.asarray(budget, np.float64), np.asarray(cpa_target, np.float64))
-        limits: dict[str, Float] = {"budget": budget.copy()}
-        for constraint in self.constraints:
-            if constraint.limit is None:
-                limits[constraint.kind] = constraint.scale * cpa_target
-            else:
-                limits[constraint.kind] = np.full(budget.shape, constraint.limit)
-        return limits
+    @property
+    def basis(self) -> str:
+        """Which of the `BASES` the objective counts: what bids are proportional to."""
+        return OBJECTIVES[self.objective]
 
-    def requirements(self, budget: ArrayLike, cpa_target: ArrayLike) -> Float:
-        """The requirement vector y, shape (..., len(REQUIREMENT_NAMES)), in currency units."""
-        limits = self.limits(budget, cpa_target)
-        out = np.zeros((*limits["budget"].shape, len(REQUIREMENT_NAMES)))
-        out[..., 0] = limits["budget"]
-        if "cpa" in limits:
-            out[..., 1] = limits["cpa"]
-            out[..., 2] = 1.0
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The `BASES` that the objective and the constraints count, in their order."""
+        used = {self.basis, *(constraint.basis for constraint in self.constraints)}
+        return tuple(basis for basis in BASES if basis in used)
+
+    @property
+    def needs_funnel(self) -> bool:
+        """Whether a market must have clicks, add-to-carts and order values (`auction_env.Funnel`) for this task."""
+        return self.needs != ("conversions",)
+
+    def check(self, targets: Targets) -> None:
+        """ValueError if the task counts something that these markets or logs do not have."""
+        for basis in self.needs:
+            name = QUANTITIES[basis].target
+            absent = np.asarray(getattr(targets, name)) <= 0
+            if absent.any():
+                raise ValueError(
+                    f"task {self.name!r} counts {basis}, which must be recorded: the {name} target must be positive,"
+                    f" found {np.asarray(getattr(targets, name))[absent].flat[0]} ({int(absent.sum())} of"
+                    f" {absent.size}); a market has them with `MarketParams(funnel=Funnel())`"
+                )
+
+    def unit_worth(self, targets: Targets) -> Float:
+        """What the advertisers would pay for a unit of the objective: the base of the multiplier, currency."""
+        self.check(targets)
+        worth: Float = getattr(targets, QUANTITIES[self.basis].target)
+        return 1.0 / worth if self.basis == "gmv" else worth.copy()
+
+    def limits(self, targets: Targets) -> dict[str, Float]:
+        """The limit of every constraint, by name, for advertisers with these targets."""
+        self.check(targets)
+        return {"budget": targets.budget.copy()} | {c.kind: c.limit_of(targets) for c in self.constraints}
+
+    def requirements(self, targets: Targets) -> Float:
+        """The requirement vector y, shape (..., N_REQUIREMENTS), in the units of the limits."""
+        limits = self.limits(targets)
+        out = np.zeros((*targets.budget.shape, N_REQUIREMENTS))
+        out[..., 0] = limits.pop("budget")
+        out[..., REQUIREMENT_NAMES.index(f"wants_{self.basis}")] = 1.0
+        for kind, limit in limits.items():
+            out[..., REQUIREMENT_NAMES.index(f"{kind}_limit")] = limit
+            out[..., REQUIREMENT_NAMES.index(f"has_{kind}_limit")] = 1.0
         return out
 
-    def reward(self, *, conversions: ArrayLike, value: ArrayLike) -> Float:
-        """The objective earned in a tick (or any span): same shape as the arguments."""
-        chosen = conversions if self.objective == "conversions" else value
-        return np.asarray(chosen, np.float64)
+    def reward(self, amounts: Amounts, *, expected: bool = False) -> Float:
+        """The objective earned in a tick (or any span); `expected` takes predicted instead of sampled amounts."""
+        column = QUANTITIES[self.basis]
+        is_predicted = expected or self.objective == "continuous_conversions"
+        return np.asarray(getattr(amounts, column.predicted if is_predicted else column.realised), np.float64)
 
-    def ratios(
-        self, *, cost: ArrayLike, objective: ArrayLike, budget: ArrayLike, cpa_target: ArrayLike
-    ) -> dict[str, Float]:
-        """Realised over limit for each constraint of finished episodes: at most 1 is feasible.
-
-        A CPA without any conversion is infinite if money was spent and 0 otherwise.
-        """
-        cost, objective = np.asarray(cost, np.float64), np.asarray(objective, np.float64)
-        limits = self.limits(budget, cpa_target)
-        ratios = {"budget": cost / limits["budget"]}
-        if "cpa" in limits:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratios["cpa"] = np.where(cost > 0, cost / (objective * limits["cpa"]), 0.0)
+    def ratios(self, totals: Totals, targets: Targets, *, expected: bool = False) -> dict[str, Float]:
+        """Realised over limit for each constraint of finished episodes: at most 1 is feasible."""
+        self.check(targets)
+        is_predicted = expected or self.objective == "continuous_conversions"
+        ratios = {"budget": np.asarray(totals.cost, np.float64) / targets.budget}
+        for constraint in self.constraints:
+            ratios[constraint.kind] = constraint.ratio(totals, targets, is_predicted=is_predicted)
         return ratios
 
-    def score(self, *, cost: ArrayLike, objective: ArrayLike, budget: ArrayLike, cpa_target: ArrayLike) -> Float:
+    def score(self, totals: Totals, targets: Targets, *, expected: bool = False) -> Float:
         """Score of finished episodes: objective x product of min(1, limit / realised) ** beta."""
-        ratios = self.ratios(cost=cost, objective=objective, budget=budget, cpa_target=cpa_target)
-        out = np.asarray(objective, np.float64)
-        for ratio in ratios.values():
+        out = self.reward(totals, expected=expected)
+        for ratio in self.ratios(totals, targets, expected=expected).values():
             out = out * np.maximum(ratio, 1.0) ** -self.beta
         return out
 
     def to_json(self) -> str:
         """One line of JSON, from which `Task.from_json` rebuilds an equal task."""
-        constraints = [{"kind": c.kind, "scale": c.scale, "limit": c.limit} for c in self.constraints]
-        record = {
-            "name": self.name,
-            "objective": self.objective,
-            "constraints": constraints,
-            "beta": self.beta,
-        }
-        return json.dumps(record, sort_keys=True)
+        return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Task:
-        """Rebuilds a task; raises ValueError naming the unknown or missing key."""
-        record: Mapping[str, Any] = json.loads(text)
+        """Rebuilds a task; raises ValueError naming the unknown, missing or malformed key."""
+        record: Any = json.loads(text)
         known = {"name", "objective", "constraints", "beta"}
         if not isinstance(record, dict) or set(record) != known:
             raise ValueError(f"a task's JSON must have exactly the keys {sorted(known)}, found {text!r}")
-        constraints = tuple(Constraint(**constraint) for constraint in record["constraints"])
-        return cls(
-            name=record["name"],
-            objective=record["objective"],
-            constraints=constraints,
-            beta=record["beta"],
-        )
+        entries = record["constraints"]
+        keys = {"kind", "scale", "limit"}
+        if not isinstance(entries, list) or any(not isinstance(e, dict) or set(e) != keys for e in entries):
+            raise ValueError(f"`constraints` of a task's JSON must be a list of {sorted(keys)}, found {entries!r}")
+        return cls(**{**record, "constraints": tuple(Constraint(**entry) for entry in entries)})
+
+
+def feasibility(ratios: dict[str, Float], *, tolerance: float = 1e-9) -> dict[str, Feasibility]:
+    """For every constraint, the share of episodes within its limit and how far over the others are.
+
+    Args:
+        ratios: Realised over limit by constraint, (n_episodes,) each: what `Task.ratios` gives.
+        tolerance: Relative slack for rounding.
+    """
+    out = {}
+    for name, ratio in ratios.items():
+        is_over = ratio > 1.0 + tolerance
+        excess = float(np.mean(ratio[is_over] - 1.0)) if is_over.any() else 0.0
+        out[name] = Feasibility(float(1.0 - is_over.mean()) if len(ratio) else np.nan, excess)
+    return out
 
 
 TASKS: dict[str, Task] = {
@@ -163,6 +374,10 @@ TASKS: dict[str, Task] = {
     for task in (
         Task(name="MaxConversions"),
         Task(name="TargetCPA", constraints=(Constraint(kind="cpa"),)),
+        Task(name="TargetROAS", objective="gmv", constraints=(Constraint(kind="roas"),)),
+        Task(name="MaxClicks", objective="clicks", constraints=(Constraint(kind="cpc"),)),
+        Task(name="MultiConstraint", constraints=(Constraint(kind="cpa"), Constraint(kind="roas"))),
+        Task(name="AddToCart", objective="add_to_carts"),
     )
 }
 """The registered tasks, by name."""

@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.tasks import Targets
+
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
@@ -18,16 +20,26 @@ Int = NDArray[np.int64]
 class Campaigns(NamedTuple):
     """What the bidder knows of its n campaigns before the first tick; arrays of shape (n,)."""
 
-    budget: Float  # currency per episode
-    cpa_target: Float  # currency per conversion; also the base of the multiplier
+    targets: Targets  # what the advertisers have and would pay, (n,) each
+    base: Float  # currency per unit of the task's objective: the worth of one, which the multiplier is relative to
     category: Int
     advertiser: Int
-    requirements: Float  # (n, len(REQUIREMENT_NAMES)): `auction_env.tasks`
+    requirements: Float  # (n, N_REQUIREMENTS): `auction_env.tasks`
     n_ticks: int
     seed: Int  # seed of each episode: for draws of the bidder's own, and for references in hindsight
     # (n_ticks,) expected share of the impressions, (n, n_ticks) where weekdays differ; None: unknown
     expected_traffic: Float | None = None
     day: Int | None = None  # which day each episode is, day 0 being a Monday; None: unknown
+
+    @property
+    def budget(self) -> Float:
+        """(n,) currency per episode."""
+        return self.targets.budget
+
+    @property
+    def cpa_target(self) -> Float:
+        """(n,) currency per conversion."""
+        return self.targets.cpa
 
 
 class TickView(NamedTuple):
@@ -45,11 +57,19 @@ class TickView(NamedTuple):
     last_exposures: Float
     last_wins: Float
     last_volume: Float  # impressions
+    predicted_mean: Float  # (n, 4) mean predicted amount of the tick's impressions for each of `tasks.BASES`
+    # clicks and the rest are 0 in a market without a funnel
+    last_clicks: Float
+    last_click_value: Float  # predicted, of exposed impressions, like those below
+    last_add_to_carts: Float
+    last_cart_value: Float
+    last_gmv: Float  # currency
+    last_gmv_value: Float
 
 
 @runtime_checkable
 class Bidder(Protocol):
-    """Chooses, tick by tick, the multiplier m of each campaign: its bid is m x predicted value."""
+    """Chooses, tick by tick, the multiplier m of each campaign: its bid is m x predicted amount of its objective."""
 
     name: str
 
@@ -58,7 +78,7 @@ class Bidder(Protocol):
         ...
 
     def act(self, view: TickView) -> Float:
-        """Multipliers for this tick, shape (n,), currency per conversion, finite and not negative."""
+        """Multipliers for this tick, shape (n,), currency per unit of the objective, finite and not negative."""
         ...
 
 

@@ -184,6 +184,7 @@ def _run_collect(arguments: argparse.Namespace) -> None:
 def _collection(arguments: argparse.Namespace) -> Collection:
     from agents import Collection
     from auction_env import MarketParams, get_task
+    from auction_env.funnel import Funnel
 
     sizes = {} if arguments.impressions is None else {"n_impressions": arguments.impressions}
     return Collection(
@@ -191,7 +192,7 @@ def _collection(arguments: argparse.Namespace) -> Collection:
         n_episodes=arguments.episodes,
         seed=arguments.seed,
         policy=arguments.policy,
-        params=MarketParams(**sizes),
+        params=MarketParams(funnel=Funnel(), **sizes),  # so that any other task can be made of the log
     )
 
 

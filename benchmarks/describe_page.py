@@ -28,7 +28,7 @@ from benchmarks.report_page import Section, card, cell, escape, grid, pairs_tabl
 Float = NDArray[np.float64]
 
 _N_BINS = 40
-_ACTION_RANGE = (-4.0, 4.0)  # log2 of the multiplier over the target CPA
+_ACTION_RANGE = (-4.0, 4.0)  # log2 of the multiplier over the worth of a unit of the objective
 _MOST_SHOWN = 12  # lines of a plot: more cannot be told apart
 
 
@@ -180,7 +180,7 @@ def action_figures(found: Description) -> dict[str, Figure]:
         lines = [
             (name := g.policy if by_policy else g.task.name, *_histogram(g.action), names.index(name)) for g in chosen
         ]
-        figure = _figure(lines, "Multiplier over target CPA", **axis)
+        figure = _figure(lines, "Multiplier over the worth of a unit", **axis)
         figure["layout"]["shapes"] = [vertical_line(0.0)]
         figures[f"action-{k}"] = figure
     return figures

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from agents.collecting import policy_names
 from auction_env import data
 from auction_env.data import COLUMNS, Manifest, TrajectoryData
 from auction_env.tasks import Task
@@ -38,7 +37,7 @@ class Group:
         objective: Of the task, as the log realised it.
         spent: Share of the budget.
         realised, predicted: Outcomes with the conversions sampled and with their predicted number.
-        action: (n_ticks_with_a_bid,) multiplier over target CPA.
+        action: (n_ticks_with_a_bid,) multiplier over the worth of a unit of the objective.
         idle: Share of the ticks without a bid.
     """
 
@@ -85,7 +84,7 @@ def describe(directory: Path) -> Description:
     """Reads a data set into memory and describes it; the errors are those of `auction_env.data.load`."""
     manifest, log = data.read_manifest(directory), data.load(directory)
     first = log.episode_starts[:-1]
-    policy = policy_names(manifest.parameters, log.seed[first], log.advertiser[first])
+    policy = np.array(log.labels["policy"])[log.policy[first]]
     task_of = log.task[first]
     tasks, policies, pace = [], [], {}
     for code in np.unique(task_of):
@@ -93,8 +92,8 @@ def describe(directory: Path) -> Description:
         episodes = log.select(np.flatnonzero(task_of == code))
         tasks.append(_group(task, "all", episodes))
         pace[task.name] = _pace(episodes)
-        if policy is not None:
-            for name in np.unique(policy[task_of == code])[:_MOST_POLICIES]:
+        for name in np.unique(policy[task_of == code])[:_MOST_POLICIES]:
+            if name:
                 chosen = np.flatnonzero((task_of == code) & (policy == name))
                 policies.append(_group(task, str(name), log.select(chosen)))
     sizes = {
@@ -119,36 +118,25 @@ def describe(directory: Path) -> Description:
 
 
 def _group(task: Task, policy: str, log: TrajectoryData) -> Group:
-    starts = log.episode_starts[:-1]
-
-    def total(column: Float) -> Float:
-        return np.asarray(np.add.reduceat(column, starts))
-
-    value = total(log.value)
-    objective = task.reward(conversions=total(log.conversions), value=value)
+    starts, totals = log.episode_starts[:-1], log.totals()
+    targets = log.targets.at(starts)
     is_bid = log.action > 0
+
+    def outcome(expected: bool) -> Outcome:
+        ratios = task.ratios(totals, targets, expected=expected)
+        kept = {name: ratio for name, ratio in ratios.items() if name != "budget"}
+        return Outcome(task.score(totals, targets, expected=expected), kept)
+
     return Group(
         task=task,
         policy=policy,
-        objective=objective,
-        spent=total(log.cost) / log.budget[starts],
-        realised=_outcome(task, log, total(log.cost), objective),
-        predicted=_outcome(task, log, total(log.cost), task.reward(conversions=value, value=value)),
-        action=log.action[is_bid] / log.cpa_target[is_bid],
+        objective=task.reward(totals),
+        spent=totals.cost / targets.budget,
+        realised=outcome(expected=False),
+        predicted=outcome(expected=True),
+        action=log.action[is_bid] / task.unit_worth(log.targets)[is_bid],
         idle=float(1 - is_bid.mean()),
     )
-
-
-def _outcome(task: Task, log: TrajectoryData, cost: Float, objective: Float) -> Outcome:
-    starts = log.episode_starts[:-1]
-    campaign = {
-        "cost": cost,
-        "objective": objective,
-        "budget": log.budget[starts],
-        "cpa_target": log.cpa_target[starts],
-    }
-    ratios = {name: ratio for name, ratio in task.ratios(**campaign).items() if name != "budget"}
-    return Outcome(task.score(**campaign), ratios)
 
 
 def _pace(log: TrajectoryData) -> Float:
@@ -203,7 +191,7 @@ def group_head(groups: Sequence[Group], *, has_policy: bool) -> list[str]:
 
 
 def group_row(group: Group, limits: Sequence[str], *, has_policy: bool) -> list[str]:
-    """The numbers of a group; actions are over the target CPA."""
+    """The numbers of a group; actions are over the worth of a unit."""
     row = [group.task.name, group.policy] if has_policy else [group.task.name]
     means = (group.objective.mean(), group.realised.score.mean(), group.predicted.score.mean())
     row += [f"{group.n:,}", *map(number, means), percent(float(group.spent.mean()))]

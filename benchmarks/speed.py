@@ -411,37 +411,10 @@ def _recorded_market(n_impressions: int, n_periods: int) -> ReplayMarket:
 
 
 def training_rows(quick: bool) -> Iterator[Row]:
-    """A VAO step, averaged over the refresh period, against the uniform multi-task step on the same batch."""
-    from agents import NoisyBidder, PidBidder, collect
-    from auction_env import TASKS
-    from vamo import Config, override, train
+    """Validation-aligned weights against naive sharing and torchjd's optimisers."""
+    from benchmarks import speed_training  # here, because it needs torch and this module's `Row`
 
-    n_steps, log_every = (20, 10) if quick else (100, 20)
-    logs = {
-        name: next(collect(NoisyBidder(PidBidder()), seeds=[seed], task=task, params=MarketParams(n_impressions=5000)))
-        for seed, (name, task) in enumerate(TASKS.items())
-    }
-    seconds: dict[str, float] = {}
-    for method in ("uniform", "vao", "uniform", "vao"):  # in turn, so that a drift of the machine hits both
-        assignments = [f"train.method={method}", f"train.steps={n_steps}", f"train.log_every={log_every}"]
-        config = override(Config(), assignments)
-        history = train(logs, logs, config).history
-        step = statistics.median(record.step_time for record in history[1:])
-        seconds[method] = min(step, seconds.get(method, np.inf))
-    yield Row(
-        name="uniform_step_ms",
-        value=1e3 * seconds["uniform"],
-        unit="ms",
-        reference="K = 2, default model and batch",
-        bound="forward and backward pass of one batch",
-    )
-    yield Row(
-        name="vao_vs_uniform_step",
-        value=seconds["vao"] / seconds["uniform"],
-        unit="x",
-        reference=f"uniform step on the same batch: {1e3 * seconds['uniform']:.0f} ms",
-        bound="1: no alignments",
-    )
+    yield from speed_training.rows(quick)
 
 
 def data_rows(quick: bool) -> Iterator[Row]:

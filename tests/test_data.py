@@ -27,7 +27,9 @@ from auction_env.data import (
 from auction_env.data.schema import OBSERVATION_COLUMNS
 from auction_env.tasks import TASKS, Constraint, Task
 
-OWN_TASK = Task(name="own", objective="value", constraints=(Constraint(kind="cpa", limit=3.0),), beta=1.0)
+OWN_TASK = Task(
+    name="own", objective="continuous_conversions", constraints=(Constraint(kind="cpa", limit=3.0),), beta=1.0
+)
 ALL_TASKS = (TASKS["TargetCPA"], TASKS["MaxConversions"], OWN_TASK)
 
 
@@ -43,6 +45,8 @@ def columns(n_periods: int = 3, n_advertisers: int = 4, n_ticks: int = 5, first:
     out: dict[str, Any] = {column.name: rng.normal(size=period.shape) for column in COLUMNS}
     out |= {"period": period, "advertiser": advertiser, "tick": tick, "done": tick == n_ticks - 1}
     out |= {"category": advertiser % 3, "seed": period - 1, "task": (period + advertiser) % len(ALL_TASKS)}
+    out["policy"] = np.where(advertiser % 2 == 0, "even", "odd")
+    out |= {name: 1.0 + advertiser for name in ("cpc_target", "cart_cost_target", "roas_target")}
     return out | {"budget": 10.0 + advertiser, "cpa_target": 2.0 + advertiser}
 
 
@@ -50,10 +54,18 @@ def data_set(**kwargs: int) -> TrajectoryData:
     return TrajectoryData.from_columns(columns(**kwargs), tasks=ALL_TASKS, metadata={"origin": "test"})
 
 
+def policies(data: TrajectoryData) -> list[str]:
+    return [data.labels["policy"][code] for code in data.policy]
+
+
 def assert_equal(left: TrajectoryData, right: TrajectoryData) -> None:
     for name in COLUMN_NAMES:
         if name == "task":
             assert [left.tasks[code] for code in left.task] == [right.tasks[code] for code in right.task]
+        elif name == "policy":
+            assert [left.labels[name][code] for code in left.policy] == [
+                right.labels[name][code] for code in right.policy
+            ]
         else:
             assert left[name].dtype == right[name].dtype
             np.testing.assert_array_equal(left[name], right[name], err_msg=name)
@@ -112,6 +124,7 @@ def test_from_columns_takes_matrices_scalars_and_task_texts() -> None:
     }
     table |= {"features": data.features, "requirements": data.requirements}
     table["task"] = [data.tasks[code].to_json() for code in data.task]
+    table["policy"] = policies(data)
     assert_equal(TrajectoryData.from_columns(table), data)
     constant = TrajectoryData.from_columns({**table, "seed": -1, "task": TASKS["TargetCPA"].to_json()})
     assert set(constant.seed) == {-1}
@@ -128,7 +141,7 @@ def test_from_columns_takes_matrices_scalars_and_task_texts() -> None:
         ("tick", np.arange(60) + 0.5, "`tick` must hold numbers of type int32, found 0.5"),
         ("advertiser", 2**40, "`advertiser` must hold numbers of type int32, found 1099511627776"),
         ("done", 2, "`done` must hold numbers of type bool, found 2"),
-        ("task", 3, "`task` must hold codes of the 3 tasks, found 3"),
+        ("task", 3, "`task` must hold codes of its 3 texts, found 3"),
         ("budget", np.arange(60.0) + 1, r"`budget` must be the same in all ticks of \(period 0, advertiser 0\)"),
         ("task", np.arange(60) % 2, r"`task` must be the same in all ticks of \(period 0, advertiser 0\)"),
         ("tick", 4, r"must be unique, found two rows of \(period 0, advertiser 0, tick 4\)"),
@@ -180,7 +193,8 @@ def test_concat_joins_sorts_and_recodes() -> None:
     data = data_set()
     odd, even = data.select(np.arange(1, 12, 2)), data.select(np.arange(0, 12, 2))
     swapped = TrajectoryData.from_columns(
-        {name: odd[name] for name in COLUMN_NAMES} | {"task": 2 - odd.task}, tasks=ALL_TASKS[::-1]
+        {name: odd[name] for name in COLUMN_NAMES} | {"task": 2 - odd.task, "policy": policies(odd)},
+        tasks=ALL_TASKS[::-1],
     )
     joined = TrajectoryData.concat([swapped, even], metadata={"n": 2})
     assert_equal(joined, data)

@@ -28,6 +28,7 @@ from auction_env.data import (
     write,
 )
 from auction_env.data.auctionnet_log import LOG_COLUMNS
+from auction_env.data.schema import UNRECORDED
 from auction_env.kernels.csv_parser import LINES_OK, PADDING, parse_lines
 from auction_env.observation import FEATURE_NAMES
 from auction_env.tasks import TASKS
@@ -97,7 +98,7 @@ FEATURES = {
 }
 # action, reward, reward_continuous, done, n_impressions, bid, value_all, wins, exposures, cost, conversions,
 # value, least_winning_cost, budget_left
-OUTCOME_NAMES = COLUMN_NAMES[COLUMN_NAMES.index("action") :]
+OUTCOME_NAMES = [name for name in COLUMN_NAMES[COLUMN_NAMES.index("action") :] if name not in UNRECORDED]
 OUTCOMES = {
     (3, 0): (4, 1, 0.25, False, 2, 4, 1, 1, 1, 0.5, 1, 0.25, 2.5, 100),
     (3, 1): (2, 0, 0, False, 1, 1, 0.5, 1, 0, 0, 0, 0, 1.5, 99.5),
@@ -160,7 +161,8 @@ def test_hand_computed_campaigns(tmp_path: Path) -> None:
     assert data.cpa_target[first].tolist() == [10, 20]
     assert set(data.seed) == {-1}
     assert data.tasks == (TASKS["TargetCPA"],)
-    assert data.requirements[first].tolist() == [[100, 10, 1], [50, 20, 1]]
+    for name, wanted in (("budget", [100, 50]), ("cpa_limit", [10, 20]), ("has_cpa_limit", [1, 1])):
+        assert data[f"requirement_{name}"][first].tolist() == wanted
     assert data.metadata["files"] == ["log.csv"]
     assert data.metadata["n_log_rows"] == len(ROWS)
 
@@ -187,7 +189,8 @@ def test_equals_the_pandas_reference(tmp_path: Path) -> None:
     assert len(data) == len(expected) == 2 * 48 * 48
     for name in expected.columns:
         np.testing.assert_allclose(data[name], expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
-    left_out = {name for name in COLUMN_NAMES if not name.startswith("requirement_")} - {"seed", "task"}
+    left_out = {name for name in COLUMN_NAMES if not name.startswith("requirement_")} - {"seed", "task", *UNRECORDED}
+    assert not any(data[name].any() for name in UNRECORDED)
     assert set(expected.columns) == left_out
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
-from auction_env.tasks import REQUIREMENT_NAMES, Task
+from auction_env.tasks import REQUIREMENT_NAMES, Targets, Task
 from vamo.config import Config
-from vamo.inputs import EpisodeInputs, TickInputs, advertiser_inputs
+from vamo.decoding import Decoder
+from vamo.inputs import EpisodeInputs, advertiser_inputs
 from vamo.model import Vamo
 from vamo.relabel import Float
 
-_FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith("has_")]
+_FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("has_", "wants_"))]
+_UNIT = Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)
 _CPA_LIMIT = REQUIREMENT_NAMES.index("cpa_limit")
 N_QUANTILES = 101
 
@@ -87,6 +88,7 @@ class VamoBidder:
         self.name = name
         self.data_hash = data_hash
         self._inputs: EpisodeInputs | None = None
+        self._bounds = float(model.get_buffer("action_low")), float(model.get_buffer("action_high"))
 
     def asking(
         self,
@@ -130,10 +132,8 @@ class VamoBidder:
         target_return, log_ratio = self.ask(campaigns)
         signal = self.config.data.reward_signal
         self._inputs = EpisodeInputs(campaigns, target_return=target_return, log_ratio=log_ratio, signal=signal)
-        self._window: deque[TickInputs] = deque(maxlen=self.config.model.context)
-        self._ticks: deque[int] = deque(maxlen=self.config.model.context)
-        self._advertiser = self._tensor(advertiser_inputs(campaigns.budget, campaigns.cpa_target))
-        self._category = self._tensor(np.asarray(campaigns.category, np.int64))
+        advertiser = self._tensor(advertiser_inputs(campaigns.budget, campaigns.cpa_target))
+        self._decoder = Decoder(self.model, advertiser, self._tensor(np.asarray(campaigns.category, np.int64)))
 
     def act(self, view: TickView) -> Float:
         """Multipliers for this tick, shape (n,), within the range of the logged ones relative to the base."""
@@ -141,15 +141,9 @@ class VamoBidder:
             raise RuntimeError("`reset` must be called before `act`")
         if not 0 <= view.tick < self.config.model.n_ticks:
             raise ValueError(f"`tick` must be in [0, {self.config.model.n_ticks}), found {view.tick}")
-        self._window.append(self._inputs.observe(view))
-        self._ticks.append(view.tick)
-        requirements = self._tensor(np.stack([inputs.requirements for inputs in self._window], axis=1))
-        state = self._tensor(np.stack([inputs.state for inputs in self._window], axis=1))
-        tick = self._tensor(np.array(self._ticks, np.int64)).expand(state.shape[:2])
-        with torch.inference_mode():
-            log_relative = self.model(requirements, state, self._advertiser, self._category, tick)[:, -1]
-            bounds = self.model.get_buffer("action_low"), self.model.get_buffer("action_high")
-            log_relative = log_relative.clamp(*bounds).cpu().numpy()
+        inputs = self._inputs.observe(view)
+        decided = self._decoder.decide(self._tensor(inputs.requirements), self._tensor(inputs.state), view.tick)
+        log_relative = np.clip(decided.cpu().numpy(), *self._bounds)
         multiplier: Float = self._inputs.base * np.exp(log_relative.astype(np.float64))
         return multiplier
 
@@ -162,12 +156,12 @@ class VamoBidder:
             asked = np.full(len(requirements), self.target_return)
         # return x budget / base x limit x ratio is the cost of the episode, which the budget bounds
         with np.errstate(divide="ignore"):
-            affordable = campaigns.cpa_target / (np.maximum(asked, 0.0) * requirements[:, _CPA_LIMIT])
+            affordable = campaigns.base / (np.maximum(asked, 0.0) * requirements[:, _CPA_LIMIT])
         return asked, np.log(np.minimum(self.config.agent.cpa_ratio, affordable))
 
     def _usual_return(self, flags: NDArray[np.bool_]) -> float:
         """The return at the configured quantile, over the tasks with these constraints, or over all."""
-        unit = [table.task.requirements(1.0, 1.0)[_FLAGS] > 0 for table in self.returns]
+        unit = [table.task.requirements(_UNIT)[_FLAGS] > 0 for table in self.returns]
         alike = [t for t, f in zip(self.returns, unit, strict=True) if np.array_equal(f, flags)]
         values = [table.at(self.config.agent.quantile) for table in alike or self.returns]
         return float(np.mean(values))

@@ -22,7 +22,7 @@ from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import Config
 from vamo.model import Vamo
 
-VERSION = 1
+VERSION = 2
 """Of the layout: raised whenever files of an older one can no longer be read."""
 
 _AGENT = "vamo-agent"

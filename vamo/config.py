@@ -16,9 +16,27 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 C = TypeVar("C")
 
-Method = Literal["single", "uniform", "pooled", "vao"]
+MultitaskMethod = Literal[
+    "mean",
+    "random",
+    "graddrop",
+    "pcgrad",
+    "gradvac",
+    "cagrad",
+    "mgda",
+    "imtl_g",
+    "nash_mtl",
+    "aligned_mtl",
+    "fairgrad",
+    "upgrad",
+    "dualproj",
+]
+"""Methods that combine the gradients of the targets' losses; see `vamo.multitask`."""
+Method = Literal["single", "uniform", "pooled", "vao", MultitaskMethod]
 RewardSignal = Literal["value", "conversions"]
-Scaling = Literal["none", "rms"]
+Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
+Head = Literal["action", "planner"]
+Scaling = Literal["none", "rms", "cosine"]
 
 
 def _require(rule: bool, name: str, text: str, value: object) -> None:
@@ -70,50 +88,118 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Size of the transformer; about 130,000 parameters by default."""
+    """Size and variant of the transformer; about 130,000 parameters by default.
+
+    Attributes:
+        context: Ticks of a training window, and the most that a decision looks at, the current one included;
+            more than `n_ticks` for windows over several days.
+        conditioning: How the requirements reach the blocks, beside their own token: `film` modulates the
+            stream before each block (the paper), `token` adds nothing, `prompt` puts learned tokens in front
+            of the window, `hyper` generates low-rank updates of the blocks' weights, `concat` joins them to
+            every token's embedding.
+        head: `action` reads the action from the stream (decision transformer), `planner` plans the next
+            states and takes the action from an inverse-dynamics model.
+        horizon: States that the planner head plans ahead.
+        n_periods: Periods of the history that are fed in beside each state; 0 leaves the module out.
+    """
 
     d_model: int = 64
     n_blocks: int = 2
     n_heads: int = 4
-    context: int = 16  # ticks that a decision looks at, the current one included
-    n_ticks: int = 48  # ticks of an episode
+    context: int = 16
+    n_ticks: int = 48  # ticks of a day, which is one episode
     n_categories: int = 16  # advertiser categories; any other category shares one further embedding
-    film: bool = True  # False leaves the FiLM layers out (an ablation)
+    conditioning: Conditioning = "film"
+    head: Head = "action"
+    horizon: int = 4
+    n_periods: int = 0
 
     def __post_init__(self) -> None:
         _check_fields(self)
-        for name in ("d_model", "n_blocks", "n_heads", "context", "n_ticks", "n_categories"):
+        for name in ("d_model", "n_blocks", "n_heads", "context", "n_ticks", "n_categories", "horizon"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _require(self.d_model % self.n_heads == 0, "d_model", f"a multiple of {self.n_heads}", self.d_model)
-        _require(self.context <= self.n_ticks, "context", f"at most {self.n_ticks}", self.context)
+        highest = self.context // 2
+        _require(0 <= self.n_periods <= highest, "n_periods", f"in [0, {highest}]", self.n_periods)
+
+
+MODEL_SIZES = {
+    "default": ModelConfig(),
+    "1M": ModelConfig(d_model=128, n_blocks=4),
+    "100M": ModelConfig(d_model=768, n_blocks=12, n_heads=12),
+}
+"""Sizes of the cost benchmarks, by their approximate number of parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightingConfig:
-    """How alignments become the weights of the sources (arXiv 2510.07760).
+    """How alignments are estimated and become the weights of the sources (arXiv 2510.07760).
+
+    The paper itself: `scaling=none`, `temperature=0.1`. A refresh costs a forward and backward pass of
+    `validation_batch_size + alignment_batch_size` windows, whatever the number of targets and sources.
 
     Attributes:
+        kind: `softmax` at `temperature` (the paper); `entropy`: the softmax whose temperature gives the
+            weights of every target the entropy `target_entropy`; `top1`: all weight on the best source.
         temperature: lambda of the softmax over sources.
+        target_entropy: Of `entropy`, as a share of the uniform weights' entropy.
+        shrinkage: Whether alignments are first shrunk toward their target's mean by their standard errors.
+        per_sample: Whether every training sample gets a weight of its own, from its own alignment, among all
+            samples of its target. Needs `refresh_every=1`: the alignments are those of the step's batch.
+        estimator: `ghost` (fastest), `forward_mode` or `explicit` (the slow reference): the same numbers.
+        gradient: Whose gradient sources are aligned with: that of the target's `validation` set, or of its
+            own `training` set (the paper's ablation).
         scaling: `none` is the paper's raw inner product; `rms` divides the alignments of a target by their
             running root mean square over sources and refreshes, so that lambda means the same throughout a
-            training run whatever the size of the gradients. The paper itself: `none` and lambda 0.1.
+            training run whatever the size of the gradients; `cosine` divides each by the two gradients'
+            norms, which forward mode does not know.
         rms_decay: Decay of that running mean square, per refresh.
+        precondition: Whether the validation gradient is multiplied by Adam's current preconditioner, as the
+            update will be (arXiv 2602.00329).
+        ema_decay: Decay of the running mean of every alignment over its refreshes; 0 keeps the last one only.
         refresh_every: Training steps between two refreshes of the weights.
-        validation_batch_size: Windows of a target's validation set behind one validation gradient.
+        validation_batch_size: Validation windows of a refresh, shared by its targets.
+        alignment_batch_size: Training windows of a refresh, shared by its pairs of target and source, at
+            least two a pair; pairs that find no room wait for a later refresh.
+        targets_per_refresh: Targets of a refresh; with more than that they take turns.
+        pairs_per_step: Pairs of target and source in a training step: all of them while there are no more,
+            otherwise a sample that keeps the gradient unbiased.
     """
 
+    kind: Literal["softmax", "entropy", "top1"] = "softmax"
     temperature: float = 1.0
+    target_entropy: float = 0.7
+    shrinkage: bool = False
+    per_sample: bool = False
+    estimator: Literal["ghost", "forward_mode", "explicit"] = "ghost"
+    gradient: Literal["validation", "training"] = "validation"
     scaling: Scaling = "rms"
     rms_decay: float = 0.9
+    precondition: bool = False
+    ema_decay: float = 0.0
     refresh_every: int = 5
     validation_batch_size: int = 32
+    alignment_batch_size: int = 32
+    targets_per_refresh: int = 8
+    pairs_per_step: int = 64
 
     def __post_init__(self) -> None:
         _check_fields(self)
         _require(self.temperature > 0, "temperature", "positive", self.temperature)
-        _require(0 <= self.rms_decay < 1, "rms_decay", "in [0, 1)", self.rms_decay)
-        for name in ("refresh_every", "validation_batch_size"):
+        _require(0 < self.target_entropy < 1, "target_entropy", "in (0, 1)", self.target_entropy)
+        for name in ("rms_decay", "ema_decay"):
+            _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+        counts = ("refresh_every", "validation_batch_size", "targets_per_refresh", "pairs_per_step")
+        for name in counts:
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _require(self.alignment_batch_size >= 2, "alignment_batch_size", "at least 2", self.alignment_batch_size)
+        if self.scaling == "cosine":
+            norms = "ghost or explicit for `scaling` cosine"
+            _require(self.estimator != "forward_mode", "estimator", norms, self.estimator)
+        if self.per_sample:
+            _require(self.refresh_every == 1, "refresh_every", "1 for `per_sample` weights", self.refresh_every)
+            _require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
+            _require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +209,8 @@ class TrainConfig:
     Attributes:
         method: `single` gives every target its own data only (with one target the single-task baseline,
             with several one model without sharing), `uniform` shares with equal weight per source,
-            `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
+            `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights. The
+            others share uniformly and combine the targets' gradients; they need the extra `mtl`.
         batch_size: Windows per step over all (target, source) pairs together.
         select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
             those of the last step.

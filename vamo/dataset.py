@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from auction_env.data import TrajectoryData
 from auction_env.data.splits import deal
-from auction_env.tasks import Task
+from auction_env.tasks import OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, Task
 from vamo.config import Config, RewardSignal
 from vamo.inputs import (
     REQUIREMENT_GATES,
@@ -29,11 +30,11 @@ from vamo.inputs import (
     state_inputs,
 )
 from vamo.model import Batch, Normalisation
-from vamo.relabel import Int, bid_base, relabel
+from vamo.relabel import Int, relabel
 
 logger = logging.getLogger(__name__)
 
-TRAIN, VALIDATION, EVALUATION = range(3)  # streams of random numbers
+TRAIN, VALIDATION, EVALUATION, ALIGNMENT = range(4)  # streams of random numbers
 _STD_FLOOR = 1e-6  # below it an input is constant: it is centred, not scaled
 
 
@@ -79,11 +80,12 @@ def data_hash(*data_sets: Mapping[str, TrajectoryData]) -> str:
     """SHA-256 over names and columns: equal for equal data in equal order."""
     digest = hashlib.sha256()
     columns = ("episode_starts", "tick", "category", "budget", "cpa_target", "observation", "action")
-    outcomes = ("conversions", "value", "cost")
+    targets = ("cpc_target", "cart_cost_target", "roas_target")
+    offered = tuple(quantity.offered for quantity in QUANTITIES.values())
     for data_set in data_sets:
         for name, data in data_set.items():
             digest.update(f"{name} {task_of(name, data).to_json()} {len(data)}\n".encode())
-            for column in columns + outcomes:
+            for column in (*columns, *targets, *OUTCOMES, *offered):
                 digest.update(np.ascontiguousarray(getattr(data, column)).tobytes())
     return digest.hexdigest()
 
@@ -136,8 +138,7 @@ class Episodes:
         position = np.searchsorted(kept, episode_of[self._rows])
         self._cell = (position, row_of[self._rows])
         self._shape = (len(kept), max(int(self.length.max()), config.model.context))
-        base = bid_base(self.task, data.cpa_target)
-        self.state = self._pad(state_inputs(data.features, base))
+        self.state = self._pad(state_inputs(data.features, data.cpa_target))
         self.tick = self._pad(data.tick.astype(np.int64))
         first = self._first_rows
         self.advertiser = self._tensor(advertiser_inputs(data.budget[first], data.cpa_target[first]))
@@ -149,10 +150,10 @@ class Episodes:
             data, new = self._data, relabel(self._data, task, self._signal)
             last, counts = data.episode_starts[1:] - 1, np.diff(data.episode_starts)
             reward, cost = new.reward_so_far[last] + new.reward[last], new.cost_so_far[last] + data.cost[last]
-            log_ratio = log_cpa_ratio(cost, reward, new.requirements[last, 1])
+            log_ratio = log_cpa_ratio(cost, reward, new.requirements[last, REQUIREMENT_NAMES.index("cpa_limit")])
             requirements = requirement_inputs(
                 new.requirements,
-                bid_base(task, data.cpa_target),
+                task.unit_worth(data.targets),
                 target_return=np.repeat(new.returns, counts),
                 log_ratio=np.repeat(log_ratio, counts),
                 reward_so_far=new.reward_so_far,
@@ -204,16 +205,17 @@ class Episodes:
 
 
 class WindowSampler:
-    """Batches for every (target, source) pair: windows of each source, relabelled for each target.
+    """Batches for (target, source) pairs: windows of each source, relabelled for each target.
 
     Args:
         sources: Training episodes of the I sources.
         validation: Validation episodes of the K targets, of the targets' own task.
-        pairs: The (target, source) index pairs that a training batch holds, in its order.
+        pairs: All (target, source) index pairs that training batches are made of.
         config: Sizes and seed.
 
     Raises:
-        ValueError: A batch smaller than the number of pairs.
+        ValueError: A batch smaller than the number of pairs in a step, or `weighting.gradient` asks for the
+            targets' own sources and there is none.
     """
 
     def __init__(
@@ -223,25 +225,32 @@ class WindowSampler:
         pairs: Sequence[tuple[int, int]],
         config: Config,
     ) -> None:
-        if config.train.batch_size < len(pairs):
+        n_pairs = min(len(pairs), config.weighting.pairs_per_step)
+        if config.train.batch_size < n_pairs:
             raise ValueError(
-                f"`batch_size` must be at least the number of pairs of target and source, {len(pairs)}, "
+                f"`batch_size` must be at least the number of pairs of target and source in a step, {n_pairs}, "
                 f"found {config.train.batch_size}"
             )
-        self._sources, self._validation, self._pairs = sources, validation, pairs
+        self._sources, self._validation = sources, validation
         self._config, self._context = config, config.model.context
+        self._held_out = list(validation)  # whose gradients sources are aligned with
+        if config.train.method == "vao" and config.weighting.gradient == "training":
+            self._held_out = [_own_source(episodes.task, sources) for episodes in validation]
 
-    def train(self, step: int) -> Batch:
-        """Equal numbers of windows for every pair; the targets of a source share its windows."""
-        n = self._config.train.batch_size // len(self._pairs)
-        drawn = {i: self._draw(self._sources[i], n, TRAIN, step, i) for i in {i for _, i in self._pairs}}
-        tasks = [validation.task for validation in self._validation]
-        return stack([self._sources[i].windows(tasks[k], *drawn[i], self._context) for k, i in self._pairs])
+    def train(self, step: int, pairs: Sequence[tuple[int, int]]) -> Batch:
+        """Equal numbers of windows for every pair; the targets of a source share its windows.
 
-    def validation(self, step: int, target: int) -> Batch:
-        """Windows of a target's validation set for its validation gradient at `step`."""
-        n = self._config.weighting.validation_batch_size
-        return self._validation_windows(target, n, VALIDATION, step)
+        A pair that is named again gets other windows.
+        """
+        return self._of_pairs(pairs, self._config.train.batch_size // len(pairs), TRAIN, step)
+
+    def alignment(self, step: int, pairs: Sequence[tuple[int, int]], n: int) -> Batch:
+        """n windows for each pair, drawn apart from the training batch's."""
+        return self._of_pairs(pairs, n, ALIGNMENT, step)
+
+    def validation(self, step: int, targets: Sequence[int], n: int) -> Batch:
+        """One group of n windows per target for its validation gradient at `step`."""
+        return stack([self._windows_of(self._held_out[k], k, n, VALIDATION, step) for k in targets])
 
     def groups(self, batch: Batch, start: int, stop: int) -> Batch:
         """The groups of a batch from `start` to before `stop`."""
@@ -251,15 +260,33 @@ class WindowSampler:
 
     def evaluation(self, target: int) -> Batch:
         """The fixed windows of a target's validation set behind its validation loss."""
-        return self._validation_windows(target, self._config.train.evaluation_windows, EVALUATION, 0)
+        n = self._config.train.evaluation_windows
+        return self._windows_of(self._validation[target], target, n, EVALUATION, 0)
 
-    def _validation_windows(self, target: int, n: int, stream: int, step: int) -> Batch:
-        episodes = self._validation[target]
-        drawn = self._draw(episodes, n, stream, step, target)
-        return episodes.windows(episodes.task, *drawn, self._context)
+    def _of_pairs(self, pairs: Sequence[tuple[int, int]], n: int, stream: int, step: int) -> Batch:
+        drawn: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}  # by source and occurrence of the pair
+        times_seen: Counter[tuple[int, int]] = Counter()
+        groups = []
+        for k, i in pairs:
+            key = (i, times_seen[k, i])
+            times_seen[k, i] += 1
+            if key not in drawn:
+                drawn[key] = self._sources[i].draw(n, self._context, (self._config.train.seed, stream, step, *key))
+            groups.append(self._sources[i].windows(self._validation[k].task, *drawn[key], self._context))
+        return stack(groups)
 
-    def _draw(self, episodes: Episodes, n: int, stream: int, step: int, index: int) -> tuple[Tensor, Tensor]:
-        return episodes.draw(n, self._context, (self._config.train.seed, stream, step, index))
+    def _windows_of(self, episodes: Episodes, target: int, n: int, stream: int, step: int) -> Batch:
+        drawn = episodes.draw(n, self._context, (self._config.train.seed, stream, step, target))
+        return episodes.windows(self._validation[target].task, *drawn, self._context)
+
+
+def _own_source(task: Task, sources: Sequence[Episodes]) -> Episodes:
+    own = [episodes for episodes in sources if episodes.task == task]
+    if not own:
+        raise ValueError(
+            f"`gradient` 'training' must find a source of every target's task, found none of {task.name!r}"
+        )
+    return own[0]
 
 
 def stack(groups: Sequence[Batch]) -> Batch:

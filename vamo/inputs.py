@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
 from auction_env.observation import FEATURE_NAMES
-from auction_env.tasks import REQUIREMENT_NAMES
+from auction_env.tasks import BASES, QUANTITIES, REQUIREMENT_NAMES
 from vamo.config import RewardSignal
-from vamo.relabel import Float, return_scale, return_to_go, signal_rewards
+from vamo.relabel import Float, return_scale, return_to_go
 
 Float32 = NDArray[np.float32]
 
@@ -43,6 +43,11 @@ _IS_VOLUME = np.isin(FEATURE_NAMES, _VOLUMES)
 _IS_MONEY = np.isin(FEATURE_NAMES, _MONEY)
 _IS_RATE = ~np.isin(FEATURE_NAMES, _SHARES + _VOLUMES)
 _COLUMN = {name: column for column, name in enumerate(REQUIREMENT_NAMES)}
+_WANTS = [_COLUMN[f"wants_{basis}"] for basis in BASES]
+_SIGNAL_COLUMNS: dict[RewardSignal, tuple[str, ...]] = {
+    "value": tuple(QUANTITIES[basis].predicted for basis in BASES),
+    "conversions": tuple(QUANTITIES[basis].realised for basis in BASES),
+}
 
 
 class TickInputs(NamedTuple):
@@ -53,9 +58,9 @@ class TickInputs(NamedTuple):
 
 
 def state_inputs(features: Float, base: Float) -> Float32:
-    """The state token: features (..., 16) in `FEATURE_NAMES` order, transformed.
+    """The state token: features (..., 16) in `FEATURE_NAMES` order, transformed; the same for every task.
 
-    Shares stay as they are; volumes become log(1 + x); bids and costs are divided by the bid base (...,),
+    Shares stay as they are; volumes become log(1 + x); bids and costs are divided by the target CPA `base` (...,),
     which makes them probabilities like the values, and then these small skewed numbers become square roots.
     """
     out = np.array(features, np.float64)
@@ -125,7 +130,8 @@ class EpisodeInputs:
 
     def __init__(self, campaigns: Campaigns, *, target_return: Float, log_ratio: Float, signal: RewardSignal) -> None:
         self.campaigns = campaigns
-        self.base = np.asarray(campaigns.cpa_target, np.float64)
+        self.base = np.asarray(campaigns.base, np.float64)
+        self._basis = np.argmax(campaigns.requirements[:, _WANTS], axis=1)
         self._target_return = target_return
         self._log_ratio = log_ratio
         self._signal: RewardSignal = signal
@@ -134,7 +140,8 @@ class EpisodeInputs:
 
     def observe(self, view: TickView) -> TickInputs:
         """Inputs at the start of a tick; call once a tick, in order."""
-        self._reward_so_far += signal_rewards(self._signal, conversions=view.last_conversions, value=view.last_value)
+        amounts = [getattr(view, f"last_{name}") for name in _SIGNAL_COLUMNS[self._signal]]
+        self._reward_so_far += np.choose(self._basis, amounts)
         self._cost_so_far += view.last_cost
         requirements = requirement_inputs(
             self.campaigns.requirements,
@@ -144,4 +151,4 @@ class EpisodeInputs:
             reward_so_far=self._reward_so_far,
             cost_so_far=self._cost_so_far,
         )
-        return TickInputs(requirements, state_inputs(view.features, self.base))
+        return TickInputs(requirements, state_inputs(view.features, self.campaigns.cpa_target))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.data import TrajectoryData
-from auction_env.tasks import Task
+from auction_env.tasks import QUANTITIES, Task
 from vamo.config import RewardSignal
 
 Float = NDArray[np.float64]
@@ -33,21 +33,12 @@ class Relabelled(NamedTuple):
     reward_so_far: Float  # (n,) before the tick
     cost_so_far: Float  # (n,) before the tick, currency
     returns_to_go: Float  # (n,) sum of rewards from the tick to the end of the episode
-    requirements: Float  # (n, len(REQUIREMENT_NAMES)) of the task, with the episode's own budget and target
+    requirements: Float  # (n, N_REQUIREMENTS) of the task, with the numbers of the episode's own advertiser
     action: Float  # (n,) log of the multiplier relative to the task's bid base
     action_mask: Bool  # (n,) whether the action is one: False where the campaign had ended or did not bid
     returns: Float  # (e,) sum of rewards, as a share of `return_scale`
     ratios: dict[str, Float]  # (e,) realised over limit for each constraint, of the task's own objective
     score: Float  # (e,) of the task's own objective
-
-
-def bid_base(task: Task, cpa_target: Float) -> Float:
-    """What a multiplier is relative to: the worth of one unit of the task's objective, currency.
-
-    Both objectives count conversions, sampled or predicted, so it is the advertiser's target CPA.
-    """
-    assert task.objective in ("conversions", "value")
-    return cpa_target
 
 
 def return_scale(budget: Float, base: Float) -> Float:
@@ -71,9 +62,16 @@ def log_multiplier(action: Float, base: Float) -> Float:
     return np.log(np.maximum(action / base, np.exp(LOG_MULTIPLIER_FLOOR)))
 
 
-def signal_rewards(signal: RewardSignal, *, conversions: Float, value: Float) -> Float:
-    """What a tick adds to the return: both objectives have the same expectation, one signal serves both."""
-    return value if signal == "value" else conversions
+def relative_multiplier(data: TrajectoryData, task: Task) -> Float:
+    """(n,) the bids of a log as multipliers of what `task` counts: bid / predicted amount; 0 where that is 0.
+
+    The same bids are another multiplier for another objective, so the logged action holds for targets with the
+    source's own basis only.
+    """
+    offered = data[QUANTITIES[task.basis].offered]
+    other = np.divide(data.bid, offered, out=np.zeros(len(data)), where=offered > 0)
+    is_same = np.array([source.basis == task.basis for source in data.tasks])[data.task]
+    return np.where(is_same, data.action, other)
 
 
 def sums_so_far(values: Float, episode_starts: Int) -> Float:
@@ -94,26 +92,21 @@ def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "value") ->
     """
     starts = data.episode_starts
     first, last = starts[:-1], starts[1:] - 1
-    budget, cpa_target = data.budget[first], data.cpa_target[first]
-    reward = signal_rewards(signal, conversions=data.conversions, value=data.value)
+    targets = data.targets.at(first)
+    reward = task.reward(data, expected=signal == "value")
     reward_so_far, cost_so_far = sums_so_far(reward, starts), sums_so_far(data.cost, starts)
     total = reward_so_far[last] + reward[last]
-    objective_row = task.reward(conversions=data.conversions, value=data.value)
-    realised = {
-        "cost": cost_so_far[last] + data.cost[last],
-        "objective": sums_so_far(objective_row, starts)[last] + objective_row[last],
-        "budget": budget,
-        "cpa_target": cpa_target,
-    }
+    base = task.unit_worth(data.targets)
+    totals = data.totals()
     return Relabelled(
         reward=reward,
         reward_so_far=reward_so_far,
         cost_so_far=cost_so_far,
         returns_to_go=np.repeat(total, np.diff(starts)) - reward_so_far,
-        requirements=task.requirements(data.budget, data.cpa_target),
-        action=log_multiplier(data.action, bid_base(task, data.cpa_target)),
+        requirements=task.requirements(data.targets),
+        action=log_multiplier(relative_multiplier(data, task), base),
         action_mask=data.action > 0,
-        returns=total / return_scale(budget, bid_base(task, cpa_target)),
-        ratios=task.ratios(**realised),
-        score=task.score(**realised),
+        returns=total / return_scale(targets.budget, base[first]),
+        ratios=task.ratios(totals, targets),
+        score=task.score(totals, targets),
     )

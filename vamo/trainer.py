@@ -13,27 +13,37 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vamo.alignment import BatchT, GroupLosses, forward_mode, gradient
-from vamo.config import Config, TrainConfig
-from vamo.weighting import Scaler, Weighting, entropy, make_weighting
+from vamo.alignment import Alignment, BatchT, Estimator, Explicit, ForwardMode, GroupLosses, Parameters
+from vamo.config import Config, TrainConfig, WeightingConfig
+from vamo.ghost import Ghost
+from vamo.multitask import Multitask, is_multitask
+from vamo.pairs import AlignmentTable, Pairs, RefreshPlan, sample_pairs
+from vamo.weighting import Evidence, Scaler, Weighting, entropy, make_weighting
+
+_PAIRS = 101  # stream of random numbers, apart from those of the batches
 
 
 class Batches(Protocol[BatchT]):
     """Supplies batches; equal arguments give equal batches, which is what makes a run resumable."""
 
-    def train(self, step: int) -> BatchT:
-        """One group a (target, source) pair, in the order of the trainer's pairs."""
+    def train(self, step: int, pairs: Pairs) -> BatchT:
+        """One group a (target, source) pair, in the order of `pairs`; a pair may be named several times."""
+        ...
+
+    def alignment(self, step: int, pairs: Pairs, n: int) -> BatchT:
+        """One group of n training samples a pair, from which its alignment is estimated."""
+        ...
+
+    def validation(self, step: int, targets: Sequence[int], n: int) -> BatchT:
+        """One group of n samples a target, behind its validation gradient."""
         ...
 
     def groups(self, batch: BatchT, start: int, stop: int) -> BatchT:
         """The groups of a batch from `start` to before `stop`."""
-        ...
-
-    def validation(self, step: int, target: int) -> BatchT:
-        """One group of a target's validation samples."""
         ...
 
     def evaluation(self, target: int) -> BatchT:
@@ -50,8 +60,8 @@ class Record:
     validation_loss: list[float]  # after the step, over the fixed windows
     weights: list[list[float]]
     entropy: list[float]  # of the weights, nats
-    alignment: list[list[float]] | None  # m_ik of the last refresh, raw; None where the method has none
-    alignment_error: list[list[float]] | None  # their standard errors
+    alignment: list[list[float]] | None  # last known m_ik, before any scaling by rms; None where there are none
+    alignment_error: list[list[float]] | None  # their standard errors; inf before the first, nan where unknown
     learning_rate: float
     grad_norm: float  # before clipping
     step_time: float  # seconds a step, mean since the last record, validation losses left out
@@ -64,10 +74,13 @@ class Trainer(Generic[BatchT]):
         model: Holds the parameters, updated in place.
         losses: Losses (G, b) of a batch's groups at given parameters.
         batches: Supplier of batches.
-        pairs: The (target, source) pairs of a training batch, sorted; all of them, or those of `Identity`.
+        pairs: The (target, source) pairs that can be trained, sorted; all of them, or those of `Identity`.
         sizes: Trajectories of each of the I sources.
         n_targets: K.
         config: `train` and `weighting` are used.
+
+    Raises:
+        ValueError: More pairs or targets than one step or refresh holds, for a method that needs all in each.
     """
 
     def __init__(
@@ -81,23 +94,53 @@ class Trainer(Generic[BatchT]):
         n_targets: int,
         config: Config,
     ) -> None:
+        train, weighting = config.train, config.weighting
         self.config = config
         self.parameters = dict(model.named_parameters())
         self.losses, self.batches = losses, batches
-        self.n_targets = n_targets
+        self.pairs, self.n_targets, n_sources = list(pairs), n_targets, len(sizes)
         device = next(iter(self.parameters.values())).device
-        self._target_of, self._source_of = torch.tensor(pairs, device=device).T
+        self.weighting: Weighting = make_weighting(train, weighting)
+        self.estimator = _make_estimator(weighting, losses, model, batches)
+        self.plan = RefreshPlan.of(n_targets, n_sources, weighting)
+        self.table = AlignmentTable(n_targets, n_sources, weighting.ema_decay, device)
+        self.scaler = Scaler(weighting.scaling, weighting.rms_decay, n_targets, device)
         self._sizes = torch.tensor(sizes, dtype=torch.float32, device=device)
-        self.weighting: Weighting = make_weighting(config.train, config.weighting)
-        self.scaler = Scaler(config.weighting.scaling, config.weighting.rms_decay, n_targets, device)
-        self.alignment = torch.zeros(n_targets, len(sizes), device=device)
-        self.alignment_error = torch.zeros_like(self.alignment)
-        self.weights = self.weighting(self.alignment, self._sizes)  # (K, I)
-        self.optimizer = _make_optimizer(self.parameters, config.train)
+        self.weights = self.weighting(self._evidence())  # (K, I)
+        self.multitask: Multitask[BatchT] | None = None
+        if is_multitask(train.method):
+            self.multitask = Multitask(
+                train.method,  # type: ignore[arg-type]  # just found to be one
+                losses,
+                self.parameters,
+                batches.groups,
+                n_targets=n_targets,
+                seed=train.seed,
+            )
+        self._check_sizes()
+        self.optimizer = _make_optimizer(self.parameters, train)
         self.n_steps = 0
         self.history: list[Record] = []
         self.best_loss = math.inf
         self.best = self._copy_parameters()
+
+    def _check_sizes(self) -> None:
+        weighting, method = self.config.weighting, self.config.train.method
+        if self.multitask is not None and weighting.pairs_per_step < self.n_targets:
+            raise ValueError(
+                f"`pairs_per_step` must be at least the number of targets, {self.n_targets}, for method "
+                f"{method!r}, found {weighting.pairs_per_step}"
+            )
+        if self.is_per_sample and weighting.pairs_per_step < len(self.pairs):
+            raise ValueError(
+                f"`pairs_per_step` must be at least the number of pairs, {len(self.pairs)}, for `per_sample` "
+                f"weights, found {weighting.pairs_per_step}"
+            )
+
+    @property
+    def is_per_sample(self) -> bool:
+        """Whether every sample has a weight of its own."""
+        return self.config.weighting.per_sample and self.weighting.needs_alignments
 
     def run(self, callback: Callable[[Record], None] | None, save: Callable[[], None], save_every: int) -> None:
         """Steps until `config.train.steps` are done.
@@ -126,52 +169,111 @@ class Trainer(Generic[BatchT]):
         """One update theta <- theta - eta * sum_k sum_i w_ik g_ik as one weighted loss, by AdamW.
 
         Returns:
-            Losses of the pairs, (P,), and the norm of the gradient before clipping.
+            Losses of the targets, (K,), and the norm of the gradient before clipping.
         """
-        train, weighting = self.config.train, self.config.weighting
-        batch = self.batches.train(self.n_steps)
-        if self.weighting.needs_alignments and self.n_steps % weighting.refresh_every == 0:
-            self._refresh(batch)
-        losses = self.losses(self.parameters, batch).mean(dim=1)  # (P, b) -> (P,)
-        loss = (self.weights[self._target_of, self._source_of] * losses).sum()
-        self._check_finite(losses.detach())
+        train = self.config.train
+        if self._is_refresh_due():
+            self._refresh()
+        pairs, pair_weights = self._draw_pairs()
+        batch = self.batches.train(self.n_steps, pairs)
+        targets = torch.tensor([k for k, _ in pairs], device=pair_weights.device)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        if self.multitask is None:
+            losses = self.losses(self.parameters, batch)  # (P, b)
+            weights = self._sample_weights(batch) if self.is_per_sample else pair_weights[:, None] / losses.shape[1]
+            losses = (weights * losses).sum(dim=1)  # (P,)
+            losses.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        else:
+            losses = pair_weights * self.multitask.backward(batch, pair_weights, targets, self.n_steps)
+        self._check_finite(losses.detach(), pairs)
         grad_norm = nn.utils.clip_grad_norm_(self.parameters.values(), train.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.n_steps, train)
         self.optimizer.step()
         self.n_steps += 1
-        return losses.detach(), grad_norm
+        return torch.zeros_like(self.weights[:, 0]).index_add_(0, targets, losses.detach()), grad_norm
 
-    def _refresh(self, batch: BatchT) -> None:
-        """New weights from the alignment of every source with every target's validation gradient."""
-        n_sources = len(self._sizes)
-        for k in range(self.n_targets):
-            direction = gradient(self.losses, self.parameters, self.batches.validation(self.n_steps, k))
-            groups = self.batches.groups(batch, k * n_sources, (k + 1) * n_sources)
-            alignment = forward_mode(self.losses, self.parameters, groups, direction)
-            self.alignment[k], self.alignment_error[k] = alignment.mean, alignment.standard_error
-        if not self.alignment.isfinite().all():
-            raise FloatingPointError(
-                f"`alignment` must be finite, found {self.alignment.tolist()} at step {self.n_steps}"
-            )
-        self.weights = self.weighting(self.scaler(self.alignment), self._sizes)
+    def _is_refresh_due(self) -> bool:
+        is_wanted = self.weighting.needs_alignments and not self.is_per_sample
+        return is_wanted and self.n_steps % self.config.weighting.refresh_every == 0
 
-    def _check_finite(self, losses: Tensor) -> None:
+    def _draw_pairs(self) -> tuple[Pairs, Tensor]:
+        """The step's pairs and the factors (P,) of their losses: all pairs, or an unbiased sample."""
+        n = self.config.weighting.pairs_per_step
+        if len(self.pairs) <= n:
+            k, i = torch.tensor(self.pairs, device=self.weights.device).T
+            return self.pairs, self.weights[k, i]
+        rng = np.random.default_rng([self.config.train.seed, _PAIRS, self.n_steps])
+        pairs, factor = sample_pairs(self.weights.double().cpu().numpy(), n, rng)
+        return pairs, torch.full((len(pairs),), factor, device=self.weights.device)
+
+    def _refresh(self) -> None:
+        """New weights from the alignments of the pairs whose turn it is with their validation gradients."""
+        plan = self.plan
+        pairs = plan.pairs(self.n_steps // self.config.weighting.refresh_every)
+        training = self.batches.alignment(self.n_steps, pairs, plan.n_samples)
+        targets = [k for k, _ in pairs[:: plan.n_aligned]]
+        new = self._estimate(training, self.batches.validation(self.n_steps, targets, plan.n_validation))
+        self.table.update(pairs, new)
+        self.scaler.update(new.mean, torch.tensor(targets, device=self.weights.device))
+        self.weights = self.weighting(self._evidence())
+
+    def _sample_weights(self, batch: BatchT) -> Tensor:
+        """Weights (P, b) of the samples of a batch of all pairs; a target's sum to 1.
+
+        The table and `weights` follow: a source's weight is the sum of its samples' weights.
+        """
+        every = range(self.n_targets)
+        n = max(self.plan.n_validation * self.plan.n_refreshed // self.n_targets, 1)
+        new = self._estimate(batch, self.batches.validation(self.n_steps, every, n))  # (K, I, b)
+        self.table.update(self.pairs, new)
+        self.scaler.update(new.per_sample.flatten(1), torch.arange(self.n_targets, device=self.weights.device))
+        alignment = new.per_sample.flatten(1) / self.scaler.scale()[:, None]  # (K, I * b)
+        sizes = self._sizes.repeat_interleave(new.per_sample.shape[2])
+        weights = self.weighting(Evidence(alignment, torch.full_like(alignment, torch.nan), sizes))
+        self.weights = weights.view_as(new.per_sample).sum(dim=2)
+        return weights.view(len(self.pairs), -1)
+
+    def _estimate(self, training: BatchT, validation: BatchT) -> Alignment:
+        weighting = self.config.weighting
+        new = self.estimator(
+            training,
+            validation,
+            preconditioner=self._preconditioner() if weighting.precondition else None,
+            norms=weighting.scaling == "cosine",
+        ).normalised()
+        if not new.per_sample.isfinite().all():
+            raise FloatingPointError(f"`alignment` must be finite, found {new.mean.tolist()} at step {self.n_steps}")
+        return new
+
+    def _preconditioner(self) -> Parameters | None:
+        """Adam's, 1 / (sqrt(v) + eps) for each parameter entry; None before its first step."""
+        if not self.optimizer.state:
+            return None
+        beta, eps = self.optimizer.defaults["betas"][1], self.optimizer.defaults["eps"]
+        out = {}
+        for name, parameter in self.parameters.items():
+            state = self.optimizer.state[parameter]
+            second_moment = state["exp_avg_sq"] / (1 - beta ** state["step"])
+            out[name] = 1 / (second_moment.sqrt() + eps)
+        return out
+
+    def _evidence(self) -> Evidence:
+        scale = self.scaler.scale()[:, None]
+        return Evidence(self.table.mean() / scale, self.table.standard_error() / scale, self._sizes)
+
+    def _check_finite(self, losses: Tensor, pairs: Pairs) -> None:
         if not losses.isfinite().all():
             pair = int((~losses.isfinite()).nonzero()[0])
+            target, source = pairs[pair]
             raise FloatingPointError(
                 f"`loss` must be finite, found {float(losses[pair])} at step {self.n_steps} for target "
-                f"{int(self._target_of[pair])} and source {int(self._source_of[pair])}"
+                f"{target} and source {source}"
             )
 
     @torch.no_grad()
     def _evaluate(self, losses: Tensor, grad_norm: Tensor, step_time: float) -> Record:
         """The record of the step just done; keeps the parameters if they are the best so far."""
-        weighted = self.weights[self._target_of, self._source_of] * losses
-        per_target = torch.zeros(self.n_targets, device=losses.device)
-        per_target.index_add_(0, self._target_of, weighted)
         batches = (self.batches.evaluation(k) for k in range(self.n_targets))
         validation = [float(self.losses(self.parameters, batch).mean()) for batch in batches]
         mean = sum(validation) / len(validation)
@@ -180,12 +282,12 @@ class Trainer(Generic[BatchT]):
         has_alignments = self.weighting.needs_alignments
         return Record(
             step=self.n_steps,
-            loss=per_target.tolist(),
+            loss=losses.tolist(),
             validation_loss=validation,
             weights=self.weights.tolist(),
             entropy=entropy(self.weights).tolist(),
-            alignment=self.alignment.tolist() if has_alignments else None,
-            alignment_error=self.alignment_error.tolist() if has_alignments else None,
+            alignment=self.table.mean().tolist() if has_alignments else None,
+            alignment_error=self.table.standard_error().tolist() if has_alignments else None,
             learning_rate=learning_rate(self.n_steps - 1, self.config.train),
             grad_norm=float(grad_norm),
             step_time=step_time,
@@ -205,11 +307,9 @@ class Trainer(Generic[BatchT]):
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"optimizer/{key}/{name}"] = value
-        tensors |= {"weights": self.weights, "alignment": self.alignment}
-        tensors |= {"alignment_error": self.alignment_error, "mean_square": self.scaler.mean_square}
+        tensors |= {"weights": self.weights} | self._running_state()
         record = {
             "n_steps": self.n_steps,
-            "n_updates": self.scaler.n_updates,
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "history": [dataclasses.asdict(line) for line in self.history],
         }
@@ -217,7 +317,16 @@ class Trainer(Generic[BatchT]):
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-        """Continues from a `state` of a trainer with equal arguments."""
+        """Continues from a `state` of a trainer with equal arguments.
+
+        Raises:
+            ValueError: The method keeps state of its own, which `state` does not hold.
+        """
+        if self.multitask is not None and self.multitask.is_stateful:
+            raise ValueError(
+                f"`method` must not be {self.config.train.method!r} to go on from a checkpoint: torchjd keeps "
+                f"its state to itself"
+            )
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[f"parameters/{name}"])
             prefixes = {key: f"optimizer/{key}/{name}" for key in ("step", "exp_avg", "exp_avg_sq")}
@@ -225,14 +334,19 @@ class Trainer(Generic[BatchT]):
                 key: tensors[path].to(parameter.device) for key, path in prefixes.items()
             }
             self.best[name].copy_(tensors[f"best/{name}"])
-        device = self.weights.device
-        self.weights, self.alignment = tensors["weights"].to(device), tensors["alignment"].to(device)
-        self.alignment_error = tensors["alignment_error"].to(device)
-        self.scaler.mean_square = tensors["mean_square"].to(device)
-        self.scaler.n_updates = record["n_updates"]
+        for name, tensor in self._running_state().items():
+            tensor.copy_(tensors[name])
+        self.weights = tensors["weights"].to(self.weights.device)
         self.n_steps = record["n_steps"]
         self.best_loss = math.inf if record["best_loss"] is None else record["best_loss"]
         self.history = [Record(**line) for line in record["history"]]
+
+    def _running_state(self) -> dict[str, Tensor]:
+        """The tensors of alignments and their scale, updated in place, by name."""
+        table = {"sum": self.table.sum, "square_error": self.table.square_error, "n_updates": self.table.n_updates}
+        scale = {"mean_square": self.scaler.mean_square, "n_updates": self.scaler.n_updates}
+        state = {f"alignment/{name}": tensor for name, tensor in table.items()}
+        return state | {f"scale/{name}": tensor for name, tensor in scale.items()}
 
     def _copy_parameters(self) -> dict[str, Tensor]:
         return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
@@ -245,6 +359,15 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     progress = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
     cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
     return config.learning_rate * (config.final_learning_rate + (1 - config.final_learning_rate) * cosine)
+
+
+def _make_estimator(
+    weighting: WeightingConfig, losses: GroupLosses[BatchT], model: nn.Module, batches: Batches[BatchT]
+) -> Estimator[BatchT]:
+    if weighting.estimator == "ghost":
+        return Ghost(losses, model, batches.groups)
+    kind = Explicit if weighting.estimator == "explicit" else ForwardMode
+    return kind(losses, model, batches.groups)
 
 
 def _make_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:

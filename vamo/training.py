@@ -16,7 +16,7 @@ from vamo import checkpoint as checkpoints
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import Config
 from vamo.dataset import Episodes, WindowSampler, data_hash, normalisation, task_of
-from vamo.model import Batch, Vamo, action_losses
+from vamo.model import Batch, Vamo, losses
 from vamo.relabel import relabel
 from vamo.trainer import Record, Trainer
 
@@ -92,7 +92,7 @@ def train(
     model = Vamo(config.model, statistics, seed=config.train.seed).to(device)
     trainer: Trainer[Batch] = Trainer(
         model,
-        partial(action_losses, model),
+        partial(losses, model),
         WindowSampler(training, held_out, pairs, config),
         pairs=pairs,
         sizes=[episodes.n_episodes for episodes in training],

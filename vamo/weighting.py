@@ -1,25 +1,35 @@
-"""Weightings: alignments of K targets and I sources, and the sources' sizes, to weights of shape (K, I).
+"""Weightings: what is known of K targets and I sources to weights of shape (K, I).
 
 The weights of a target sum to 1. A weighting knows nothing else: no model, no data, no step.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from vamo.config import Scaling, TrainConfig, WeightingConfig
+from vamo.config import Method, Scaling, TrainConfig, WeightingConfig
+
+
+class Evidence(NamedTuple):
+    """What weights are made from."""
+
+    alignment: Tensor  # (K, I) m_ik, in whatever scale
+    standard_error: Tensor  # (K, I) of the alignments, in their scale; inf or nan where unknown
+    size: Tensor  # (I,) trajectories of the sources
 
 
 class Weighting(Protocol):
-    """Maps alignments to weights."""
+    """Maps evidence to weights."""
 
     needs_alignments: bool  # False: the alignments given are ignored and may be anything of shape (K, I)
 
-    def __call__(self, alignments: Tensor, sizes: Tensor) -> Tensor:
-        """Weights (K, I) from alignments (K, I) and the sources' numbers of trajectories (I,)."""
+    def __call__(self, evidence: Evidence) -> Tensor:
+        """Weights (K, I), not negative, each target's with sum 1."""
         ...
 
 
@@ -36,8 +46,76 @@ class Softmax:
             raise ValueError(f"`temperature` must be positive, found {temperature}")
         self.temperature = temperature
 
-    def __call__(self, alignments: Tensor, sizes: Tensor) -> Tensor:
-        return torch.softmax(alignments / self.temperature, dim=1)
+    def __call__(self, evidence: Evidence) -> Tensor:
+        return torch.softmax(evidence.alignment / self.temperature, dim=1)
+
+
+class TargetEntropy:
+    """The softmax whose lambda gives every target's weights the same entropy: an adaptive lambda.
+
+    Depends on neither unit nor zero of the alignments. Where several sources share the largest alignment
+    the entropy cannot fall below the logarithm of their number, and they share the weight.
+
+    Args:
+        share: The entropy wanted, as a share of the uniform weights' log I.
+    """
+
+    needs_alignments = True
+
+    _STEPS = 60  # halvings of the logarithmic bracket
+    _BRACKET = (math.log(1e-4), math.log(1e7))  # of 1 / lambda, for alignments of range 1
+
+    def __init__(self, share: float) -> None:
+        if not 0 < share < 1:
+            raise ValueError(f"`share` must be in (0, 1), found {share}")
+        self.share = share
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        low, high = evidence.alignment.aminmax(dim=1, keepdim=True)
+        gap = (evidence.alignment - high) / (high - low).clamp_min(torch.finfo(high.dtype).tiny)  # in [-1, 0]
+        wanted = self.share * math.log(gap.shape[1])
+        below, above = (torch.full_like(low, bound) for bound in self._BRACKET)  # of log(1 / lambda), (K, 1)
+        for _ in range(self._STEPS):  # the entropy falls as 1 / lambda grows
+            middle = (below + above) / 2
+            is_high = entropy(torch.softmax(gap * middle.exp(), dim=1))[:, None] > wanted
+            below, above = torch.where(is_high, middle, below), torch.where(is_high, above, middle)
+        return torch.softmax(gap * above.exp(), dim=1)
+
+
+class Top1:
+    """All weight on the best aligned source, the first of equals."""
+
+    needs_alignments = True
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        best = evidence.alignment.argmax(dim=1, keepdim=True)
+        return torch.zeros_like(evidence.alignment).scatter_(1, best, 1.0)
+
+
+class Shrunken:
+    """Another weighting on alignments shrunk toward their target's mean by their standard errors.
+
+    Empirical Bayes: alignments scatter around the target's mean with variance tau^2, estimated as their
+    variance less the mean squared error and at least 0, and each keeps tau^2 / (tau^2 + error^2) of its
+    distance. Noise alone gives equal alignments, hence uniform weights under any weighting that depends on
+    differences; an unknown error (inf, nan) keeps nothing.
+    """
+
+    needs_alignments = True
+
+    def __init__(self, weighting: Weighting) -> None:
+        self.weighting = weighting
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        noise = evidence.standard_error.square().nan_to_num(nan=torch.inf, posinf=torch.inf)  # (K, I)
+        known = noise.isfinite()
+        n = known.sum(dim=1, keepdim=True).clamp_min(1)
+        mean = (evidence.alignment * known).sum(dim=1, keepdim=True) / n
+        distance = torch.where(known, evidence.alignment - mean, 0.0)
+        variance = distance.square().sum(dim=1, keepdim=True) / (n - 1).clamp_min(1)
+        signal = (variance - torch.where(known, noise, 0.0).sum(dim=1, keepdim=True) / n).clamp_min(0.0)
+        kept = signal / (signal + noise).clamp_min(torch.finfo(noise.dtype).tiny)
+        return self.weighting(evidence._replace(alignment=mean + kept * distance))
 
 
 class Uniform:
@@ -45,8 +123,8 @@ class Uniform:
 
     needs_alignments = False
 
-    def __call__(self, alignments: Tensor, sizes: Tensor) -> Tensor:
-        return torch.full_like(alignments, 1 / alignments.shape[1])
+    def __call__(self, evidence: Evidence) -> Tensor:
+        return torch.full_like(evidence.alignment, 1 / evidence.alignment.shape[1])
 
 
 class Proportional:
@@ -54,8 +132,9 @@ class Proportional:
 
     needs_alignments = False
 
-    def __call__(self, alignments: Tensor, sizes: Tensor) -> Tensor:
-        return (sizes / sizes.sum()).to(alignments.dtype).expand_as(alignments)
+    def __call__(self, evidence: Evidence) -> Tensor:
+        share = evidence.size / evidence.size.sum()
+        return share.to(evidence.alignment.dtype).expand_as(evidence.alignment)
 
 
 class Identity:
@@ -63,27 +142,38 @@ class Identity:
 
     needs_alignments = False
 
-    def __call__(self, alignments: Tensor, sizes: Tensor) -> Tensor:
-        n_targets, n_sources = alignments.shape
+    def __call__(self, evidence: Evidence) -> Tensor:
+        n_targets, n_sources = evidence.alignment.shape
         if n_targets != n_sources:
             raise ValueError(f"`Identity` must get one source per target, found {n_sources} for {n_targets}")
-        return torch.eye(n_targets, dtype=alignments.dtype, device=alignments.device)
+        return torch.eye(n_targets, dtype=evidence.alignment.dtype, device=evidence.alignment.device)
 
 
 def make_weighting(train: TrainConfig, weighting: WeightingConfig) -> Weighting:
-    """The weighting behind a training method."""
-    simple: dict[str, type[Uniform] | type[Proportional] | type[Identity]]
-    simple = {"single": Identity, "uniform": Uniform, "pooled": Proportional}
-    return simple[train.method]() if train.method in simple else Softmax(weighting.temperature)
+    """The weighting of the sources behind a training method.
+
+    The methods that combine the targets' gradients (`vamo.multitask`) share uniformly over sources.
+    """
+    if train.method == "vao":
+        kinds: dict[str, Callable[[], Weighting]] = {
+            "softmax": lambda: Softmax(weighting.temperature),
+            "entropy": lambda: TargetEntropy(weighting.target_entropy),
+            "top1": Top1,
+        }
+        inner: Weighting = kinds[weighting.kind]()
+        return Shrunken(inner) if weighting.shrinkage else inner
+    simple: dict[Method, type[Proportional] | type[Identity]] = {"single": Identity, "pooled": Proportional}
+    return simple.get(train.method, Uniform)()
 
 
 class Scaler:
     """Scales alignments before the weighting; the running state is one number per target.
 
     Args:
-        scaling: `none` leaves the raw inner products (the paper's); `rms` divides those of a target by the
-            root of their mean square over sources, averaged over refreshes with a bias-corrected decay.
-        decay: Of that average, per refresh.
+        scaling: `rms` divides the alignments of a target by the root of their mean square over sources,
+            averaged over refreshes with a bias-corrected decay. The others leave them as they are: `none`
+            are raw inner products (the paper's), `cosine` were divided by the norms when estimated.
+        decay: Of that average, per refresh of the target.
         n_targets: K.
     """
 
@@ -91,17 +181,21 @@ class Scaler:
         self.scaling: Scaling = scaling
         self.decay = decay
         self.mean_square = torch.zeros(n_targets, device=device)  # (K,) not yet corrected for its start at 0
-        self.n_updates = 0
+        self.n_updates = torch.zeros(n_targets, device=device)  # (K,) refreshes
 
-    def __call__(self, alignments: Tensor) -> Tensor:
-        """Scaled alignments, same shape (K, I); call once a refresh."""
-        if self.scaling == "none":
-            return alignments
-        self.n_updates += 1
+    def update(self, alignments: Tensor, targets: Tensor) -> None:
+        """Takes in new alignments (R, S) of some targets (R,)."""
         now = alignments.square().mean(dim=1)
-        self.mean_square = self.decay * self.mean_square + (1 - self.decay) * now
-        root = (self.mean_square / (1 - self.decay**self.n_updates)).sqrt()
-        return alignments / root.clamp_min(torch.finfo(root.dtype).tiny)[:, None]
+        self.mean_square[targets] = self.decay * self.mean_square[targets] + (1 - self.decay) * now
+        self.n_updates[targets] += 1
+
+    def scale(self) -> Tensor:
+        """What alignments are divided by, (K,); 1 for targets without an update."""
+        if self.scaling != "rms":
+            return torch.ones_like(self.mean_square)
+        correction = 1 - self.decay**self.n_updates
+        root = (self.mean_square / correction).sqrt().clamp_min(torch.finfo(self.mean_square.dtype).tiny)
+        return torch.where(self.n_updates > 0, root, 1.0)
 
 
 def entropy(weights: Tensor) -> Tensor:

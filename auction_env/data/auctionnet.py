@@ -37,7 +37,7 @@ from auction_env.files import write_atomically
 from auction_env.kernels import log_cells as kernels
 from auction_env.kernels.log_cells import N_TICKS, GroupTable
 from auction_env.observation import N_FEATURES, StateFeatures
-from auction_env.tasks import TASKS
+from auction_env.tasks import TASKS, Targets
 
 logger = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ def _to_trajectories(table: GroupTable) -> TrajectoryData:
         "budget": budget,
         "cpa_target": cpa_target,
         "features": _features(table, n)[group, tick],
-        "requirements": task.requirements(budget, cpa_target),
+        "requirements": task.requirements(Targets.of(budget, cpa_target)),
         "action": action,
         "reward": cell[:, kernels.CONVERSIONS],
         "reward_continuous": cell[:, kernels.VALUE],

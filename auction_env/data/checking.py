@@ -19,7 +19,6 @@ from auction_env.data.schema import COLUMNS, EPISODE_CONSTANTS, SORT_KEY
 from auction_env.data.splits import SPLITS, read_splits
 from auction_env.data.statistics import table_statistics
 from auction_env.data.storage import is_of_data_set, load
-from auction_env.data.upgrade import NEW_COLUMNS
 from auction_env.tasks import Task
 
 Array = NDArray[Any]
@@ -90,7 +89,7 @@ def _check_table(shard: Shard, table: pa.Table) -> Iterator[str]:
         if column.dtype != "float64":
             continue
         values = table.column(column.name).to_numpy()
-        bad = np.isinf(values) if column.name in NEW_COLUMNS else ~np.isfinite(values)
+        bad = ~np.isfinite(values)
         if bad.any():
             row = int(np.argmax(bad))
             where = ", ".join(f"{name} {table.column(name)[row].as_py()}" for name in SORT_KEY)

@@ -19,9 +19,9 @@ from auction_env.data.schema import (
     OBSERVATION_COLUMNS,
     REQUIREMENT_COLUMNS,
     SORT_KEY,
+    UNRECORDED,
 )
-from auction_env.data.upgrade import NEW_COLUMNS
-from auction_env.tasks import Task
+from auction_env.tasks import OUTCOMES, Targets, Task, Totals, unevenness
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -59,9 +59,8 @@ class TrajectoryData:
         metadata: What the writer noted about the data: JSON values.
 
     Raises:
-        ValueError: An array has the wrong dtype or shape, holds a number that is not finite (NaN is allowed in a
-            column that version 1 of the schema lacks: it was not recorded), the rows are not sorted or not unique,
-            or a column that belongs to the episode changes within it.
+        ValueError: An array has the wrong dtype or shape, holds a number that is not finite, the rows are not
+            sorted or not unique, or a column that belongs to the episode changes within it.
     """
 
     period: Int
@@ -69,9 +68,13 @@ class TrajectoryData:
     tick: NDArray[np.int32]
     category: NDArray[np.int32]
     seed: Int
+    policy: NDArray[np.int32]
     task: NDArray[np.int32]
     budget: Float
     cpa_target: Float
+    cpc_target: Float
+    cart_cost_target: Float
+    roas_target: Float
     observation: Float
     action: Float
     reward: Float
@@ -80,11 +83,20 @@ class TrajectoryData:
     n_impressions: Float
     bid: Float
     value_all: Float
+    click_value_all: Float
+    cart_value_all: Float
+    gmv_value_all: Float
     wins: Float
     exposures: Float
     cost: Float
     conversions: Float
     value: Float
+    clicks: Float
+    click_value: Float
+    add_to_carts: Float
+    cart_value: Float
+    gmv: Float
+    gmv_value: Float
     least_winning_cost: Float
     budget_left: Float
     tasks: tuple[Task, ...]
@@ -139,6 +151,11 @@ class TrajectoryData:
         """The requirement vectors, a view of shape (n, len(REQUIREMENT_NAMES))."""
         return self.observation[:, len(FEATURE_COLUMNS) :]
 
+    @property
+    def targets(self) -> Targets:
+        """What the advertisers have and would pay, (n,) each: the same in all rows of an episode."""
+        return Targets(self.budget, self.cpa_target, self.cpc_target, self.cart_cost_target, self.roas_target)
+
     @cached_property
     def episode_starts(self) -> Int:
         """Row at which each episode starts, then the number of rows: shape (n_episodes + 1,)."""
@@ -151,6 +168,17 @@ class TrajectoryData:
     def n_episodes(self) -> int:
         """Number of distinct (period, advertiser)."""
         return len(self.episode_starts) - 1
+
+    def totals(self) -> Totals:
+        """What each episode came to, (n_episodes,) each."""
+        starts, length = self.episode_starts[:-1], np.diff(self.episode_starts)
+        sums = {name: np.add.reduceat(self[name], starts) for name in OUTCOMES} if len(self) else {}
+        uneven = np.zeros(len(starts))
+        for n_ticks in np.unique(length):  # episodes of one length lie side by side
+            of_length = np.flatnonzero(length == n_ticks)
+            rows = starts[of_length, None] + np.arange(n_ticks)
+            uneven[of_length] = unevenness(self.cost[rows], self.n_impressions[rows], axis=1)
+        return Totals(**{name: sums.get(name, uneven) for name in OUTCOMES}, unevenness=uneven)
 
     def select(self, episodes: ArrayLike) -> TrajectoryData:
         """The given episodes, in the order of this data set; `tasks` and `metadata` stay as they are.
@@ -177,7 +205,7 @@ class TrajectoryData:
 
     def with_task(self, task: Task) -> TrajectoryData:
         """The same trajectories as examples of another task: its requirements replace the logged ones."""
-        requirements = task.requirements(self.budget, self.cpa_target)
+        requirements = task.requirements(self.targets)
         return dataclasses.replace(
             self,
             task=np.zeros(len(self), np.int32),
@@ -197,8 +225,9 @@ class TrajectoryData:
         """Builds a data set from columns in any row order.
 
         Args:
-            columns: Every column of the schema, of shape (n,) or a scalar that holds for all rows. In
-                place of their columns, `features`, `requirements` or `observation` may be given whole.
+            columns: Every column of the schema, of shape (n,) or a scalar that holds for all rows; those of
+                `schema.UNRECORDED` may be left out and are 0 then, and so may `policy`. In place of their
+                columns, `features`, `requirements` or `observation` may be given whole.
             tasks: If given, column `task` holds codes into it; otherwise it holds the tasks' JSON.
             metadata: What to note about the data: JSON values.
             labels: For each other text column that holds codes, what they stand for; the others hold the texts.
@@ -207,7 +236,7 @@ class TrajectoryData:
             ValueError: A column is missing, unknown or does not fit its type, or the rows break a rule of
                 the class; the message names the column or the row's key.
         """
-        given = _split_matrices(columns)
+        given: dict[str, ArrayLike] = {**dict.fromkeys(UNRECORDED, 0.0), "policy": "", **_split_matrices(columns)}
         missing = [name for name in COLUMN_NAMES if name not in given]
         if missing:
             raise ValueError(f"`columns` must hold every column of the schema, `{missing[0]}` is missing")
@@ -284,14 +313,14 @@ def _check_array(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtyp
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(f"`{name}` must be {dtype} of shape {shape}, found {array.dtype} {array.shape}")
     if dtype.kind == "f":
-        is_bad = np.isinf(array) if name in NEW_COLUMNS else ~np.isfinite(array)
+        is_bad = ~np.isfinite(array)
         if is_bad.any():
             raise ValueError(f"`{name}` must hold finite numbers, found {array[is_bad].flat[0]}")
 
 
 def _check_codes(name: str, codes: Array, n_known: int) -> None:
     if len(codes) and not 0 <= codes.min() <= codes.max() < n_known:
-        raise ValueError(f"`{name}` must hold codes of the {n_known} {name}s, found {codes.min()} to {codes.max()}")
+        raise ValueError(f"`{name}` must hold codes of its {n_known} texts, found {codes.min()} to {codes.max()}")
 
 
 def _check_order(data: TrajectoryData) -> None:
@@ -310,7 +339,7 @@ def _check_constants(data: TrajectoryData) -> None:
     for name in EPISODE_CONSTANTS:
         array = getattr(data, name)
         first = array[starts]
-        is_changed = (array != first) & ~((array != array) & (first != first))  # NaN: not recorded
+        is_changed = array != first
         if is_changed.any():
             row = int(np.argmax(is_changed))
             raise ValueError(

@@ -19,7 +19,10 @@ SCHEMA_VERSION = 2
 SORT_KEY = ("period", "advertiser", "tick")
 """The order of the rows, and what no two rows may share."""
 
-EPISODE_CONSTANTS = ("task", "category", "seed", "budget", "cpa_target")
+EPISODE_CONSTANTS = (
+    "policy",
+    "task", "category", "seed", "budget", "cpa_target", "cpc_target", "cart_cost_target", "roas_target",
+)  # fmt: skip
 """Columns with one value per (period, advertiser)."""
 
 
@@ -55,27 +58,46 @@ COLUMNS = (
     Column("tick", "int32", "tick within the period, 0-based"),
     Column("category", "int32", "industry category of the advertiser"),
     Column("seed", "int64", "seed of the market; -1 when unknown"),
+    Column("policy", "str", "name of the policy that bid; empty if unknown"),
     Column("task", "str", "JSON of the Task (`auction_env.tasks.Task.to_json`)"),
     Column("budget", "float64", "currency per episode"),
     Column("cpa_target", "float64", "currency per conversion"),
+    Column("cpc_target", "float64", "currency per click; 0: clicks are not recorded"),
+    Column("cart_cost_target", "float64", "currency per add-to-cart; 0: add-to-carts are not recorded"),
+    Column("roas_target", "float64", "gross merchandise value per currency spent; 0: GMV is not recorded"),
     *(Column(name, "float64", "state feature (`auction_env.observation`)") for name in FEATURE_COLUMNS),
     *(Column(name, "float64", "requirement (`auction_env.tasks`)") for name in REQUIREMENT_COLUMNS),
-    Column("action", "float64", "multiplier: sum of bids / sum of predicted values; 0 without value"),
-    Column("reward", "float64", "conversions of exposed impressions"),
-    Column("reward_continuous", "float64", "sum of the predicted values of exposed impressions"),
+    Column("action", "float64", "multiplier: bids / predicted amount of what the task's objective counts; 0 without"),
+    Column("reward", "float64", "the task's objective earned, sampled: conversions, clicks, add-to-carts or GMV"),
+    Column("reward_continuous", "float64", "the same, predicted"),
     Column("done", "bool", "last tick of the period, or the campaign had ended when the tick began"),
     Column("n_impressions", "float64", "impressions of the tick"),
     Column("bid", "float64", "sum of bids over the impressions, currency"),
-    Column("value_all", "float64", "sum of predicted values over all impressions"),
+    Column("value_all", "float64", "predicted conversions of all impressions, if exposed"),
+    Column("click_value_all", "float64", "predicted clicks of all impressions, if exposed"),
+    Column("cart_value_all", "float64", "predicted add-to-carts of all impressions, if exposed"),
+    Column("gmv_value_all", "float64", "predicted GMV of all impressions, if exposed, currency"),
     Column("wins", "float64", "impressions won"),
     Column("exposures", "float64", "impressions exposed"),
     Column("cost", "float64", "paid for exposed impressions, currency"),
     Column("conversions", "float64", "conversions of exposed impressions"),
-    Column("value", "float64", "sum of the predicted values of exposed impressions"),
+    Column("value", "float64", "predicted conversions of exposed impressions"),
+    Column("clicks", "float64", "clicks on exposed impressions"),
+    Column("click_value", "float64", "predicted clicks of exposed impressions"),
+    Column("add_to_carts", "float64", "add-to-carts of exposed impressions"),
+    Column("cart_value", "float64", "predicted add-to-carts of exposed impressions"),
+    Column("gmv", "float64", "gross merchandise value of the conversions, currency"),
+    Column("gmv_value", "float64", "predicted GMV of exposed impressions, currency"),
     Column("least_winning_cost", "float64", "mean over the impressions, currency"),
     Column("budget_left", "float64", "at the start of the tick, currency"),
 )
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
+
+UNRECORDED = (
+    "cpc_target", "cart_cost_target", "roas_target", "clicks", "click_value", "click_value_all",
+    "add_to_carts", "cart_value", "cart_value_all", "gmv", "gmv_value", "gmv_value_all",
+)  # fmt: skip
+"""Columns that a log of conversions alone does not have: 0 throughout. A target of 0 says so."""
 
 
 def arrow_schema() -> pa.Schema:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,26 +18,25 @@ VERSION_1_COLUMNS = (
 )
 """The columns of schema version 1, in its order."""
 
-NEW_COLUMNS = frozenset(column.name for column in COLUMNS if column.name not in VERSION_1_COLUMNS)
-"""Columns that version 1 lacks. The numbers among them may be NaN, which says that they were not recorded."""
-
-_NOT_RECORDED: dict[str, Any] = {"f": np.nan, "i": -1, "b": False}
+_RENAMED = ('"objective": "value"', '"objective": "continuous_conversions"')
 
 
 def upgrade_table(table: pa.Table, columns: Sequence[Column] = COLUMNS) -> pa.Table:
     """A shard of version 1 with today's columns.
 
-    A requirement that version 1 does not know is 0, which is how an absent constraint is written: its tasks had
-    none but the budget and the CPA. Any other number is NaN, an integer -1, a text empty: not recorded.
+    Its tasks counted conversions, under a budget and perhaps a CPA limit, and nothing else was recorded: the
+    numbers that it lacks are 0 (`schema.UNRECORDED`) and the policy is empty.
     """
     n, out = table.num_rows, {}
     for column in columns:
-        if column.name in VERSION_1_COLUMNS:
+        if column.name == "task":  # "value" is what the objective of predicted conversions was called
+            texts = pa.array([text.replace(*_RENAMED) for text in table.column("task").to_pylist()], pa.string())
+            out["task"] = texts
+        elif column.name in VERSION_1_COLUMNS:
             out[column.name] = table.column(column.name)
         elif column.dtype == "str":
             out[column.name] = pa.array([""] * n, pa.string())
         else:
-            dtype = np.dtype(column.dtype)
-            value = 0.0 if column.name.startswith("requirement_") else _NOT_RECORDED[dtype.kind]
-            out[column.name] = pa.array(np.full(n, value, dtype))
+            value = 1.0 if column.name == "requirement_wants_conversions" else 0.0
+            out[column.name] = pa.array(np.full(n, value))
     return pa.table(out)

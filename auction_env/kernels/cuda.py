@@ -17,6 +17,7 @@ from numba import float32, int32, njit, prange
 
 from auction_env.kernels import rng
 from auction_env.kernels.clearing import FIRST_PRICE
+from auction_env.kernels.funnel import MAX_SIGMA_RATIO
 from auction_env.kernels.rng import (
     STREAM_CONVERSION,
     STREAM_EXPOSURE,
@@ -27,7 +28,7 @@ from auction_env.kernels.rng import (
     make_key,
     to_uniform,
 )
-from auction_env.kernels.tick import CONVERSIONS, COST, EXPOSURES, MAX_SIGMA_RATIO, VALUE, WINS
+from auction_env.kernels.tick import CONVERSIONS, COST, EXPOSURES, VALUE, WINS
 
 cuda: Any = _cuda  # its types lack what exists on a device only
 config: Any = _config  # filled in at run time

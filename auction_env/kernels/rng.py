@@ -18,10 +18,12 @@ STREAM_CONVERSION = 3
 STREAM_TRUE_VALUE = 4
 STREAM_SIGMA = 5
 STREAM_RESERVE = 16
-STREAM_CLICK = 17
 STREAM_DELAY = 18
 STREAM_DROP = 19
 STREAM_SHARED_VALUE = 20  # the part of an impression's values that all advertisers share
+STREAM_CLICK_VALUE = 21
+STREAM_CART_VALUE = 22
+STREAM_ORDER_VALUE = 23
 
 _U16, _U17, _U15, _U14, _U11, _U8 = (np.uint32(k) for k in (16, 17, 15, 14, 11, 8))
 _M1, _M2, _M3 = np.uint32(0xED5AD4BB), np.uint32(0xAC4C1B51), np.uint32(0x31848BAB)

@@ -17,8 +17,8 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import BLOCK, GSP, least_winning_cost, rank_bids, slot_price, whole_vectors
+from auction_env.kernels.funnel import MAX_SIGMA_RATIO, impression_amounts
 from auction_env.kernels.rng import (
-    STREAM_CLICK,
     STREAM_CONVERSION,
     STREAM_EXPOSURE,
     STREAM_RESERVE,
@@ -37,10 +37,10 @@ from auction_env.kernels.rng import (
 )
 
 # columns of the totals
-WINS, EXPOSURES, COST, CONVERSIONS, VALUE, CLICKS = range(6)
-N_TOTALS = 6
-
-MAX_SIGMA_RATIO = np.float32(0.3)  # AuctionNet caps the prediction's sigma at 0.3 of the prediction
+(
+    WINS, EXPOSURES, COST, CONVERSIONS, VALUE, CLICKS, CLICK_VALUE, CARTS, CART_VALUE, GMV, GMV_VALUE
+) = range(11)  # fmt: skip
+N_TOTALS = 11
 
 
 class Rules(NamedTuple):
@@ -53,16 +53,24 @@ class Rules(NamedTuple):
     reserve_noise: Any  # float32, standard deviation of the log of an impression's reserve
     quality: NDArray[np.float32]  # (n_advertisers,)
     has_quality: bool  # whether any of them is not 1
-    click_rate: NDArray[np.float32]  # (n_advertisers,); 1 where there are no clicks
-    has_clicks: bool
+    # the fields of `kernels.funnel.FunnelRules`
+    has_funnel: bool
+    click_rate: NDArray[np.float32]  # (n_advertisers,) mean click probability
+    cart_rate: NDArray[np.float32]  # (n_advertisers,) mean add-to-cart probability
+    order_value: NDArray[np.float32]  # (n_advertisers,) mean value of an order, currency
+    funnel_spread: NDArray[np.float32]  # (3,)
+    funnel_correlation: NDArray[np.float32]  # (3,)
+    value_correlation: Any  # float32
 
 
 class Advertisers(NamedTuple):
-    """What conversions depend on besides the values, (n_markets, n_advertisers) float32: see `draw_conversion`."""
+    """What outcomes depend on besides the values, (n_markets, n_advertisers) float32: see `draw_conversion`."""
 
     sigma: NDArray[np.float32]
     lower: NDArray[np.float32]
     upper: NDArray[np.float32]
+    mean: NDArray[np.float32]  # of the tick's predicted values
+    spread: NDArray[np.float32]
 
 
 class Items(NamedTuple):
@@ -229,16 +237,19 @@ def draw_reserves(seed, tick, first, n, reserve, noise, out):
         out[i] = reserve * np.exp(noise * z)
 
 
-@njit(cache=True)
-def draw_click(seed, tick, impression, advertiser, click_rate):
-    """Whether an exposed impression is clicked."""
-    key = make_key(seed, tick, advertiser, STREAM_CLICK)
-    return to_uniform(bits(np.uint32(impression), low_word(key), high_word(key))) < click_rate
+@njit(cache=True, inline="always")
+def draw_outcome(impression, key):
+    """The uniform behind all that an exposed impression leads to: float64 in (0, 1).
+
+    32 bits here: conversion probabilities near 1e-4 deserve a finer grid than 2 ** -24. `key` is
+    `make_key(seed, tick, advertiser, STREAM_CONVERSION)`.
+    """
+    return (np.float64(bits(np.uint32(impression), low_word(key), high_word(key))) + 0.5) * 2.0**-32
 
 
 @njit(cache=True)
-def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower, upper, key, click_rate):
-    """Whether an exposed and clicked impression converts: 0 or 1.
+def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower, upper, u):
+    """Whether an exposed impression converts: 0 or 1.
 
     The true probability is truncated normal around the prediction: location `value`, scale sigma x value with
     sigma ~ |normal(sigma_mean, sigma_mean / 2)| capped, standardised bounds given as normal probabilities
@@ -246,12 +257,9 @@ def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower
     which settles nearly every impression with one draw and changes no result.
 
     Args:
-        key: `make_key(seed, tick, advertiser, STREAM_CONVERSION)`.
-        click_rate: Probability of the click; the probability given the click is the true one over it, at most 1.
+        u: `draw_outcome` of the impression.
     """
     counter = np.uint32(impression)
-    # 32 bits here: conversion probabilities near 1e-4 deserve a finer grid than 2 ** -24
-    u = (np.float64(bits(counter, low_word(key), high_word(key))) + 0.5) * 2.0**-32 * click_rate
     if u >= value * (1.0 + 2.0 * MAX_SIGMA_RATIO):  # bounds are at most 2 standard deviations away
         return 0
     key = make_key(seed, tick, advertiser, STREAM_SIGMA)
@@ -283,8 +291,29 @@ def price_slots(values, multiplier, rules, ladder, start, stop):
 
 
 @njit(cache=True)
+def add_funnel(seed, tick, impression, advertiser, rules, mean, spread, u, totals):
+    """Adds clicks, add-to-carts and GMV of an exposed impression, realised and predicted; returns its value.
+
+    One uniform decides on all three, so that every conversion is an add-to-cart and every add-to-cart a click: with
+    u below their probabilities, which are in that order (`kernels.funnel`). The GMV realised is added by the caller,
+    who knows of the conversion.
+
+    Returns:
+        (predicted value, value of an order).
+    """
+    value, click, cart, order = impression_amounts(seed, tick, impression, advertiser, mean, spread, rules)
+    totals[CLICKS] += u < click
+    totals[CLICK_VALUE] += click
+    totals[CARTS] += u < cart
+    totals[CART_VALUE] += cart
+    totals[GMV_VALUE] += value * order
+    return value, order
+
+
+@njit(cache=True)
 def settle(
-    seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, keys, is_exact, limit, totals
+    seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, mean, spread, keys, is_exact, limit,
+    totals,
 ):  # fmt: skip
     """Charges and converts ranked and priced impressions [start, stop) in arrival order.
 
@@ -313,18 +342,20 @@ def settle(
             totals[winner, WINS] += 1
             if s >= n_exposed:
                 continue
-            value = values[winner, i]
+            u = draw_outcome(first + i, keys[winner])
+            value, order = values[winner, i], np.float32(0.0)
+            if rules.has_funnel:
+                value, order = add_funnel(
+                    seed, tick, first + i, winner, rules, mean[winner], spread[winner], u, totals[winner]
+                )
             totals[winner, EXPOSURES] += 1
             totals[winner, COST] += price[s, i]
             totals[winner, VALUE] += value
-            if rules.has_clicks:
-                if not draw_click(seed, tick, first + i, winner, rules.click_rate[winner]):
-                    continue
-                totals[winner, CLICKS] += 1
-            totals[winner, CONVERSIONS] += draw_conversion(
-                seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], keys[winner],
-                rules.click_rate[winner],
-            )  # fmt: skip
+            is_converted = draw_conversion(
+                seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], u
+            )
+            totals[winner, CONVERSIONS] += is_converted
+            totals[winner, GMV] += is_converted * order
         lwc_sum += least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
     return stop, -1, lwc_sum
 
@@ -373,7 +404,8 @@ def settle_item(
         price_slots(values[item], multiplier, rules, ladder, start, n)
         end, broke, lwc = settle(
             seed[market], tick, first, start, n, values[item], rules, ladder, advertisers.sigma[market],
-            advertisers.lower[market], advertisers.upper[market], keys[market], is_exact, limit, totals,
+            advertisers.lower[market], advertisers.upper[market], advertisers.mean[market],
+            advertisers.spread[market], keys[market], is_exact, limit, totals,
         )  # fmt: skip
         lwc_sum += lwc
         if broke >= 0 and not is_broke:

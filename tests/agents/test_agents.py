@@ -26,8 +26,12 @@ PARAMS = MarketParams(n_impressions=5000)
 SEEDS, ADVERTISERS = np.arange(100, 120), np.arange(20)
 
 
+def params_for(task: str) -> MarketParams:
+    return MarketParams.for_task(TASKS[task], n_impressions=PARAMS.n_impressions)
+
+
 def run(bidder: Bidder, task: str = "MaxConversions", **kwargs: object):
-    arguments = {"seeds": SEEDS, "advertisers": ADVERTISERS, "task": TASKS[task], "params": PARAMS}
+    arguments = {"seeds": SEEDS, "advertisers": ADVERTISERS, "task": TASKS[task], "params": params_for(task)}
     return rollout(bidder, **(arguments | kwargs))
 
 
@@ -75,7 +79,7 @@ def test_pid_spends_more_of_the_budget_than_it_would_at_a_low_constant_and_guard
     assert pid.total("cost").sum() > 1.3 * low.total("cost").sum()
     free, guarded = run(PidBidder(2.0)), run(PidBidder(2.0), "TargetCPA")
     assert guarded.ratios(expected=True)["cpa"].mean() < 1.0
-    free_cpa = free.total("cost") / free.objective(expected=True) / free.cpa_target
+    free_cpa = free.total("cost") / free.objective(expected=True) / free.targets.cpa
     assert guarded.ratios(expected=True)["cpa"].mean() < free_cpa.mean()
 
 
@@ -83,7 +87,7 @@ def test_pid_spends_more_of_the_budget_than_it_would_at_a_low_constant_and_guard
 @pytest.mark.parametrize("expected", [True, False])
 def test_hindsight_is_at_least_as_good_as_every_constant_of_its_grid(task: str, expected: bool) -> None:
     seeds, advertisers = SEEDS[:4], ADVERTISERS[:4]
-    reference = HindsightBidder(TASKS[task], params=PARAMS, n_coarse=5, n_fine=2, expected=expected)
+    reference = HindsightBidder(TASKS[task], params=params_for(task), n_coarse=5, n_fine=2, expected=expected)
     best = run(reference, task, seeds=seeds, advertisers=advertisers).score(expected=expected)
     for ratio in np.geomspace(0.2, 5.0, 5):
         constant = run(FixedBidder(ratio), task, seeds=seeds, advertisers=advertisers)
@@ -126,7 +130,7 @@ def test_noise_is_reproducible_and_has_the_stated_size() -> None:
     noisy = run(NoisyBidder(fixed, level_sd=0.3, tick_sd=0.2))
     again = run(NoisyBidder(fixed, level_sd=0.3, tick_sd=0.2))
     np.testing.assert_array_equal(noisy.ticks.multiplier, again.ticks.multiplier)
-    log_ratio = np.log(noisy.ticks.multiplier / noisy.cpa_target)
+    log_ratio = np.log(noisy.ticks.multiplier / noisy.targets.cpa)
     assert log_ratio.std() == pytest.approx(np.hypot(0.3, 0.2), rel=0.35)
     assert np.abs(np.diff(log_ratio, axis=0)).mean() < 0.25  # wanders rather than jumps
 

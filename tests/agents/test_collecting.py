@@ -29,7 +29,6 @@ from agents import (
     record_prices,
     rollout,
 )
-from agents.collecting import policy_names
 from agents.logging_policies import MIXED_SHARES, POLICIES, dealt_policies, make_policy, parse_shares
 from auction_env import TASKS, MarketParams, auctionnet_population
 from auction_env.data import TrajectoryData, load, read_manifest
@@ -72,8 +71,7 @@ def test_the_manifest_says_how_the_data_were_made(whole: Path) -> None:
     assert parameters["policies"]["shares"] == {"noisy-pid": 1, "random": 2}
     data = load(whole)
     first = data.episode_starts[:-1]
-    names = policy_names(parameters, data.seed[first], data.advertiser[first])
-    assert names is not None
+    names = np.array(data.labels["policy"])[data.policy[first]]
     assert {name: int((names == name).sum()) for name in np.unique(names)} == {"noisy-pid": 320, "random": 640}
     steered = np.flatnonzero(names == "random")
     again = rollout(  # the market has other rivals: what the bidder does by itself is compared, its first multiplier
@@ -81,7 +79,6 @@ def test_the_manifest_says_how_the_data_were_made(whole: Path) -> None:
         advertisers=data.advertiser[first][steered[:3]], task=TASK, params=PARAMS,
     )  # fmt: skip
     np.testing.assert_allclose(data.action[first][steered[:3]], again.ticks.multiplier[0], rtol=1e-6)
-    assert policy_names({}, data.seed, data.advertiser) is None
 
 
 def test_workers_do_not_change_a_byte(whole: Path, tmp_path: Path) -> None:
@@ -239,7 +236,7 @@ def test_random_multipliers_are_log_uniform_and_a_function_of_the_campaign() -> 
     seeds, advertisers = np.repeat(np.arange(20), 48), np.tile(np.arange(48), 20)
     params = MarketParams(n_impressions=48)
     episodes = rollout(RandomMultiplierBidder(0.5, 2.0), seeds=seeds, advertisers=advertisers, task=TASK, params=params)
-    ratio = np.log2(episodes.ticks.multiplier[0] / episodes.cpa_target)
+    ratio = np.log2(episodes.ticks.multiplier[0] / episodes.targets.cpa)
     assert np.all(np.abs(ratio) <= 1)
     assert abs(ratio.mean()) < 4 / np.sqrt(3 * len(ratio))  # uniform on [-1, 1]: sd 1 / sqrt(3)
     assert ratio.std() == pytest.approx(1 / np.sqrt(3), rel=0.1)
@@ -261,7 +258,7 @@ def test_online_lp_solves_the_programme_of_its_history() -> None:
     for j in range(48):
         affordable = np.flatnonzero(cost[j] <= free.budget[j])
         assert free.ticks.multiplier[0, j] == history.threshold[j, affordable[-1]]
-        within = affordable[cost[j, affordable] <= free.cpa_target[j] * value[j, affordable]]
+        within = affordable[cost[j, affordable] <= free.targets.cpa[j] * value[j, affordable]]
         assert limited.ticks.multiplier[0, j] == history.threshold[j, within[-1]]
     spent = free.total("cost") / free.budget
     assert 0.7 < spent.mean() <= 1

@@ -22,7 +22,7 @@ unit = st.floats(-1, 1)
 
 
 def multipliers(kind: ActionKind, actions: list[float], previous: np.ndarray = CPA) -> np.ndarray:
-    return kind.multipliers(np.tile(actions, (3, 1)), cpa_target=CPA, previous=previous)
+    return kind.multipliers(np.tile(actions, (3, 1)), base=CPA, previous=previous)
 
 
 def test_log_multiplier() -> None:
@@ -37,7 +37,7 @@ def test_relative_moves_from_the_tick_before_and_stays_in_range() -> None:
 
 
 def test_two_coefficients() -> None:
-    kind = TwoCoefficient(reference_cpa=80.0, max_ratio=5.0)
+    kind = TwoCoefficient(reference=80.0, max_ratio=5.0)
     np.testing.assert_allclose(multipliers(kind, [0.0, 0.0]), 40 + CPA / 2)
     np.testing.assert_allclose(multipliers(kind, [1.0, -1.0]), [200.0] * 3)
     np.testing.assert_allclose(multipliers(kind, [-1.0, 1.0]), 8 + CPA)
@@ -48,7 +48,7 @@ def test_two_coefficients() -> None:
 def test_multipliers_are_positive_and_at_most_the_highest(
     name: str, first: float, second: float, factor: float
 ) -> None:
-    kind = get_action_kind(name, reference_cpa=90.0)
+    kind = get_action_kind(name, reference=90.0)
     found = multipliers(kind, [first, second][: kind.n_actions], previous=factor * CPA)
     assert np.all(found > 0) and np.all(found <= kind.highest(CPA) * (1 + 1e-12))
 
@@ -75,7 +75,7 @@ def test_own_kind() -> None:
         (lambda: get_action_kind("log"), r"`action_kind` must be an ActionKind or one of .*, found 'log'"),
         (lambda: LogMultiplier(max_ratio=np.nan), "`max_ratio` must be greater than 1, found nan"),
         (lambda: RelativeAdjustment(max_ratio_step=0.5), "`max_ratio_step` must be greater than 1, found 0.5"),
-        (lambda: TwoCoefficient(reference_cpa=0.0), "`reference_cpa` must be positive, found 0.0"),
+        (lambda: TwoCoefficient(reference=0.0), "`reference` must be positive, found 0.0"),
     ],
 )
 def test_bad_parameters_are_named(make: object, message: str) -> None:

@@ -141,7 +141,9 @@ def test_imported_budgets_need_not_add_up(log: TrajectoryData, tmp_path: Path) -
     """Rows of a log may lack costs: only that the budget does not rise is asked of them."""
     columns = {name: getattr(log, name) for name in vars(log) if isinstance(getattr(log, name), np.ndarray)}
     columns.pop("episode_starts", None)
-    imported = TrajectoryData.from_arrays({**columns, "seed": log.seed * 0 - 1, "cost": log.cost * 0.5}, log.tasks, {})
+    imported = TrajectoryData.from_arrays(
+        {**columns, "seed": log.seed * 0 - 1, "cost": log.cost * 0.5}, log.tasks, {}, log.labels
+    )
     write(tmp_path / "set", imported)
     assert check(tmp_path / "set") == []
 

@@ -11,7 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import auction_env
-from auction_env import FEATURE_NAMES, MarketParams, Population, ReplayMarket, Shock, TrafficParams
+from auction_env import FEATURE_NAMES, Funnel, MarketParams, Population, ReplayMarket, Shock, TrafficParams
 from auction_env.actions import ACTION_KINDS
 from auction_env.env import BiddingEnv
 from auction_env.tasks import TASKS, Constraint, Task
@@ -36,7 +36,10 @@ def play(env: gym.Env, actions: np.ndarray, **reset: object) -> tuple[np.ndarray
     return np.stack(observations), np.array(rewards), info
 
 
-KINDS_AND_TASKS = [*((kind, "MaxConversions") for kind in ACTION_KINDS), ("log_multiplier", "TargetCPA")]
+KINDS_AND_TASKS = [
+    *((kind, "MaxConversions") for kind in ACTION_KINDS),
+    *(("log_multiplier", task) for task in sorted(TASKS) if task != "MaxConversions"),
+]
 
 
 @pytest.mark.parametrize(("kind", "task"), KINDS_AND_TASKS)
@@ -99,7 +102,7 @@ def test_gymnasiums_normalising_wrappers_run() -> None:
         {"mechanism": "vcg"},
         {"reserve_noise": 2.0, "reserve": 50.0},
         {"quality": (10.0, 0.1) * 24},
-        {"click_rate": 0.01, "conversion_delay": 20.0},
+        {"funnel": Funnel(), "conversion_delay": 20.0},
         {"traffic": TrafficParams(value_mean=0.9, shocks=(Shock(probability=1.0, volume=7.0, value=1.1),))},
     ],
     ids=lambda options: "-".join(options),
@@ -123,7 +126,7 @@ def test_mechanism_is_a_shortcut() -> None:
 def test_the_docstrings_table_is_the_observation() -> None:
     lines = [line.strip() for line in (BiddingEnv.__doc__ or "").splitlines()]
     rows = [line.split("|")[1:3] for line in lines if line.startswith("| ") and line[2].isdigit()]
-    assert [int(index) for index, _ in rows] == list(range(19))
+    assert [int(index) for index, _ in rows] == list(range(31))
     names = [name.split(":")[0].split(",")[0].strip().removeprefix("requirement ") for _, name in rows]
     assert tuple(names) == FEATURE_NAMES + auction_env.REQUIREMENT_NAMES
 
@@ -136,7 +139,10 @@ def test_an_episode_hangs_together() -> None:
     np.testing.assert_allclose(observations[:, 0], (48 - np.arange(49)) / 48, rtol=1e-6)
     assert np.all(np.diff(observations[:, 1]) <= 0)
     assert observations[-1, 15] == 2000  # every impression has been counted
-    np.testing.assert_allclose(observations[:, 17:], [[110.0, 1.0]] * 49)
+    limits = dict(zip(auction_env.REQUIREMENT_NAMES, observations[:, 16:].T, strict=True))
+    assert np.all(limits["wants_conversions"] == 1) and np.all(limits["has_roas_limit"] == 0)
+    np.testing.assert_allclose(limits["cpa_limit"], 110.0)
+    np.testing.assert_allclose(limits["has_cpa_limit"], 1.0)
     assert info["objective"] == rewards.sum()
     spent = 1 - observations[-1, 1]
     assert info["ratios"]["budget"] == pytest.approx(spent, abs=1e-6)
@@ -144,7 +150,7 @@ def test_an_episode_hangs_together() -> None:
 
 
 def test_the_score_is_objective_times_penalty() -> None:
-    task = Task(name="tight", objective="value", constraints=(Constraint(kind="cpa", limit=1.0),))
+    task = Task(name="tight", objective="continuous_conversions", constraints=(Constraint(kind="cpa", limit=1.0),))
     _, _, info = play(make(task=task, advertiser=0), np.zeros(48), seed=2)
     assert info["ratios"]["cpa"] > 1
     assert info["score"] == pytest.approx(info["objective"] * info["ratios"]["cpa"] ** -2)
@@ -152,7 +158,8 @@ def test_the_score_is_objective_times_penalty() -> None:
 
 def test_a_masked_requirement_is_zero() -> None:
     observation, _ = make(task="MaxConversions", advertiser=0).reset(seed=0)
-    np.testing.assert_array_equal(observation[17:], [0.0, 0.0])
+    y = dict(zip(auction_env.REQUIREMENT_NAMES, observation[16:], strict=True))
+    assert {name for name, number in y.items() if number} == {"budget", "wants_conversions"}
 
 
 def test_same_seed_same_episode_another_seed_another() -> None:
@@ -189,7 +196,7 @@ def test_own_market_and_population() -> None:
     [
         (
             {"task": "MaxFun"},
-            r"`task` must be a Task or one of \['MaxConversions', 'TargetCPA'\], found 'MaxFun'",
+            r"`task` must be a Task or one of \['AddToCart', .*\], found 'MaxFun'",
         ),
         ({"max_ratio": 1.0}, "`max_ratio` must be greater than 1, found 1.0"),
         ({"advertiser": 48}, r"`advertiser` must lie in 0..47, found 48"),

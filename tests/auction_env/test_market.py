@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auction_env import BatchMarket, Market, MarketParams, Population, TrafficParams
+from auction_env import BatchMarket, Funnel, Market, MarketParams, Population, TrafficParams
 from auction_env.params import REFERENCE_IMPRESSIONS
 from tests.reference import market as reference
 
@@ -101,8 +101,8 @@ print(json.dumps({{k: v.tolist() for k, v in run_all(market, [3, 4]).items()}}))
 
 # every option at once
 OPTIONS = {
-    "mechanism": "vcg", "quality": (0.5, 1.0, 2.0, 1.3, 0.7, 1.0), "reserve_noise": 0.4, "click_rate": 0.2,
-    "conversion_delay": 1.0,
+    "mechanism": "vcg", "quality": (0.5, 1.0, 2.0, 1.3, 0.7, 1.0), "reserve_noise": 0.4,
+    "funnel": Funnel(cart_rate=0.15), "conversion_delay": 1.0,
 }  # fmt: skip
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from auction_env import BatchMarket, Market, MarketParams, Population, TrafficParams
+from auction_env import BatchMarket, Funnel, Market, MarketParams, Population, TrafficParams
 from auction_env.kernels.delay import delay_conversions
 from auction_env.params import REFERENCE_IMPRESSIONS
+from auction_env.tasks import BASES, TASKS
 from benchmarks.reference import numpy_market
 from benchmarks.speed import pid_episode
 from tests.reference import market as reference
@@ -36,12 +39,16 @@ def run(market: BatchMarket, seeds: list[int], ratio: float = 1.2) -> dict[str, 
     results = []
     for tick in range(market.params.n_ticks):
         results.append(market.step(np.tile(market.cpa_target * (ratio + 0.1 * (tick % 3)), (len(seeds), 1))))
-    names = ("bid", "wins", "exposures", "cost", "clicks", "conversions", "value", "budget_left")
+    names = (
+        "bid", "wins", "exposures", "cost", "clicks", "click_value", "add_to_carts", "cart_value", "conversions",
+        "value", "gmv", "gmv_value", "budget_left",
+    )  # fmt: skip
     return {name: np.stack([getattr(r, name) for r in results]) for name in names}
 
 
 QUALITY = (0.5, 1.0, 2.0, 1.3, 0.7, 1.0)
-CLICK_RATE = (0.1, 0.2, 0.15, 0.3, 0.5, 1.0)
+FUNNEL = Funnel(click_rate=(0.1, 0.2, 0.15, 0.3, 0.5, 1.0), cart_rate=0.12, order_value=2.0)
+TASK_OF = {TASKS[name].basis: TASKS[name] for name in ("MaxConversions", "MaxClicks", "AddToCart", "TargetROAS")}
 
 
 @pytest.mark.parametrize(
@@ -50,33 +57,46 @@ CLICK_RATE = (0.1, 0.2, 0.15, 0.3, 0.5, 1.0)
         {"mechanism": "vcg"},
         {"quality": QUALITY},
         {"reserve": 0.02, "reserve_noise": 0.5},
-        {"click_rate": CLICK_RATE},
-        {"mechanism": "vcg", "quality": QUALITY, "reserve_noise": 0.5, "click_rate": CLICK_RATE},
+        {"funnel": FUNNEL},
+        {"mechanism": "vcg", "quality": QUALITY, "reserve_noise": 0.5, "funnel": FUNNEL, "value_correlation": 0.4},
         {"mechanism": "first_price", "quality": QUALITY},
     ],
 )
 @pytest.mark.parametrize("budget", [4.0, 1e5])  # some and nobody runs out
 def test_options_equal_the_sequential_reference(options: dict[str, object], budget: float) -> None:
-    params = small_params(traffic=TrafficParams(value_mean=5e-2), **options)
+    traffic = TrafficParams(value_mean=5e-2, value_correlation=options.pop("value_correlation", 0.0))
+    params = small_params(traffic=traffic, **options)
     market = BatchMarket(params, small_population(budget=budget))
-    market.reset([11])
+    bases = np.arange(N) % len(BASES) if params.funnel else np.zeros(N, np.int64)
+    market.reset([11], bases=bases[None])
     budget_left, active = market.budget.copy(), np.ones(N, bool)
     traffic = market._traffic
+    funnel = None if params.funnel is None else asdict(params.funnel)
+    if funnel is not None:
+        funnel |= {name: np.broadcast_to(funnel[name], N) for name in ("click_rate", "cart_rate")}
+        funnel["order_value"] = params.funnel.order_value * market.cpa_target
     for tick in range(params.n_ticks):
-        multipliers = market.cpa_target * np.linspace(0.8, 1.3, N) * (1 + 0.2 * tick)
+
+        def amounts(j: int, i: int, tick: int = tick) -> tuple[float, ...]:
+            level = {"mean": traffic.mean[0, tick, j], "spread": traffic.spread[0, tick, j]}
+            shared = params.traffic.value_correlation
+            return reference.funnel_amounts(funnel, seed=11, tick=tick, j=j, i=i, shared=shared, **level)
+
+        worth = np.array([TASK_OF[BASES[basis]].unit_worth(market.targets)[j] for j, basis in enumerate(bases)])
+        multipliers = worth * np.linspace(0.8, 1.3, N) * (1 + 0.2 * tick)
         expected = reference.run_tick(
             market.values(), multipliers.astype(np.float32), budget_left, active, seed=11, tick=tick,
             reserve=np.float32(params.reserve), exposure=params.exposure, sigma=traffic.sigma[0],
             lower=traffic.lower[0], upper=traffic.upper[0], mechanism=params.mechanism,
             reserve_noise=params.reserve_noise,
             quality=None if params.quality is None else np.float32(params.quality),
-            click_rate=None if params.click_rate is None else np.float32(params.click_rate),
+            amounts=None if funnel is None else amounts,
         )  # fmt: skip
         result = market.step(multipliers[None])
-        for name in ("wins", "exposures", "clicks", "conversions"):
+        for name in ("wins", "exposures", "clicks", "add_to_carts", "conversions"):
             np.testing.assert_array_equal(getattr(result, name)[0], getattr(expected, name), err_msg=name)
-        for name in ("cost", "value", "bid"):
-            np.testing.assert_allclose(getattr(result, name)[0], getattr(expected, name), rtol=2e-6)
+        for name in ("cost", "value", "bid", "click_value", "cart_value", "gmv", "gmv_value"):
+            np.testing.assert_allclose(getattr(result, name)[0], getattr(expected, name), rtol=5e-6)
         np.testing.assert_allclose(result.least_winning_cost[0], expected.least_winning_cost, rtol=2e-6)
         if not result.done:
             np.testing.assert_array_equal(market.opening.active[0], active)
@@ -85,10 +105,10 @@ def test_options_equal_the_sequential_reference(options: dict[str, object], budg
 
 def test_neutral_options_change_nothing() -> None:
     plain = run(BatchMarket(small_params(), small_population(budget=4.0)), [5])
-    neutral = small_params(quality=(1.0,) * N, reserve_noise=0.0, click_rate=1.0, conversion_delay=0.0)
+    neutral = small_params(quality=(1.0,) * N, reserve_noise=0.0, conversion_delay=0.0)
     same = run(BatchMarket(neutral, small_population(budget=4.0)), [5])
     for name in plain:
-        np.testing.assert_array_equal(same[name], plain["exposures" if name == "clicks" else name], err_msg=name)
+        np.testing.assert_array_equal(same[name], plain[name], err_msg=name)
     assert plain["clicks"].sum() == 0
 
 
@@ -124,20 +144,67 @@ def test_floors_are_log_normal_around_the_reserve() -> None:
     assert abs(sold - share) < 4 * np.sqrt(share * (1 - share) / 20_000)
 
 
-def test_clicks_keep_the_conversion_probability() -> None:
+def test_a_funnel_leaves_the_market_alone_and_nests_its_stages() -> None:
     traffic = TrafficParams(value_mean=0.02)
     population = small_population(budget=1e5)
     size = {"n_impressions": 20_000, "traffic": traffic}
     plain = run(BatchMarket(small_params(**size), population), [5])
-    clicked = run(BatchMarket(small_params(**size, click_rate=0.2), population), [5])
-    np.testing.assert_array_equal(clicked["cost"], plain["cost"])
-    exposures, clicks = clicked["exposures"].sum(), clicked["clicks"].sum()
-    assert abs(clicks - 0.2 * exposures) < 4 * np.sqrt(exposures * 0.2 * 0.8)
-    expected = clicked["value"].sum()  # the truncated normal is not quite centred: compare with the plain market too
-    n = clicked["conversions"].sum()
-    assert abs(n - expected) < 4 * np.sqrt(expected) + 0.05 * expected
-    assert abs(n - plain["conversions"].sum()) < 4 * np.sqrt(2 * expected)
-    assert np.all(clicked["conversions"] <= clicked["clicks"])
+    funnel = Funnel(click_rate=0.3, cart_rate=0.1, order_value=2.0)
+    clicked = run(BatchMarket(small_params(**size, funnel=funnel), population), [5])
+    for name in ("wins", "exposures", "conversions"):
+        np.testing.assert_array_equal(clicked[name], plain[name])
+    np.testing.assert_allclose(clicked["cost"], plain["cost"], rtol=1e-6)
+    for sampled, predicted in (("clicks", "click_value"), ("add_to_carts", "cart_value")):
+        n, expected = clicked[sampled].sum(), clicked[predicted].sum()
+        assert abs(n - expected) < 4 * np.sqrt(expected), sampled
+    # the most valuable impressions are won, and they are clicked more than the average one
+    assert clicked["click_value"].sum() > 0.3 * clicked["exposures"].sum()
+    assert np.all(clicked["conversions"] <= clicked["add_to_carts"])
+    assert np.all(clicked["add_to_carts"] <= clicked["clicks"])
+    value, gmv = clicked["gmv_value"].sum(), clicked["gmv"].sum()
+    assert abs(gmv - value) < 4 * 2.0 * 105.0 * np.sqrt(1.5 * clicked["conversions"].sum()) + 0.05 * value
+
+
+@pytest.mark.parametrize("basis", range(4))
+def test_every_basis_bids_on_its_own_amount_and_sees_the_same_impressions(basis: int) -> None:
+    market = BatchMarket(small_params(n_impressions=2000, funnel=FUNNEL, n_ticks=1), small_population())
+    by_conversions = market.reset([3])
+    bases = np.zeros((1, N), np.int64)
+    bases[0, 2] = basis
+    opening = market.reset([3], bases=bases)
+    np.testing.assert_array_equal(opening.predicted_mean, by_conversions.predicted_mean)
+    np.testing.assert_allclose(market.values()[:, 2].mean(), opening.predicted_mean[0, 2, basis], rtol=1e-5)
+    multipliers = np.zeros((1, N))
+    multipliers[0, 2] = 7.0
+    result = market.step(multipliers)
+    np.testing.assert_allclose(result.bid[0, 2], 7.0 * opening.predicted_mean[0, 2, basis] * 2000, rtol=1e-5)
+
+
+def test_amounts_have_the_means_and_correlations_asked_for() -> None:
+    traffic = TrafficParams(category_swing=0, advertiser_swing=0, spread_mean=0.2, spread_sd=0, spread_tick_sd=0)
+    funnel = Funnel(click_spread=0.2, cart_spread=0.2, order_spread=0.2, click_correlation=0.5)
+    population = Population(budget=(1e9,), cpa_target=(100.0,), category=(0,))
+    params = MarketParams(n_impressions=100_000, n_ticks=1, traffic=traffic, funnel=funnel)
+    market = Market(params, population)
+    amounts = {}
+    for index, basis in enumerate(BASES):
+        opening = market.reset(1, bases=[index])
+        amounts[basis] = market.values()[:, 0].astype(float)
+    np.testing.assert_allclose(opening.predicted_mean[0, :3], [5e-4, 0.02, 0.004], rtol=0.01)
+    order = amounts["gmv"] / amounts["conversions"]
+    assert abs(order.mean() - 300.0) < 3.0
+    for other, wanted in ((amounts["clicks"], 0.5), (amounts["add_to_carts"], 0.6), (order, -0.3)):
+        assert abs(np.corrcoef(amounts["conversions"], other)[0, 1] - wanted) < 0.02
+
+
+def test_bases_are_checked() -> None:
+    market = Market(small_params(), small_population())
+    with pytest.raises(ValueError, match="bids on clicks need a market with a funnel"):
+        market.reset(0, bases=[1] + [0] * (N - 1))
+    with pytest.raises(ValueError, match=r"`bases` must be integers of shape \(1, 6\), found int64 \(1, 2\)"):
+        market.reset(0, bases=[0, 0])
+    with pytest.raises(ValueError, match=r"`bases` must be indices into .* found 0 to 4"):
+        market.reset(0, bases=[4] + [0] * (N - 1))
 
 
 def test_delay_moves_conversions_to_later_ticks_and_loses_none() -> None:
@@ -217,7 +284,7 @@ def test_without_overspending_the_rules_agree() -> None:
 @pytest.mark.parametrize("rule", ["in_order", "auctionnet"])
 def test_an_episode_with_options_does_not_depend_on_its_batch(rule: str) -> None:
     params = small_params(
-        budget_rule=rule, mechanism="vcg", reserve_noise=0.4, click_rate=0.3, conversion_delay=1.0,
+        budget_rule=rule, mechanism="vcg", reserve_noise=0.4, funnel=FUNNEL, conversion_delay=1.0,
         traffic=TrafficParams(value_mean=0.02),
     )  # fmt: skip
     population = small_population(budget=10.0)
@@ -249,7 +316,7 @@ def random_market(rng: np.random.Generator, n_markets: int) -> BatchMarket:
         mechanism=str(rng.choice(["gsp", "first_price", "vcg"])),
         quality=None if rng.random() < 0.5 else tuple(rng.choice([1e-3, 0.5, 1.0, 1e3], n)),
         budget_rule=str(rng.choice(["in_order", "auctionnet"])),
-        click_rate=None if rng.random() < 0.5 else tuple(rng.uniform(0.01, 1, n)),
+        funnel=None if rng.random() < 0.5 else Funnel(click_rate=tuple(rng.uniform(0.01, 1, n))),
         conversion_delay=float(rng.choice([0.0, 2.0])),
         traffic=TrafficParams(value_mean=float(rng.choice([1e-4, 0.05, 0.9]))),
     )
@@ -292,7 +359,7 @@ def test_invariants_hold_in_thousands_of_random_markets(fuzz_seed: int) -> None:
             assert np.all(result.budget_left >= 0), params
         assert np.all(offered == params.n_impressions), params
         assert np.all(converted <= exposed), params
-        if params.click_rate is not None:
+        if params.funnel is not None:
             assert np.all(converted <= clicked), params
         if params.reserve == 1e30:
             assert exposed.sum() == 0 or params.reserve_noise > 0, params
@@ -331,8 +398,6 @@ def test_a_reserve_above_every_bid_sells_nothing() -> None:
         ({"quality": (1.0, 0.0)}, r"`quality` must lie in \[0.001, 1000.0\], found 0.0"),
         ({"quality": (1.0, float("nan"))}, r"`quality` must lie in \[0.001, 1000.0\], found nan"),
         ({"budget_rule": "soft"}, "`budget_rule` must be one of .* found 'soft'"),
-        ({"click_rate": 0.0}, r"`click_rate` must lie in \(0, 1\], found 0.0"),
-        ({"click_rate": (0.5, 1.5)}, r"`click_rate` must lie in \(0, 1\], found 1.5"),
         ({"conversion_delay": -1.0}, "`conversion_delay` must be finite and not negative, found -1.0"),
         ({"conversion_delay": float("inf")}, "`conversion_delay` must be finite and not negative, found inf"),
     ],
@@ -342,9 +407,26 @@ def test_bad_parameters_are_named(kwargs: dict[str, object], message: str) -> No
         MarketParams(**kwargs)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["quality", "click_rate"])
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"click_rate": 0.0}, r"`click_rate` must lie in \(0, 1\], found 0.0"),
+        ({"cart_rate": (0.5, 1.5)}, r"`cart_rate` must lie in \(0, 1\], found 1.5"),
+        ({"order_value": -1.0}, "`order_value` must be positive and finite, found -1.0"),
+        ({"click_spread": 2.0}, r"`click_spread` must lie in \[0, 1\], found 2.0"),
+        ({"order_correlation": -1.5}, r"`order_correlation` must lie in \[-1, 1\], found -1.5"),
+    ],
+)
+def test_bad_funnels_are_named(kwargs: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Funnel(**kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["quality", "click_rate", "order_value"])
 def test_parameters_of_advertisers_must_fit_the_population(name: str) -> None:
-    params = small_params(**{name: (1.0, 1.0)})
+    params = (
+        small_params(quality=(1.0, 1.0)) if name == "quality" else small_params(funnel=Funnel(**{name: (1.0, 1.0)}))
+    )
     with pytest.raises(ValueError, match=rf"`{name}` must have one entry an advertiser \(6\), found 2"):
         Market(params, small_population())
 

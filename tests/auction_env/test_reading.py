@@ -16,7 +16,7 @@ import pytest
 
 from auction_env.data import DataSetError, TrajectoryData, load, load_columns, read_manifest, write, write_splits
 from auction_env.data.manifest import Manifest, write_shard
-from auction_env.data.schema import COLUMN_NAMES, COLUMNS, EPISODE_CONSTANTS, Column
+from auction_env.data.schema import COLUMN_NAMES, COLUMNS, EPISODE_CONSTANTS, UNRECORDED
 from auction_env.data.splits import SPLITS, deal, read_splits
 from auction_env.data.storage import to_table
 from auction_env.data.upgrade import VERSION_1_COLUMNS, upgrade_table
@@ -226,15 +226,20 @@ def test_version_1_is_read_as_today(directory: Path) -> None:
 
 def test_what_version_1_lacks_is_not_recorded() -> None:
     table = to_table(make()).select(list(VERSION_1_COLUMNS))
-    new = (
-        Column("requirement_has_roas_limit", "float64", ""), Column("clicks", "float64", ""),
-        Column("n_slots", "int32", ""), Column("policy", "str", ""), Column("is_paused", "bool", ""),
-    )  # fmt: skip
-    upgraded = upgrade_table(table, (COLUMNS[0], *new))
-    assert upgraded.column_names == ["period", *(column.name for column in new)]
-    assert set(upgraded["requirement_has_roas_limit"].to_pylist()) == {0.0}  # an absent constraint
-    assert np.isnan(upgraded["clicks"].to_numpy()).all()
-    assert [set(upgraded[name].to_pylist()) for name in ("n_slots", "policy", "is_paused")] == [{-1}, {""}, {False}]
+    upgraded = upgrade_table(table)
+    assert upgraded.column_names == list(COLUMN_NAMES)
+    for name in (*UNRECORDED, "requirement_has_roas_limit", "requirement_wants_clicks"):
+        assert set(upgraded[name].to_pylist()) == {0.0}
+    assert set(upgraded["requirement_wants_conversions"].to_pylist()) == {1.0}
+    assert set(upgraded["policy"].to_pylist()) == {""}
+
+
+def test_the_objective_that_version_1_called_value_is_that_of_predicted_conversions() -> None:
+    table = to_table(make()).select(list(VERSION_1_COLUMNS))
+    text = Task(name="x", objective="continuous_conversions").to_json().replace("continuous_conversions", "value")
+    index = table.column_names.index("task")
+    table = table.set_column(index, "task", pa.array([text] * table.num_rows))
+    assert Task.from_json(upgrade_table(table)["task"][0].as_py()).objective == "continuous_conversions"
 
 
 # --- splits ------------------------------------------------------------------------------------------------

@@ -497,7 +497,7 @@ def test_ticks_without_impressions_and_a_lone_advertiser() -> None:
     empty = ReplayMarket.from_bids(
         tick=np.zeros(0, int), bids=np.zeros((0, 2)), values=np.zeros((0, 2)), budget=[1.0, 1.0], cpa_target=[1.0, 1.0]
     )
-    assert ReplayEnv(market=empty).reset(seed=0)[0].shape == (19,)
+    assert ReplayEnv(market=empty).reset(seed=0)[0].shape == (31,)
 
 
 def test_bad_logs_are_named(tmp_path: Path) -> None:

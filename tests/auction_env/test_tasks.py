@@ -1,46 +1,111 @@
-"""Tasks: scores and ratios by hand, requirement vectors, JSON."""
+"""Tasks: scores and ratios by hand, requirement vectors, feasibility, JSON."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from auction_env.tasks import TASKS, Constraint, Task, get_task
+from auction_env.tasks import (
+    N_REQUIREMENTS,
+    REQUIREMENT_NAMES,
+    TASKS,
+    Constraint,
+    Targets,
+    Task,
+    Totals,
+    feasibility,
+    get_task,
+    unevenness,
+)
+
+TARGETS = Targets.of(200.0, 100.0, cpc=5.0, cart_cost=20.0, roas=3.0)
+
+
+def totals(**amounts: object) -> Totals:
+    """Totals with the amounts given, 0 elsewhere."""
+    given = {name: np.asarray(value, float) for name, value in amounts.items()}
+    shape = np.broadcast_shapes(*(value.shape for value in given.values()))
+    return Totals(**{name: np.broadcast_to(given.get(name, np.zeros(shape)), shape) for name in Totals._fields})
 
 
 def test_scores_by_hand() -> None:
-    totals = {"cost": [100.0, 100.0, 0.0, 50.0], "objective": [2.0, 0.5, 0.0, 0.0], "budget": 200.0}
+    played = totals(cost=[100.0, 100.0, 0.0, 50.0], conversions=[2.0, 0.5, 0.0, 0.0])
     cpa = TASKS["TargetCPA"]
-    ratios = cpa.ratios(**totals, cpa_target=100.0)
+    ratios = cpa.ratios(played, TARGETS)
     np.testing.assert_allclose(ratios["budget"], [0.5, 0.5, 0.0, 0.25])
     np.testing.assert_allclose(ratios["cpa"], [0.5, 2.0, 0.0, np.inf])
-    np.testing.assert_allclose(cpa.score(**totals, cpa_target=100.0), [2.0, 0.125, 0.0, 0.0])
-    np.testing.assert_allclose(TASKS["MaxConversions"].score(**totals, cpa_target=100.0), [2.0, 0.5, 0, 0])
+    np.testing.assert_allclose(cpa.score(played, TARGETS), [2.0, 0.125, 0.0, 0.0])
+    np.testing.assert_allclose(TASKS["MaxConversions"].score(played, TARGETS), [2.0, 0.5, 0, 0])
+
+
+def test_every_kind_of_constraint_by_hand() -> None:
+    played = totals(
+        cost=[100.0, 100.0, 0.0], clicks=[40.0, 10.0, 0.0], gmv=[600.0, 100.0, 0.0], unevenness=[0.1, 0.5, 0]
+    )
+    kinds = ("cpc", "roas", "min_delivery", "smoothness")
+    task = Task(name="all", objective="clicks", constraints=tuple(Constraint(kind=kind) for kind in kinds))
+    ratios = task.ratios(played, TARGETS)
+    np.testing.assert_allclose(ratios["cpc"], [2.5 / 5, 10.0 / 5, 0.0])
+    np.testing.assert_allclose(ratios["roas"], [3 / 6, 3 / 1, 0.0])
+    np.testing.assert_allclose(ratios["min_delivery"], [0.8 / 0.5, 0.8 / 0.5, np.inf])
+    np.testing.assert_allclose(ratios["smoothness"], [0.4, 2.0, 0.0])
+    np.testing.assert_allclose(task.score(played, TARGETS), [40 / 1.6**2, 10 / (2 * 3 * 1.6 * 2) ** 2, 0.0])
+
+
+def test_expected_scores_count_predictions_in_the_constraints_too() -> None:
+    played = totals(cost=[100.0], conversions=[5.0], value=[0.5])
+    assert TASKS["TargetCPA"].score(played, TARGETS) == 5.0
+    assert TASKS["TargetCPA"].score(played, TARGETS, expected=True) == pytest.approx(0.5 / 4)
+    continuous = Task(name="c", objective="continuous_conversions", constraints=(Constraint(kind="cpa"),))
+    assert continuous.score(played, TARGETS) == pytest.approx(0.5 / 4)
+    assert continuous.reward(played) == 0.5
+
+
+def test_unevenness_by_hand() -> None:
+    seen = np.array([[1.0, 1.0], [1.0, 1.0], [2.0, 0.0]])
+    spent = np.array([[1.0, 0.0], [1.0, 0.0], [2.0, 4.0]])
+    np.testing.assert_allclose(unevenness(spent, seen), [0.0, 1.0])
+    np.testing.assert_allclose(unevenness(np.array([4.0, 0.0, 0.0]), np.array([1.0, 1.0, 2.0])), 0.75)
+    np.testing.assert_allclose(unevenness(np.zeros((2, 3)), np.ones((2, 3)), axis=1), [0.0, 0.0])
 
 
 def test_beta_and_absolute_limits() -> None:
     task = Task(name="t", constraints=(Constraint(kind="cpa", limit=25.0),), beta=1.0)
-    assert task.score(cost=100.0, objective=2.0, budget=100.0, cpa_target=999.0) == pytest.approx(1.0)
-    scaled = Task(name="t", constraints=(Constraint(kind="cpa", scale=0.5),))
-    assert scaled.limits(10.0, 80.0)["cpa"] == 40.0
+    assert task.score(totals(cost=100.0, conversions=2.0), TARGETS) == pytest.approx(1.0)
+    scaled = Task(name="t", constraints=(Constraint(kind="cpa", scale=0.5), Constraint(kind="roas", scale=2.0)))
+    limits = scaled.limits(TARGETS)
+    assert (limits["cpa"], limits["roas"]) == (50.0, 6.0)
 
 
 def test_requirements_mask_what_does_not_apply() -> None:
-    np.testing.assert_array_equal(TASKS["MaxConversions"].requirements(50.0, 80.0), [50.0, 0.0, 0.0])
-    np.testing.assert_array_equal(
-        TASKS["TargetCPA"].requirements([50.0, 60.0], 80.0), [[50.0, 80.0, 1.0], [60.0, 80.0, 1.0]]
-    )
+    def named(task: str) -> dict[str, float]:
+        y = TASKS[task].requirements(TARGETS)
+        return {name: float(number) for name, number in zip(REQUIREMENT_NAMES, y, strict=True) if number}
+
+    assert named("MaxConversions") == {"budget": 200.0, "wants_conversions": 1.0}
+    assert named("TargetCPA") == {"budget": 200, "wants_conversions": 1, "cpa_limit": 100, "has_cpa_limit": 1}
+    assert named("TargetROAS") == {"budget": 200, "wants_gmv": 1, "roas_limit": 3, "has_roas_limit": 1}
+    assert named("MaxClicks") == {"budget": 200, "wants_clicks": 1, "cpc_limit": 5, "has_cpc_limit": 1}
+    several = TASKS["AddToCart"].requirements(Targets.of([50.0, 60.0], 80.0, 5.0, 9.0, 2.0))
+    assert several.shape == (2, N_REQUIREMENTS)
+    np.testing.assert_array_equal(several[:, 0], [50.0, 60.0])
 
 
-def test_reward_follows_the_objective() -> None:
-    earned = {"conversions": np.array([1.0, 0.0]), "value": np.array([0.4, 0.3])}
-    np.testing.assert_array_equal(TASKS["MaxConversions"].reward(**earned), [1.0, 0.0])
-    np.testing.assert_array_equal(Task(name="v", objective="value").reward(**earned), [0.4, 0.3])
+def test_a_unit_is_worth_what_its_target_says() -> None:
+    worth = {name: float(task.unit_worth(TARGETS)) for name, task in TASKS.items()}
+    assert worth["MaxConversions"] == worth["TargetCPA"] == worth["MultiConstraint"] == 100.0
+    assert (worth["MaxClicks"], worth["AddToCart"], worth["TargetROAS"]) == (5.0, 20.0, pytest.approx(1 / 3))
+
+
+def test_feasibility_reports_share_and_excess() -> None:
+    report = feasibility({"cpa": np.array([0.5, 1.0, 1.5, 2.5]), "budget": np.array([0.1, 0.2, 0.3, 1.0])})
+    assert report["cpa"] == (0.5, 1.0)
+    assert report["budget"] == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(
     "task",
-    [*TASKS.values(), Task(name="x", objective="value", constraints=(Constraint(kind="cpa", limit=3.5),))],
+    [*TASKS.values(), Task(name="x", objective="gmv", constraints=(Constraint(kind="cpa", limit=3.5),))],
 )
 def test_json_round_trip_is_one_line(task: Task) -> None:
     assert "\n" not in task.to_json()
@@ -50,17 +115,26 @@ def test_json_round_trip_is_one_line(task: Task) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Task(name=""), "`name` of a task must not be empty"),
+        (lambda: Task(name=""), "`name` of a task must be a text that is not empty, found ''"),
         (lambda: Task(name="t", objective="fame"), "`objective` must be one of .* found 'fame'"),
         (lambda: Task(name="t", beta=-1.0), "`beta` must be finite and not negative, found -1.0"),
         (lambda: Constraint(kind="ctr"), "`kind` must be one of .* found 'ctr'"),
         (
             lambda: Constraint(kind="cpa", limit=0.0),
-            "`limit` of constraint 'cpa' must be positive, found 0.0",
+            "`limit` of constraint 'cpa' must be positive and finite, found 0.0",
         ),
+        (lambda: Constraint(kind="min_delivery", limit=1.5), "is a share, at most 1, found 1.5"),
         (lambda: Task(name="t", constraints=(Constraint(kind="cpa"),) * 2), "at most one of a kind"),
         (lambda: get_task("nope"), "`task` must be a Task or one of"),
         (lambda: Task.from_json('{"name": "t"}'), "must have exactly the keys"),
+        (
+            lambda: Task.from_json('{"name": "t", "objective": "gmv", "beta": 2, "constraints": [{"kind": "cpa"}]}'),
+            "`constraints` of a task's JSON must be a list of",
+        ),
+        (
+            lambda: TASKS["MaxClicks"].requirements(Targets.of([1.0, 2.0], 100.0)),
+            r"task 'MaxClicks' counts clicks, .* the cpc target must be positive, found 0.0 \(2 of 2",
+        ),
     ],
 )
 def test_bad_input_is_named(call, message: str) -> None:

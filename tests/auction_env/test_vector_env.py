@@ -198,7 +198,7 @@ def test_gymnasiums_normalising_wrappers_run() -> None:
     ended = 0
     for _ in range(70):
         observation, reward, _, _, info = envs.step(envs.action_space.sample())
-        assert observation.shape == (4, 19) and np.isfinite(observation).all() and np.isfinite(reward).all()
+        assert observation.shape == (4, 31) and np.isfinite(observation).all() and np.isfinite(reward).all()
         ended += "episode" in info
     assert ended == 10
     assert np.abs(observation).mean() < 5

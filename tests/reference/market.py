@@ -80,15 +80,42 @@ class Tick(NamedTuple):
     least_winning_cost: float
     exhausted: np.ndarray
     clicks: np.ndarray
+    click_value: np.ndarray
+    add_to_carts: np.ndarray
+    cart_value: np.ndarray
+    gmv: np.ndarray
+    gmv_value: np.ndarray
+
+
+def funnel_amounts(funnel, *, seed, tick, j, i, mean, spread, shared):
+    """Conversion, click and cart probability and order value of an impression: `auction_env.Funnel`, in words."""
+    z = draw_normal(seed, tick, j, 1, i)
+    if shared > 0:
+        z = np.sqrt(shared) * draw_normal(seed, tick, 0, 20, i) + np.sqrt(1 - shared) * z
+
+    def amount(mean_amount, spread_amount, correlation, stream):
+        own = draw_normal(seed, tick, j, stream, i)
+        return mean_amount * max(1 + spread_amount * (correlation * z + np.sqrt(1 - correlation**2) * own), 0.1)
+
+    value = min(max(mean + spread * z, 0.0), 1.0)
+    click = amount(funnel["click_rate"][j], funnel["click_spread"], funnel["click_correlation"], 21)
+    cart = amount(funnel["cart_rate"][j], funnel["cart_spread"], funnel["cart_correlation"], 22)
+    order = amount(funnel["order_value"][j], funnel["order_spread"], funnel["order_correlation"], 23)
+    cart = min(max(cart, 1.6 * value), 1.0)
+    return value, min(max(click, cart), 1.0), cart, order
 
 
 def run_tick(
     values, multipliers, budget_left, active, *, seed, tick, reserve, exposure, sigma, lower, upper,
-    mechanism="gsp", reserve_noise=0.0, quality=None, click_rate=None,
+    mechanism="gsp", reserve_noise=0.0, quality=None, amounts=None,
 ):  # fmt: skip
-    """One tick of one market; `values` (n_impressions, n_advertisers). Updates `budget_left` and `active`."""
+    """One tick of one market; `values` (n_impressions, n_advertisers). Updates `budget_left` and `active`.
+
+    `amounts(j, i)` gives what `funnel_amounts` does, in a market that has a funnel.
+    """
     n, n_advertisers = values.shape
-    wins, exposures, cost, conversions, value, bid, clicks = (np.zeros(n_advertisers) for _ in range(7))
+    wins, exposures, cost, conversions, value, bid = (np.zeros(n_advertisers) for _ in range(6))
+    clicks, click_value, carts, cart_value, gmv, gmv_value = (np.zeros(n_advertisers) for _ in range(6))
     lwc_sum = 0.0
     for i in range(n):
         u = [draw_uniform(seed, tick, s, 2, i) for s in range(len(exposure))]
@@ -113,18 +140,25 @@ def run_tick(
                 exposures[j] += 1
                 cost[j] += price
                 budget_left[j] -= price
-                value[j] += values[i, j]
-                if click_rate is not None:
-                    if draw_uniform(seed, tick, j, 17, i) >= click_rate[j]:
-                        continue
-                    clicks[j] += 1
+                own, order = values[i, j], 0.0
+                outcome = (draw_bits(seed, tick, j, 3, i) + 0.5) * 2.0**-32
+                if amounts is not None:
+                    own, click, cart, order = amounts(j, i)
+                    clicks[j] += outcome < click
+                    click_value[j] += click
+                    carts[j] += outcome < cart
+                    cart_value[j] += cart
+                    gmv_value[j] += own * order
+                value[j] += own
                 s = min(abs(sigma[j] * (1 + 0.5 * draw_normal(seed, tick, j, 5, i))), 0.3)
                 z = ndtri(lower[j] + (upper[j] - lower[j]) * draw_uniform(seed, tick, j, 4, i))
-                chance = values[i, j] * (1 + s * z)
-                if click_rate is not None:
-                    chance /= click_rate[j]  # given the click
-                conversions[j] += (draw_bits(seed, tick, j, 3, i) + 0.5) * 2.0**-32 < chance
-    return Tick(wins, exposures, cost, conversions, value, bid, lwc_sum / max(n, 1), ~active, clicks)
+                conversions[j] += outcome < own * (1 + s * z)
+                gmv[j] += order * (outcome < own * (1 + s * z))
+    lwc = lwc_sum / max(n, 1)
+    return Tick(
+        wins, exposures, cost, conversions, value, bid, lwc, ~active, clicks, click_value, carts, cart_value, gmv,
+        gmv_value,
+    )  # fmt: skip
 
 
 def report_conversions(made: np.ndarray, *, seed: int, mean_delay: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auction_env.data import TrajectoryData
 from auction_env.observation import FEATURE_NAMES
-from auction_env.tasks import TASKS, Task
+from auction_env.tasks import QUANTITIES, TASKS, Targets, Task
 
 Float = NDArray[np.float64]
 Policy = Callable[[Float, np.random.Generator], Float]  # features (T, 16) to log(multiplier / base) (T,)
@@ -32,25 +32,36 @@ def episode(index: int, rng: np.random.Generator, task: Task, policy: Policy, is
     features[:, 0] = (N_TICKS - tick) / N_TICKS
     features[:, 1] = rng.uniform(0, 1, N_TICKS)
     features[:, -3:] = rng.integers(0, 10_000, (N_TICKS, 3))
-    multiplier = cpa_target * np.exp(policy(features, rng)) * is_active
+    targets = Targets.of(np.full(N_TICKS, budget), cpa_target, cpa_target / 40, cpa_target / 8, 3.0)
+    multiplier = task.unit_worth(targets) * np.exp(policy(features, rng)) * is_active
     value = rng.gamma(2.0, 0.2, N_TICKS) * is_active
     cost = rng.uniform(0, budget / N_TICKS, N_TICKS) * is_active
+    sampled = np.random.default_rng(index)  # apart, so that the other draws do not depend on what is counted
     columns: dict[str, Float] = {
         "features": features,
-        "requirements": task.requirements(np.full(N_TICKS, budget), np.full(N_TICKS, cpa_target)),
-        "budget": np.full(N_TICKS, budget),
-        "cpa_target": np.full(N_TICKS, cpa_target),
+        "requirements": task.requirements(targets),
+        **{"budget" if name == "budget" else f"{name}_target": part for name, part in targets._asdict().items()},
         "tick": tick,
         "period": np.full(N_TICKS, index),
         "category": np.full(N_TICKS, index % 5),
         "action": multiplier,
         "value": value,
         "conversions": rng.poisson(value).astype(float),
+        "clicks": sampled.poisson(40 * value).astype(float),
+        "click_value": 40 * value,
+        "add_to_carts": sampled.poisson(8 * value).astype(float),
+        "cart_value": 8 * value,
+        "gmv": sampled.poisson(value) * 3 * cpa_target,
+        "gmv_value": 3 * cpa_target * value,
         "cost": cost,
         "budget_left": budget - np.cumsum(cost) + cost,
         "done": (tick >= end) | (tick == N_TICKS - 1),
     }
-    return columns | {"reward": columns["conversions"], "reward_continuous": value}
+    column = QUANTITIES[task.basis]
+    offered = {"value_all": 1.0, "click_value_all": 40.0, "cart_value_all": 8.0, "gmv_value_all": 3 * cpa_target}
+    columns |= {name: np.full(N_TICKS, amount) for name, amount in offered.items()}
+    columns["bid"] = multiplier * columns[column.offered]
+    return columns | {"reward": columns[column.realised], "reward_continuous": columns[column.predicted]}
 
 
 def make_data(
@@ -66,6 +77,6 @@ def make_data(
     ended = rng.random(n_episodes) < share_ended
     episodes = [episode(i, rng, task, policy, bool(ended[i])) for i in range(n_episodes)]
     columns = {name: np.concatenate([e[name] for e in episodes]) for name in episodes[0]}
-    constants = {"advertiser": seed, "seed": -1, "task": 0, "n_impressions": 100.0, "bid": 1.0}
-    constants |= {"value_all": 1.0, "wins": 10.0, "exposures": 5.0, "least_winning_cost": 0.01}
+    constants = {"advertiser": seed, "seed": -1, "task": 0, "n_impressions": 100.0}
+    constants |= {"wins": 10.0, "exposures": 5.0, "least_winning_cost": 0.01}
     return TrajectoryData.from_columns({**columns, **constants}, tasks=[task])

@@ -7,9 +7,9 @@ import pytest
 
 from agents import NoisyBidder, PidBidder, collect
 from agents.bidder import Bidder, Campaigns, TickView
-from auction_env import MarketParams
+from auction_env import Funnel, MarketParams
 from auction_env.data import TrajectoryData
-from auction_env.tasks import TASKS, Task
+from auction_env.tasks import OUTCOMES, REQUIREMENT_NAMES, TASKS, Task
 from tests.vamo.synthetic import N_TICKS, Float, make_data
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import Config, DataConfig, RewardSignal
@@ -19,17 +19,18 @@ from vamo.model import Vamo
 from vamo.relabel import relabel
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
+CPA_LIMIT = REQUIREMENT_NAMES.index("cpa_limit")
 
 
 def campaigns_of(data: TrajectoryData, task: Task) -> Campaigns:
     first = data.episode_starts[:-1]
-    budget, cpa_target = data.budget[first], data.cpa_target[first]
+    targets = data.targets.at(first)
     return Campaigns(
-        budget=budget,
-        cpa_target=cpa_target,
+        targets=targets,
+        base=task.unit_worth(targets),
         category=data.category[first].astype(np.int64),
         advertiser=data.advertiser[first].astype(np.int64),
-        requirements=task.requirements(budget, cpa_target),
+        requirements=task.requirements(targets),
         n_ticks=N_TICKS,
         seed=np.zeros(data.n_episodes, np.int64),
     )
@@ -48,9 +49,8 @@ def views_of(data: TrajectoryData) -> Iterator[TickView]:
             tick=tick,
             features=features[:, tick],
             budget_left=column("budget_left", tick),
-            last_cost=column("cost", tick - 1),
-            last_conversions=column("conversions", tick - 1),
-            last_value=column("value", tick - 1),
+            predicted_mean=np.zeros((data.n_episodes, 4)),
+            **{f"last_{name}": column(name, tick - 1) for name in OUTCOMES},
             last_exposures=column("exposures", tick - 1),
             last_wins=column("wins", tick - 1),
             last_volume=column("n_impressions", tick - 1),
@@ -75,7 +75,9 @@ def test_replay_gives_the_training_inputs(small_config: Config, task: Task, sign
     acting = EpisodeInputs(
         campaigns,
         target_return=new.returns,
-        log_ratio=log_cpa_ratio(total_cost, total_reward, campaigns.requirements[:, 1]),
+        log_ratio=log_cpa_ratio(
+            total_cost, total_reward, campaigns.requirements[:, REQUIREMENT_NAMES.index("cpa_limit")]
+        ),
         signal=signal,
     )
     config = Config(data=DataConfig(reward_signal=signal), model=small_config.model)
@@ -111,10 +113,10 @@ class Spy:
 def test_live_views_give_the_training_inputs_of_their_log(small_config: Config, task: Task) -> None:
     """What a bidder sees in the market and what training reads in the log of that market: equal numbers."""
     spy = Spy()
-    (log,) = collect(spy, seeds=[5], task=task, params=MarketParams(n_impressions=2000))
+    (log,) = collect(spy, seeds=[5], task=task, params=MarketParams(n_impressions=2000, funnel=Funnel()))
     new = relabel(log, task)
     last = log.episode_starts[1:] - 1
-    limit = spy.campaigns.requirements[:, 1]
+    limit = spy.campaigns.requirements[:, CPA_LIMIT]
     cost, reward = new.cost_so_far[last] + log.cost[last], new.reward_so_far[last] + new.reward[last]
     log_ratio = log_cpa_ratio(cost, reward, limit)
     acting = EpisodeInputs(spy.campaigns, target_return=new.returns, log_ratio=log_ratio, signal="value")
@@ -139,10 +141,10 @@ def test_acting_sees_the_training_window(small_config: Config) -> None:
         bidder.reset(campaigns_of(one, MAX_CONVERSIONS))
         for tick, view in enumerate(views_of(one)):
             multiplier = bidder.act(view)
-            start = max(0, tick - small_config.model.context + 1)
+            start = max(0, (tick // 3 - 1) * 3)  # the context of 6 ticks moves by half of it
             index = episodes.draw(1, 1, (0,))[0] * 0 + e
             batch = episodes.windows(MAX_CONVERSIONS, index, index * 0 + start, tick - start + 1)
-            expected = bidder.model(*batch[:5])[:, -1].detach().numpy()
+            expected = bidder.model(*batch[:5]).action[:, -1].detach().numpy()
             np.testing.assert_allclose(np.log(multiplier / one.cpa_target[0]), expected, atol=1e-5)
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ import torch
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
 from tests.vamo.test_agent import campaigns_of, make_bidder, views_of
+from tests.vamo.test_model import VARIANTS, trained
 from vamo.checkpoint import CheckpointError, load, read, save, write
-from vamo.config import Config
+from vamo.config import Config, ModelConfig
 from vamo.dataset import split
 from vamo.training import train
 
@@ -42,6 +45,20 @@ def test_round_trip(tmp_path: Path, small_config: Config) -> None:
         np.testing.assert_array_equal(trained.act(view), loaded.act(view))
     for name, buffer in trained.model.named_buffers():
         torch.testing.assert_close(loaded.model.get_buffer(name), buffer, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_round_trip_of_every_variant(tmp_path: Path, small_config: Config, changes: ModelConfig) -> None:
+    bidder = make_bidder(replace(small_config, model=replace(changes, n_ticks=48)))
+    trained(bidder.model)
+    save(tmp_path / "agent.safetensors", bidder)
+    loaded = load(tmp_path / "agent.safetensors")
+    assert loaded.config == bidder.config
+    data = make_data(2)
+    for one in (bidder, loaded):
+        one.reset(campaigns_of(data, TASKS["TargetCPA"]))
+    for view in itertools.islice(views_of(data), 8):  # beyond the window of 6 ticks
+        np.testing.assert_array_equal(bidder.act(view), loaded.act(view))
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -92,7 +109,7 @@ def test_foreign_files(path: Path) -> None:
     with pytest.raises(CheckpointError, match="must be of kind 'vamo-agent', found 'vamo-training'"):
         load(path)
     path.write_bytes(safetensors.torch.save({}, {"kind": "vamo-agent", "version": "99"}))
-    with pytest.raises(CheckpointError, match="must be of version 1, found '99'"):
+    with pytest.raises(CheckpointError, match="must be of version 2, found '99'"):
         load(path)
 
 

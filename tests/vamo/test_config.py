@@ -19,10 +19,10 @@ def test_missing_keys_take_defaults() -> None:
 
 def test_override_reads_json_and_text() -> None:
     config = override(
-        Config(), ["train.steps=200", "train.learning_rate=1e-4", "model.film=false", "train.select=last"]
+        Config(), ["train.steps=200", "train.learning_rate=1e-4", "model.conditioning=token", "train.select=last"]
     )
     assert (config.train.steps, config.train.learning_rate) == (200, 1e-4)
-    assert (config.model.film, config.train.select) == (False, "last")
+    assert (config.model.conditioning, config.train.select) == ("token", "last")
     assert Config().train.steps != 200  # the original is untouched
 
 
@@ -39,7 +39,7 @@ def test_override_reads_json_and_text() -> None:
         ("train.steps=true", "`steps` must be of type int, found True"),
         ("train.steps=1.5", "`steps` must be of type int, found 1.5"),
         ("train.learning_rate=NaN", "`learning_rate` must be finite, found nan"),
-        ("train.method=vamo", "`method` must be one of ('single', 'uniform', 'pooled', 'vao'), found 'vamo'"),
+        ("train.method=vamo", "`method` must be one of ('single', 'uniform', 'pooled', 'vao', "),
     ],
 )
 def test_bad_override(assignment: str, message: str) -> None:
@@ -52,8 +52,27 @@ def test_bad_override(assignment: str, message: str) -> None:
     ("cls", "values", "message"),
     [
         (ModelConfig, {"d_model": 30, "n_heads": 4}, "`d_model` must be a multiple of 4, found 30"),
-        (ModelConfig, {"context": 49}, "`context` must be at most 48, found 49"),
+        (ModelConfig, {"context": 0}, "`context` must be at least 1, found 0"),
+        (ModelConfig, {"conditioning": "flim"}, "`conditioning` must be one of ('film', 'token', 'prompt', 'hyper'"),
+        (ModelConfig, {"head": "plan"}, "`head` must be one of ('action', 'planner'), found 'plan'"),
+        (ModelConfig, {"horizon": 0}, "`horizon` must be at least 1, found 0"),
+        (ModelConfig, {"context": 6, "n_periods": 4}, "`n_periods` must be in [0, 3], found 4"),
         (WeightingConfig, {"temperature": 0.0}, "`temperature` must be positive, found 0.0"),
+        (WeightingConfig, {"target_entropy": 1.0}, "`target_entropy` must be in (0, 1), found 1.0"),
+        (WeightingConfig, {"ema_decay": 1.0}, "`ema_decay` must be in [0, 1), found 1.0"),
+        (WeightingConfig, {"alignment_batch_size": 1}, "`alignment_batch_size` must be at least 2, found 1"),
+        (WeightingConfig, {"pairs_per_step": 0}, "`pairs_per_step` must be at least 1, found 0"),
+        (
+            WeightingConfig,
+            {"scaling": "cosine", "estimator": "forward_mode"},
+            "`estimator` must be ghost or explicit for `scaling` cosine, found 'forward_mode'",
+        ),
+        (WeightingConfig, {"per_sample": True}, "`refresh_every` must be 1 for `per_sample` weights, found 5"),
+        (
+            WeightingConfig,
+            {"per_sample": True, "refresh_every": 1, "shrinkage": True},
+            "`shrinkage` must be false for `per_sample` weights, found True",
+        ),
         (TrainConfig, {"seed": -1}, "`seed` must be not negative, found -1"),
         (TrainConfig, {"batch_size": 0}, "`batch_size` must be at least 1, found 0"),
     ],

@@ -9,7 +9,7 @@ import torch
 from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
-from vamo.config import Config
+from vamo.config import Config, override
 from vamo.dataset import Episodes, WindowSampler, by_task, data_hash, normalisation, split
 from vamo.inputs import REQUIREMENT_INPUTS
 from vamo.relabel import relabel
@@ -115,12 +115,38 @@ def test_batches_depend_on_step_and_seed_alone(small_config: Config) -> None:
         return WindowSampler(episodes, episodes, [(0, 0)], config)
 
     a, b, c = sampler(0), sampler(0), sampler(1)
-    a.train(0)  # drawing moves nothing
-    torch.testing.assert_close(a.train(5).state, b.train(5).state)
-    torch.testing.assert_close(a.validation(5, 0).state, b.validation(5, 0).state)
-    assert not torch.equal(a.train(5).state, a.train(6).state)
-    assert not torch.equal(a.train(5).state, c.train(5).state)
-    assert not torch.equal(a.train(5).state[:8], a.validation(5, 0).state)
+    pairs = [(0, 0)]
+    a.train(0, pairs)  # drawing moves nothing
+    torch.testing.assert_close(a.train(5, pairs).state, b.train(5, pairs).state)
+    torch.testing.assert_close(a.validation(5, [0], 8).state, b.validation(5, [0], 8).state)
+    torch.testing.assert_close(a.alignment(5, pairs, 8).state, b.alignment(5, pairs, 8).state)
+    assert not torch.equal(a.train(5, pairs).state, a.train(6, pairs).state)
+    assert not torch.equal(a.train(5, pairs).state, c.train(5, pairs).state)
+    assert not torch.equal(a.train(5, pairs).state[:8], a.validation(5, [0], 8).state)
+    assert not torch.equal(a.train(5, pairs).state[:8], a.alignment(5, pairs, 8).state)
+
+
+def test_a_pair_named_twice_gets_other_windows(small_config: Config) -> None:
+    episodes = [Episodes("source", make_data(8), small_config)]
+    batch = WindowSampler(episodes, episodes, [(0, 0)], small_config).train(0, [(0, 0), (0, 0)])
+    first, second = batch.state.chunk(2)
+    assert batch.n_groups == 2
+    assert not torch.equal(first, second)
+
+
+def test_training_gradient_comes_from_the_own_source(small_config: Config) -> None:
+    """The ablation: windows of the training set in place of the validation set, for the same target."""
+    train_set = {t: Episodes(t.name, make_data(4, task=t, seed=i), small_config) for i, t in enumerate(TASKS.values())}
+    sources, tasks = list(train_set.values()), list(train_set)
+    held_out = [Episodes(t.name, make_data(4, task=t, seed=9), small_config) for t in reversed(tasks)]
+    pairs = [(k, i) for k in range(2) for i in range(2)]
+    config = override(small_config, ["weighting.gradient=training"])
+    sampler = WindowSampler(sources, held_out, pairs, config)
+    found = sampler.validation(0, [0, 1], 30).advertiser
+    own = torch.cat([sources[1].advertiser, sources[0].advertiser])
+    assert all((row == own).all(dim=1).any() for row in found)
+    with pytest.raises(ValueError, match="must find a source of every target's task, found none of 'TargetCPA'"):
+        WindowSampler(sources[:1], held_out, pairs, config)
 
 
 def test_groups_follow_the_pairs(small_config: Config) -> None:
@@ -128,7 +154,7 @@ def test_groups_follow_the_pairs(small_config: Config) -> None:
     sources = [Episodes(t.name, make_data(4, task=t, seed=i), small_config) for i, t in enumerate(tasks)]
     pairs = [(0, 0), (0, 1), (1, 0), (1, 1)]
     sampler = WindowSampler(sources, sources, pairs, small_config)
-    batch = sampler.train(0)
+    batch = sampler.train(0, pairs)
     assert (batch.n_groups, len(batch.mask)) == (4, 16)
     groups = [sampler.groups(batch, i, i + 1) for i in range(4)]
     torch.testing.assert_close(groups[0].state, groups[2].state)  # source 0 for both targets

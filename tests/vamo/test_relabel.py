@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from auction_env.data import TrajectoryData
-from auction_env.tasks import TASKS, Constraint, Task
+from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Targets, Task
 from tests.vamo.synthetic import make_data
 from vamo.relabel import (
     LOG_MULTIPLIER_FLOOR,
@@ -31,7 +31,7 @@ def hand_made(task: Task) -> TrajectoryData:
     conversions[first], conversions[second] = [1.0, 0.0, 2.0], [0.0, 0.0, 0.0]
     action[first], action[second] = [50.0, 0.0, 100.0], [20.0, 40.0, 0.0]
     budget, cpa_target = np.repeat([100.0, 50.0], 48), np.repeat([50.0, 20.0], 48)
-    observation = np.hstack([data.features, task.requirements(budget, cpa_target)])
+    observation = np.hstack([data.features, task.requirements(Targets.of(budget, cpa_target))])
     return dataclasses.replace(
         data,
         cost=cost,
@@ -54,7 +54,8 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(new.returns_to_go[[48, 49, 50, 51]], [0.5, 0.5, 0.5, 0.0])
     np.testing.assert_allclose(new.reward_so_far[[0, 1, 2, 3]], [0.0, 0.5, 1.5, 1.75])
     np.testing.assert_allclose(new.cost_so_far[[0, 1, 2, 3, 48, 49]], [0.0, 10.0, 30.0, 60.0, 0.0, 5.0])
-    np.testing.assert_allclose(new.requirements[[0, 47, 48]], [[100, 50, 1], [100, 50, 1], [50, 20, 1]])
+    y = new.requirements[[0, 47, 48]][:, [REQUIREMENT_NAMES.index(n) for n in ("budget", "cpa_limit", "has_cpa_limit")]]
+    np.testing.assert_allclose(y, [[100, 50, 1], [100, 50, 1], [50, 20, 1]])
     np.testing.assert_allclose(new.returns, [1.75 * 50 / 100, 0.5 * 20 / 50])
     # ratios and score are of the task's own objective, sampled conversions: CPA 60 / 3 and 5 / 0
     np.testing.assert_allclose(new.ratios["budget"], [0.6, 0.1])
@@ -73,7 +74,8 @@ def test_penalty_reaches_the_score() -> None:
 
 def test_absent_constraint_does_not_leak() -> None:
     new = relabel(hand_made(TARGET_CPA), MAX_CONVERSIONS)
-    np.testing.assert_allclose(new.requirements[:, 1:], 0.0)
+    shown = {name for name, column in zip(REQUIREMENT_NAMES, new.requirements.T, strict=True) if column.any()}
+    assert shown == {"budget", "wants_conversions"}
     assert set(new.ratios) == {"budget"}
 
 
@@ -85,7 +87,24 @@ def test_own_task_is_the_identity(task: Task) -> None:
     np.testing.assert_array_equal(new.requirements, data.requirements)
     np.testing.assert_array_equal(relabel(data, task, "value").reward, data.reward_continuous)
     active = data.action > 0
-    np.testing.assert_allclose((np.exp(new.action) * data.cpa_target)[active], data.action[active], rtol=1e-12)
+    base = task.unit_worth(data.targets)
+    np.testing.assert_allclose((np.exp(new.action) * base)[active], data.action[active], rtol=1e-12)
+
+
+def test_an_action_means_the_same_for_every_target() -> None:
+    """The bids stay what they are: the multiplier of the target's basis gives them back."""
+    data = make_data(4, task=TARGET_CPA)
+    for task, offered in (("MaxClicks", "click_value_all"), ("TargetROAS", "gmv_value_all")):
+        new = relabel(data, TASKS[task])
+        bid = np.exp(new.action) * TASKS[task].unit_worth(data.targets) * data[offered]
+        np.testing.assert_allclose(bid[new.action_mask], data.bid[new.action_mask], rtol=1e-12)
+        np.testing.assert_array_equal(new.reward, data["click_value" if task == "MaxClicks" else "gmv_value"])
+
+
+def test_a_target_whose_quantities_the_log_lacks_is_named() -> None:
+    data = dataclasses.replace(make_data(2), cpc_target=np.zeros(96))
+    with pytest.raises(ValueError, match="task 'MaxClicks' counts clicks, which must be recorded"):
+        relabel(data, TASKS["MaxClicks"])
 
 
 def test_relabelling_depends_on_the_target_alone() -> None:

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vamo.config import MultitaskMethod
+from vamo.multitask import AGGREGATORS, Multitask, is_multitask
+
+torchjd = pytest.importorskip("torchjd", reason="extra `mtl` is not installed")
+
+from tests.vamo.test_alignment import Point, quadratic, slices  # noqa: E402
+
+# theta = (2, 1): gradients of three targets with two sources each, theta - c
+POINTS = torch.tensor([[1.0, 2.0], [0.0, -1.0], [3.0, 0.0], [5.0, 2.0], [1.0, -1.0], [1.0, 1.0]])
+TARGET_OF = torch.tensor([0, 0, 1, 1, 2, 2])
+WEIGHTS = torch.tensor([0.5, 0.5, 0.25, 0.75, 1.0, 0.0])
+JACOBIAN = np.array([[1.5, 0.5], [-2.5, -0.5], [1.0, 2.0]])  # rows sum_i w_ik (theta - c_i)
+
+
+def combine(method: MultitaskMethod, step: int = 0, points: Tensor = POINTS) -> tuple[Tensor, Tensor]:
+    point = Point(2.0, 1.0)
+    parameters = dict(point.named_parameters())
+    multitask = Multitask(method, quadratic, parameters, slices, n_targets=3, seed=0)
+    losses = multitask.backward(points[:, None], WEIGHTS, TARGET_OF, step)
+    assert point.theta.grad is not None
+    return losses, point.theta.grad
+
+
+def test_every_method_has_an_aggregator() -> None:
+    assert set(AGGREGATORS) == set(get_args(MultitaskMethod))
+    assert is_multitask("pcgrad") and not is_multitask("vao")
+
+
+@pytest.mark.parametrize("method", get_args(MultitaskMethod))
+def test_methods_give_a_combination_of_the_gradients(method: MultitaskMethod) -> None:
+    losses, gradient = combine(method)
+    torch.testing.assert_close(losses, (torch.tensor([2.0, 1.0]) - POINTS).square().sum(dim=1) / 2)
+    assert gradient.shape == (2,)
+    assert gradient.isfinite().all()
+
+
+def test_mean_is_the_sum_over_targets() -> None:
+    _, gradient = combine("mean")
+    np.testing.assert_allclose(gradient.numpy(), JACOBIAN.sum(axis=0), atol=1e-6)
+
+
+def test_upgrad_conflicts_with_no_target() -> None:
+    """The mean conflicts with target 1: <J_1, sum> < 0."""
+    assert JACOBIAN[1] @ JACOBIAN.sum(axis=0) < 0
+    for method in ("upgrad", "dualproj", "mgda"):
+        _, gradient = combine(method)  # type: ignore[arg-type]  # the literals
+        assert (JACOBIAN @ gradient.double().numpy() >= -1e-2).all(), method  # a small ridge in their solvers
+
+
+def test_random_draws_depend_on_the_step_alone() -> None:
+    before = torch.random.get_rng_state()
+    a, b, c = combine("random", 5)[1], combine("random", 5)[1], combine("random", 6)[1]
+    torch.testing.assert_close(a, b, rtol=0, atol=0)
+    assert not torch.equal(a, c)
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -1,0 +1,129 @@
+"""Multi-task optimisers that combine the gradients of the targets' losses, from torchjd, in the trainer's loop.
+
+Rows of the Jacobian are the gradients of the targets' losses, sources weighted alike. They come from one
+forward and backward pass per target over the target's own part of the batch: the flops of one pass over the
+batch, but K gradients in memory, unlike the weighted loss of the other methods.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, get_args
+
+import torch
+from torch import Tensor, nn
+
+from vamo.alignment import BatchT, GroupLosses, Groups
+from vamo.config import MultitaskMethod
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import Aggregator
+
+AGGREGATORS: Mapping[MultitaskMethod, tuple[str, dict[str, Any]]] = {
+    "mean": ("Mean", {}),
+    "random": ("Random", {}),  # random loss weighting, arXiv 2111.10603
+    "graddrop": ("GradDrop", {}),  # arXiv 2010.06808
+    "pcgrad": ("PCGrad", {}),  # arXiv 2001.06782
+    "gradvac": ("GradVac", {}),  # arXiv 2010.05874
+    "cagrad": ("CAGrad", {"c": 0.5}),  # arXiv 2110.14048
+    "mgda": ("MGDA", {}),  # arXiv 1810.04650
+    "imtl_g": ("IMTLG", {}),  # ICLR 2021
+    "nash_mtl": ("NashMTL", {}),  # arXiv 2202.01017
+    "aligned_mtl": ("AlignedMTL", {}),  # arXiv 2305.19000
+    "fairgrad": ("FairGrad", {"alpha": 1.0}),  # arXiv 2402.15638
+    "upgrad": ("UPGrad", {}),  # arXiv 2406.16232
+    "dualproj": ("DualProj", {}),  # gradient episodic memory, arXiv 1706.08840
+}
+"""Class in `torchjd.aggregation` and its arguments; those without a default there take the paper's usual one."""
+
+_STATEFUL = ("gradvac", "nash_mtl")  # torchjd keeps what they remember from step to step to itself
+
+
+def is_multitask(method: str) -> bool:
+    """Whether a training method is one of this module."""
+    return method in get_args(MultitaskMethod)
+
+
+def make_aggregator(method: MultitaskMethod, n_targets: int) -> Aggregator:
+    """The aggregator of a method.
+
+    Raises:
+        ImportError: torchjd, or a solver that the method needs, is not installed; both come with `mtl`.
+    """
+    try:
+        from torchjd import aggregation
+    except ImportError as error:
+        raise ImportError(f"method {method!r} needs torchjd, found none: pip install 'vamo-bidding[mtl]'") from error
+    name, arguments = AGGREGATORS[method]
+    if method == "nash_mtl":
+        arguments = {"n_tasks": n_targets, **arguments}
+    aggregator: Aggregator = getattr(aggregation, name)(**arguments)
+    return aggregator
+
+
+class Multitask(Generic[BatchT]):
+    """Backward passes whose result is the combination of the targets' gradients.
+
+    Args:
+        method: Which combination.
+        losses: Losses of a batch's groups.
+        parameters: By name; their `grad` is written.
+        groups: Cuts groups out of a batch.
+        n_targets: K.
+        seed: Of the methods that draw random numbers, with the step's number.
+    """
+
+    def __init__(
+        self,
+        method: MultitaskMethod,
+        losses: GroupLosses[BatchT],
+        parameters: Mapping[str, nn.Parameter],
+        groups: Groups[BatchT],
+        *,
+        n_targets: int,
+        seed: int,
+    ) -> None:
+        self.is_stateful = method in _STATEFUL
+        self._aggregator = make_aggregator(method, n_targets)
+        self._losses, self._parameters, self._groups = losses, parameters, groups
+        self._n_targets, self._seed = n_targets, seed
+
+    def backward(self, batch: BatchT, weights: Tensor, target_of: Tensor, step: int) -> Tensor:
+        """Writes the gradients; the scale is that of the sum over targets, of which `mean` gives the gradient.
+
+        Args:
+            batch: P groups, those of a target one after the other.
+            weights: (P,) factors of the groups' losses within their target's.
+            target_of: (P,) targets, ascending, each of the K at least once.
+            step: Number of the step.
+
+        Returns:
+            Losses (P,) of the groups.
+        """
+        leaves = list(self._parameters.values())
+        counts = torch.bincount(target_of, minlength=self._n_targets).tolist()
+        rows, losses, start = [], [], 0
+        for n in counts:
+            part = slice(start, start + n)
+            means = self._losses(self._parameters, self._groups(batch, part.start, part.stop)).mean(dim=1)
+            gradients = torch.autograd.grad(
+                (weights[part] * means).sum(), leaves, allow_unused=True, materialize_grads=True
+            )
+            rows.append(torch.cat([g.flatten() for g in gradients]))
+            losses.append(means.detach())
+            start += n
+        combined = self._n_targets * self._aggregate(torch.stack(rows), step)
+        pieces = torch.split(combined, [parameter.numel() for parameter in leaves])
+        for parameter, piece in zip(leaves, pieces, strict=True):
+            parameter.grad = piece.view_as(parameter)
+        return torch.cat(losses)
+
+    def _aggregate(self, jacobian: Tensor, step: int) -> Tensor:
+        """(K, N) -> (N,); random draws depend on seed and step alone, and global random state is left alone."""
+        devices = [jacobian.device] if jacobian.is_cuda else []
+        with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not DPP", category=UserWarning)  # Nash-MTL's, by cvxpy
+            torch.manual_seed((self._seed << 32) + step)
+            combined: Tensor = self._aggregator(jacobian)
+        return combined
