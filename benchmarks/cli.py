@@ -233,7 +233,8 @@ def _run_family(arguments: argparse.Namespace) -> None:
 
 def _collection(arguments: argparse.Namespace) -> Collection:
     from agents import Collection
-    from auction_env import Funnel, MarketParams, get_task
+    from auction_env import MarketParams, get_task
+    from auction_env.funnel import Funnel
 
     sizes = {} if arguments.impressions is None else {"n_impressions": arguments.impressions}
     return Collection(
