@@ -212,14 +212,14 @@ def range_rows(found: Description) -> list[list[str]]:
     return [
         [
             name.replace("requirement_", "y: ").replace("feature_", "s: "),
-            *(
-                ["not recorded"] + ["–"] * (len(QUANTILES) - 1)
-                if q is None
-                else [f"{x:.2g}" if abs(x) < 1e3 else f"{x:,.0f}" for x in q]
-            ),
+            *(["not recorded"] + ["–"] * (len(QUANTILES) - 1) if q is None else map(_short, q)),
         ]
         for name, q in found.ranges.items()
     ]
+
+
+def _short(x: float) -> str:
+    return f"{x:.2g}" if abs(x) < 10 else f"{x:,.0f}"
 
 
 def range_head() -> list[str]:
