@@ -56,7 +56,7 @@ def collect(
     """
     check_days(seeds, days)
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
-    simulation = _everyone(task, params, population, 1)
+    simulation = _markets(task, params, population, 1)
     for position, seed in enumerate(np.asarray(seeds, np.int64)):
         day = None if days is None else np.asarray(days)[position : position + 1]
         episode = run_episode(simulation, [int(seed)], bidder, day)
@@ -65,14 +65,16 @@ def collect(
             progress(1)
 
 
-def _everyone(task: Task, params: MarketParams, population: Population, n_markets: int) -> Simulation:
-    """Markets in which every advertiser is steered."""
-    n = population.n_advertisers
+def _markets(
+    task: Task, params: MarketParams, population: Population, n_markets: int, steered: ArrayLike | None = None
+) -> Simulation:
+    """Markets in which the same advertisers are steered; all by default."""
+    who = np.arange(population.n_advertisers) if steered is None else np.asarray(steered)
     return Simulation(
         params,
         population,
-        steered_market=np.repeat(np.arange(n_markets), n),
-        steered_advertiser=np.tile(np.arange(n), n_markets),
+        steered_market=np.repeat(np.arange(n_markets), len(who)),
+        steered_advertiser=np.tile(who, n_markets),
         n_markets=n_markets,
         task=task,
     )
@@ -84,8 +86,10 @@ class Collection:
 
     Attributes:
         task: The task of all trajectories.
-        n_episodes: Market episodes; each logs a trajectory of every advertiser.
+        n_episodes: Market episodes; each logs a trajectory of every steered advertiser.
         seed: Market seed of the first episode; period p of the log is market `seed + p`.
+        advertisers: Who is steered and logged; all others follow the population's script. None: everybody.
+        n_trajectories: How many of the trajectories are kept, in the order of the log; None: all.
         policy: "mixed", a name of `agents.logging_policies.POLICIES`, or shares: "random=1,noisy-pid=3".
         params, population: The market; by default with a funnel, so that any other task can be made of the log.
     """
@@ -94,6 +98,8 @@ class Collection:
     n_episodes: int
     seed: int = 0
     policy: str = MIXED
+    advertisers: tuple[int, ...] | None = None
+    n_trajectories: int | None = None
     params: MarketParams = field(default_factory=lambda: MarketParams(funnel=Funnel()))
     population: Population = field(default_factory=auctionnet_population)
 
@@ -104,12 +110,26 @@ class Collection:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
         self.params.check_advertisers(self.population.n_advertisers)
         self.params.check_task(self.task)
+        n = self.population.n_advertisers
+        if len(set(self.steered)) != len(self.steered) or not all(0 <= j < n for j in self.steered) or not self.steered:
+            raise ValueError(f"`advertisers` must be different indices in 0..{n - 1}, found {self.advertisers}")
+        most = self.n_episodes * len(self.steered)
+        if self.n_trajectories is not None and not most - len(self.steered) < self.n_trajectories <= most:
+            raise ValueError(
+                f"`n_trajectories` of {self.n_episodes} episodes with {len(self.steered)} each must lie in"
+                f" {most - len(self.steered) + 1}..{most}, found {self.n_trajectories}"
+            )
         parse_shares(self.policy)
+
+    @property
+    def steered(self) -> tuple[int, ...]:
+        """The advertisers that the policy steers, ascending."""
+        return tuple(range(self.population.n_advertisers) if self.advertisers is None else sorted(self.advertisers))
 
     @property
     def block_size(self) -> int:
         """Market episodes of a block; the last block may be smaller."""
-        most = max(1, ROWS_PER_BLOCK // (self.population.n_advertisers * self.params.n_ticks))
+        most = max(1, ROWS_PER_BLOCK // (len(self.steered) * self.params.n_ticks))
         return min(most, -(-self.n_episodes // _BLOCKS_WANTED))
 
     @property
@@ -129,6 +149,8 @@ class Collection:
             "task": self.task.to_json(),
             "n_episodes": self.n_episodes,
             "seed": self.seed,
+            "advertisers": list(self.steered),
+            "n_trajectories": self.n_trajectories,
             "policies": {"shares": shares, "dealt": list(dealt_policies(shares))},
             "market": asdict(self.params),
             "population": self.population.to_json(),
@@ -250,11 +272,14 @@ class _BlockMaker:
         periods = c.periods(index)
         n = len(periods)
         if n not in self._simulations:
-            self._simulations[n] = _everyone(c.task, c.params, c.population, n)
+            self._simulations[n] = _markets(c.task, c.params, c.population, n, c.steered)
         episodes = run_episode(self._simulations[n], c.seed + periods, self._bidder)
-        period = np.repeat(periods, c.population.n_advertisers)
+        period = np.repeat(periods, len(c.steered))
         policy = self._dealt[deal_campaigns(episodes.seed, episodes.advertiser, len(self._dealt))]
-        write_block(self._stage, index, to_trajectories(episodes, period=period, policy=policy))
+        log = to_trajectories(episodes, period=period, policy=policy)
+        if c.n_trajectories is not None and index == c.n_blocks - 1:  # only the last market has too many
+            log = log.select(np.arange(c.n_trajectories - int(periods[0]) * len(c.steered)))
+        write_block(self._stage, index, log)
         return index
 
 

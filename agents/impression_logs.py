@@ -46,8 +46,13 @@ def log_impressions(
 
     Returns:
         The files.
+
+    Raises:
+        ValueError: The task counts something that the schema lacks.
     """
-    params, population = params or MarketParams.for_task(task), population or auctionnet_population()
+    if task.needs_funnel:
+        raise ValueError(f"`task` must count conversions alone, as AuctionNet's logs do, found {task.name!r}")
+    params, population = params or MarketParams(), population or auctionnet_population()
     n = population.n_advertisers
     simulation = Simulation(
         params,

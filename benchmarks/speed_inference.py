@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -91,15 +92,15 @@ def _run_episode(bidder: Bidder, seed: int, n_campaigns: int) -> None:
         next(collect(bidder, seeds=[seed], task=TASK, params=params))
 
 
-class _one_thread:
+@contextmanager
+def _one_thread() -> Iterator[None]:
     """One thread for torch, for as long as the block lasts."""
-
-    def __enter__(self) -> None:
-        self._before = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *error: object) -> None:
-        torch.set_num_threads(self._before)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def linear_seconds(config: ModelConfig, n_campaigns: int) -> float:

@@ -225,10 +225,11 @@ class Vamo(nn.Module):
         n_rows = s.shape[1]
         embedded = self.embed_state(s)
         if self.periodicity is not None:
-            embedded = embedded + self.periodicity(history)[:, -n_rows:]
+            embedded = embedded + self.periodicity(history, n_rows)
         time = self.embed_tick(tick % self.config.n_ticks)  # (n, m, D)
         if self.embed_row is not None:
-            time = time + self.embed_row.weight[history.shape[1] - n_rows : history.shape[1]]
+            rows = torch.arange(history.shape[1] - n_rows, history.shape[1], device=tick.device)
+            time = time + self.embed_row(rows.expand(len(y), -1))
         h: Tensor = torch.stack([y, embedded, advertiser[:, None].expand_as(y)], dim=2) + time[:, :, None]
         return h if self.concat is None else self.concat(h, y[:, :, None])
 

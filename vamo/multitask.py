@@ -8,7 +8,8 @@ batch, but K gradients in memory, unlike the weighted loss of the other methods.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, get_args
 
 import torch
@@ -60,6 +61,14 @@ def make_aggregator(method: MultitaskMethod, n_targets: int) -> Aggregator:
         arguments = {"n_tasks": n_targets, **arguments}
     aggregator: Aggregator = getattr(aggregation, name)(**arguments)
     return aggregator
+
+
+@contextmanager
+def without_solver_warnings() -> Iterator[None]:
+    """Silences what cvxpy says of the way in which torchjd states Nash-MTL's problem."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not DPP", category=UserWarning)
+        yield
 
 
 class Multitask(Generic[BatchT]):
@@ -122,8 +131,7 @@ class Multitask(Generic[BatchT]):
     def _aggregate(self, jacobian: Tensor, step: int) -> Tensor:
         """(K, N) -> (N,); random draws depend on seed and step alone, and global random state is left alone."""
         devices = [jacobian.device] if jacobian.is_cuda else []
-        with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*not DPP", category=UserWarning)  # Nash-MTL's, by cvxpy
+        with torch.random.fork_rng(devices=devices), without_solver_warnings():
             torch.manual_seed((self._seed << 32) + step)
             combined: Tensor = self._aggregator(jacobian)
         return combined

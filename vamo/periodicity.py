@@ -39,27 +39,36 @@ class Periodicity(nn.Module):
         self.register_buffer("waves", torch.cat([angle.cos(), angle.sin()], dim=1), persistent=False)
         self.register_buffer("periods", context // frequency, persistent=False)
 
-    def forward(self, history: Tensor) -> Tensor:
-        """(n, W, F) from the window's first row on -> (n, W, D); a row depends on no later one."""
-        period, share = self.dominant_periods(history)
+    def forward(self, history: Tensor, n_last: int) -> Tensor:
+        """What is added at the last `n_last` rows, (n, n_last, D); a row depends on no later one.
+
+        Args:
+            history: (n, W, F), from the window's first row on.
+            n_last: At most W.
+        """
+        period, share = self.dominant_periods(history, n_last)
         mixed = torch.zeros((), device=history.device)
         for reach, kernel in enumerate(self.kernels):
-            mixed = mixed + kernel(_gather(history, period, reach)) / N_REACHES  # (n, W, k, D)
+            mixed = mixed + kernel(_gather(history, period, reach)) / N_REACHES  # (n, m, k, D)
         hidden = nn.functional.gelu(mixed)
         out: Tensor = self.out((hidden * share[..., None]).sum(dim=2))
         return out
 
-    def dominant_periods(self, history: Tensor) -> tuple[Tensor, Tensor]:
-        """Periods of each prefix with the largest amplitudes, and the softmax of these: both (n, W, k)."""
+    def dominant_periods(self, history: Tensor, n_last: int) -> tuple[Tensor, Tensor]:
+        """Of the prefixes that end in the last m = `n_last` rows: periods and their shares, both (n, m, k).
+
+        The periods are those with the largest amplitudes, the shares the softmax of these.
+        """
         n_rows = history.shape[1]
-        waves = self.get_buffer("waves")[:n_rows]  # (W, 2 Q)
-        count = torch.arange(1, n_rows + 1, device=history.device)[:, None]
-        mean = history.cumsum(dim=1) / count
+        waves, first = self.get_buffer("waves")[:n_rows], n_rows - n_last  # (W, 2 Q)
+        count = torch.arange(first + 1, n_rows + 1, device=history.device)[:, None]
+        early, late = history[:, :first], history[:, first:]
+        mean = (early.sum(dim=1, keepdim=True) + late.cumsum(dim=1)) / count
         # the spectrum of a prefix whose mean is taken out: sum of x e^(-i w s) less mean times sum of e^(-i w s)
-        spectrum = (history[:, :, None] * waves[:, :, None]).cumsum(dim=1)  # (n, W, 2 Q, F)
-        spectrum = spectrum - mean[:, :, None] * waves.cumsum(dim=0)[:, :, None]
+        spectrum = (waves[:first].T @ early)[:, None] + (late[:, :, None] * waves[first:, :, None]).cumsum(dim=1)
+        spectrum = spectrum - mean[:, :, None] * waves.cumsum(dim=0)[first:, :, None]  # (n, m, 2 Q, F)
         real, imaginary = spectrum.chunk(2, dim=2)
-        amplitude = (real.square() + imaginary.square() + _EPSILON).sqrt().mean(dim=-1)  # (n, W, Q)
+        amplitude = (real.square() + imaginary.square() + _EPSILON).sqrt().mean(dim=-1)  # (n, m, Q)
         top = amplitude.topk(self.n_periods, dim=-1)
         return self.get_buffer("periods")[top.indices], torch.softmax(top.values, dim=-1)
 
@@ -70,12 +79,16 @@ def n_taps(reach: int) -> int:
 
 
 def _gather(history: Tensor, period: Tensor, reach: int) -> Tensor:
-    """The taps t - j p + c of a kernel, (n, W, k, taps x F); zero before the window and after t."""
+    """The taps t - j p + c of a kernel, (n, m, k, taps x F), for the last m rows, whose periods are (n, m, k).
+
+    Zero before the window and after t.
+    """
     n, n_rows, n_features = history.shape
+    first = n_rows - period.shape[1]
     earlier = torch.arange(reach + 1, device=history.device)[:, None]
     offset = torch.arange(-reach, reach + 1, device=history.device)
-    shift = (offset - earlier * period[..., None, None]).flatten(-2)  # (n, W, k, taps)
-    row = torch.arange(n_rows, device=history.device)[:, None, None] + shift
+    shift = (offset - earlier * period[..., None, None]).flatten(-2)  # (n, m, k, taps)
+    row = torch.arange(first, n_rows, device=history.device)[:, None, None] + shift
     is_past = (shift <= 0) & (row >= 0)
     index = row.clamp(0, n_rows - 1).view(n, -1, 1).expand(-1, -1, n_features)
     taps = history.gather(1, index).view(*row.shape, n_features) * is_past[..., None]

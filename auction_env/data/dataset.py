@@ -156,6 +156,16 @@ class TrajectoryData:
         """What the advertisers have and would pay, (n,) each: the same in all rows of an episode."""
         return Targets(self.budget, self.cpa_target, self.cpc_target, self.cart_cost_target, self.roas_target)
 
+    @property
+    def base(self) -> Float:
+        """(n,) what a unit of the row's own objective is worth, currency: what `action` is relative to."""
+        out = np.empty(len(self))
+        for code, task in enumerate(self.tasks):
+            rows = self.task == code
+            if rows.any():
+                out[rows] = task.unit_worth(self.targets.at(rows))
+        return out
+
     @cached_property
     def episode_starts(self) -> Int:
         """Row at which each episode starts, then the number of rows: shape (n_episodes + 1,)."""

@@ -131,11 +131,11 @@ def _box(n: int) -> gymnasium.spaces.Box:
 
 def _actions_and_rewards(data: TrajectoryData) -> tuple[Float, Float]:
     """(n,) log of the multiplier over the worth of a unit of the objective, and what the objective earned."""
-    base, rewards, targets = np.empty(len(data)), np.empty(len(data)), data.targets
+    rewards = np.empty(len(data))
     for code, task in enumerate(data.tasks):
         rows = data.task == code
-        base[rows], rewards[rows] = task.unit_worth(targets)[rows], task.reward(data)[rows]
-    return np.log(np.maximum(data.action / base, np.exp(LOG_MULTIPLIER_FLOOR))), rewards
+        rewards[rows] = task.reward(data)[rows]
+    return np.log(np.maximum(data.action / data.base, np.exp(LOG_MULTIPLIER_FLOOR))), rewards
 
 
 def _episodes(data: TrajectoryData) -> Iterator[Any]:

@@ -32,7 +32,7 @@ from agents import (
 from agents.logging_policies import MIXED_SHARES, POLICIES, dealt_policies, make_policy, parse_shares
 from auction_env import TASKS, MarketParams, auctionnet_population
 from auction_env.data import TrajectoryData, load, read_manifest
-from auction_env.tasks import REQUIREMENT_NAMES
+from auction_env.tasks import Targets
 
 ROOT = Path(__file__).parents[2]
 PARAMS = MarketParams(n_impressions=960)
@@ -235,9 +235,9 @@ def test_the_policies_have_the_quality_they_are_said_to_have() -> None:
         best = rollout(HindsightBidder(task, params=params, expected=True), **episodes).score(expected=True).sum()
         made = {name: policy.make(task, params, population) for name, policy in POLICIES.items()}
         shares = [rollout(bidder, **episodes).score(expected=True).sum() / best for bidder in made.values()]
-        assert list(made) == ["random", "noisy-pid", "online-lp", "near-optimal"]
-        assert np.all(np.diff(shares) > 0), shares
-        assert shares[0] < 0.5 and shares[-1] > 0.8, shares
+        assert list(made) == ["contrarian", "random", "noisy-pid", "online-lp", "near-optimal"]
+        assert np.all(np.diff(shares[1:]) > 0) and shares[0] < shares[2], shares
+        assert shares[1] < 0.5 and shares[-1] > 0.8, shares
 
 
 def test_a_repeated_bidder_has_one_state() -> None:
@@ -286,9 +286,9 @@ def _campaigns(n_ticks: int) -> Any:
     from agents import Campaigns
 
     one = np.ones(1)
-    return Campaigns(
-        one, one, np.zeros(1, int), np.zeros(1, int), np.zeros((1, len(REQUIREMENT_NAMES))), n_ticks, np.zeros(1, int)
-    )
+    targets = Targets.of(one, one)
+    requirements = TASKS["MaxConversions"].requirements(targets)
+    return Campaigns(targets, one, np.zeros(1, int), np.zeros(1, int), requirements, n_ticks, np.zeros(1, int))
 
 
 def test_joint_hindsight_finds_the_constant_that_did_best() -> None:

@@ -47,9 +47,15 @@ def last_row(module: Periodicity, prefix: NDArray[np.float64]) -> NDArray[np.flo
 
 def test_every_row_is_the_block_at_the_end_of_its_prefix(module: Periodicity) -> None:
     history = np.random.default_rng(1).normal(size=(2, CONTEXT, N_FEATURES))
-    out = module(torch.tensor(history)).detach().numpy()
+    out = module(torch.tensor(history), CONTEXT).detach().numpy()
     for i, t in itertools.product(range(2), range(1, CONTEXT)):  # one tick alone has no spectrum
         np.testing.assert_allclose(out[i, t], last_row(module, history[i, : t + 1]), rtol=1e-6, atol=1e-9)
+
+
+def test_last_rows_alone_are_those_of_all(module: Periodicity) -> None:
+    history = torch.tensor(np.random.default_rng(1).normal(size=(2, CONTEXT, N_FEATURES)))
+    for n_last in (1, 5):
+        torch.testing.assert_close(module(history, n_last), module(history, CONTEXT)[:, -n_last:])
 
 
 def test_a_period_is_found_once_it_was_seen() -> None:
@@ -57,7 +63,7 @@ def test_a_period_is_found_once_it_was_seen() -> None:
     day, n_days = 48, 3
     module = Periodicity(1, 4, 1, day * n_days)
     phase = 2 * torch.pi * torch.arange(day * n_days) / day
-    period, share = module.dominant_periods(100 + torch.cos(phase)[None, :, None])
+    period, share = module.dominant_periods(100 + torch.cos(phase)[None, :, None], day * n_days)
     assert (period[0, day - 1 :: day] == day).all()  # at the end of each day
     assert (share == 1).all()
 
@@ -66,10 +72,10 @@ def test_a_repeated_tick_reaches_the_same_phase_of_earlier_periods() -> None:
     """What is read at t is t - p and t - 2 p and their neighbours, and nothing between them."""
     module = Periodicity(1, 4, 1, 48)
     history = torch.cos(2 * torch.pi * torch.arange(48) / 12)[None, :, None].requires_grad_()
-    assert module.dominant_periods(history.detach())[0][0, -1] == 12
-    period = torch.full((1, 48, 1), 12), torch.ones(1, 48, 1)
-    module.dominant_periods = lambda history: period  # type: ignore[method-assign]  # no gradient by the spectrum
-    module(history)[0, -1].sum().backward()
+    assert module.dominant_periods(history.detach(), 1)[0][0, -1] == 12
+    period = torch.full((1, 1, 1), 12), torch.ones(1, 1, 1)
+    module.dominant_periods = lambda history, n_last: period  # type: ignore[method-assign]  # no gradient by the spectrum
+    module(history, 1)[0, -1].sum().backward()
     assert history.grad is not None
     read = set(np.flatnonzero(history.grad[0, :, 0].numpy()))
     assert read == {45, 46, 47, *range(47 - 14, 47 - 9), *range(47 - 26, 47 - 21)}
@@ -78,7 +84,7 @@ def test_a_repeated_tick_reaches_the_same_phase_of_earlier_periods() -> None:
 def test_a_single_tick_is_finite() -> None:
     module = Periodicity(1, 4, 2, 6)
     history = torch.ones(1, 1, 1, requires_grad=True)
-    out = module(history)
+    out = module(history, 1)
     out.sum().backward()
     assert out.isfinite().all()
     assert history.grad is not None and history.grad.isfinite().all()
