@@ -215,8 +215,12 @@ def test_markets_that_the_schema_cannot_hold(tmp_path: Path, options: dict[str, 
 
 
 def test_only_bids_on_conversions_fit_the_schema(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="all advertisers must bid on conversions"):
+    with pytest.raises(ValueError, match="`task` must count conversions alone"):
         log_impressions(FixedBidder(), tmp_path, seeds=[1], task=TASKS["MaxClicks"])
+    market = BatchMarket(MarketParams(n_impressions=480, funnel=Funnel()))
+    market.reset([1], bases=np.ones((1, 48), np.int64))
+    with pytest.raises(ValueError, match="all advertisers must bid on conversions"):
+        trace_tick(market, np.ones(48))
     assert list(tmp_path.iterdir()) == []
 
 
