@@ -100,8 +100,14 @@ class _Call:
     """One call of a layer: its input, the run it belongs to, and, once it has arrived, its output's gradient."""
 
     def __init__(self, run: int, x: Tensor) -> None:
-        self.run, self.x = run, x
+        self.run = run
+        self.x: Tensor = x
         self.d: Tensor | None = None
+
+    def release(self) -> None:
+        """Lets go of the tensors: the graph's hooks hold the call itself until the backward pass is over."""
+        del self.x
+        self.d = None
 
 
 class _Tap:
@@ -122,7 +128,10 @@ class _Tap:
     @contextmanager
     def listen(self) -> Iterator[None]:
         """Notes calls within the context."""
-        handles = [layer.register_forward_hook(partial(self._note, name)) for name, layer in self._layers.items()]
+        handles = [
+            layer.register_forward_hook(partial(self._note, name), with_kwargs=True)
+            for name, layer in self._layers.items()
+        ]
         try:
             yield
         finally:
@@ -135,21 +144,28 @@ class _Tap:
             return
         torch.autograd.grad(loss, self._leaves, allow_unused=True)
         for name in list(self._calls):  # those with an output that the loss does not depend on
-            calls = [call for call in self._calls.pop(name) if call.d is not None]
-            if calls:
-                self._consume(name, calls)
+            self._finish(name)
 
-    def _note(self, name: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def _note(
+        self, name: str, layer: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
+    ) -> None:
         if not output.requires_grad:
             self._leaves.append(output.requires_grad_())
-        call = _Call(self.run, args[0].detach())
+        call = _Call(self.run, (args[0] if args else named["input"]).detach())
         self._calls.setdefault(name, []).append(call)
         output.register_hook(partial(self._arrived, name, call))  # type: ignore[no-untyped-call]
 
     def _arrived(self, name: str, call: _Call, d: Tensor) -> None:
         call.d = d
         if all(other.d is not None for other in self._calls[name]):
-            self._consume(name, self._calls.pop(name))
+            self._finish(name)
+
+    def _finish(self, name: str) -> None:
+        calls = self._calls.pop(name)
+        if arrived := [call for call in calls if call.d is not None]:
+            self._consume(name, arrived)
+        for call in calls:
+            call.release()
 
 
 def _tokens(name: str, calls: list[_Call], run: int, n: int) -> tuple[Tensor, Tensor] | None:
