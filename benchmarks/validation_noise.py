@@ -63,7 +63,7 @@ class Noise(NamedTuple):
     @property
     def deviation(self) -> Float:
         """Standard deviation of m_ik from set to set, (N, K, I)."""
-        return self.alignment.std(axis=1)
+        return np.asarray(self.alignment.std(axis=1))
 
     @property
     def changes(self) -> Float:

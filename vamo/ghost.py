@@ -55,7 +55,7 @@ class _Linear:
         return {"weight": d.mT @ x} | _bias_gradient(layer, d)
 
     def project(self, layer: nn.Module, x: Tensor, direction: Parameters) -> Tensor:
-        if layer.bias is None:
+        if "bias" not in direction:
             return x @ direction["weight"].mT  # (B, t, I) -> (B, t, D)
         return torch.baddbmm(direction["bias"][:, None], x, direction["weight"].mT)
 
@@ -66,7 +66,7 @@ class _LayerNorm:
 
     def project(self, layer: nn.Module, x: Tensor, direction: Parameters) -> Tensor:
         projected = self._normal(layer, x).mul_(direction["weight"][:, None])
-        return projected if layer.bias is None else projected.add_(direction["bias"][:, None])
+        return projected.add_(direction["bias"][:, None]) if "bias" in direction else projected
 
     @staticmethod
     def _normal(layer: nn.Module, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class _Embedding:
 
 
 def _bias_gradient(layer: nn.Module, d: Tensor) -> dict[str, Tensor]:
-    return {} if layer.bias is None else {"bias": d.sum(dim=1)}
+    return {} if getattr(layer, "bias", None) is None else {"bias": d.sum(dim=1)}
 
 
 _RULES: dict[type[nn.Module], _Rule] = {
