@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agents.bidder import Campaigns, TickView
 from auction_env.tasks import REQUIREMENT_NAMES, Task
 from vamo.config import Config
-from vamo.inputs import EpisodeInputs, TickInputs, advertiser_inputs
+from vamo.inputs import Asked, EpisodeInputs, TickInputs
 from vamo.model import Vamo
 from vamo.relabel import Float
 
@@ -53,17 +53,21 @@ class ReturnTable(NamedTuple):
 class VamoBidder:
     """Implements `agents.bidder.Bidder` with a trained model.
 
-    The return asked for is dimensionless (`relabel.return_scale`: 1 is what the whole budget buys at the
-    target CPA). By default it is `config.agent.quantile` of the training returns of the campaign's task,
-    recognised by the constraints that its requirements switch on; of all tasks if there is no such task.
-    Where there is a CPA limit the realised CPA asked for is `config.agent.cpa_ratio` of it, or less where the
-    budget would not buy the return at that price.
+    A policy that learned the best multiplier in hindsight is asked for nothing; it is told a budget and limits, the
+    true ones times `config.agent.budget_ratio` and `limit_ratio`.
+
+    A policy that learned logged actions is asked for a return. It is dimensionless (`relabel.return_scale`: 1 is
+    what the whole budget buys at the target CPA), by default `config.agent.quantile` of the training returns of the
+    campaign's task, recognised by the constraints that its requirements switch on; of all tasks if there is no such
+    task. Where there is a CPA limit the realised CPA asked for is `config.agent.limit_ratio` of it, or less where
+    the budget would not buy the return at that price.
 
     Args:
         model: The trained model; decisions are made on its device.
         config: Its configuration.
         returns: Tables of training returns, one a target task.
-        target_return: The return asked for by every campaign; overrides the quantile.
+        target_return: The return asked for by every campaign; overrides the quantile. Only for a policy that
+            learned logged actions.
         name: Label in results.
         data_hash: Of the training data.
     """
@@ -80,6 +84,7 @@ class VamoBidder:
     ) -> None:
         if target_return is not None and not np.isfinite(target_return):
             raise ValueError(f"`target_return` must be finite, found {target_return}")
+        self._check_asked(config, target_return=target_return)
         self.model = model
         self.config = config
         self.returns = tuple(returns)
@@ -93,7 +98,8 @@ class VamoBidder:
         *,
         target_return: float | None = None,
         quantile: float | None = None,
-        cpa_ratio: float | None = None,
+        budget_ratio: float | None = None,
+        limit_ratio: float | None = None,
         name: str | None = None,
     ) -> VamoBidder:
         """The same model as a fresh bidder that asks for something else; what is not given stays.
@@ -101,14 +107,19 @@ class VamoBidder:
         Args:
             target_return: A dimensionless return.
             quantile: A quantile in [0, 1] of the training returns; excludes `target_return`.
-            cpa_ratio: Realised CPA over its limit.
+            budget_ratio: Budget that the policy is told over the true one.
+            limit_ratio: Realised over limit, for each constraint but the budget.
             name: Label in results.
+
+        Raises:
+            ValueError: A number out of range, or one that this kind of policy is not asked for.
         """
+        self._check_asked(self.config, target_return=target_return, quantile=quantile, budget_ratio=budget_ratio)
         if target_return is not None and quantile is not None:
             raise ValueError(
                 f"`target_return` and `quantile` must not both be given, found {target_return} and {quantile}"
             )
-        changes = {"quantile": quantile, "cpa_ratio": cpa_ratio}
+        changes = {"quantile": quantile, "budget_ratio": budget_ratio, "limit_ratio": limit_ratio}
         record = self.config.to_dict()
         record["agent"] |= {key: value for key, value in changes.items() if value is not None}
         kept = self.target_return if quantile is None else None
@@ -127,12 +138,18 @@ class VamoBidder:
             raise ValueError(
                 f"`n_ticks` must be that of the training data, {self.config.model.n_ticks}, found {campaigns.n_ticks}"
             )
-        target_return, log_ratio = self.ask(campaigns)
-        signal = self.config.data.reward_signal
-        self._inputs = EpisodeInputs(campaigns, target_return=target_return, log_ratio=log_ratio, signal=signal)
+        asked, told = self.ask(campaigns), self.config.agent
+        is_told = self.config.data.action_label == "hindsight"
+        self._inputs = EpisodeInputs(
+            campaigns,
+            asked=asked,
+            signal=self.config.data.reward_signal,
+            budget_ratio=told.budget_ratio if is_told else 1.0,
+            limit_ratio=told.limit_ratio if is_told else 1.0,
+        )
         self._window: deque[TickInputs] = deque(maxlen=self.config.model.context)
         self._ticks: deque[int] = deque(maxlen=self.config.model.context)
-        self._advertiser = self._tensor(advertiser_inputs(campaigns.budget, campaigns.cpa_target))
+        self._advertiser = self._tensor(self._inputs.advertiser)
         self._category = self._tensor(np.asarray(campaigns.category, np.int64))
 
     def act(self, view: TickView) -> Float:
@@ -153,8 +170,10 @@ class VamoBidder:
         multiplier: Float = self._inputs.base * np.exp(log_relative.astype(np.float64))
         return multiplier
 
-    def ask(self, campaigns: Campaigns) -> tuple[Float, Float]:
-        """What each campaign asks for: dimensionless return and log of CPA over limit, both (n,)."""
+    def ask(self, campaigns: Campaigns) -> Asked:
+        """What is asked of each campaign: nothing of a policy that learned the best multiplier in hindsight."""
+        if self.config.data.action_label == "hindsight":
+            return Asked()
         requirements = np.asarray(campaigns.requirements, np.float64)
         if self.target_return is None:
             asked = np.array([self._usual_return(flags) for flags in requirements[:, _FLAGS] > 0])
@@ -163,7 +182,19 @@ class VamoBidder:
         # return x budget / base x limit x ratio is the cost of the episode, which the budget bounds
         with np.errstate(divide="ignore"):
             affordable = campaigns.cpa_target / (np.maximum(asked, 0.0) * requirements[:, _CPA_LIMIT])
-        return asked, np.log(np.minimum(self.config.agent.cpa_ratio, affordable))
+        return Asked(asked, np.log(np.minimum(self.config.agent.limit_ratio, affordable)))
+
+    @staticmethod
+    def _check_asked(config: Config, **given: float | None) -> None:
+        """Raises ValueError for what this kind of policy is not asked for."""
+        label = config.data.action_label
+        others = ("budget_ratio",) if label == "logged" else ("target_return", "quantile")
+        for name in others:
+            if given.get(name) is not None:
+                raise ValueError(
+                    f"`{name}` must not be given for a policy trained with `data.action_label` {label!r},"
+                    f" found {given[name]}"
+                )
 
     def _usual_return(self, flags: NDArray[np.bool_]) -> float:
         """The return at the configured quantile, over the tasks with these constraints, or over all."""

@@ -18,17 +18,20 @@ from torch import Tensor
 
 from auction_env.data import TrajectoryData
 from auction_env.tasks import Task
-from vamo.config import Config, RewardSignal
+from vamo.config import ActionLabel, Config, RewardSignal
+from vamo.hindsight import best_log_multipliers
 from vamo.inputs import (
     REQUIREMENT_GATES,
     REQUIREMENT_INPUTS,
+    Asked,
     advertiser_inputs,
     log_cpa_ratio,
     requirement_inputs,
     state_inputs,
 )
 from vamo.model import Batch, Normalisation
-from vamo.relabel import Int, bid_base, relabel
+from vamo.relabel import Int, Relabelled, bid_base, relabel
+from vamo.response import Response
 
 logger = logging.getLogger(__name__)
 
@@ -102,11 +105,20 @@ class Episodes:
     Args:
         name: Label of the source in errors.
         data: Its trajectories, all of one task.
-        config: Context, ticks and reward signal are used.
+        config: Context, ticks, reward signal and action label are used.
         device: Where the tensors live.
+        response: What the labels of `hindsight` rest on; fitted to `data` by default.
     """
 
-    def __init__(self, name: str, data: TrajectoryData, config: Config, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        name: str,
+        data: TrajectoryData,
+        config: Config,
+        device: torch.device | str = "cpu",
+        *,
+        response: Response | None = None,
+    ) -> None:
         self.task = task_of(name, data)
         self.n_episodes = data.n_episodes
         if len(data) and not 0 <= data.tick.min() <= data.tick.max() < config.model.n_ticks:
@@ -116,6 +128,8 @@ class Episodes:
             )
         self._data, self._device = data, torch.device(device)
         self._signal: RewardSignal = config.data.reward_signal
+        self._label: ActionLabel = config.data.action_label
+        self._response = response
         self._views: dict[Task, TaskView] = {}
         row_of = np.arange(len(data)) - np.repeat(data.episode_starts[:-1], np.diff(data.episode_starts))
         episode_of = np.repeat(np.arange(data.n_episodes), np.diff(data.episode_starts))
@@ -144,20 +158,23 @@ class Episodes:
         """The source relabelled for `task`; computed at the first request."""
         if task not in self._views:
             data, new = self._data, relabel(self._data, task, self._signal)
-            last, counts = data.episode_starts[1:] - 1, np.diff(data.episode_starts)
-            reward, cost = new.reward_so_far[last] + new.reward[last], new.cost_so_far[last] + data.cost[last]
-            log_ratio = log_cpa_ratio(cost, reward, new.requirements[last, 1])
+            asked, action = Asked(), new.action
+            if self._label == "logged":
+                asked = realised(data, new)
+            else:
+                if self._response is None:
+                    self._response = Response.fit([data])
+                action = best_log_multipliers(data, task, self._response)
             requirements = requirement_inputs(
                 new.requirements,
                 bid_base(task, data.cpa_target),
-                target_return=np.repeat(new.returns, counts),
-                log_ratio=np.repeat(log_ratio, counts),
+                asked=asked,
                 reward_so_far=new.reward_so_far,
                 cost_so_far=new.cost_so_far,
             )
             self._views[task] = TaskView(
                 self._pad(requirements),
-                self._pad(new.action.astype(np.float32)),
+                self._pad(action.astype(np.float32)),
                 self._pad(new.action_mask.astype(np.float32)),
             )
         return self._views[task]
@@ -198,6 +215,15 @@ class Episodes:
 
     def _tensor(self, values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(values).to(self._device)
+
+
+def realised(data: TrajectoryData, relabelled: Relabelled) -> Asked:
+    """What the episodes of every row realised, for the task that they were relabelled for; (n,) each."""
+    last, counts = data.episode_starts[1:] - 1, np.diff(data.episode_starts)
+    reward = relabelled.reward_so_far[last] + relabelled.reward[last]
+    cost = relabelled.cost_so_far[last] + data.cost[last]
+    log_ratio = log_cpa_ratio(cost, reward, relabelled.requirements[last, 1])
+    return Asked(np.repeat(relabelled.returns, counts), np.repeat(log_ratio, counts))
 
 
 class WindowSampler:

@@ -21,11 +21,11 @@ from vamo.relabel import Float, return_scale, return_to_go, signal_rewards
 Float32 = NDArray[np.float32]
 
 REQUIREMENT_INPUTS = (
-    "return_to_go",  # dimensionless: `relabel.return_to_go`
+    "return_to_go",  # dimensionless: `relabel.return_to_go`; 0 for a policy that is asked for no return
     "budget",  # log of the currency amount
     "has_cpa_limit",  # 0 or 1
     "cpa_limit",  # log of the currency amount
-    "cpa_ratio",  # log of CPA over limit, of the whole episode: realised in training, asked for in use
+    "cpa_ratio",  # log of CPA over limit, of the whole episode: realised in training, asked for in use; or 0
     "cpa_slack",  # (limit x reward so far - cost so far) / budget: room under the limit, negative if above it
 )
 REQUIREMENT_GATES = (None, None, None, "has_cpa_limit", "has_cpa_limit", "has_cpa_limit")
@@ -42,7 +42,16 @@ _MONEY = ("bid_all", "bid_last_3", "least_winning_cost_all", "least_winning_cost
 _IS_VOLUME = np.isin(FEATURE_NAMES, _VOLUMES)
 _IS_MONEY = np.isin(FEATURE_NAMES, _MONEY)
 _IS_RATE = ~np.isin(FEATURE_NAMES, _SHARES + _VOLUMES)
+_BUDGET_LEFT = FEATURE_NAMES.index("budget_left")
 _COLUMN = {name: column for column, name in enumerate(REQUIREMENT_NAMES)}
+_IS_LIMIT = np.array([name != "budget" and not name.startswith("has_") for name in REQUIREMENT_NAMES])
+
+
+class Asked(NamedTuple):
+    """What is asked of n episodes: in training what they realised, in use what they shall; (n,) each."""
+
+    target_return: Float | None = None  # dimensionless return of the whole episode; None: no return is asked for
+    log_ratio: Float | None = None  # log of CPA over limit of the whole episode; ignored without a limit
 
 
 class TickInputs(NamedTuple):
@@ -82,8 +91,7 @@ def requirement_inputs(
     requirements: Float,
     base: Float,
     *,
-    target_return: Float,
-    log_ratio: Float,
+    asked: Asked,
     reward_so_far: Float,
     cost_so_far: Float,
 ) -> Float32:
@@ -92,8 +100,7 @@ def requirement_inputs(
     Args:
         requirements: Requirement vectors, shape (n, len(REQUIREMENT_NAMES)).
         base: Bid base, shape (n,).
-        target_return: Dimensionless return of the whole episode, realised or asked for.
-        log_ratio: log of CPA over limit of the whole episode, realised or asked for; ignored without a limit.
+        asked: Realised or asked for, shapes (n,).
         reward_so_far: Rewards before the tick.
         cost_so_far: Cost before the tick, currency.
 
@@ -104,11 +111,13 @@ def requirement_inputs(
     limit = requirements[:, _COLUMN["cpa_limit"]]
     has_limit = requirements[:, _COLUMN["has_cpa_limit"]] > 0
     out = np.zeros((len(requirements), len(REQUIREMENT_INPUTS)))
-    out[:, 0] = return_to_go(target_return, reward_so_far, return_scale(budget, base))
+    if asked.target_return is not None:
+        out[:, 0] = return_to_go(asked.target_return, reward_so_far, return_scale(budget, base))
     out[:, 1] = np.log(budget)
     out[:, 2] = has_limit
     out[:, 3] = np.log(np.where(has_limit, limit, 1.0))
-    out[:, 4] = np.where(has_limit, log_ratio, 0.0)
+    if asked.log_ratio is not None:
+        out[:, 4] = np.where(has_limit, asked.log_ratio, 0.0)
     out[:, 5] = np.where(has_limit, (limit * reward_so_far - cost_so_far) / budget, 0.0)
     return np.asarray(out, np.float32)
 
@@ -118,16 +127,29 @@ class EpisodeInputs:
 
     Args:
         campaigns: The n campaigns.
-        target_return: Dimensionless return asked for, shape (n,).
-        log_ratio: log of CPA over limit asked for, shape (n,); ignored without a limit.
+        asked: What is asked of them.
         signal: Reward signal that the model was trained with.
+        budget_ratio: Budget that the policy is told, as a share of the true one.
+        limit_ratio: The same for every other limit.
     """
 
-    def __init__(self, campaigns: Campaigns, *, target_return: Float, log_ratio: Float, signal: RewardSignal) -> None:
-        self.campaigns = campaigns
+    def __init__(
+        self,
+        campaigns: Campaigns,
+        *,
+        asked: Asked,
+        signal: RewardSignal,
+        budget_ratio: float = 1.0,
+        limit_ratio: float = 1.0,
+    ) -> None:
+        requirements = np.array(campaigns.requirements, np.float64)
+        requirements[:, _COLUMN["budget"]] *= budget_ratio
+        requirements[:, _IS_LIMIT] *= limit_ratio
+        self.campaigns = campaigns._replace(budget=budget_ratio * campaigns.budget, requirements=requirements)
         self.base = np.asarray(campaigns.cpa_target, np.float64)
-        self._target_return = target_return
-        self._log_ratio = log_ratio
+        self.advertiser = advertiser_inputs(self.campaigns.budget, campaigns.cpa_target)
+        self._true_budget = campaigns.budget
+        self._asked = asked
         self._signal: RewardSignal = signal
         self._reward_so_far = np.zeros(len(self.base))
         self._cost_so_far = np.zeros(len(self.base))
@@ -139,9 +161,15 @@ class EpisodeInputs:
         requirements = requirement_inputs(
             self.campaigns.requirements,
             self.base,
-            target_return=self._target_return,
-            log_ratio=self._log_ratio,
+            asked=self._asked,
             reward_so_far=self._reward_so_far,
             cost_so_far=self._cost_so_far,
         )
-        return TickInputs(requirements, state_inputs(view.features, self.base))
+        return TickInputs(requirements, state_inputs(self._told(view.features), self.base))
+
+    def _told(self, features: Float) -> Float:
+        """The features with the share left of the budget that the policy is told."""
+        out = np.array(features, np.float64)
+        more_spent = self._cost_so_far / self.campaigns.budget - self._cost_so_far / self._true_budget
+        out[:, _BUDGET_LEFT] = np.maximum(out[:, _BUDGET_LEFT] - more_spent, 0.0)
+        return out

@@ -9,10 +9,12 @@ import torch
 from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
-from vamo.config import Config
+from vamo.config import Config, override
 from vamo.dataset import Episodes, WindowSampler, by_task, data_hash, normalisation, split
+from vamo.hindsight import best_log_multipliers
 from vamo.inputs import REQUIREMENT_INPUTS
 from vamo.relabel import relabel
+from vamo.response import Response
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
 
@@ -41,7 +43,7 @@ def test_split_keeps_one_episode_on_each_side() -> None:
 
 def test_windows_hold_the_rows(small_config: Config) -> None:
     data = make_data(4, share_ended=0.0)
-    episodes = Episodes("source", data, small_config)
+    episodes = Episodes("source", data, override(small_config, ["data.action_label=logged"]))
     batch = episodes.windows(MAX_CONVERSIONS, torch.tensor([2, 0]), torch.tensor([10, 42]), 6)
     new = relabel(data, MAX_CONVERSIONS)
     for window, first_row in enumerate((2 * 48 + 10, 42)):
@@ -54,6 +56,20 @@ def test_windows_hold_the_rows(small_config: Config) -> None:
     assert batch.category.tolist() == [2, 0]
 
 
+def test_hindsight_asks_for_no_return_and_labels_by_the_response(small_config: Config) -> None:
+    data = make_data(4, share_ended=0.5)
+    response = Response.fit([make_data(9, seed=3)])
+    for given in (response, None):
+        episodes = Episodes("source", data, small_config, response=given)
+        view = episodes.view(TARGET_CPA)
+        for name in ("return_to_go", "cpa_ratio"):
+            assert (view.requirements[..., REQUIREMENT_INPUTS.index(name)] == 0).all()
+        best = best_log_multipliers(data, TARGET_CPA, given or Response.fit([data])).reshape(4, 48)
+        for e, length in enumerate(episodes.length):
+            np.testing.assert_array_equal(view.action[e, :length], np.float32(best[e, :length]))
+            assert view.mask[e].sum() == length
+
+
 def test_tasks_share_everything_but_requirements(small_config: Config) -> None:
     episodes = Episodes("source", make_data(4), small_config)
     drawn = episodes.draw(8, 6, (0, 1))
@@ -62,7 +78,8 @@ def test_tasks_share_everything_but_requirements(small_config: Config) -> None:
     assert (a.requirements[..., flag:] == 0).all()
     assert (b.requirements[..., flag] == 1).all()
     torch.testing.assert_close(a.requirements[..., :flag], b.requirements[..., :flag])
-    for name in ("state", "advertiser", "category", "tick", "action", "mask"):
+    assert (a.action >= b.action).all()  # a limit never asks for a higher bid
+    for name in ("state", "advertiser", "category", "tick", "mask"):
         torch.testing.assert_close(getattr(a, name), getattr(b, name))
 
 
@@ -143,7 +160,8 @@ def test_batch_must_hold_every_pair(small_config: Config) -> None:
 
 
 def test_normalisation(small_config: Config) -> None:
-    sources = [Episodes(str(i), make_data(6, seed=i), small_config) for i in range(2)]
+    config = override(small_config, ["data.action_label=logged"])
+    sources = [Episodes(str(i), make_data(6, seed=i), config) for i in range(2)]
     pairs = [(k, i) for k in range(2) for i in range(2)]
     statistics = normalisation(sources, [MAX_CONVERSIONS, TARGET_CPA], pairs)
     view = [source.view(TARGET_CPA) for source in sources]

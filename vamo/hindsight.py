@@ -1,0 +1,118 @@
+"""The best multiplier in hindsight: what a logged bidder should have bid from each tick on, for any task.
+
+The logged action is what somebody did; what a policy should learn is what would have scored best. A response model
+(`vamo.response`) says what every constant multiplier would have brought in the ticks that followed. The one with the
+best score, given what had been spent and gained by then, is the label of the tick: an expert that knows the day's
+traffic and prices. A policy that sees only the past and is fitted to it by squared error learns the expert's mean,
+so the day's luck, which nobody can know, averages out instead of being mistaken for skill.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from auction_env.data import TrajectoryData
+from auction_env.tasks import Task
+from vamo.relabel import Float, bid_base, sums_so_far
+from vamo.response import Response
+
+LOG_GRID = np.linspace(-2.5, 2.0, 46)
+"""Logs of the multipliers that are tried, relative to the task's bid base."""
+
+_EPISODES_AT_ONCE = 128  # bounds the memory: a few times this x ticks x multipliers numbers
+
+
+def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -> Float:
+    """Log of the best constant multiplier from each tick to the episode's end, relative to the task's bid base.
+
+    Args:
+        data: Trajectories of any task, n ticks.
+        task: The task whose score is maximised; conversions count by their predicted value.
+        response: Fitted to logs of the same market.
+
+    Returns:
+        Array (n,), within `LOG_GRID`.
+    """
+    starts = data.episode_starts
+    cost_so_far, value_so_far = sums_so_far(data.cost, starts), sums_so_far(data.value, starts)
+    best = np.empty(len(data))
+    for first in range(0, data.n_episodes, _EPISODES_AT_ONCE):
+        chosen = np.arange(first, min(first + _EPISODES_AT_ONCE, data.n_episodes))
+        rows = np.arange(starts[chosen[0]], starts[chosen[-1] + 1])
+        part = data.select(chosen)
+        log_multiplier = np.log(bid_base(task, part.cpa_target))[:, None] + LOG_GRID
+        cost, value = response.outcomes(part, log_multiplier)
+        padded = _Padded(part)
+        best[rows] = _best(padded, task, part, cost_so_far[rows], value_so_far[rows], cost, value)
+    return best
+
+
+class _Padded:
+    """Rows (n, ...) of episodes as (e, longest, ...) and back."""
+
+    def __init__(self, data: TrajectoryData) -> None:
+        lengths = np.diff(data.episode_starts)
+        self.episode = np.repeat(np.arange(data.n_episodes), lengths)
+        self.position = np.arange(len(data)) - np.repeat(data.episode_starts[:-1], lengths)
+        self.shape = (data.n_episodes, int(lengths.max()))
+
+    def pad(self, rows: Float) -> Float:
+        out = np.zeros((*self.shape, *rows.shape[1:]))
+        out[self.episode, self.position] = rows
+        return out
+
+    def rows(self, padded: Float) -> Float:
+        out: Float = padded[self.episode, self.position]
+        return out
+
+
+def _best(
+    padded: _Padded,
+    task: Task,
+    data: TrajectoryData,
+    cost_so_far: Float,
+    value_so_far: Float,
+    cost: Float,
+    value: Float,
+) -> Float:
+    """Best log multipliers (n,); `cost` and `value` (n, m) are what the multipliers bring in each tick."""
+    first = data.episode_starts[:-1]
+    budget, cpa_target = data.budget[first][:, None], data.cpa_target[first][:, None]
+    spent, gained = padded.pad(cost_so_far), padded.pad(value_so_far)
+    cost_to_come, value_to_come = padded.pad(cost), padded.pad(value)
+    best = np.zeros(padded.shape)
+    for tick in range(padded.shape[1]):
+        left = np.maximum(budget - spent[:, tick : tick + 1], 0.0)
+        paid, got = _until_broke(left, cost_to_come[:, tick:], value_to_come[:, tick:])
+        total_value = gained[:, tick : tick + 1] + got
+        score = task.score(
+            cost=spent[:, tick : tick + 1] + paid,
+            objective=task.reward(conversions=total_value, value=total_value),
+            budget=budget,
+            cpa_target=cpa_target,
+        )
+        best[:, tick] = _peak(score)
+    return padded.rows(best)
+
+
+def _until_broke(left: Float, cost: Float, value: Float) -> tuple[Float, Float]:
+    """Cost and value (e, m) of ticks (e, t, m) under a budget (e, 1), which ends the campaign within a tick."""
+    total_cost, total_value = np.cumsum(cost, axis=1), np.cumsum(value, axis=1)
+    n_whole = (total_cost < left[:, None]).sum(axis=1)[:, None]  # ticks paid in full
+    last = np.minimum(n_whole, cost.shape[1] - 1)
+    cost_then, value_then = (np.take_along_axis(x, last, axis=1)[:, 0] for x in (total_cost, total_value))
+    tick_cost, tick_value = (np.take_along_axis(x, last, axis=1)[:, 0] for x in (cost, value))
+    over = np.maximum(cost_then - left, 0.0)
+    missed = np.divide(over, tick_cost, out=np.zeros_like(over), where=tick_cost > 0)
+    return cost_then - over, value_then - missed * tick_value
+
+
+def _peak(score: Float) -> Float:
+    """Place of the highest score along the grid, between its points by a parabola through the three highest: (e,)."""
+    row = np.arange(len(score))
+    top = np.clip(score.argmax(axis=1), 1, len(LOG_GRID) - 2)
+    before, here, after = score[row, top - 1], score[row, top], score[row, top + 1]
+    bend = before - 2 * here + after
+    shift = np.divide(before - after, 2 * bend, out=np.zeros_like(bend), where=bend < -1e-12)
+    peak: Float = LOG_GRID[top] + np.clip(shift, -1.0, 1.0) * (LOG_GRID[1] - LOG_GRID[0])
+    return peak
