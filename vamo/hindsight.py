@@ -34,16 +34,16 @@ def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -
         Array (n,), within `LOG_GRID`.
     """
     starts = data.episode_starts
-    cost_so_far, value_so_far = sums_so_far(data.cost, starts), sums_so_far(data.value, starts)
+    totals = {name: sums_so_far(data[name], starts) for name in response.curves}
     best = np.empty(len(data))
     for first in range(0, data.n_episodes, _EPISODES_AT_ONCE):
         chosen = np.arange(first, min(first + _EPISODES_AT_ONCE, data.n_episodes))
         rows = np.arange(starts[chosen[0]], starts[chosen[-1] + 1])
         part = data.select(chosen)
         log_multiplier = np.log(bid_base(task, part.cpa_target))[:, None] + LOG_GRID
-        cost, value = response.outcomes(part, log_multiplier)
-        padded = _Padded(part)
-        best[rows] = _best(padded, task, part, cost_so_far[rows], value_so_far[rows], cost, value)
+        brings = response.outcomes(part, log_multiplier)
+        so_far = {name: sums[rows] for name, sums in totals.items()}
+        best[rows] = _best(_Padded(part), task, part, so_far, brings)
     return best
 
 
@@ -67,27 +67,21 @@ class _Padded:
 
 
 def _best(
-    padded: _Padded,
-    task: Task,
-    data: TrajectoryData,
-    cost_so_far: Float,
-    value_so_far: Float,
-    cost: Float,
-    value: Float,
+    padded: _Padded, task: Task, data: TrajectoryData, so_far: dict[str, Float], brings: dict[str, Float]
 ) -> Float:
-    """Best log multipliers (n,); `cost` and `value` (n, m) are what the multipliers bring in each tick."""
+    """Best log multipliers (n,), from outcomes so far (n,) and those (n, m) that m multipliers bring in each tick."""
     first = data.episode_starts[:-1]
     budget, cpa_target = data.budget[first][:, None], data.cpa_target[first][:, None]
-    spent, gained = padded.pad(cost_so_far), padded.pad(value_so_far)
-    cost_to_come, value_to_come = padded.pad(cost), padded.pad(value)
+    past = {name: padded.pad(rows) for name, rows in so_far.items()}
+    to_come = {name: padded.pad(rows) for name, rows in brings.items()}
     best = np.zeros(padded.shape)
     for tick in range(padded.shape[1]):
-        left = np.maximum(budget - spent[:, tick : tick + 1], 0.0)
-        paid, got = _until_broke(left, cost_to_come[:, tick:], value_to_come[:, tick:])
-        total_value = gained[:, tick : tick + 1] + got
+        left = np.maximum(budget - past["cost"][:, tick, None], 0.0)
+        rest = _until_broke(left, {name: x[:, tick:] for name, x in to_come.items()})
+        total = {name: past[name][:, tick, None] + x for name, x in rest.items()}
         score = task.score(
-            cost=spent[:, tick : tick + 1] + paid,
-            objective=task.reward(conversions=total_value, value=total_value),
+            cost=total["cost"],
+            objective=task.reward(conversions=total["value"], value=total["value"]),
             budget=budget,
             cpa_target=cpa_target,
         )
@@ -95,16 +89,19 @@ def _best(
     return padded.rows(best)
 
 
-def _until_broke(left: Float, cost: Float, value: Float) -> tuple[Float, Float]:
-    """Cost and value (e, m) of ticks (e, t, m) under a budget (e, 1), which ends the campaign within a tick."""
-    total_cost, total_value = np.cumsum(cost, axis=1), np.cumsum(value, axis=1)
-    n_whole = (total_cost < left[:, None]).sum(axis=1)[:, None]  # ticks paid in full
-    last = np.minimum(n_whole, cost.shape[1] - 1)
-    cost_then, value_then = (np.take_along_axis(x, last, axis=1)[:, 0] for x in (total_cost, total_value))
-    tick_cost, tick_value = (np.take_along_axis(x, last, axis=1)[:, 0] for x in (cost, value))
-    over = np.maximum(cost_then - left, 0.0)
-    missed = np.divide(over, tick_cost, out=np.zeros_like(over), where=tick_cost > 0)
-    return cost_then - over, value_then - missed * tick_value
+def _until_broke(left: Float, brings: dict[str, Float]) -> dict[str, Float]:
+    """Outcomes (e, m) of ticks (e, t, m) under a budget (e, 1), which ends the campaign within a tick."""
+    totals = {name: np.cumsum(x, axis=1) for name, x in brings.items()}
+    n_whole = (totals["cost"] < left[:, None]).sum(axis=1)[:, None]  # ticks paid in full
+    last = np.minimum(n_whole, brings["cost"].shape[1] - 1)
+
+    def at_last(x: Float) -> Float:
+        taken: Float = np.take_along_axis(x, last, axis=1)[:, 0]
+        return taken
+
+    over, cost = np.maximum(at_last(totals["cost"]) - left, 0.0), at_last(brings["cost"])
+    missed = np.divide(over, cost, out=np.zeros_like(over), where=cost > 0)  # share of the last tick
+    return {name: at_last(totals[name]) - missed * at_last(brings[name]) for name in brings}
 
 
 def _peak(score: Float) -> Float:

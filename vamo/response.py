@@ -8,11 +8,10 @@ log-linear splines (generalised linear models with a Poisson likelihood), which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from auction_env.data import TrajectoryData
 from vamo.relabel import Bool, Float
@@ -33,74 +32,72 @@ def uncensored(data: TrajectoryData) -> Bool:
     return active
 
 
+def _sold_at_price(data: TrajectoryData) -> Float:
+    """What all impressions would cost at the least winning cost."""
+    return data.n_impressions * _price(data)
+
+
+SCALES: dict[str, Callable[[TrajectoryData], Float]] = {
+    "cost": _sold_at_price,
+    "value": lambda data: data.value_all,
+}
+"""The outcomes, which are columns of a log, and for each what of a tick it is a share of, (n,)."""
+
+_IN_CURRENCY = ("cost",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Response:
-    """Expected cost and exposed value of a tick, as functions of the log of the multiplier.
+    """Expected outcomes of a tick as functions of the log of the multiplier.
 
     Attributes:
         knots: (N_KNOTS,) of the log of the mean bid over the least winning cost.
-        cost, value: (N_KNOTS + 2,) intercept, slope and changes of the slope at the knots, of the log outcome.
+        curves: For each outcome (N_KNOTS + 2,) intercept, slope and changes of the slope at the knots, of the log of
+            its share of its scale.
     """
 
     knots: Float
-    cost: Float
-    value: Float
+    curves: dict[str, Float]
 
     @classmethod
     def fit(cls, data_sets: Iterable[TrajectoryData]) -> Response:
-        """Fits both curves to all ticks with a bid; raises ValueError where there is none."""
-        rows = [_Rows.of(data, uncensored(data)) for data in data_sets]
-        bid = np.concatenate([r.log_action + r.log_worth for r in rows])
+        """Fits all curves to all ticks with a bid; raises ValueError where there is none."""
+        logs = [(data, uncensored(data)) for data in data_sets]
+        bid = np.concatenate([(np.log(np.maximum(data.action, _TINY)) + _log_worth(data))[mask] for data, mask in logs])
         if not len(bid):
             raise ValueError("`data_sets` must hold at least 2 ticks of an episode with an action above 0, found none")
         knots = np.quantile(bid, np.linspace(0, 1, N_KNOTS + 2)[1:-1])
         basis = _basis(bid, knots)
-        # outcomes and their scales in units of the target CPA, so that no currency weighs more than another
-        cost = _poisson_fit(basis, *(np.concatenate([getattr(r, x) for r in rows]) for x in ("cost", "cost_scale")))
-        value = _poisson_fit(basis, *(np.concatenate([getattr(r, x) for r in rows]) for x in ("value", "value_scale")))
-        return cls(knots=knots, cost=cost, value=value)
+        curves = {}
+        for name, scale in SCALES.items():
+            # money in units of the target CPA, so that no currency weighs more than another
+            units = [data.cpa_target if name in _IN_CURRENCY else np.ones(len(data)) for data, _ in logs]
+            pairs = [((data[name] / u)[m], (scale(data) / u)[m]) for (data, m), u in zip(logs, units, strict=True)]
+            curves[name] = _poisson_fit(basis, *(np.concatenate(part) for part in zip(*pairs, strict=True)))
+        return cls(knots=knots, curves=curves)
 
-    def outcomes(self, data: TrajectoryData, log_multiplier: Float) -> tuple[Float, Float]:
-        """Expected cost (currency) and exposed value of every tick under each of m multipliers, without a budget.
+    def outcomes(self, data: TrajectoryData, log_multiplier: Float) -> dict[str, Float]:
+        """Expected outcomes of every tick under each of m multipliers, as if there were no budget.
 
         Args:
             data: The log, n ticks.
             log_multiplier: (n, m) logs of the multipliers, of currency per conversion.
 
         Returns:
-            Two arrays (n, m).
+            Arrays (n, m) by outcome, in the units of the log.
         """
-        rows = _Rows.of(data, np.ones(len(data), bool))
-        basis = _basis(log_multiplier + rows.log_worth[:, None], self.knots)
-        currency = data.cpa_target * rows.cost_scale
-        cost, value = np.exp(basis @ self.cost), np.exp(basis @ self.value)
-        return currency[:, None] * cost, rows.value_scale[:, None] * value
+        basis = _basis(log_multiplier + _log_worth(data)[:, None], self.knots)
+        return {name: SCALES[name](data)[:, None] * np.exp(basis @ curve) for name, curve in self.curves.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """What the curves need of the chosen ticks of a log; all (n,)."""
+def _price(data: TrajectoryData) -> Float:
+    return np.maximum(data.least_winning_cost, _TINY)
 
-    log_action: Float
-    log_worth: Float  # log of the mean value over the least winning cost: the mean bid's, for a multiplier of 1
-    cost: Float
-    cost_scale: Float  # of an impression sold at the least winning cost, times the impressions
-    value: Float
-    value_scale: Float
 
-    @classmethod
-    def of(cls, data: TrajectoryData, mask: NDArray[np.bool_]) -> _Rows:
-        n, value_all = data.n_impressions[mask], data.value_all[mask]
-        price, base = np.maximum(data.least_winning_cost[mask], _TINY), data.cpa_target[mask]
-        worth = np.maximum(value_all / np.maximum(n, 1.0), _TINY) / price
-        return cls(
-            log_action=np.log(np.maximum(data.action[mask], _TINY)),
-            log_worth=np.log(worth),
-            cost=data.cost[mask] / base,
-            cost_scale=n * price / base,
-            value=data.value[mask],
-            value_scale=value_all,
-        )
+def _log_worth(data: TrajectoryData) -> Float:
+    """Log of the mean value over the least winning cost, (n,): that of the mean bid for a multiplier of 1."""
+    mean_value = data.value_all / np.maximum(data.n_impressions, 1.0)
+    return np.log(np.maximum(mean_value, _TINY) / _price(data))
 
 
 def _basis(x: Float, knots: Float) -> Float:

@@ -28,7 +28,7 @@ def slow_score(data: TrajectoryData, task: Task, response: Response, row: int, l
     """Plays the rest of the episode from `row` on, tick by tick, as the response model has it."""
     start = data.episode_starts[np.searchsorted(data.episode_starts, row, side="right") - 1]
     stop = data.episode_starts[np.searchsorted(data.episode_starts, row, side="right")]
-    cost, value = response.outcomes(data, np.full((len(data), 1), log_multiplier))
+    cost, value = response.outcomes(data, np.full((len(data), 1), log_multiplier)).values()
     spent, gained = float(data.cost[start:row].sum()), float(data.value[start:row].sum())
     for tick in range(row, stop):
         left = max(float(data.budget[row]) - spent, 0.0)
@@ -61,7 +61,7 @@ def test_spends_the_budget_and_no_more() -> None:
     first = data.episode_starts[:-1]
     assert (np.abs(best[first]) < 2.0).any()  # inside the grid
     multiplier = np.repeat(best[first], 48) + np.log(data.cpa_target)
-    cost, _ = response.outcomes(data, multiplier[:, None])
+    cost = response.outcomes(data, multiplier[:, None])["cost"]
     spent = np.add.reduceat(cost[:, 0], first) / data.budget[first]
     inside = np.abs(best[first]) < 2.0
     np.testing.assert_allclose(spent[inside], 1.0, atol=0.15)
