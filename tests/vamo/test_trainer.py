@@ -226,7 +226,11 @@ def test_learning_rate() -> None:
 def test_best_parameters_are_kept() -> None:
     """The validation loss first falls, then rises: the sources lie beyond the validated point."""
     point, trainer = quadratic_trainer(
-        "train.method=uniform", "train.steps=40", "train.log_every=1", "train.learning_rate=0.2"
+        "train.method=uniform",
+        "train.select=best",
+        "train.steps=40",
+        "train.log_every=1",
+        "train.learning_rate=0.2",
     )
     trainer.run(None, lambda: None, 1000)
     means = [np.mean(record.validation_loss) for record in trainer.history]
@@ -388,6 +392,7 @@ def test_vao_orders_helpful_neutral_and_harmful_sources(small_config: Config) ->
     config = override(
         small_config,
         [
+            "data.action_label=logged",  # what the sources' policies differ in
             "train.steps=100",
             "train.batch_size=128",
             "train.log_every=5",
