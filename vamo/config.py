@@ -186,7 +186,7 @@ class WeightingConfig:
     refresh_every: int = 5
     validation_batch_size: int = 24
     alignment_batch_size: int = 32
-    targets_per_refresh: int = 8
+    targets_per_refresh: int = 4
     pairs_per_step: int = 64
 
     def __post_init__(self) -> None:
