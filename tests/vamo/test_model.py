@@ -197,7 +197,7 @@ def test_bfloat16_autocast(config: ModelConfig) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler about Python and about itself
 def test_default_model_can_be_compiled() -> None:
-    model, batch = Vamo(ModelConfig()), random_batch(4, 16)
+    model, batch = Vamo(ModelConfig()), random_batch(4, ModelConfig().context)
     compiled = torch.compile(model, fullgraph=True)
     torch.testing.assert_close(compiled(*batch[:5]).action, model(*batch[:5]).action, rtol=0, atol=1e-5)
 
