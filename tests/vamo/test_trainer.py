@@ -16,8 +16,11 @@ from auction_env.tasks import TASKS, Task
 from tests.vamo.synthetic import Float, make_data, sensible
 from vamo.alignment import Parameters
 from vamo.config import Config, TrainConfig, override
+from vamo.history import Record
+from vamo.optimisation import learning_rate
 from vamo.pairs import Pairs
-from vamo.trainer import Record, Trainer, learning_rate
+from vamo.resuming import restore, state_of
+from vamo.trainer import Trainer
 from vamo.training import TrainResult, train
 
 Data = dict[str, TrajectoryData]
@@ -193,7 +196,7 @@ def test_methods_with_hidden_state_do_not_resume() -> None:
     _, trainer = quadratic_trainer("train.method=gradvac")
     trainer.step()
     with pytest.raises(ValueError, match="`method` must not be 'gradvac' to go on from a checkpoint"):
-        trainer.restore(*trainer.state())
+        restore(trainer, *state_of(trainer))
 
 
 def test_clipping() -> None:
