@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from agents.bidder import Bidder, Campaigns, TickView
 from agents.collecting import Collection, CollectionSummary, collect, collect_data_set
+from agents.contrarian import ContrarianBidder
+from agents.distances import Distance, data_distance
+from agents.families import Member, Shift, TaskFamily, make_task_family
+from agents.family_data import collect_family, load_family, read_family
 from agents.fixed import FixedBidder
 from agents.joint_hindsight import JointHindsightBidder
 from agents.logging_policies import POLICIES
@@ -21,18 +25,28 @@ __all__ = [
     "Campaigns",
     "Collection",
     "CollectionSummary",
+    "ContrarianBidder",
+    "Distance",
     "Episodes",
     "FixedBidder",
     "HindsightBidder",
     "JointHindsightBidder",
+    "Member",
     "MixedBidder",
     "NoisyBidder",
     "OnlineLpBidder",
     "PidBidder",
     "RandomMultiplierBidder",
+    "Shift",
+    "TaskFamily",
     "TickView",
     "collect",
     "collect_data_set",
+    "collect_family",
+    "data_distance",
+    "load_family",
+    "make_task_family",
+    "read_family",
     "record_prices",
     "rollout",
     "run_episode",

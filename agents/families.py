@@ -170,7 +170,7 @@ def make_task_family(
         shift: Distance between the groups: a `Shift`, or one level for all its knobs.
         imbalance: Trajectories of the largest and of the smallest task; the others lie between them on a geometric
             scale, which is a long tail.
-        n_groups: Number of groups; by default a third of the tasks, at least 1.
+        n_groups: Number of groups; by default half the tasks.
         n_harmful: Tasks whose trajectories were logged by a contrarian; by default an eighth of them, and at least
             one if there are 4 tasks or more. They are spread over the sizes, never the largest.
         n_impressions: Size of the markets' episodes.
@@ -180,7 +180,7 @@ def make_task_family(
     """
     _check_family(n_tasks, seed, imbalance, n_groups, n_harmful)
     shift = shift if isinstance(shift, Shift) else Shift.of(shift)
-    groups = n_groups or max(1, n_tasks // 3)
+    groups = n_groups or n_tasks // 2
     harmful = n_harmful if n_harmful is not None else (0 if n_tasks < 4 else max(1, n_tasks // 8))
     centres = _Centre.spread(np.random.default_rng([seed, 1]), groups, shift)
     most, fewest = imbalance

@@ -18,6 +18,7 @@ from auction_env.data.manifest import MANIFEST
 from auction_env.files import write_atomically
 
 FAMILY_FILE = "family.json"
+_PER_WORKER = 2_000  # trajectories that take as long as starting a process
 
 Progress = Callable[[int], None]
 
@@ -81,7 +82,8 @@ def collect_family(
     for member in family.members:
         path, collection = root / member.name, member_collection(member, n_validation + n_test)
         if not _is_collected(path, collection):
-            collect_data_set(collection, path, n_workers=n_workers, force=force, progress=progress)
+            worth = 1 + collection.n_episodes * len(collection.steered) // _PER_WORKER
+            collect_data_set(collection, path, n_workers=min(n_workers, worth), force=force, progress=progress)
         elif progress is not None:
             progress(member.n_trajectories + n_validation + n_test)
         splits = read_manifest(path).splits

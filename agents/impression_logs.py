@@ -55,7 +55,11 @@ def log_impressions(
     params, population = params or MarketParams(), population or auctionnet_population()
     n = population.n_advertisers
     simulation = Simulation(
-        params, population, steered_market=np.zeros(n, np.int64), steered_advertiser=np.arange(n), task=task
+        params,
+        population,
+        steered_market=np.zeros(n, np.int64),
+        steered_advertiser=np.arange(n),
+        task=task,
     )
     files = []
     for position, seed in enumerate(np.asarray(seeds, np.int64)):

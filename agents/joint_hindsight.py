@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +48,9 @@ class JointHindsightBidder:
         if n_constants < 2:
             raise ValueError(f"`n_constants` must be at least 2, found {n_constants}")
         self.name = name
-        self._task, self._params, self._population = task, params, population
+        # what the task does not count need not be drawn: the replays' conversions are the same without it
+        self._params = params if task.needs_funnel else dataclasses.replace(params, funnel=None)
+        self._task, self._population = task, population
         self._grid = np.geomspace(lowest, highest, n_constants)
 
     def reset(self, campaigns: Campaigns) -> None:

@@ -62,9 +62,11 @@ def trace_tick(market: BatchMarket, multipliers: ArrayLike, index: int = 0) -> T
 
     Raises:
         ValueError: The market drops wins of overspenders (`budget_rule`) or delays conversions, so that what happens
-            to an impression is not settled when it arrives.
+            to an impression is not settled when it arrives, or an advertiser bids on something else than conversions.
     """
     _check_params(market.params)
+    if not market.is_bidding_on_conversions(index):
+        raise ValueError("all advertisers must bid on conversions to trace impressions, found another basis")
     opening = market.opening
     value = np.ascontiguousarray(market.values(index))
     n, n_advertisers = value.shape
@@ -81,8 +83,8 @@ def trace_tick(market: BatchMarket, multipliers: ArrayLike, index: int = 0) -> T
         rows = slice(first, min(first + BLOCK, n))
         block[:, : rows.stop - first] = value[rows].T
         kernel.trace_block(
-            draws.seed, opening.tick, first, rows.stop - first, block, multiplier, draws.rules, draws.sigma,
-            draws.lower, draws.upper, left, *(column[rows] for column in traced[1:]),
+            draws.seed, opening.tick, first, rows.stop - first, block, multiplier, draws.rules, draws.advertisers, left,
+            *(column[rows] for column in traced[1:]),
         )  # fmt: skip
     return traced
 
@@ -159,7 +161,7 @@ class ImpressionWriter:
             "remainingBudget": everyone(opening.budget_left[index]),
             "pvIndex": np.repeat(np.arange(n), n_advertisers),
             "pValue": traced.value.ravel(),
-            "pValueSigma": (traced.value * market.draws(index).sigma).ravel(),
+            "pValueSigma": (traced.value * market.draws(index).advertisers.sigma).ravel(),
             "bid": traced.bid.ravel(),
             "xi": (traced.slot > 0).ravel(),
             "adSlot": traced.slot.ravel(),

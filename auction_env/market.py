@@ -88,14 +88,12 @@ class TickResult(NamedTuple):
     gmv_value: Float
 
 
-class EpisodeDraws(NamedTuple):
-    """Seed, rules and (n_advertisers,) float32 parameters of the conversions: see `kernels.tick`."""
+class TickDraws(NamedTuple):
+    """What the outcomes of a market's impressions are drawn from in a tick."""
 
     seed: np.uint64
     rules: kernel.Rules
-    sigma: NDArray[np.float32]
-    lower: NDArray[np.float32]
-    upper: NDArray[np.float32]
+    advertisers: kernel.Advertisers  # (n_advertisers,) each
 
 
 class BatchMarket:
@@ -206,13 +204,9 @@ class BatchMarket:
         effective = np.where(self._active, submitted, np.float32(0.0))
         totals = np.empty((*self._shape, kernel.N_TOTALS))
         lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
-        traffic = self._traffic
-        advertisers = kernel.Advertisers(
-            traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._spread[self._tick]
-        )
         state = (
             self._seed, self._tick, self._items, self._values, self._value_sum, effective, self._rules,
-            advertisers, self._budget_left, totals, lwc_sum, bid_sum,
+            self._advertisers(), self._budget_left, totals, lwc_sum, bid_sum,
         )  # fmt: skip
         with _threads(len(self._items.market)):
             if self.params.budget_rule == "in_order":
@@ -260,12 +254,21 @@ class BatchMarket:
         tiles = self._values[self._items.start[market] : self._items.start[market + 1]]
         return tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
 
-    def draws(self, market: int = 0) -> EpisodeDraws:
-        """What the outcomes of a market's impressions are drawn from in this episode."""
+    def draws(self, market: int = 0) -> TickDraws:
+        """What the outcomes of a market's impressions are drawn from in the current tick."""
         _ = self.opening
+        advertisers = kernel.Advertisers(*(part[market] for part in self._advertisers()))
+        return TickDraws(self._seed[market], self._rules, advertisers)
+
+    def is_bidding_on_conversions(self, market: int = 0) -> bool:
+        """Whether all advertisers of a market bid on conversions (`reset`)."""
+        _ = self.opening
+        return not self._basis[market].any()
+
+    def _advertisers(self) -> kernel.Advertisers:
         traffic = self._traffic
-        return EpisodeDraws(
-            self._seed[market], self._rules, traffic.sigma[market], traffic.lower[market], traffic.upper[market]
+        return kernel.Advertisers(
+            traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._spread[self._tick]
         )
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:

@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_collect(commands)
+    _add_family(commands)
     _add_import(commands)
     _add_export(commands)
     _add_data(commands)
@@ -70,6 +71,29 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_collection(collector)
     collector.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
     collector.set_defaults(run=_run_collect)
+
+
+def _add_family(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    family = commands.add_parser(
+        "family",
+        help="make a synthetic suite of data-scarce tasks and log its trajectories",
+        description="Makes K related tasks with very unequal amounts of data, and records which help and hurt which.",
+    )
+    family.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets a data set a task")
+    family.add_argument("--tasks", type=int, default=6, metavar="K", help="2 to 128; default: %(default)s")
+    family.add_argument("--seed", type=int, default=0, metavar="S", help="default: %(default)s")
+    shift = "distance between groups of tasks: a level in [0, 1], or knobs as market=0.5,policy=1; default: %(default)s"
+    family.add_argument("--shift", default="0.5", metavar="X", help=shift)
+    family.add_argument("--most", type=int, default=5000, metavar="N", help="trajectories of the largest task")
+    family.add_argument("--fewest", type=int, default=20, metavar="N", help="trajectories of the smallest task")
+    family.add_argument("--groups", type=int, metavar="G", help="default: half the tasks")
+    family.add_argument("--harmful", type=int, metavar="H", help="tasks that hurt the others; default: an eighth")
+    family.add_argument("--impressions", type=int, default=4_800, metavar="N", help="an episode; default: %(default)s")
+    for name in ("validation", "test"):
+        family.add_argument(f"--{name}", type=int, default=50, metavar="N", help="trajectories of each task")
+    family.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
+    family.add_argument("--force", action="store_true", help="replace what is there")
+    family.set_defaults(run=_run_family)
 
 
 def _add_collection(collector: argparse.ArgumentParser) -> None:
@@ -181,9 +205,36 @@ def _run_collect(arguments: argparse.Namespace) -> None:
     )
 
 
+def _run_family(arguments: argparse.Namespace) -> None:
+    from agents.families import make_task_family
+    from benchmarks import families
+
+    family = make_task_family(
+        arguments.tasks,
+        arguments.seed,
+        families.parse_shift(arguments.shift),
+        (arguments.most, arguments.fewest),
+        n_groups=arguments.groups,
+        n_harmful=arguments.harmful,
+        n_impressions=arguments.impressions,
+    )
+    distances = families.collect(
+        family,
+        arguments.out,
+        n_validation=arguments.validation,
+        n_test=arguments.test,
+        n_workers=len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers,
+        force=arguments.force,
+    )
+    for table in families.family_tables(family, distances):
+        console.print(table)
+    console.print(f"logs, splits and family.json: {arguments.out}")
+
+
 def _collection(arguments: argparse.Namespace) -> Collection:
     from agents import Collection
     from auction_env import MarketParams, get_task
+    from auction_env.funnel import Funnel
 
     sizes = {} if arguments.impressions is None else {"n_impressions": arguments.impressions}
     return Collection(
@@ -191,7 +242,7 @@ def _collection(arguments: argparse.Namespace) -> Collection:
         n_episodes=arguments.episodes,
         seed=arguments.seed,
         policy=arguments.policy,
-        params=MarketParams(**sizes),
+        params=MarketParams(funnel=Funnel(), **sizes),  # so that any other task can be made of the log
     )
 
 

@@ -113,8 +113,8 @@ def _policies(found: Description) -> str:
 
 def _actions(shown: Sequence[Group]) -> str:
     intro = (
-        "How often each multiplier was tried, over the target cost per conversion on a logarithmic scale. What a log "
-        "never tried, nothing can be learned about."
+        "How often each multiplier was tried, over the worth of a unit of the objective, on a logarithmic scale. "
+        "What a log never tried, nothing can be learned about."
     )
     by_policy = len(_policy_names(shown)) > 1
     names = _policy_names(shown) if by_policy else [group.task.name for group in shown]

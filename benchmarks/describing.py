@@ -19,6 +19,7 @@ from benchmarks.report_text import number, percent
 Float = NDArray[np.float64]
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+_GROUPS_A_TABLE = 4
 _MOST_POLICIES = 12  # shown; "unknown" stands for logs that do not say
 
 
@@ -153,10 +154,8 @@ def _quantiles(values: Float) -> Float | None:
 
 def tables(found: Description) -> list[Table]:
     """The description for the terminal."""
-    out = [_sizes(found), _groups("Tasks", found.tasks, has_policy=False)]
-    if found.policies:
-        out.append(_groups("Logging policies", found.policies, has_policy=True))
-    return [*out, _ranges(found)]
+    tasks = _groups("Tasks", found.tasks, has_policy=False)
+    return [_sizes(found), *tasks, *_groups("Logging policies", found.policies, has_policy=True), _ranges(found)]
 
 
 def size_rows(found: Description) -> dict[str, str]:
@@ -185,9 +184,9 @@ def group_head(groups: Sequence[Group], *, has_policy: bool) -> list[str]:
     """Column names of `group_row`."""
     limits = constraint_names(groups)
     head = ["task", "policy"] if has_policy else ["task"]
-    head += ["trajectories", "objective", "score", "predicted", "spent"]
-    head += [label for name in limits for label in (f"{name} kept", "predicted")]
-    return [*head, "multiplier 5 %", "median", "95 %", "idle ticks"]
+    head += ["trajectories", "objective", "score", "score, predicted", "spent"]
+    head += [label for name in limits for label in (f"{name} kept", f"{name} kept, predicted")]
+    return [*head, "multiplier, 5 %", "multiplier, median", "multiplier, 95 %", "idle ticks"]
 
 
 def group_row(group: Group, limits: Sequence[str], *, has_policy: bool) -> list[str]:
@@ -209,16 +208,23 @@ def constraint_names(groups: Sequence[Group]) -> list[str]:
 
 
 def range_rows(found: Description) -> list[list[str]]:
-    """A row a column of numbers: its name and quantiles."""
+    """A row a column of numbers: its name (s: state feature, y: requirement) and quantiles."""
     return [
-        [name, *(["not recorded"] + ["–"] * (len(QUANTILES) - 1) if q is None else [f"{x:.4g}" for x in q])]
+        [
+            name.replace("requirement_", "y: ").replace("feature_", "s: "),
+            *(["not recorded"] + ["–"] * (len(QUANTILES) - 1) if q is None else map(_short, q)),
+        ]
         for name, q in found.ranges.items()
     ]
 
 
+def _short(x: float) -> str:
+    return f"{x:.2g}" if abs(x) < 10 else f"{x:,.0f}"
+
+
 def range_head() -> list[str]:
     """Column names of `range_rows`."""
-    names = {0.0: "lowest", 0.5: "median", 1.0: "highest"}
+    names = {0.0: "min", 0.5: "median", 1.0: "max"}
     return ["column", *(names.get(q, f"{100 * q:g} %") for q in QUANTILES)]
 
 
@@ -229,14 +235,20 @@ def _sizes(found: Description) -> Table:
     return table
 
 
-def _groups(title: str, groups: Sequence[Group], *, has_policy: bool) -> Table:
-    table = Table(title=title, title_justify="left")
-    for index, name in enumerate(group_head(groups, has_policy=has_policy)):
-        table.add_column(name, justify="left" if index < 1 + has_policy else "right")
-    limits = constraint_names(groups)
-    for group in groups:
-        table.add_row(*group_row(group, limits, has_policy=has_policy))
-    return table
+def _groups(title: str, groups: Sequence[Group], *, has_policy: bool) -> list[Table]:
+    """A column a group, a few to a table: there are more numbers of a group than fit side by side."""
+    limits, out = constraint_names(groups), []
+    for first in range(0, len(groups), _GROUPS_A_TABLE):
+        chosen = groups[first : first + _GROUPS_A_TABLE]
+        table = Table(title=title, title_justify="left", show_header=False)
+        table.add_column(no_wrap=True)
+        for _ in chosen:
+            table.add_column(justify="right", overflow="fold")
+        columns = [group_row(group, limits, has_policy=has_policy) for group in chosen]
+        for name, *numbers in zip(group_head(groups, has_policy=has_policy), *columns, strict=True):
+            table.add_row(name, *numbers)
+        out.append(table)
+    return out
 
 
 def _ranges(found: Description) -> Table:

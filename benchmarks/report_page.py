@@ -23,7 +23,15 @@ from benchmarks.report_text import (
 )
 from benchmarks.statistics import RATIO_COLUMNS
 
-CONSTRAINT_NAMES = {"budget": "Budget", "cpa": "CPA"}
+CONSTRAINT_NAMES = {
+    "budget": "Budget",
+    "cpa": "CPA",
+    "cpc": "CPC",
+    "roas": "ROAS",
+    "min_delivery": "Delivery",
+    "smoothness": "Smoothness",
+}
+_UNBOUNDED = ("cpa", "cpc", "roas", "min_delivery")  # ratios that may be infinite
 DASH_ARRAYS = {"solid": "", "dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3"}
 
 
@@ -169,8 +177,8 @@ def feasibility(analysis: Analysis) -> str:
     """Table of the share of episodes within the limits."""
     intro = (
         "Share of the episodes that keep a limit (ratio of realised to limit at most 1), with Wilson intervals, and "
-        "the mean overrun max(ratio − 1, 0) of the episodes with a finite ratio. Unbounded: money spent without a "
-        "single conversion."
+        "the mean overrun max(ratio − 1, 0) of the episodes with a finite ratio. Unbounded: money spent on "
+        "nothing, or no money spent where some had to be."
     )
     present = {c for _, _, c in analysis.feasibility if c is not None}
     constraints = [c for c in RATIO_COLUMNS if c in present]
@@ -178,8 +186,7 @@ def feasibility(analysis: Analysis) -> str:
     for constraint in constraints:
         name = CONSTRAINT_NAMES[constraint]
         head += [f"{name} kept", f"{name}: mean overrun"]
-    if "cpa" in constraints:
-        head.append("CPA: unbounded")
+    head += [f"{CONSTRAINT_NAMES[constraint]}: unbounded" for constraint in constraints if constraint in _UNBOUNDED]
     groups = []
     for task in analysis.paired.tasks:
         rows = []
@@ -195,9 +202,10 @@ def feasibility(analysis: Analysis) -> str:
                 found = analysis.feasibility.get((method, task, constraint))
                 line.append(cell(percent(found.feasible.value) if found else "–"))
                 line.append(cell(percent(found.mean_overrun) if found else "–"))
-            if "cpa" in constraints:
-                found = analysis.feasibility.get((method, task, "cpa"))
-                line.append(cell(percent(found.unbounded) if found else "–"))
+            for constraint in constraints:
+                if constraint in _UNBOUNDED:
+                    found = analysis.feasibility.get((method, task, constraint))
+                    line.append(cell(percent(found.unbounded) if found else "–"))
             rows.append(line)
         groups.append((f"{task}: {_counted(analysis, task)}", rows))
     return f"<p>{escape(intro)}</p>{table('Feasibility', head, spans, groups)}"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import Episodes
+from auction_env.tasks import CONSTRAINT_KINDS
 
 Rows = dict[str, NDArray[Any]]
 
@@ -30,9 +31,9 @@ def result_rows(
 
     Returns:
         Columns `suite`, `method`, `task`, `train_seed`, `seed`, `advertiser`, `score` (sampled conversions),
-        `score_expected` (predicted conversions), `objective`, `cost`, `budget_ratio`, `cpa_ratio` (of predicted
-        conversions; NaN where there is no limit) and `reference` (the reference's expected score: a constant that
-        is best for sampled conversions in hindsight is best at guessing noise).
+        `score_expected` (predicted conversions), `objective`, `cost`, `budget_ratio`, `cpa_ratio` and so on for every
+        kind of constraint (of predicted amounts; NaN where there is no limit) and `reference` (the reference's
+        expected score: a constant that is best for sampled conversions in hindsight is best at guessing noise).
     """
     parts = []
     for method, played in episodes.items():
@@ -52,8 +53,7 @@ def result_rows(
                 "score_expected": played.score(expected=True),
                 "objective": played.objective(),
                 "cost": played.total("cost"),
-                "budget_ratio": ratios["budget"],
-                "cpa_ratio": ratios.get("cpa", np.full(n, np.nan)),
+                **{f"{name}_ratio": ratios.get(name, np.full(n, np.nan)) for name in ("budget", *CONSTRAINT_KINDS)},
                 "reference": reference.score(expected=True),
             }
         )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from auction_env.tasks import CONSTRAINT_KINDS
 from benchmarks.bootstrap import (
     Bootstrap,
     Estimate,
@@ -55,8 +56,8 @@ __all__ = [
     "wilson",
 ]
 
-RATIO_COLUMNS = {"budget": "budget_ratio", "cpa": "cpa_ratio"}
-"""Constraint -> column of realised over limit."""
+RATIO_COLUMNS = {name: f"{name}_ratio" for name in ("budget", *CONSTRAINT_KINDS)}
+"""Constraint -> column of realised over limit; rows may lack those of constraints that none of their tasks has."""
 RATIO_TOLERANCE = 1e-9  # summation error of a budget spent to the last cent is not an overrun
 
 
@@ -187,7 +188,7 @@ def feasibility(rows: Rows, level: float = 0.95) -> tuple[Feasibility, ...]:
     Raises:
         ValueError: A ratio is negative, or NaN (no limit) in only some episodes of a task.
     """
-    table = columns(rows, (*KEY_COLUMNS, *RATIO_COLUMNS.values()))
+    table = columns(rows, (*KEY_COLUMNS, *(name for name in RATIO_COLUMNS.values() if name in rows)))
     out = []
     for task in in_order(table["task"]):
         of_task = {name: column[table["task"] == task] for name, column in table.items()}
@@ -240,6 +241,8 @@ def _ratios(task: str, of_task: dict[str, NDArray[Any]]) -> dict[str | None, Flo
     """Ratios (n_rows,) of a task's rows by constraint, and under None the largest of them."""
     ratios: dict[str | None, Float] = {}
     for constraint, name in RATIO_COLUMNS.items():
+        if name not in of_task:
+            continue
         ratio = np.asarray(of_task[name], np.float64)
         absent = np.isnan(ratio)
         if absent.any() and not absent.all():

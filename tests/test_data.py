@@ -141,7 +141,7 @@ def test_from_columns_takes_matrices_scalars_and_task_texts() -> None:
         ("tick", np.arange(60) + 0.5, "`tick` must hold numbers of type int32, found 0.5"),
         ("advertiser", 2**40, "`advertiser` must hold numbers of type int32, found 1099511627776"),
         ("done", 2, "`done` must hold numbers of type bool, found 2"),
-        ("task", 3, "`task` must hold codes of the 3 tasks, found 3"),
+        ("task", 3, "`task` must hold codes of its 3 texts, found 3"),
         ("budget", np.arange(60.0) + 1, r"`budget` must be the same in all ticks of \(period 0, advertiser 0\)"),
         ("task", np.arange(60) % 2, r"`task` must be the same in all ticks of \(period 0, advertiser 0\)"),
         ("tick", 4, r"must be unique, found two rows of \(period 0, advertiser 0, tick 4\)"),

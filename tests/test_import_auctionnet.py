@@ -189,7 +189,12 @@ def test_equals_the_pandas_reference(tmp_path: Path) -> None:
     assert len(data) == len(expected) == 2 * 48 * 48
     for name in expected.columns:
         np.testing.assert_allclose(data[name], expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
-    left_out = {name for name in COLUMN_NAMES if not name.startswith("requirement_")} - {"seed", "task", *UNRECORDED}
+    left_out = {name for name in COLUMN_NAMES if not name.startswith("requirement_")} - {
+        "seed",
+        "task",
+        "policy",
+        *UNRECORDED,
+    }
     assert not any(data[name].any() for name in UNRECORDED)
     assert set(expected.columns) == left_out
 

@@ -55,7 +55,7 @@ class _Linear:
         return {"weight": d.mT @ x} | _bias_gradient(layer, d)
 
     def project(self, layer: nn.Module, x: Tensor, direction: Parameters) -> Tensor:
-        if layer.bias is None:
+        if "bias" not in direction:
             return x @ direction["weight"].mT  # (B, t, I) -> (B, t, D)
         return torch.baddbmm(direction["bias"][:, None], x, direction["weight"].mT)
 
@@ -66,7 +66,7 @@ class _LayerNorm:
 
     def project(self, layer: nn.Module, x: Tensor, direction: Parameters) -> Tensor:
         projected = self._normal(layer, x).mul_(direction["weight"][:, None])
-        return projected if layer.bias is None else projected.add_(direction["bias"][:, None])
+        return projected.add_(direction["bias"][:, None]) if "bias" in direction else projected
 
     @staticmethod
     def _normal(layer: nn.Module, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class _Embedding:
 
 
 def _bias_gradient(layer: nn.Module, d: Tensor) -> dict[str, Tensor]:
-    return {} if layer.bias is None else {"bias": d.sum(dim=1)}
+    return {} if getattr(layer, "bias", None) is None else {"bias": d.sum(dim=1)}
 
 
 _RULES: dict[type[nn.Module], _Rule] = {
@@ -100,8 +100,14 @@ class _Call:
     """One call of a layer: its input, the run it belongs to, and, once it has arrived, its output's gradient."""
 
     def __init__(self, run: int, x: Tensor) -> None:
-        self.run, self.x = run, x
+        self.run = run
+        self.x: Tensor = x
         self.d: Tensor | None = None
+
+    def release(self) -> None:
+        """Lets go of the tensors: the graph's hooks hold the call itself until the backward pass is over."""
+        del self.x
+        self.d = None
 
 
 class _Tap:
@@ -122,7 +128,10 @@ class _Tap:
     @contextmanager
     def listen(self) -> Iterator[None]:
         """Notes calls within the context."""
-        handles = [layer.register_forward_hook(partial(self._note, name)) for name, layer in self._layers.items()]
+        handles = [
+            layer.register_forward_hook(partial(self._note, name), with_kwargs=True)
+            for name, layer in self._layers.items()
+        ]
         try:
             yield
         finally:
@@ -135,21 +144,28 @@ class _Tap:
             return
         torch.autograd.grad(loss, self._leaves, allow_unused=True)
         for name in list(self._calls):  # those with an output that the loss does not depend on
-            calls = [call for call in self._calls.pop(name) if call.d is not None]
-            if calls:
-                self._consume(name, calls)
+            self._finish(name)
 
-    def _note(self, name: str, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def _note(
+        self, name: str, layer: nn.Module, args: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
+    ) -> None:
         if not output.requires_grad:
             self._leaves.append(output.requires_grad_())
-        call = _Call(self.run, args[0].detach())
+        call = _Call(self.run, (args[0] if args else named["input"]).detach())
         self._calls.setdefault(name, []).append(call)
         output.register_hook(partial(self._arrived, name, call))  # type: ignore[no-untyped-call]
 
     def _arrived(self, name: str, call: _Call, d: Tensor) -> None:
         call.d = d
         if all(other.d is not None for other in self._calls[name]):
-            self._consume(name, self._calls.pop(name))
+            self._finish(name)
+
+    def _finish(self, name: str) -> None:
+        calls = self._calls.pop(name)
+        if arrived := [call for call in calls if call.d is not None]:
+            self._consume(name, arrived)
+        for call in calls:
+            call.release()
 
 
 def _tokens(name: str, calls: list[_Call], run: int, n: int) -> tuple[Tensor, Tensor] | None:

@@ -330,7 +330,7 @@ def _check_array(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtyp
 
 def _check_codes(name: str, codes: Array, n_known: int) -> None:
     if len(codes) and not 0 <= codes.min() <= codes.max() < n_known:
-        raise ValueError(f"`{name}` must hold codes of the {n_known} {name}s, found {codes.min()} to {codes.max()}")
+        raise ValueError(f"`{name}` must hold codes of its {n_known} texts, found {codes.min()} to {codes.max()}")
 
 
 def _check_order(data: TrajectoryData) -> None:

@@ -1,9 +1,10 @@
 """Export to and import from Minari's data sets of offline reinforcement learning (the extra `minari`).
 
 An episode is a trajectory. Its observation is that of the schema (features, then requirements), its action the log
-of the multiplier over the advertiser's target CPA, its reward the task's, and it terminates at its last tick: a
-delivery period ends by itself, so nothing is truncated. Minari wants the observation behind the last step, too, which
-no log has: the last one is repeated, and as the episode has terminated no learner looks at it.
+of the multiplier over what a unit of the task's objective is worth (`Task.unit_worth`), its reward the task's, and it
+terminates at its last tick: a delivery period ends by itself, so nothing is truncated. Minari wants the observation
+behind the last step, too, which no log has: the last one is repeated, and as the episode has terminated no learner
+looks at it.
 
 Files are Minari's Arrow format: numbers and JSON.
 """
@@ -128,21 +129,20 @@ def _box(n: int) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(-np.inf, np.inf, (n,), np.float64)
 
 
-def _rewards(data: TrajectoryData) -> Float:
-    """(n,) what each tick adds to the objective of its task."""
-    out = np.empty(len(data))
+def _actions_and_rewards(data: TrajectoryData) -> tuple[Float, Float]:
+    """(n,) log of the multiplier over the worth of a unit of the objective, and what the objective earned."""
+    rewards = np.empty(len(data))
     for code, task in enumerate(data.tasks):
         rows = data.task == code
-        out[rows] = task.reward(data)[rows]
-    return out
+        rewards[rows] = task.reward(data)[rows]
+    return np.log(np.maximum(data.action / data.base, np.exp(LOG_MULTIPLIER_FLOOR))), rewards
 
 
 def _episodes(data: TrajectoryData) -> Iterator[Any]:
     from minari.data_collector import EpisodeBuffer
 
     table = np.stack([getattr(data, name).astype(np.float64) for name in VECTORS], axis=1)
-    rewards = _rewards(data)
-    actions = np.log(np.maximum(data.action / data.base, np.exp(LOG_MULTIPLIER_FLOOR)))
+    actions, rewards = _actions_and_rewards(data)
     for index in range(data.n_episodes):
         rows = np.arange(data.episode_starts[index], data.episode_starts[index + 1])
         behind = np.append(rows, rows[-1])  # the last one twice: Minari has an observation more than steps

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from auction_env.kernels.clearing import BLOCK, least_winning_cost, rank_bids
+from auction_env.kernels.funnel import impression_amounts
 from auction_env.kernels.rng import STREAM_CONVERSION, make_key
 from auction_env.kernels.tick import (
     Ladder,
@@ -19,7 +20,7 @@ from auction_env.kernels.tick import (
 
 @njit(cache=True)
 def trace_block(
-    seed, tick, first, n, values, multiplier, rules, sigma, lower, upper, left, bid, slot, price, seen, converted, lwc
+    seed, tick, first, n, values, multiplier, rules, advertisers, left, bid, slot, price, seen, converted, lwc
 ):  # fmt: skip
     """Clears and settles one block as `tick.settle_item` does, and writes down every impression.
 
@@ -27,10 +28,10 @@ def trace_block(
         seed: uint64 of the market's episode.
         tick: Index of the tick.
         first, n: First impression of the block and their number.
-        values: (n_advertisers, BLOCK) float32 predicted values; everybody bids on conversions.
+        values: (n_advertisers, BLOCK) float32 predicted conversions, on which everybody bids.
         multiplier: (n_advertisers,) float32; set to 0 for advertisers that run out of money.
         rules: `tick.Rules`.
-        sigma, lower, upper: (n_advertisers,) float32: see `tick.draw_conversion`.
+        advertisers: `tick.Advertisers` of this market: (n_advertisers,) float32 each.
         left: (n_advertisers,) float64 money left, updated.
         bid, price: (n, n_advertisers) float32, written: bids submitted; price of the slot won, 0 elsewhere.
         slot: (n, n_advertisers) int64, written: 0 lost, 1..n_slots.
@@ -84,9 +85,15 @@ def trace_block(
                 continue
             seen[i, winner] = True
             spent[winner] += ladder.price[s, i]
+            value = values[winner, i]
+            if rules.has_funnel:
+                value = impression_amounts(
+                    seed, tick, first + i, winner, advertisers.mean[winner], advertisers.spread[winner], rules
+                )[0]
             u = draw_outcome(first + i, make_key(seed, tick, winner, STREAM_CONVERSION))
             converted[i, winner] = draw_conversion(
-                seed, tick, first + i, winner, values[winner, i], sigma[winner], lower[winner], upper[winner], u
+                seed, tick, first + i, winner, value, advertisers.sigma[winner], advertisers.lower[winner],
+                advertisers.upper[winner], u,
             ) == 1  # fmt: skip
         lwc[i] = least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
         i += 1

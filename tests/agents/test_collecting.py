@@ -125,6 +125,22 @@ def test_a_killed_collection_goes_on_to_the_same_bytes(whole: Path, tmp_path: Pa
     assert os.listdir(out.parent) == ["set"]
 
 
+def test_a_worker_that_ends_by_itself_is_explained(tmp_path: Path) -> None:
+    """Started without the guard of a script's main part, a worker runs the script again and ends."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+    run = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "set"), "2"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "ChildProcessError: a worker must not end by itself" in run.stderr
+    assert not (tmp_path / "set").exists()
+
+
 def _interrupted(out: Path, collection: Collection, n_blocks: int) -> Path:
     """Stops a collection after some blocks; returns its stage."""
 

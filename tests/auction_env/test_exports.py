@@ -135,13 +135,13 @@ NOT_IN_A_LOG = {"seed", "policy", *UNRECORDED}
     [
         {},
         {"mechanism": "first_price", "reserve_noise": 0.3},
-        {"mechanism": "vcg", "quality": tuple(np.linspace(0.5, 2.0, 48)), "funnel": Funnel(click_rate=0.3)},
+        {"mechanism": "vcg", "quality": tuple(np.linspace(0.5, 2.0, 48)), "funnel": Funnel()},
     ],
 )
 def test_a_market_episode_written_as_csv_imports_to_the_same_trajectories(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    """The direct log and the import of the impressions agree up to the rounding of sums."""
+    """The direct log and the import of the impressions agree up to the rounding of 32-bit values and of sums."""
     params = MarketParams(n_impressions=4800, **options)
     bidder = NoisyBidder(PidBidder(1.3))
     task = TASKS["TargetCPA"]  # the task that an import gives
@@ -158,13 +158,13 @@ def test_a_market_episode_written_as_csv_imports_to_the_same_trajectories(
             continue
         found, expected = getattr(imported, name), getattr(direct, name)
         if np.issubdtype(found.dtype, np.floating):
-            np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-9, err_msg=name)
+            np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-9, err_msg=name)
         else:
             np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
 def test_traced_impressions_add_up_to_the_tick() -> None:
-    params = MarketParams(n_impressions=9600, funnel=Funnel(click_rate=0.3))
+    params = MarketParams(n_impressions=9600, funnel=Funnel())
     market = BatchMarket(params, n_markets=2)
     market.reset([3, 4])
     multipliers = 3.0 * np.stack([market.cpa_target, market.cpa_target[::-1]])
@@ -212,6 +212,16 @@ def test_markets_that_the_schema_cannot_hold(tmp_path: Path, options: dict[str, 
         ImpressionWriter(tmp_path / "x.csv", market, period=0)
     with pytest.raises(ValueError, match=r"must end in \.csv or \.csv\.gz, found 'x\.txt'"):
         ImpressionWriter(tmp_path / "x.txt", market, period=0)
+
+
+def test_only_bids_on_conversions_fit_the_schema(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`task` must count conversions alone"):
+        log_impressions(FixedBidder(), tmp_path, seeds=[1], task=TASKS["MaxClicks"])
+    market = BatchMarket(MarketParams(n_impressions=480, funnel=Funnel()))
+    market.reset([1], bases=np.ones((1, 48), np.int64))
+    with pytest.raises(ValueError, match="all advertisers must bid on conversions"):
+        trace_tick(market, np.ones(48))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_impression_log_leaves_nothing(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert "train 133, validation 19, test 40 episodes" in capsys.readouterr().out
     main(["data", "describe", str(out), "--html", str(tmp_path / "page.html")])
     shown = capsys.readouterr().out
-    for text in ("192", "9,216", "noisy-pid", "cpa kept", "feature_budget_left", "test 40 (seed 0)"):
+    for text in ("192", "9,216", "noisy-pid", "cpa kept", "s: budget_left", "test 40 (seed 0)"):
         assert text in shown
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for text in ("Data set set", "noisy-pid", "Action coverage", "plot-pace", "plot-ratio-cpa"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,20 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed_training, "MILLION", TINY)
 
 
-def test_rows() -> None:
+def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed_training, "_peak_megabytes", {"uniform": 10.0, "vao": 11.0}.__getitem__)
     pytest.importorskip("torchjd", reason="extra `mtl` is not installed")
     rows = {row.name: row for row in speed_training.rows(quick=True)}
     assert {"uniform_step_ms", "vao_vs_uniform_step_k4", "vao_vs_uniform_step_k64", "vao_step_k64_vs_k4"} <= set(rows)
     assert {f"{method}_split_vs_vao_step_k16" for method in ("pcgrad", "cagrad", "nash_mtl")} <= set(rows)
     assert all(row.value > 0 for row in rows.values())
-    assert rows["vao_vs_uniform_step_k64"].bound == "1.20: 3.60 forward passes against 3"
+    assert rows["vao_vs_uniform_memory"].value == 1.1
+    assert rows["vao_vs_uniform_step_k64"].bound == "1.18: 3.53 forward passes against 3"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_measured_in_another_process() -> None:
+    assert 1 < speed_training._peak_megabytes("vao") < 500  # the code of torch's kernels, mostly
 
 
 def test_batches_have_the_asked_groups() -> None:

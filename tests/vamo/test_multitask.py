@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import get_args
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vamo.config import MultitaskMethod
-from vamo.multitask import AGGREGATORS, Multitask, is_multitask
+from vamo.multitask import AGGREGATORS, Multitask, is_multitask, make_aggregator
 
 torchjd = pytest.importorskip("torchjd", reason="extra `mtl` is not installed")
 
@@ -62,3 +63,9 @@ def test_random_draws_depend_on_the_step_alone() -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=0)
     assert not torch.equal(a, c)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_missing_torchjd_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchjd", None)
+    with pytest.raises(ImportError, match=r"method 'pcgrad' needs torchjd, found none: .*vamo-bidding\[mtl\]"):
+        make_aggregator("pcgrad", 3)
