@@ -16,7 +16,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from auction_env.files import write_atomically
 from benchmarks.speed import Row
 from benchmarks.speed_training import expected_ratio, make_trainer, ratio, step_seconds
-from vamo.alignment import GroupLosses, Parameters
 from vamo.model import N_TOKENS, Batch
 from vamo.trainer import Trainer
 
@@ -51,6 +49,7 @@ class Size(NamedTuple):
             f"model.n_blocks={self.n_blocks}",
             f"model.n_heads={self.n_heads}",
             f"train.batch_size={self.n_windows}",
+            "train.precision=bfloat16",
             f"weighting.validation_batch_size={self.n_windows // 2}",
             f"weighting.alignment_batch_size={self.n_windows // 2}",
         )
@@ -77,16 +76,6 @@ class PlainTransformer(nn.Module):
         return out
 
 
-def in_bfloat16(device: torch.device, losses: GroupLosses[Batch]) -> GroupLosses[Batch]:
-    """The loss function with the model in mixed precision."""
-
-    def mixed(parameters: Parameters, batch: Batch) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
-            return losses(parameters, batch).float()
-
-    return mixed
-
-
 def rows(sizes: Sequence[Size], device: torch.device, n_rounds: int) -> Iterator[Row]:
     """All figures."""
     peak = _peak_flops(device, 8192 if device.type == "cuda" else 256, n_rounds)
@@ -102,9 +91,8 @@ def rows(sizes: Sequence[Size], device: torch.device, n_rounds: int) -> Iterator
 
 
 def _size_rows(size: Size, device: torch.device, peak: float, n_rounds: int) -> Iterator[Row]:
-    wrap = partial(in_bfloat16, device)
     trainers = {
-        f"{method} {k}": make_trainer(k, *size.assignments, f"train.method={method}", device=device, wrap=wrap)
+        f"{method} {k}": make_trainer(k, *size.assignments, f"train.method={method}", device=device)
         for k in TARGETS
         for method in ("uniform", "vao")
     }

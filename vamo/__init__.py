@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from vamo.checkpoint import CheckpointError, load, save
     from vamo.config import Config, override
     from vamo.dataset import by_task, split
-    from vamo.trainer import Record
+    from vamo.history import Record
     from vamo.training import TrainResult, train
 
 _MODULE_OF = {
     "CheckpointError": "checkpoint",
     "Config": "config",
-    "Record": "trainer",
+    "Record": "history",
     "TrainResult": "training",
     "VamoBidder": "agent",
     "by_task": "dataset",

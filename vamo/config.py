@@ -38,6 +38,7 @@ Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
 ActionLabel = Literal["logged", "hindsight"]
 Scaling = Literal["none", "rms", "cosine"]
+Precision = Literal["float32", "bfloat16"]
 
 
 def _require(rule: bool, name: str, text: str, value: object) -> None:
@@ -218,8 +219,15 @@ class TrainConfig:
             `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights. The
             others share uniformly and combine the targets' gradients; they need the extra `mtl`.
         batch_size: Windows per step over all (target, source) pairs together.
-        select: `last` returns the parameters of the last step, `best` those with the lowest mean validation loss
-            over the targets. A few dozen validation trajectories are too few to choose by: `best` scored lower.
+        select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
+            those of the last step.
+        precision: Of the matrix products in steps and alignments: `bfloat16` is automatic mixed precision;
+            parameters, optimiser and validation losses stay in single precision.
+        compile: Whether the training step's loss is compiled by `torch.compile`. Alignments and validation
+            losses are not: the former listen to single layers.
+        ema_decay: Decay per step of the running mean of the parameters, which validation losses, the
+            selection and the returned model are of; 0 leaves it out.
+        patience: Records without a new lowest mean validation loss after which training stops; 0 never does.
     """
 
     method: Method = "vao"
@@ -234,6 +242,10 @@ class TrainConfig:
     log_every: int = 25  # steps between two records, each with validation losses
     evaluation_windows: int = 128  # fixed validation windows per target behind a validation loss
     select: Literal["best", "last"] = "last"
+    precision: Precision = "float32"
+    compile: bool = False
+    ema_decay: float = 0.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         _check_fields(self)
@@ -241,8 +253,12 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("learning_rate", "clip_norm"):
             _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
-        for name in ("weight_decay", "warmup_steps", "seed"):
+        for name in ("weight_decay", "warmup_steps", "seed", "patience"):
             _require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
+        _require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
+        if self.method in get_args(MultitaskMethod):
+            eager = f"false for method {self.method!r}, which takes gradients of one target after the other"
+            _require(not self.compile, "compile", eager, self.compile)
         _require(0 <= self.final_learning_rate <= 1, "final_learning_rate", "in [0, 1]", self.final_learning_rate)
 
 

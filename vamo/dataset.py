@@ -199,7 +199,7 @@ class Episodes:
         length = self.length[episode]
         start = rng.integers(1 - context, length)
         start = np.clip(start, 0, np.maximum(length - context, 0))
-        return self._tensor(episode), self._tensor(start)
+        return self._indices(episode), self._indices(start)
 
     def windows(self, task: Task, episode: Tensor, start: Tensor, context: int) -> Batch:
         """Windows of `context` rows, relabelled for `task`, as one group."""
@@ -221,6 +221,13 @@ class Episodes:
         out = np.zeros((*self._shape, *rows.shape[1:]), rows.dtype)
         out[self._cell] = rows[self._rows]
         return self._tensor(out)
+
+    def _indices(self, values: Int) -> Tensor:
+        """What is copied to the device in a step: n numbers, and without waiting for the device."""
+        indices = torch.from_numpy(values)
+        if self._device.type != "cuda":
+            return indices
+        return indices.pin_memory().to(self._device, non_blocking=True)
 
     def _tensor(self, values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(values).to(self._device)

@@ -7,22 +7,29 @@ point for data sets: `vamo.training.train`.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol
+from typing import Generic, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vamo.alignment import Alignment, BatchT, Estimator, Explicit, ForwardMode, GroupLosses, Parameters
-from vamo.config import Config, TrainConfig, WeightingConfig
+from vamo.config import Config, WeightingConfig
+from vamo.distributed import Processes, SharedOut
 from vamo.ghost import Ghost
+from vamo.history import Record, is_stalled
+from vamo.monitor import Monitor
 from vamo.multitask import Multitask, is_multitask
+from vamo.optimisation import Average, learning_rate, make_optimizer
 from vamo.pairs import AlignmentTable, Pairs, RefreshPlan, sample_pairs
+from vamo.precision import compiled, in_precision
 from vamo.weighting import Evidence, Scaler, Weighting, entropy, make_weighting
+
+logger = logging.getLogger(__name__)
 
 _PAIRS = 101  # stream of random numbers, apart from those of the batches
 
@@ -51,22 +58,6 @@ class Batches(Protocol[BatchT]):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One line of the history; lists are per target (K,) or per target and source (K, I)."""
-
-    step: int  # steps done
-    loss: list[float]  # sum_i w_ik L_ik of the step's batch
-    validation_loss: list[float]  # after the step, over the fixed windows
-    weights: list[list[float]]
-    entropy: list[float]  # of the weights, nats
-    alignment: list[list[float]] | None  # last known m_ik, before any scaling by rms; None where there are none
-    alignment_error: list[list[float]] | None  # their standard errors; inf before the first, nan where unknown
-    learning_rate: float
-    grad_norm: float  # before clipping
-    step_time: float  # seconds a step, mean since the last record, validation losses left out
-
-
 class Trainer(Generic[BatchT]):
     """State and steps of a run; deterministic given its arguments and the number of threads.
 
@@ -78,9 +69,12 @@ class Trainer(Generic[BatchT]):
         sizes: Trajectories of each of the I sources.
         n_targets: K.
         config: `train` and `weighting` are used.
+        processes: Those that train together, each with a trainer of equal arguments.
+        monitor: What looks for signs of trouble in the records.
 
     Raises:
-        ValueError: More pairs or targets than one step or refresh holds, for a method that needs all in each.
+        ValueError: More pairs or targets than one step or refresh holds, for a method that needs all in each; more
+            processes than pairs in a step, or a method that trains in one process only.
     """
 
     def __init__(
@@ -93,36 +87,47 @@ class Trainer(Generic[BatchT]):
         sizes: Sequence[int],
         n_targets: int,
         config: Config,
+        processes: Processes | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         train, weighting = config.train, config.weighting
-        self.config = config
+        self.config, self.monitor = config, monitor
+        self.processes = Processes() if processes is None else processes
         self.parameters = dict(model.named_parameters())
-        self.losses, self.batches = losses, batches
+        self.batches = batches
         self.pairs, self.n_targets, n_sources = list(pairs), n_targets, len(sizes)
         device = next(iter(self.parameters.values())).device
+        self.losses = losses  # in single precision: of the validation losses, as the bidder decides
+        mixed = in_precision(losses, train.precision, device)
+        self._step_losses = compiled(mixed) if train.compile else mixed
         self.weighting: Weighting = make_weighting(train, weighting)
-        self.estimator = _make_estimator(weighting, losses, model, batches)
+        self.estimator = _make_estimator(weighting, mixed, model, batches)
+        if self.processes.size > 1:
+            self.estimator = SharedOut(self.estimator, batches.groups, self.processes)
         self.plan = RefreshPlan.of(n_targets, n_sources, weighting)
         self.table = AlignmentTable(n_targets, n_sources, weighting.ema_decay, device)
         self.scaler = Scaler(weighting.scaling, weighting.rms_decay, n_targets, device)
+        self._index = torch.tensor(self.pairs, device=device).T.contiguous()  # (2, P) targets and sources
         self._sizes = torch.tensor(sizes, dtype=torch.float32, device=device)
         self.weights = self.weighting(self._evidence())  # (K, I)
         self.multitask: Multitask[BatchT] | None = None
         if is_multitask(train.method):
             self.multitask = Multitask(
                 train.method,  # type: ignore[arg-type]  # just found to be one
-                losses,
+                mixed,
                 self.parameters,
                 batches.groups,
                 n_targets=n_targets,
                 seed=train.seed,
             )
         self._check_sizes()
-        self.optimizer = _make_optimizer(self.parameters, train)
+        self.optimizer = make_optimizer(self.parameters, train)
+        self.average = Average(self.parameters, train.ema_decay) if train.ema_decay else None
         self.n_steps = 0
         self.history: list[Record] = []
         self.best_loss = math.inf
         self.best = self._copy_parameters()
+        self.grad_norm_max = torch.zeros((), device=device)  # since the last record
 
     def _check_sizes(self) -> None:
         weighting, method = self.config.weighting, self.config.train.method
@@ -136,6 +141,20 @@ class Trainer(Generic[BatchT]):
                 f"`pairs_per_step` must be at least the number of pairs, {len(self.pairs)}, for `per_sample` "
                 f"weights, found {weighting.pairs_per_step}"
             )
+        n = min(len(self.pairs), weighting.pairs_per_step)
+        if self.processes.size > n:
+            raise ValueError(
+                f"the number of processes must be at most that of the pairs in a step, {n}, which they share out, "
+                f"found {self.processes.size}"
+            )
+        if self.multitask is not None and self.processes.size > 1:
+            raise ValueError(f"method {method!r} must train in one process, found {self.processes.size}")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are done, or training has stopped early."""
+        train = self.config.train
+        return self.n_steps >= train.steps or is_stalled(self.history, train.patience)
 
     @property
     def is_per_sample(self) -> bool:
@@ -143,7 +162,7 @@ class Trainer(Generic[BatchT]):
         return self.config.weighting.per_sample and self.weighting.needs_alignments
 
     def run(self, callback: Callable[[Record], None] | None, save: Callable[[], None], save_every: int) -> None:
-        """Steps until `config.train.steps` are done.
+        """Steps until all are done or the validation loss has stopped falling (`config.train.patience`).
 
         Args:
             callback: Gets every new record of the history.
@@ -152,13 +171,13 @@ class Trainer(Generic[BatchT]):
         """
         steps, log_every = self.config.train.steps, self.config.train.log_every
         since, start = self.n_steps, time.perf_counter()
-        while self.n_steps < steps:
+        while not self.is_done:
             losses, grad_norm = self.step()
             is_logged = self.n_steps % log_every == 0 or self.n_steps == steps
             if is_logged:
                 seconds = (time.perf_counter() - start) / (self.n_steps - since)
-                self.history.append(self._evaluate(losses, grad_norm, seconds))
-            if self.n_steps % save_every == 0 or self.n_steps == steps:
+                self._log(self._evaluate(losses, grad_norm, seconds))
+            if self.n_steps % save_every == 0 or self.is_done:
                 save()
             if is_logged:
                 if callback is not None:
@@ -176,22 +195,45 @@ class Trainer(Generic[BatchT]):
             self._refresh()
         pairs, pair_weights = self._draw_pairs()
         batch = self.batches.train(self.n_steps, pairs)
-        targets = torch.tensor([k for k, _ in pairs], device=pair_weights.device)
         self.optimizer.zero_grad()
-        if self.multitask is None:
-            losses = self.losses(self.parameters, batch)  # (P, b)
-            weights = self._sample_weights(batch) if self.is_per_sample else pair_weights[:, None] / losses.shape[1]
-            losses = (weights * losses).sum(dim=1)  # (P,)
-            losses.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
-        else:
-            losses = pair_weights * self.multitask.backward(batch, pair_weights, targets, self.n_steps)
-        self._check_finite(losses.detach(), pairs)
+        losses = self._backward(batch, pairs, pair_weights)  # (P,)
+        self._check_finite(losses, pairs)
         grad_norm = nn.utils.clip_grad_norm_(self.parameters.values(), train.clip_norm)
+        torch.maximum(self.grad_norm_max, grad_norm, out=self.grad_norm_max)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.n_steps, train)
         self.optimizer.step()
         self.n_steps += 1
-        return torch.zeros_like(self.weights[:, 0]).index_add_(0, targets, losses.detach()), grad_norm
+        if self.average is not None:
+            self.average.update(self.n_steps)
+        return torch.zeros_like(self.weights[:, 0]).index_add_(0, self._targets_of(pairs), losses), grad_norm
+
+    def _backward(self, batch: BatchT, pairs: Pairs, pair_weights: Tensor) -> Tensor:
+        """Writes the gradients of the weighted loss over all processes; its terms, (P,)."""
+        if self.multitask is not None:
+            targets = self._targets_of(pairs)
+            return pair_weights * self.multitask.backward(batch, pair_weights, targets, self.n_steps)
+        sample_weights = self._sample_weights(batch) if self.is_per_sample else None  # (P, b)
+        part = self.processes.share(len(pairs))
+        if self.processes.size > 1:
+            batch = self.batches.groups(batch, part.start, part.stop)
+        own = self._step_losses(self.parameters, batch)  # (P of this process, b)
+        weights = pair_weights[part, None] / own.shape[1] if sample_weights is None else sample_weights[part]
+        own = (weights * own).sum(dim=1)
+        own.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+        losses = torch.zeros_like(pair_weights)
+        losses[part] = own.detach()
+        for parameter in self.parameters.values():
+            if parameter.grad is None:  # the loss does not depend on it
+                parameter.grad = torch.zeros_like(parameter)
+        self.processes.sum([losses, *(p.grad for p in self.parameters.values() if p.grad is not None)])
+        return losses
+
+    def _targets_of(self, pairs: Pairs) -> Tensor:
+        """Targets (P,) of the pairs."""
+        if pairs is self.pairs:
+            return self._index[0]
+        return torch.tensor([k for k, _ in pairs], device=self.weights.device)
 
     def _is_refresh_due(self) -> bool:
         is_wanted = self.weighting.needs_alignments and not self.is_per_sample
@@ -201,8 +243,7 @@ class Trainer(Generic[BatchT]):
         """The step's pairs and the factors (P,) of their losses: all pairs, or an unbiased sample."""
         n = self.config.weighting.pairs_per_step
         if len(self.pairs) <= n:
-            k, i = torch.tensor(self.pairs, device=self.weights.device).T
-            return self.pairs, self.weights[k, i]
+            return self.pairs, self.weights[self._index[0], self._index[1]]
         rng = np.random.default_rng([self.config.train.seed, _PAIRS, self.n_steps])
         pairs, factor = sample_pairs(self.weights.double().cpu().numpy(), n, rng)
         return pairs, torch.full((len(pairs),), factor, device=self.weights.device)
@@ -274,91 +315,51 @@ class Trainer(Generic[BatchT]):
     @torch.no_grad()
     def _evaluate(self, losses: Tensor, grad_norm: Tensor, step_time: float) -> Record:
         """The record of the step just done; keeps the parameters if they are the best so far."""
-        batches = (self.batches.evaluation(k) for k in range(self.n_targets))
-        validation = [float(self.losses(self.parameters, batch).mean()) for batch in batches]
-        mean = sum(validation) / len(validation)
-        if mean < self.best_loss:
-            self.best_loss, self.best = mean, self._copy_parameters()
+        validation = torch.zeros(self.n_targets, device=self.weights.device)
+        for k in range(self.n_targets)[self.processes.share(self.n_targets)]:
+            validation[k] = self.losses(self.trained(), self.batches.evaluation(k)).mean()
+        self.processes.sum([validation])
         has_alignments = self.weighting.needs_alignments
-        return Record(
+        record = Record(
             step=self.n_steps,
             loss=losses.tolist(),
-            validation_loss=validation,
+            validation_loss=validation.tolist(),
             weights=self.weights.tolist(),
             entropy=entropy(self.weights).tolist(),
             alignment=self.table.mean().tolist() if has_alignments else None,
             alignment_error=self.table.standard_error().tolist() if has_alignments else None,
             learning_rate=learning_rate(self.n_steps - 1, self.config.train),
             grad_norm=float(grad_norm),
+            grad_norm_max=float(self.grad_norm_max),
             step_time=step_time,
+            warnings=[],
         )
+        self.grad_norm_max.zero_()
+        if record.mean_validation_loss < self.best_loss:
+            self.best_loss, self.best = record.mean_validation_loss, self._copy_parameters()
+        return record
+
+    def _log(self, record: Record) -> None:
+        """Adds a record to the history, with the warnings that it justifies."""
+        found = [] if self.monitor is None else self.monitor.observe(record)
+        for text in found:
+            if self.processes.is_first:
+                logger.warning("%s", text)
+        self.history.append(dataclasses.replace(record, warnings=found))
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Puts the parameters that `config.train.select` asks for into the model."""
-        if self.config.train.select == "best":
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.best[name])
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and JSON values from which `restore` continues to the same numbers."""
-        tensors = {f"parameters/{name}": p.detach() for name, p in self.parameters.items()}
-        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        """Puts the parameters that `config.train.select` asks for into the model: averaged ones where there are."""
+        chosen = self.best if self.config.train.select == "best" else self.trained()
         for name, parameter in self.parameters.items():
-            for key, value in self.optimizer.state[parameter].items():
-                tensors[f"optimizer/{key}/{name}"] = value
-        tensors |= {"weights": self.weights} | self._running_state()
-        record = {
-            "n_steps": self.n_steps,
-            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
-            "history": [dataclasses.asdict(line) for line in self.history],
-        }
-        return tensors, record
+            parameter.copy_(chosen[name])
 
-    @torch.no_grad()
-    def restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-        """Continues from a `state` of a trainer with equal arguments.
-
-        Raises:
-            ValueError: The method keeps state of its own, which `state` does not hold.
-        """
-        if self.multitask is not None and self.multitask.is_stateful:
-            raise ValueError(
-                f"`method` must not be {self.config.train.method!r} to go on from a checkpoint: torchjd keeps "
-                f"its state to itself"
-            )
-        for name, parameter in self.parameters.items():
-            parameter.copy_(tensors[f"parameters/{name}"])
-            prefixes = {key: f"optimizer/{key}/{name}" for key in ("step", "exp_avg", "exp_avg_sq")}
-            self.optimizer.state[parameter] = {
-                key: tensors[path].to(parameter.device) for key, path in prefixes.items()
-            }
-            self.best[name].copy_(tensors[f"best/{name}"])
-        for name, tensor in self._running_state().items():
-            tensor.copy_(tensors[name])
-        self.weights = tensors["weights"].to(self.weights.device)
-        self.n_steps = record["n_steps"]
-        self.best_loss = math.inf if record["best_loss"] is None else record["best_loss"]
-        self.history = [Record(**line) for line in record["history"]]
-
-    def _running_state(self) -> dict[str, Tensor]:
-        """The tensors of alignments and their scale, updated in place, by name."""
-        table = {"sum": self.table.sum, "square_error": self.table.square_error, "n_updates": self.table.n_updates}
-        scale = {"mean_square": self.scaler.mean_square, "n_updates": self.scaler.n_updates}
-        state = {f"alignment/{name}": tensor for name, tensor in table.items()}
-        return state | {f"scale/{name}": tensor for name, tensor in scale.items()}
+    def trained(self) -> Parameters:
+        """What is validated and returned: the averaged parameters, or the present ones where there is no average."""
+        return self.parameters if self.average is None else self.average.mean
 
     def _copy_parameters(self) -> dict[str, Tensor]:
-        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up to the peak, then a cosine down to `final_learning_rate` of it."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / (config.warmup_steps + 1)
-    progress = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
-    cosine = (1 + math.cos(math.pi * min(progress, 1.0))) / 2
-    return config.learning_rate * (config.final_learning_rate + (1 - config.final_learning_rate) * cosine)
+        return {name: parameter.detach().clone() for name, parameter in self.trained().items()}
 
 
 def _make_estimator(
@@ -368,12 +369,3 @@ def _make_estimator(
         return Ghost(losses, model, batches.groups)
     kind = Explicit if weighting.estimator == "explicit" else ForwardMode
     return kind(losses, model, batches.groups)
-
-
-def _make_optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only."""
-    groups = [
-        {"params": [p for p in parameters.values() if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters.values() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, fused=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +18,15 @@ from vamo import checkpoint as checkpoints
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import Config
 from vamo.dataset import Episodes, WindowSampler, data_hash, normalisation, task_of
+from vamo.distributed import Processes
+from vamo.history import Record
 from vamo.model import Batch, Vamo, losses
+from vamo.monitor import Monitor
 from vamo.relabel import relabel
 from vamo.response import Response
-from vamo.trainer import Record, Trainer
+from vamo.resuming import restore, state_of
+from vamo.tensorboard import ScalarWriter
+from vamo.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +61,9 @@ def train(
     callback: Callable[[Record], None] | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 100,
+    log_dir: str | Path | None = None,
     device: torch.device | str = "cpu",
+    processes: Processes | None = None,
     name: str | None = None,
 ) -> TrainResult:
     """Trains one model for all targets on all sources.
@@ -65,11 +74,14 @@ def train(
         config: All settings; the method is `config.train.method`. The default one if not given.
         targets: Names of the targets, keys of `validation`; all of them by default. Method `single` needs
             each of them in `sources` too and uses no other source.
-        callback: Gets every new record of the history; show progress here.
+        callback: Gets every new record of the history, in the first process; show progress here.
         checkpoint: File of the run's state. If it exists the run goes on from it, to the same numbers as a
             run that was never interrupted.
         checkpoint_every: Steps between two writes of that file.
-        device: Where to train.
+        log_dir: Directory for TensorBoard's event files, one point a record; needs the package tensorboard.
+        device: Where to train; that of `processes` where they are given.
+        processes: Those that train together (`vamo.distributed.joined`), each calling this with equal
+            arguments. All get the same result; only the first one writes files.
         name: Label of the bidder; the method by default.
 
     Returns:
@@ -78,7 +90,10 @@ def train(
     Raises:
         ValueError: Unknown target, data that break a rule, or a checkpoint of another run.
         FloatingPointError: A loss or an alignment that is not finite.
+        ProcessError: Another process failed, hangs, or trains something else.
     """
+    processes = Processes(device=torch.device(device)) if processes is None else processes
+    device = processes.device
     config = Config() if config is None else config
     targets = tuple(validation) if targets is None else tuple(targets)
     sources = _used_sources(sources, validation, targets, config)
@@ -102,10 +117,15 @@ def train(
         sizes=[episodes.n_episodes for episodes in training],
         n_targets=len(targets),
         config=config,
+        processes=processes,
+        monitor=_monitor(targets, tuple(sources), config),
     )
     digest = data_hash(sources, {name: validation[name] for name in targets})
-    save = _saver(trainer, checkpoint, {"config": config.to_dict(), "data_hash": digest})
-    trainer.run(callback, save, checkpoint_every)
+    described = {"config": config.to_dict(), "data_hash": digest}
+    save = _saver(trainer, checkpoint, described)
+    processes.check_equal("data, configuration and checkpoint", json.dumps([described, trainer.n_steps]))
+    with _recorder(trainer, log_dir, targets, tuple(sources)) as write:
+        trainer.run(_told(processes, write, callback), save, checkpoint_every)
     trainer.finish()
     bidder = VamoBidder(
         model,
@@ -160,6 +180,40 @@ def _return_tables(
     return tables
 
 
+def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config) -> Monitor:
+    """What warns of signs of trouble; one source alone is no such sign where it is asked for."""
+    is_weighted = config.train.method == "vao" and config.weighting.kind != "top1"
+    every = config.weighting.refresh_every
+    return Monitor(targets, sources, refresh_every=every, is_weighted=is_weighted)
+
+
+@contextmanager
+def _recorder(
+    trainer: Trainer[Batch], log_dir: str | Path | None, targets: Sequence[str], sources: Sequence[str]
+) -> Iterator[Callable[[Record], None] | None]:
+    """What writes records for TensorBoard, in the first process."""
+    if log_dir is None or not trainer.processes.is_first:
+        yield None
+        return
+    model, train = trainer.config.model, trainer.config.train
+    n_pairs = min(len(trainer.pairs), trainer.config.weighting.pairs_per_step)
+    n_windows = train.batch_size // n_pairs * n_pairs
+    amount = n_windows * model.context / model.n_ticks
+    with ScalarWriter(log_dir, targets, sources, trajectories_per_step=amount, first_step=trainer.n_steps) as writer:
+        yield writer.write
+
+
+def _told(processes: Processes, *listeners: Callable[[Record], None] | None) -> Callable[[Record], None]:
+    """A callback that tells all listeners, in the first process only."""
+
+    def tell(record: Record) -> None:
+        for listener in listeners:
+            if listener is not None and processes.is_first:
+                listener(record)
+
+    return tell
+
+
 def _saver(trainer: Trainer[Batch], path: str | Path | None, run: dict[str, Any]) -> Callable[[], None]:
     """What writes the run's state; first restores it where the file exists.
 
@@ -174,11 +228,16 @@ def _saver(trainer: Trainer[Batch], path: str | Path | None, run: dict[str, Any]
         differing = [key for key, value in run.items() if record["run"].get(key) != value]
         if differing:
             raise ValueError(f"checkpoint {str(path)!r} must be of the same run, found other {differing}")
-        trainer.restore(tensors, record["trainer"])
+        try:
+            restore(trainer, tensors, record["trainer"])
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise checkpoints.CheckpointError(f"{str(path)!r} must hold a whole run, found {error!r}") from error
         logger.info("goes on from step %d of %s", trainer.n_steps, path)
 
     def save() -> None:
-        tensors, record = trainer.state()
+        if not trainer.processes.is_first:
+            return
+        tensors, record = state_of(trainer)
         checkpoints.write(path, _TRAINING, tensors, {"run": run, "trainer": record})
 
     return save

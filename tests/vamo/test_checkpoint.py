@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
 import pickle
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
 from tests.vamo.test_agent import campaigns_of, make_bidder, views_of
 from tests.vamo.test_model import VARIANTS, trained
-from vamo.checkpoint import CheckpointError, load, read, save, write
+from vamo.checkpoint import VERSION, CheckpointError, load, read, save, write
 from vamo.config import Config, ModelConfig
 from vamo.dataset import split
 from vamo.training import train
@@ -66,21 +68,55 @@ def test_missing_file(tmp_path: Path) -> None:
         load(tmp_path / "nothing.safetensors")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999])
-def test_truncated(path: Path, share: float) -> None:
+def header_end(content: bytes) -> int:
+    """Where the tensors start: safetensors begins with the header's length in 8 bytes."""
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def test_truncated_at_any_place(path: Path) -> None:
+    """In the length, in the header, and in the tensors to the last byte."""
     content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+    end = header_end(content)
+    header = np.linspace(8, end, 40).astype(int).tolist()
+    tensors = np.linspace(end, len(content) - 1, 40).astype(int).tolist()
+    for offset in [*range(9), *header, *tensors]:
+        path.write_bytes(content[:offset])
+        with pytest.raises(CheckpointError, match="must be a safetensors file"):
+            load(path)
+    path.write_bytes(content + b"x")
     with pytest.raises(CheckpointError, match="must be a safetensors file"):
         load(path)
-
-
-@pytest.mark.parametrize("position", [0, 3, 20, 400, -5000, -1])
-def test_flipped_bit(path: Path, position: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[position] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError):
-        load(path)
+    load(path)
+
+
+@pytest.mark.parametrize("part", ["length", "header", "tensors"])
+def test_flipped_bits(path: Path, part: str) -> None:
+    """A file in which one bit is another is refused, and named."""
+    content = path.read_bytes()
+    end = header_end(content)
+    rng = np.random.default_rng(0)
+    positions = {
+        "length": np.arange(8),
+        "header": rng.integers(8, end, 200),
+        "tensors": rng.integers(end, len(content), 60),
+    }[part]
+    for position in [*positions.tolist(), -1]:
+        for bit in (0, 6):
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(CheckpointError) as caught:
+                load(path)
+            assert str(path) in str(caught.value)
+
+
+def test_random_bytes(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for size in (1, 7, 8, 9, 100, 10_000):
+        path.write_bytes(rng.bytes(size))
+        with pytest.raises(CheckpointError, match="must be a safetensors file"):
+            load(path)
 
 
 class Malicious:
@@ -95,10 +131,17 @@ class Malicious:
 
 def test_nothing_of_a_pickle_is_executed(path: Path, tmp_path: Path) -> None:
     target = tmp_path / "executed"
-    path.write_bytes(pickle.dumps(Malicious(target)))
-    with pytest.raises(CheckpointError, match="must be a safetensors file"):
-        load(path)
+    content = pickle.dumps(Malicious(target))
+    as_zip = io.BytesIO()
+    with zipfile.ZipFile(as_zip, "w") as archive:  # the form of torch.save
+        archive.writestr("archive/data.pkl", content)
+    for damaged in (content, as_zip.getvalue()):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="must be a safetensors file"):
+            load(path)
     assert not target.exists()
+    pickle.loads(content)  # the trap is one
+    assert target.exists()
 
 
 def test_foreign_files(path: Path) -> None:
@@ -108,9 +151,10 @@ def test_foreign_files(path: Path) -> None:
     write(path, "vamo-training", {"weight": torch.zeros(3)}, {})
     with pytest.raises(CheckpointError, match="must be of kind 'vamo-agent', found 'vamo-training'"):
         load(path)
-    path.write_bytes(safetensors.torch.save({}, {"kind": "vamo-agent", "version": "99"}))
-    with pytest.raises(CheckpointError, match="must be of version 2, found '99'"):
-        load(path)
+    for version in ("1", "3", "99", "", "two"):
+        path.write_bytes(safetensors.torch.save({}, {"kind": "vamo-agent", "version": version}))
+        with pytest.raises(CheckpointError, match=f"must be of version {VERSION}, found '{version}'"):
+            load(path)
 
 
 @pytest.mark.parametrize(

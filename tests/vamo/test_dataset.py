@@ -15,6 +15,8 @@ from vamo.hindsight import best_log_multipliers
 from vamo.inputs import REQUIREMENT_FLAGS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
 from vamo.relabel import relabel
 from vamo.response import Response
+from vamo.trainer import Trainer
+from vamo.training import train
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
 
@@ -165,6 +167,47 @@ def test_training_gradient_comes_from_the_own_source(small_config: Config) -> No
     assert all((row == own).all(dim=1).any() for row in found)
     with pytest.raises(ValueError, match="must find a source of every target's task, found none of 'TargetCPA'"):
         WindowSampler(sources[:1], held_out, pairs, config)
+
+
+@pytest.mark.parametrize("estimator", ["ghost", "forward_mode", "explicit"])
+def test_a_step_copies_nothing_but_indices(
+    small_config: Config, monkeypatch: pytest.MonkeyPatch, estimator: str
+) -> None:
+    """The data stay where they are: a step makes tensors of indices and weights only, no more than the batch is long.
+
+    Everything that leaves numpy or Python for a tensor goes through these functions.
+    """
+    made: list[tuple[str, torch.dtype, int]] = []
+
+    def spy(module: object, name: str) -> None:
+        real = getattr(module, name)
+
+        def record(*args: object, **kwargs: object) -> torch.Tensor:
+            out: torch.Tensor = real(*args, **kwargs)
+            made.append((name, out.dtype, out.numel()))
+            return out
+
+        monkeypatch.setattr(module, name, record)
+
+    steps: list[int] = []
+    real_step = Trainer.step
+
+    def step(trainer: Trainer[object]) -> object:
+        made.clear()
+        out = real_step(trainer)
+        assert made and {name for name, _, _ in made} <= {"from_numpy", "tensor"}
+        for _, dtype, size in made:
+            is_index = dtype == torch.int64 and size <= 2 * small_config.train.batch_size
+            assert is_index or trainer.n_steps == 1  # the first step relabels validation data, once for all
+        steps.append(trainer.n_steps)
+        return out
+
+    monkeypatch.setattr(Trainer, "step", step)
+    for name in ("from_numpy", "tensor", "as_tensor"):
+        spy(torch, name)
+    config = override(small_config, [f"weighting.estimator={estimator}", "train.steps=8"])
+    train(*split({"TargetCPA": make_data(8), "Other": make_data(8, seed=1)}, 0.25), config)
+    assert steps == list(range(1, 9))
 
 
 def test_groups_follow_the_pairs(small_config: Config) -> None:

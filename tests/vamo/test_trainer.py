@@ -16,8 +16,12 @@ from auction_env.tasks import TASKS, Task
 from tests.vamo.synthetic import Float, make_data, sensible
 from vamo.alignment import Parameters
 from vamo.config import Config, TrainConfig, override
+from vamo.distributed import Processes
+from vamo.history import Record
+from vamo.optimisation import learning_rate
 from vamo.pairs import Pairs
-from vamo.trainer import Record, Trainer, learning_rate
+from vamo.resuming import restore, state_of
+from vamo.trainer import Trainer
 from vamo.training import TrainResult, train
 
 Data = dict[str, TrajectoryData]
@@ -60,13 +64,22 @@ class QuadraticBatches:
         return self.targets[target][None, None]
 
 
-def quadratic_trainer(*assignments: str) -> tuple[Point, Trainer[Tensor]]:
+def quadratic_trainer(*assignments: str, processes: Processes | None = None) -> tuple[Point, Trainer[Tensor]]:
     paper = ["weighting.scaling=none", "weighting.temperature=2.0"]
     config = override(Config(), [*paper, "train.clip_norm=1000", *assignments])
     point = Point()
     pairs = [(k, i) for k in range(2) for i in range(3)]
     batches = QuadraticBatches()
-    trainer = Trainer(point, quadratic, batches, pairs=pairs, sizes=[100, 10, 30], n_targets=2, config=config)
+    trainer = Trainer(
+        point,
+        quadratic,
+        batches,
+        pairs=pairs,
+        sizes=[100, 10, 30],
+        n_targets=2,
+        config=config,
+        processes=processes,
+    )
     return point, trainer
 
 
@@ -193,7 +206,7 @@ def test_methods_with_hidden_state_do_not_resume() -> None:
     _, trainer = quadratic_trainer("train.method=gradvac")
     trainer.step()
     with pytest.raises(ValueError, match="`method` must not be 'gradvac' to go on from a checkpoint"):
-        trainer.restore(*trainer.state())
+        restore(trainer, *state_of(trainer))
 
 
 def test_clipping() -> None:

@@ -1,0 +1,77 @@
+"""The state of a training run, from which it goes on to the same numbers.
+
+What a step draws depends on its number alone, so that there is no state of a random generator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vamo.alignment import BatchT
+from vamo.history import Record
+from vamo.trainer import Trainer
+
+
+def state_of(trainer: Trainer[BatchT]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON values from which `restore` continues to the same numbers."""
+    tensors = {f"parameters/{name}": p.detach() for name, p in trainer.parameters.items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in trainer.best.items()}
+    for name, parameter in trainer.parameters.items():
+        for key, value in trainer.optimizer.state[parameter].items():
+            tensors[f"optimizer/{key}/{name}"] = value
+    tensors |= {"weights": trainer.weights} | _running_state(trainer)
+    record = {
+        "n_steps": trainer.n_steps,
+        "best_loss": trainer.best_loss if math.isfinite(trainer.best_loss) else None,
+        "history": [dataclasses.asdict(line) for line in trainer.history],
+    }
+    return tensors, record
+
+
+@torch.no_grad()
+def restore(trainer: Trainer[BatchT], tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    """Continues from the `state_of` a trainer with equal arguments.
+
+    Raises:
+        ValueError: The method keeps state of its own, which `state_of` does not hold.
+    """
+    if trainer.multitask is not None and trainer.multitask.is_stateful:
+        raise ValueError(
+            f"`method` must not be {trainer.config.train.method!r} to go on from a checkpoint: torchjd keeps "
+            f"its state to itself"
+        )
+    for name, parameter in trainer.parameters.items():
+        parameter.copy_(tensors[f"parameters/{name}"])
+        prefixes = {key: f"optimizer/{key}/{name}" for key in ("step", "exp_avg", "exp_avg_sq")}
+        trainer.optimizer.state[parameter] = {key: tensors[path].to(parameter.device) for key, path in prefixes.items()}
+        trainer.best[name].copy_(tensors[f"best/{name}"])
+    for name, tensor in _running_state(trainer).items():
+        tensor.copy_(tensors[name])
+    trainer.weights = tensors["weights"].to(trainer.weights.device)
+    trainer.n_steps = record["n_steps"]
+    trainer.best_loss = math.inf if record["best_loss"] is None else record["best_loss"]
+    trainer.history = [Record(**line) for line in record["history"]]
+    if trainer.monitor is not None:
+        for line in trainer.history:
+            trainer.monitor.observe(line)
+
+
+def _running_state(trainer: Trainer[BatchT]) -> dict[str, Tensor]:
+    """The tensors of alignments, their scale and the average, updated in place, by name."""
+    table, scaler = trainer.table, trainer.scaler
+    state = {
+        "alignment/sum": table.sum,
+        "alignment/square_error": table.square_error,
+        "alignment/n_updates": table.n_updates,
+        "scale/mean_square": scaler.mean_square,
+        "scale/n_updates": scaler.n_updates,
+        "grad_norm_max": trainer.grad_norm_max,
+    }
+    if trainer.average is not None:
+        state |= {f"average/{name}": tensor for name, tensor in trainer.average.mean.items()}
+    return state
