@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.run(arguments)
     except ModuleNotFoundError as error:
         _fail(f"{error}; this command needs an extra: pip install 'vamo-bidding[all]'")
-    except (ValueError, OSError) as error:
+    except (ArithmeticError, ImportError, ValueError, OSError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         console.print("interrupted")
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_export(commands)
     _add_data(commands)
+    _add_train(commands)
     _add_bench(commands)
     return parser
 
@@ -164,6 +165,37 @@ def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     split.add_argument("--contiguous", action="store_true", help="hold out whole last periods")
     split.add_argument("--force", action="store_true", help="replace a split that is there")
     split.set_defaults(run=_run_split)
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    trainer = commands.add_parser(
+        "train",
+        help="train one model for all tasks of some data sets",
+        description="Trains on the training part of each data set and validates on its validation part (vamo data"
+        " split). Killed and started again with the same arguments, it goes on where it was. Several processes:"
+        " torchrun --nproc-per-node N -m benchmarks.cli train ...",
+    )
+    trainer.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="data set, or family; repeatable",
+    )
+    trainer.add_argument("--out", type=Path, required=True, metavar="FILE", help="checkpoint of the trained bidder")
+    trainer.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML or JSON; default: the library's")
+    trainer.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting; may be given again"
+    )
+    trainer.add_argument("--targets", nargs="+", metavar="TASK", help="tasks to train for; default: all")
+    trainer.add_argument("--log-dir", type=Path, metavar="DIR", help="write scalars for TensorBoard to DIR")
+    trainer.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    trainer.add_argument(
+        "--checkpoint-every", type=int, default=100, metavar="N", help="steps between two states; default: %(default)s"
+    )
+    trainer.add_argument("--force", action="store_true", help="replace a checkpoint that is there")
+    trainer.set_defaults(run=_run_train)
 
 
 def _amount(text: str) -> float | int:
@@ -317,6 +349,21 @@ def _run_split(arguments: argparse.Namespace) -> None:
     console.print(", ".join(f"{name} {n:,}" for name, n in counts.items()) + " episodes")
 
 
+def _run_train(arguments: argparse.Namespace) -> None:
+    from benchmarks import training
+
+    training.run(
+        arguments.data,
+        arguments.out,
+        config=training.read_config(arguments.config, arguments.set),
+        targets=arguments.targets,
+        log_dir=arguments.log_dir,
+        device=arguments.device,
+        checkpoint_every=arguments.checkpoint_every,
+        force=arguments.force,
+    )
+
+
 def _run_speed(arguments: argparse.Namespace) -> None:
     from benchmarks import speed
 
@@ -327,3 +374,7 @@ def _run_fidelity(arguments: argparse.Namespace) -> None:
     from benchmarks import fidelity
 
     fidelity.run(fidelity.QUICK if arguments.quick else None, out=arguments.out)
+
+
+if __name__ == "__main__":  # `torchrun -m benchmarks.cli`
+    main()

@@ -51,16 +51,31 @@ class Bar:
         """Sets what is done and how much there is."""
         self._progress.update(self._bar, completed=completed, total=total)
 
+    def note(self, text: str) -> None:
+        """Sets the text at the end of the line."""
+        self._progress.update(self._bar, note=text)
+
 
 @contextmanager
-def progress_bar(label: str, total: float | None, unit: str) -> Iterator[Bar]:
-    """Shows a bar with count, rate and remaining time while the block runs."""
+def progress_bar(
+    label: str, total: float | None, unit: str | None, *, label_width: int = 31, is_shown: bool = True
+) -> Iterator[Bar]:
+    """Shows a bar with count, rate, remaining time and a note while the block runs.
+
+    Args:
+        label: What is done.
+        total: How much there is; None where it is not known yet.
+        unit: Of the rate; None leaves the rate out.
+        label_width: Characters that labels get, for bars below each other.
+        is_shown: False shows nothing.
+    """
     columns = (
-        TextColumn("{task.description:<31}"),
+        TextColumn(f"{{task.description:<{label_width}}}"),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        RateColumn(unit),
+        *([] if unit is None else [RateColumn(unit)]),
         TimeRemainingColumn(elapsed_when_finished=True, compact=True),
+        TextColumn("{task.fields[note]}", style="cyan"),
     )
-    with Progress(*columns, console=console) as progress:
-        yield Bar(progress, progress.add_task(label, total=total))
+    with Progress(*columns, console=console, disable=not is_shown) as progress:
+        yield Bar(progress, progress.add_task(label, total=total, note=""))

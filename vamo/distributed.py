@@ -24,7 +24,7 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") 
 TIMEOUT = 300.0  # seconds
 
 
-class ProcessError(RuntimeError):
+class ProcessError(ConnectionError):
     """Another process of the run has failed, hangs, or trains something else."""
 
 

@@ -51,6 +51,13 @@ class TrainResult:
     sources: tuple[str, ...]
     best_loss: float
 
+    @property
+    def returned(self) -> Record:
+        """The record of the parameters that the bidder has."""
+        if self.bidder.config.train.select == "last":
+            return self.history[-1]
+        return min(self.history, key=lambda record: record.mean_validation_loss)
+
 
 def train(
     sources: Mapping[str, TrajectoryData],
@@ -227,7 +234,9 @@ def _saver(trainer: Trainer[Batch], path: str | Path | None, run: dict[str, Any]
         tensors, record = checkpoints.read(path, _TRAINING)
         differing = [key for key, value in run.items() if record["run"].get(key) != value]
         if differing:
-            raise ValueError(f"checkpoint {str(path)!r} must be of the same run, found other {differing}")
+            raise ValueError(
+                f"checkpoint {str(path)!r} must be of the same run, found other {differing}: delete it to start anew"
+            )
         try:
             restore(trainer, tensors, record["trainer"])
         except (KeyError, TypeError, RuntimeError) as error:
