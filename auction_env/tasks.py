@@ -58,9 +58,11 @@ CONSTRAINT_KINDS: dict[str, str] = {
 }
 """Constraints beside the budget, which every task has."""
 
-_RATIO_BASES = {"cpa": "conversions", "cpc": "clicks", "roas": "gmv"}
+RATIO_BASES = {"cpa": "conversions", "cpc": "clicks", "roas": "gmv"}
+"""Constraints on a ratio of cost to an amount, and what they count."""
 _DEFAULT_LIMITS = {"min_delivery": 0.8, "smoothness": 0.25}  # no advertiser has targets of its own for these
-_LOWER_LIMITS = ("roas", "min_delivery")
+LOWER_LIMITS = ("roas", "min_delivery")
+"""Constraints whose realised value must be at least the limit."""
 
 REQUIREMENT_NAMES = (
     "budget",
@@ -199,7 +201,7 @@ class Constraint:
     @property
     def basis(self) -> str | None:
         """Which of the `BASES` the ratio counts; None for those of the spend alone."""
-        return _RATIO_BASES.get(self.kind)
+        return RATIO_BASES.get(self.kind)
 
     def limit_of(self, targets: Targets) -> Float:
         """The limit of advertisers with these targets, of their shape, in the unit of the kind."""
@@ -221,9 +223,9 @@ class Constraint:
                 return np.asarray(totals.unevenness / limit)
             if self.kind == "min_delivery":
                 return np.asarray(limit * targets.budget / cost)
-            column = QUANTITIES[_RATIO_BASES[self.kind]]
+            column = QUANTITIES[RATIO_BASES[self.kind]]
             amount = np.asarray(getattr(totals, column.predicted if is_predicted else column.realised), np.float64)
-            allowed = amount / limit if self.kind in _LOWER_LIMITS else amount * limit
+            allowed = amount / limit if self.kind in LOWER_LIMITS else amount * limit
             return np.where(cost > 0, cost / allowed, 0.0)
 
 

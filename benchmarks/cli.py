@@ -207,7 +207,9 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK")
     speed = kinds.add_parser("speed", help="speed figures as ratios against stated references")
     speed.add_argument("--quick", action="store_true", help="fewer repetitions; under 45 s")
-    speed.add_argument("--only", choices=("market", "env", "training", "data"), help="one part of the table")
+    speed.add_argument(
+        "--only", choices=("market", "env", "training", "inference", "data"), help="one part of the table"
+    )
     speed.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
     speed.set_defaults(run=_run_speed)
     fidelity = kinds.add_parser("fidelity", help="scores and ranking of methods against impressions per episode")

@@ -25,8 +25,10 @@ SINGLE = "single-task"
 METHODS = {SINGLE: "single", "pooled sharing": "pooled", "uniform sharing": "uniform", "VAO": "vao"}
 """Label -> `train.method` of the learned methods. Naive sharing has two forms, and both are reported."""
 
+BUDGET_RATIOS = (0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
+"""What a policy that learned the best multiplier in hindsight may be told: its budget over the true one."""
 ASKED_QUANTILES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
-"""What a policy may be asked for: quantiles of the training returns."""
+"""What a policy that learned logged actions may be asked for: quantiles of the training returns."""
 PID_STARTS = (0.7, 1.0)
 PID_INTEGRAL_GAINS = (0.02, 0.05, 0.15)
 """The tuning grid of the PID; as many candidates as a policy has."""
@@ -104,7 +106,9 @@ def n_train_steps(n_targets: int, overrides: tuple[str, ...]) -> int:
 
 
 def asked_candidates(bidder: VamoBidder) -> list[Bidder]:
-    """The policy, asked for each of the returns that it may be asked for."""
+    """The policy, told or asked for each of the things that it may be."""
+    if bidder.config.data.action_label == "hindsight":
+        return [bidder.asking(budget_ratio=ratio) for ratio in BUDGET_RATIOS]
     return [bidder.asking(quantile=quantile) for quantile in ASKED_QUANTILES]
 
 

@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from auction_env.files import write_atomically
 from benchmarks.speed import Row
-from benchmarks.speed_training import expected_ratio, make_trainer, step_seconds
+from benchmarks.speed_training import expected_ratio, make_trainer, ratio, step_seconds
 from vamo.model import N_TOKENS, Batch
 from vamo.trainer import Trainer
 
@@ -100,9 +100,9 @@ def _size_rows(size: Size, device: torch.device, peak: float, n_rounds: int) -> 
     for k in TARGETS:
         yield Row(
             name=f"{size.label}_vao_vs_uniform_step_k{k}",
-            value=seconds[f"vao {k}"] / seconds[f"uniform {k}"],
+            value=ratio(seconds, f"vao {k}", f"uniform {k}"),
             unit="x",
-            reference=f"uniform step on the same batch: {1e3 * seconds[f'uniform {k}']:.2f} ms",
+            reference=f"uniform step on the same batch: {1e3 * statistics.median(seconds[f'uniform {k}']):.2f} ms",
             bound=f"{expected_ratio(trainers[f'vao {k}']):.2f} by forward passes",
         )
     vao = trainers["vao 4"]
@@ -111,7 +111,7 @@ def _size_rows(size: Size, device: torch.device, peak: float, n_rounds: int) -> 
     n_parameters = sum(p.numel() for p in vao.parameters.values())
     yield Row(
         name=f"{size.label}_trajectories_per_s",
-        value=size.n_windows * model.context / model.n_ticks / seconds["vao 4"],
+        value=size.n_windows * model.context / model.n_ticks / statistics.median(seconds["vao 4"]),
         unit="trajectories/s",
         reference=f"{n_parameters:,} parameters, batches of {size.n_windows} windows, K = 4",
         bound="the flops below",
@@ -120,7 +120,7 @@ def _size_rows(size: Size, device: torch.device, peak: float, n_rounds: int) -> 
     plain_seconds = _median(plain, n_rounds)
     plain_utilisation = _flops(plain) / plain_seconds / peak
     uniform = trainers["uniform 4"]
-    utilisation = _flops(uniform.step) / seconds["uniform 4"] / peak
+    utilisation = _flops(uniform.step) / statistics.median(seconds["uniform 4"]) / peak
     yield Row(
         name=f"{size.label}_utilisation_vs_plain",
         value=utilisation / plain_utilisation,

@@ -11,7 +11,6 @@ import importlib.util
 import json
 import resource
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +28,7 @@ from auction_env.kernels.tick import Items, draw_values
 from auction_env.pacing import Pacer
 from benchmarks.console import console
 
-PARTS = ("market", "env", "training", "data")
+PARTS = ("market", "env", "training", "inference", "data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +54,7 @@ def run(*, quick: bool = False, only: str | None = None, json_path: Path | None 
         "market": market_rows,
         "env": env_rows,
         "training": training_rows,
+        "inference": inference_rows,
         "data": data_rows,
     }
     rows: list[Row] = []
@@ -95,10 +95,11 @@ def _processor() -> str:
 def median_seconds(work: Callable[[], Any], n: int) -> float:
     """Median wall time of n runs, after one that is not counted."""
     work()
-    return statistics.median(_seconds(work) for _ in range(n))
+    return statistics.median(seconds_of(work) for _ in range(n))
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Wall time of one run."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -151,7 +152,7 @@ def market_rows(quick: bool) -> Iterator[Row]:
     share = 5 if quick else 1  # NumPy's time is proportional to the impressions: see the module's docstring
     smaller = replace(params, n_impressions=params.n_impressions // share)
     numpy_seconds = share * statistics.median(
-        _seconds(lambda: run_episode(1, smaller, population)) for _ in range(1 if quick else 3)
+        seconds_of(lambda: run_episode(1, smaller, population)) for _ in range(1 if quick else 3)
     )
     yield Row(
         name="episode_full_vs_numpy",
@@ -172,7 +173,7 @@ def _batch_row(quick: bool, draws: float) -> Row:
 
     def steps() -> float:
         market.reset(np.arange(64))
-        return _seconds(lambda: [market.step(multipliers) for _ in range(market.params.n_ticks)])
+        return seconds_of(lambda: [market.step(multipliers) for _ in range(market.params.n_ticks)])
 
     steps()
     seconds = statistics.median(steps() for _ in range(5 if quick else 11)) / market.params.n_ticks
@@ -316,7 +317,7 @@ def ppo_row(quick: bool) -> Row:
     model = PPO("MlpPolicy", VecNormalize(Timed(vector)), n_steps=n_ticks, seed=0, device="cpu")
     model.learn(n_ticks * N_COPIES)  # not counted: compilation and first calls
     spent = 0.0
-    seconds = _seconds(lambda: model.learn((1 if quick else 3) * n_ticks * N_COPIES))
+    seconds = seconds_of(lambda: model.learn((1 if quick else 3) * n_ticks * N_COPIES))
     return Row(
         name="ppo_env_share",
         value=spent / seconds,
@@ -353,7 +354,7 @@ def _env_steps_per_second(quick: bool) -> tuple[float, float]:
     vector.reset(seed=0)
     n_steps = N_COPIES * n_ticks
     vector_seconds = median_seconds(batch, 7 if quick else 21)
-    return n_steps / statistics.median(_seconds(loop) for _ in range(1 if quick else 3)), n_steps / vector_seconds
+    return n_steps / statistics.median(seconds_of(loop) for _ in range(1 if quick else 3)), n_steps / vector_seconds
 
 
 def replay_row(quick: bool) -> Row:
@@ -417,32 +418,15 @@ def training_rows(quick: bool) -> Iterator[Row]:
     yield from speed_training.rows(quick)
 
 
-def data_rows(quick: bool) -> Iterator[Row]:
-    """Rows per second of the AuctionNet importer against a straightforward pandas version."""
-    from auction_env.data import import_auctionnet
-    from benchmarks.reference.pandas_import import import_pandas
-    from benchmarks.reference.synthetic_log import write_log
+def inference_rows(quick: bool) -> Iterator[Row]:
+    """Latency of the generative agent's decisions."""
+    from benchmarks import speed_inference  # here, because it needs torch and this module's `Row`
 
-    with tempfile.TemporaryDirectory() as folder:
-        log, big = Path(folder, "log.csv"), Path(folder, "big.csv")
-        n_rows = write_log(log, n_periods=1)
-        n_big = write_log(big, n_periods=4 if quick else 12)
-        out = Path(folder, "out")
-        seconds = median_seconds(lambda: import_auctionnet([big], out, force=True), 3)
-        pandas_seconds = _seconds(lambda: import_pandas([log]))
-        copy_seconds = median_seconds(lambda: big.read_bytes(), 3)
-        rate, pandas_rate = n_big / seconds, n_rows / pandas_seconds
-        yield Row(
-            name="import_rows_per_s",
-            value=rate,
-            unit="rows/s",
-            reference=f"{n_big:,} rows of uncompressed CSV; AuctionNet: 65,000 rows/s",
-            bound=f"{n_big / copy_seconds:,.0f}: reading the file from the page cache",
-        )
-        yield Row(
-            name="import_vs_pandas",
-            value=rate / pandas_rate,
-            unit="x",
-            reference=f"the same features in pandas: {pandas_rate:,.0f} rows/s",
-            bound=f"{n_big / copy_seconds / pandas_rate:,.0f}x: reading the file",
-        )
+    yield from speed_inference.inference_rows(quick)
+
+
+def data_rows(quick: bool) -> Iterator[Row]:
+    """Import, collection and relabelling of trajectories."""
+    from benchmarks import speed_data  # here, because it needs this module's `Row`
+
+    yield from speed_data.rows(quick)

@@ -76,7 +76,7 @@ def latency(config: ModelConfig, n_campaigns: int, n_episodes: int) -> Latency:
         n_episodes: Episodes that are timed, after one that is not.
     """
     with _one_thread():
-        bidder = Timed(VamoBidder(Vamo(config), replace(Config(), model=config), (), target_return=1.0))
+        bidder = Timed(VamoBidder(Vamo(config), replace(Config(), model=config), ()))
         for seed in range(n_episodes + 1):
             _run_episode(bidder, seed, n_campaigns)
     ticks = np.reshape(bidder.seconds, (n_episodes + 1, -1))[1:]

@@ -1,9 +1,9 @@
 """Training rows of `vamo bench speed`: what validation-aligned weights cost beside naive sharing and torchjd.
 
 Batches are random windows that lie ready in memory, the same for every method, so that drawing them dilutes no
-ratio. Methods take turns, a refresh period each (one step for torchjd's), so that a drift of the machine hits them
-alike; a figure is the mean over the period of each step's median over the rounds. The model has about a million
-parameters, and the weighting its default settings.
+ratio. A round is a refresh period (one step for torchjd's optimisers) of every method, step by step in turn, so that
+other load on the machine hits them alike; a ratio is the median over rounds of the ratio within the round. The model
+has about a million parameters, and the weighting its default settings.
 
 What to expect, in forward passes over the batch: a step of naive sharing takes 3 (one forward, two backward),
 and so does a step of VAO; its refresh takes another 3 over validation and alignment windows, every
@@ -150,19 +150,28 @@ def make_trainer(
     )
 
 
-def step_seconds(trainers: Mapping[str, Trainer[Batch]], n_rounds: int) -> dict[str, float]:
-    """Seconds a step of each trainer, averaged over the refresh period; see the module's description."""
-    times: dict[str, list[list[float]]] = {name: [] for name in trainers}
-    for number in range(n_rounds + 1):  # the first one is not counted
-        for name, trainer in trainers.items():
-            period = 1 if trainer.multitask is not None else trainer.config.weighting.refresh_every
-            row = [_step_seconds(trainer) for _ in range(period)]
-            if number:
-                times[name].append(row)
-    return {
-        name: statistics.mean(statistics.median(step) for step in zip(*rows, strict=True))
-        for name, rows in times.items()
+def step_seconds(trainers: Mapping[str, Trainer[Batch]], n_rounds: int) -> dict[str, list[float]]:
+    """Seconds a step of each trainer, averaged over a refresh period, in every round; see the module's description."""
+    periods = {
+        name: 1 if trainer.multitask is not None else trainer.config.weighting.refresh_every
+        for name, trainer in trainers.items()
     }
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    for number in range(n_rounds + 1):  # the first one is not counted
+        row = dict.fromkeys(trainers, 0.0)
+        for step in range(max(periods.values())):
+            for name, trainer in trainers.items():
+                if step < periods[name]:
+                    row[name] += _step_seconds(trainer) / periods[name]
+        if number:
+            for name, value in row.items():
+                seconds[name].append(value)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, Sequence[float]], a: str, b: str) -> float:
+    """Median over the rounds of a's seconds over b's."""
+    return statistics.median(x / y for x, y in zip(seconds[a], seconds[b], strict=True))
 
 
 def _step_seconds(trainer: Trainer[Batch]) -> float:
@@ -200,7 +209,7 @@ def _sharing_rows(quick: bool) -> Iterator[Row]:
     config = trainers["vao 4"].config
     yield Row(
         name="uniform_step_ms",
-        value=1e3 * seconds["uniform 4"],
+        value=1e3 * statistics.median(seconds["uniform 4"]),
         unit="ms",
         reference=f"{n:,} parameters, {config.train.batch_size} windows of {config.model.context} ticks, K = 4",
         bound="3 forward passes",
@@ -209,16 +218,16 @@ def _sharing_rows(quick: bool) -> Iterator[Row]:
         expected = expected_ratio(trainers[f"vao {k}"])
         yield Row(
             name=f"vao_vs_uniform_step_k{k}",
-            value=seconds[f"vao {k}"] / seconds[f"uniform {k}"],
+            value=ratio(seconds, f"vao {k}", f"uniform {k}"),
             unit="x",
-            reference=f"uniform step on the same batch: {1e3 * seconds[f'uniform {k}']:.0f} ms",
+            reference=f"uniform step on the same batch: {1e3 * statistics.median(seconds[f'uniform {k}']):.0f} ms",
             bound=f"{expected:.2f}: {3 * expected:.2f} forward passes against 3",
         )
     yield Row(
         name="vao_step_k64_vs_k4",
-        value=seconds["vao 64"] / seconds["vao 4"],
+        value=ratio(seconds, "vao 64", "vao 4"),
         unit="x",
-        reference=f"VAO step with K = 4 on the same batch: {1e3 * seconds['vao 4']:.0f} ms",
+        reference=f"VAO step with K = 4 on the same batch: {1e3 * statistics.median(seconds['vao 4']):.0f} ms",
         bound="1: equal batches, equal refresh budgets",
     )
 
@@ -243,9 +252,9 @@ def _multitask_rows(quick: bool) -> Iterator[Row]:
             how = "torchjd's own backward pass" if form == "autojac" else "each target's part of the batch alone"
             yield Row(
                 name=f"{method}{suffix}_vs_vao_step_k{k}",
-                value=seconds[f"{method} {form}"] / seconds["vao"],
+                value=ratio(seconds, f"{method} {form}", "vao"),
                 unit="x",
-                reference=f"VAO step on the same batch: {1e3 * seconds['vao']:.0f} ms; {how}",
+                reference=f"VAO step on the same batch: {1e3 * statistics.median(seconds['vao']):.0f} ms; {how}",
                 bound=f"{passes / expected:.2f}: {passes} forward passes against {expected:.2f}, and the solver",
             )
 

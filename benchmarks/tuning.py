@@ -41,7 +41,6 @@ def choose(
     params: MarketParams,
     population: Population | None = None,
     progress: Progress | None = None,
-    n_resamples: int = 1000,
 ) -> Choice:
     """The candidate with the highest mean expected score over the validation episodes.
 
@@ -65,7 +64,20 @@ def choose(
         ]
     )
     best = int(scores.mean(axis=1).argmax())
-    rng = np.random.default_rng(0)
-    resample = rng.integers(scores.shape[1], size=(n_resamples, scores.shape[1]))
+    return Choice(candidates[best], best, scores, float(chosen_shares(scores)[best]))
+
+
+def chosen_shares(
+    scores: NDArray[np.float64], n_episodes: int | None = None, *, n_resamples: int = 1000
+) -> NDArray[np.float64]:
+    """How often each candidate would be chosen, (n_candidates,): a bootstrap over validation episodes.
+
+    Args:
+        scores: (n_candidates, n) scores on the same n episodes.
+        n_episodes: Episodes behind a choice; n by default. Fewer show how much the choice hangs on their number.
+        n_resamples: Choices that are made.
+    """
+    n_candidates, n = scores.shape
+    resample = np.random.default_rng(0).integers(n, size=(n_resamples, n_episodes or n))
     winners = scores[:, resample].mean(axis=2).argmax(axis=0)
-    return Choice(candidates[best], best, scores, float((winners == best).mean()))
+    return np.bincount(winners, minlength=n_candidates) / n_resamples

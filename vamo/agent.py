@@ -10,16 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
-from auction_env.tasks import REQUIREMENT_NAMES, Targets, Task
+from auction_env.tasks import BASES, CONSTRAINT_KINDS, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, Targets, Task
 from vamo.config import Config
 from vamo.decoding import Decoder
-from vamo.inputs import EpisodeInputs, advertiser_inputs
+from vamo.inputs import Asked, EpisodeInputs, wanted_basis
 from vamo.model import Vamo
 from vamo.relabel import Float
 
 _FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("has_", "wants_"))]
 _UNIT = Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)
-_CPA_LIMIT = REQUIREMENT_NAMES.index("cpa_limit")
 N_QUANTILES = 101
 
 
@@ -54,17 +53,21 @@ class ReturnTable(NamedTuple):
 class VamoBidder:
     """Implements `agents.bidder.Bidder` with a trained model.
 
-    The return asked for is dimensionless (`relabel.return_scale`: 1 is what the whole budget buys at the
-    target CPA). By default it is `config.agent.quantile` of the training returns of the campaign's task,
-    recognised by the constraints that its requirements switch on; of all tasks if there is no such task.
-    Where there is a CPA limit the realised CPA asked for is `config.agent.cpa_ratio` of it, or less where the
-    budget would not buy the return at that price.
+    A policy that learned the best multiplier in hindsight is asked for nothing; it is told a budget and limits, the
+    true ones times `config.agent.budget_ratio` and `limit_ratio`.
+
+    A policy that learned logged actions is asked for a return. It is dimensionless (`relabel.return_scale`: 1 is
+    what the whole budget buys at the target CPA), by default `config.agent.quantile` of the training returns of the
+    campaign's task, recognised by the constraints that its requirements switch on; of all tasks if there is no such
+    task. Realised over limit asked for is `config.agent.limit_ratio` for each constraint, or less where the budget
+    would not buy the return at that price.
 
     Args:
         model: The trained model; decisions are made on its device.
         config: Its configuration.
         returns: Tables of training returns, one a target task.
-        target_return: The return asked for by every campaign; overrides the quantile.
+        target_return: The return asked for by every campaign; overrides the quantile. Only for a policy that
+            learned logged actions.
         name: Label in results.
         data_hash: Of the training data.
     """
@@ -81,6 +84,7 @@ class VamoBidder:
     ) -> None:
         if target_return is not None and not np.isfinite(target_return):
             raise ValueError(f"`target_return` must be finite, found {target_return}")
+        self._check_asked(config, target_return=target_return)
         self.model = model
         self.config = config
         self.returns = tuple(returns)
@@ -95,7 +99,8 @@ class VamoBidder:
         *,
         target_return: float | None = None,
         quantile: float | None = None,
-        cpa_ratio: float | None = None,
+        budget_ratio: float | None = None,
+        limit_ratio: float | None = None,
         name: str | None = None,
     ) -> VamoBidder:
         """The same model as a fresh bidder that asks for something else; what is not given stays.
@@ -103,14 +108,19 @@ class VamoBidder:
         Args:
             target_return: A dimensionless return.
             quantile: A quantile in [0, 1] of the training returns; excludes `target_return`.
-            cpa_ratio: Realised CPA over its limit.
+            budget_ratio: Budget that the policy is told over the true one.
+            limit_ratio: Realised over limit, for each constraint but the budget.
             name: Label in results.
+
+        Raises:
+            ValueError: A number out of range, or one that this kind of policy is not asked for.
         """
+        self._check_asked(self.config, target_return=target_return, quantile=quantile, budget_ratio=budget_ratio)
         if target_return is not None and quantile is not None:
             raise ValueError(
                 f"`target_return` and `quantile` must not both be given, found {target_return} and {quantile}"
             )
-        changes = {"quantile": quantile, "cpa_ratio": cpa_ratio}
+        changes = {"quantile": quantile, "budget_ratio": budget_ratio, "limit_ratio": limit_ratio}
         record = self.config.to_dict()
         record["agent"] |= {key: value for key, value in changes.items() if value is not None}
         kept = self.target_return if quantile is None else None
@@ -129,11 +139,17 @@ class VamoBidder:
             raise ValueError(
                 f"`n_ticks` must be that of the training data, {self.config.model.n_ticks}, found {campaigns.n_ticks}"
             )
-        target_return, log_ratio = self.ask(campaigns)
-        signal = self.config.data.reward_signal
-        self._inputs = EpisodeInputs(campaigns, target_return=target_return, log_ratio=log_ratio, signal=signal)
-        advertiser = self._tensor(advertiser_inputs(campaigns.budget, campaigns.cpa_target))
-        self._decoder = Decoder(self.model, advertiser, self._tensor(np.asarray(campaigns.category, np.int64)))
+        asked, told = self.ask(campaigns), self.config.agent
+        is_told = self.config.data.action_label == "hindsight"
+        self._inputs = EpisodeInputs(
+            campaigns,
+            asked=asked,
+            signal=self.config.data.reward_signal,
+            budget_ratio=told.budget_ratio if is_told else 1.0,
+            limit_ratio=told.limit_ratio if is_told else 1.0,
+        )
+        category = self._tensor(np.asarray(campaigns.category, np.int64))
+        self._decoder = Decoder(self.model, self._tensor(self._inputs.advertiser), category)
 
     def act(self, view: TickView) -> Float:
         """Multipliers for this tick, shape (n,), within the range of the logged ones relative to the base."""
@@ -147,8 +163,10 @@ class VamoBidder:
         multiplier: Float = self._inputs.base * np.exp(log_relative.astype(np.float64))
         return multiplier
 
-    def ask(self, campaigns: Campaigns) -> tuple[Float, Float]:
-        """What each campaign asks for: dimensionless return and log of CPA over limit, both (n,)."""
+    def ask(self, campaigns: Campaigns) -> Asked:
+        """What is asked of each campaign: nothing of a policy that learned the best multiplier in hindsight."""
+        if self.config.data.action_label == "hindsight":
+            return Asked()
         requirements = np.asarray(campaigns.requirements, np.float64)
         if self.target_return is None:
             asked = np.array([self._usual_return(flags) for flags in requirements[:, _FLAGS] > 0])
@@ -156,8 +174,37 @@ class VamoBidder:
             asked = np.full(len(requirements), self.target_return)
         # return x budget / base x limit x ratio is the cost of the episode, which the budget bounds
         with np.errstate(divide="ignore"):
-            affordable = campaigns.base / (np.maximum(asked, 0.0) * requirements[:, _CPA_LIMIT])
-        return asked, np.log(np.minimum(self.config.agent.cpa_ratio, affordable))
+            affordable = campaigns.base / (np.maximum(asked, 0.0) * self._own_price(requirements))
+        wanted = self.config.agent.limit_ratio
+        log_ratio = {kind: np.full(len(asked), np.log(wanted)) for kind in CONSTRAINT_KINDS}
+        basis = wanted_basis(requirements)
+        for kind, counted in RATIO_BASES.items():  # a ratio of the objective itself is bounded by what is affordable
+            is_own = basis == BASES.index(counted)
+            log_ratio[kind][is_own] = np.log(np.minimum(wanted, affordable[is_own]))
+        return Asked(asked, log_ratio)
+
+    @staticmethod
+    def _own_price(requirements: Float) -> Float:
+        """(n,) what a unit of the objective may cost at the limit on its own ratio; 0 without such a limit."""
+        price = np.zeros(len(requirements))
+        basis = wanted_basis(requirements)
+        for kind, counted in RATIO_BASES.items():
+            has = (requirements[:, REQUIREMENT_NAMES.index(f"has_{kind}_limit")] > 0) & (basis == BASES.index(counted))
+            limit = requirements[has, REQUIREMENT_NAMES.index(f"{kind}_limit")]
+            price[has] = 1.0 / limit if kind in LOWER_LIMITS else limit
+        return price
+
+    @staticmethod
+    def _check_asked(config: Config, **given: float | None) -> None:
+        """Raises ValueError for what this kind of policy is not asked for."""
+        label = config.data.action_label
+        others = ("budget_ratio",) if label == "logged" else ("target_return", "quantile")
+        for name in others:
+            if given.get(name) is not None:
+                raise ValueError(
+                    f"`{name}` must not be given for a policy trained with `data.action_label` {label!r},"
+                    f" found {given[name]}"
+                )
 
     def _usual_return(self, flags: NDArray[np.bool_]) -> float:
         """The return at the configured quantile, over the tasks with these constraints, or over all."""

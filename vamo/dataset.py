@@ -19,18 +19,24 @@ from torch import Tensor
 
 from auction_env.data import TrajectoryData
 from auction_env.data.splits import deal
-from auction_env.tasks import OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, Task
-from vamo.config import Config, RewardSignal
+from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, Task
+from vamo.config import ActionLabel, Config, RewardSignal
+from vamo.hindsight import best_log_multipliers
 from vamo.inputs import (
+    REQUIREMENT_FLAGS,
     REQUIREMENT_GATES,
     REQUIREMENT_INPUTS,
+    Asked,
     advertiser_inputs,
-    log_cpa_ratio,
+    log_ratio,
+    log_worth_now,
     requirement_inputs,
     state_inputs,
+    wanted_basis,
 )
 from vamo.model import Batch, Normalisation
-from vamo.relabel import Int, relabel
+from vamo.relabel import Int, Relabelled, relabel
+from vamo.response import Response
 
 logger = logging.getLogger(__name__)
 
@@ -107,11 +113,20 @@ class Episodes:
     Args:
         name: Label of the source in errors.
         data: Its trajectories, all of one task.
-        config: Context, ticks and reward signal are used.
+        config: Context, ticks, reward signal and action label are used.
         device: Where the tensors live.
+        response: What the labels of `hindsight` rest on; fitted to `data` by default.
     """
 
-    def __init__(self, name: str, data: TrajectoryData, config: Config, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        name: str,
+        data: TrajectoryData,
+        config: Config,
+        device: torch.device | str = "cpu",
+        *,
+        response: Response | None = None,
+    ) -> None:
         self.task = task_of(name, data)
         self.n_episodes = data.n_episodes
         if len(data) and not 0 <= data.tick.min() <= data.tick.max() < config.model.n_ticks:
@@ -121,6 +136,8 @@ class Episodes:
             )
         self._data, self._device = data, torch.device(device)
         self._signal: RewardSignal = config.data.reward_signal
+        self._label: ActionLabel = config.data.action_label
+        self._response = response
         self._views: dict[Task, TaskView] = {}
         row_of = np.arange(len(data)) - np.repeat(data.episode_starts[:-1], np.diff(data.episode_starts))
         episode_of = np.repeat(np.arange(data.n_episodes), np.diff(data.episode_starts))
@@ -148,20 +165,25 @@ class Episodes:
         """The source relabelled for `task`; computed at the first request."""
         if task not in self._views:
             data, new = self._data, relabel(self._data, task, self._signal)
-            last, counts = data.episode_starts[1:] - 1, np.diff(data.episode_starts)
-            reward, cost = new.reward_so_far[last] + new.reward[last], new.cost_so_far[last] + data.cost[last]
-            log_ratio = log_cpa_ratio(cost, reward, new.requirements[last, REQUIREMENT_NAMES.index("cpa_limit")])
+            asked, action = Asked(), new.action
+            if self._label == "logged":
+                asked = realised(data, new)
+            else:
+                if self._response is None:
+                    self._response = Response.fit([data])
+                action = best_log_multipliers(data, task, self._response)
+            base = task.unit_worth(data.targets)
             requirements = requirement_inputs(
                 new.requirements,
-                task.unit_worth(data.targets),
-                target_return=np.repeat(new.returns, counts),
-                log_ratio=np.repeat(log_ratio, counts),
-                reward_so_far=new.reward_so_far,
+                base,
+                asked=asked,
+                amounts_so_far=new.amounts_so_far,
                 cost_so_far=new.cost_so_far,
+                worth_now=log_worth_now(_offered(data), wanted_basis(new.requirements), base, data.cpa_target),
             )
             self._views[task] = TaskView(
                 self._pad(requirements),
-                self._pad(new.action.astype(np.float32)),
+                self._pad(action.astype(np.float32)),
                 self._pad(new.action_mask.astype(np.float32)),
             )
         return self._views[task]
@@ -209,6 +231,18 @@ class Episodes:
 
     def _tensor(self, values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(values).to(self._device)
+
+
+def _offered(data: TrajectoryData) -> NDArray[np.float64]:
+    """(n, 4) predicted amounts of all impressions of each tick, in the order of `BASES`."""
+    return np.stack([data[QUANTITIES[basis].offered] for basis in BASES], axis=1)
+
+
+def realised(data: TrajectoryData, relabelled: Relabelled) -> Asked:
+    """What the episodes of every row realised, for the task that they were relabelled for; (n,) each."""
+    counts = np.diff(data.episode_starts)
+    ratios = {kind: np.repeat(log_ratio(ratio), counts) for kind, ratio in relabelled.signal_ratios.items()}
+    return Asked(np.repeat(relabelled.returns, counts), ratios)
 
 
 class WindowSampler:
@@ -339,6 +373,6 @@ def _requirement_moments(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], N
     mean, std = np.zeros(x.shape[1]), np.ones(x.shape[1])
     for column, (name, gate) in enumerate(zip(REQUIREMENT_INPUTS, REQUIREMENT_GATES, strict=True)):
         present = x[:, column] if gate is None else x[x[:, REQUIREMENT_INPUTS.index(gate)] > 0, column]
-        if len(present) and not name.startswith("has_"):
+        if len(present) and name not in REQUIREMENT_FLAGS:
             mean[column], std[column] = _moments(present)
     return mean, std

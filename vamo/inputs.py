@@ -7,6 +7,8 @@ in float64, the result in float32. Normalisation with the training data's statis
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,27 +16,38 @@ from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
 from auction_env.observation import FEATURE_NAMES
-from auction_env.tasks import BASES, QUANTITIES, REQUIREMENT_NAMES
+from auction_env.tasks import BASES, CONSTRAINT_KINDS, LOWER_LIMITS, QUANTITIES, RATIO_BASES, REQUIREMENT_NAMES
 from vamo.config import RewardSignal
 from vamo.relabel import Float, return_scale, return_to_go
 
 Float32 = NDArray[np.float32]
 
 REQUIREMENT_INPUTS = (
-    "return_to_go",  # dimensionless: `relabel.return_to_go`
+    "return_to_go",  # dimensionless: `relabel.return_to_go`; 0 for a policy that is asked for no return
     "budget",  # log of the currency amount
-    "has_cpa_limit",  # 0 or 1
-    "cpa_limit",  # log of the currency amount
-    "cpa_ratio",  # log of CPA over limit, of the whole episode: realised in training, asked for in use
-    "cpa_slack",  # (limit x reward so far - cost so far) / budget: room under the limit, negative if above it
+    *(f"wants_{basis}" for basis in BASES),  # 0 or 1: what the objective counts
+    "worth_now",  # log of what the tick's impressions are worth by the objective over what they are by conversions
+    *(name for kind in CONSTRAINT_KINDS for name in (f"has_{kind}_limit", f"{kind}_limit", f"{kind}_ratio")),
+    *(f"{kind}_slack" for kind in RATIO_BASES),
 )
-REQUIREMENT_GATES = (None, None, None, "has_cpa_limit", "has_cpa_limit", "has_cpa_limit")
-"""The mask of each requirement input: where it is 0 the input reads 0, whatever the constraint's numbers."""
+"""What the requirements token holds. `*_limit`: log of the limit. `*_ratio`: log of realised over limit of the whole
+episode, realised in training and asked for in use, or 0. `*_slack`: (what the limit lets the amounts so far cost -
+cost so far) / budget: room under the limit, negative if above it."""
+
+
+def _gate(name: str) -> str | None:
+    """The mask of a requirement input: where it is 0 the input reads 0, whatever the constraint's numbers."""
+    kind, _, what = name.rpartition("_")
+    return f"has_{kind}_limit" if what in ("limit", "ratio", "slack") and not name.startswith("has_") else None
+
+
+REQUIREMENT_GATES = tuple(map(_gate, REQUIREMENT_INPUTS))
+REQUIREMENT_FLAGS = tuple(name for name in REQUIREMENT_INPUTS if name.startswith(("has_", "wants_")))
 
 ADVERTISER_INPUTS = ("budget", "cpa_target")  # logs of currency amounts; the category is apart
 
 LOG_RATIO_BOUND = 3.0
-"""Bound of |log(CPA over limit)|: an episode without conversions has no finite CPA."""
+"""Bound of |log(realised over limit)|: an episode without conversions has no finite CPA."""
 
 _SHARES = ("time_left", "budget_left", "win_rate_all", "win_rate_last_3")
 _VOLUMES = ("volume_now", "volume_last_3", "volume_all")
@@ -42,12 +55,23 @@ _MONEY = ("bid_all", "bid_last_3", "least_winning_cost_all", "least_winning_cost
 _IS_VOLUME = np.isin(FEATURE_NAMES, _VOLUMES)
 _IS_MONEY = np.isin(FEATURE_NAMES, _MONEY)
 _IS_RATE = ~np.isin(FEATURE_NAMES, _SHARES + _VOLUMES)
+_BUDGET_LEFT, _VOLUME_NOW = FEATURE_NAMES.index("budget_left"), FEATURE_NAMES.index("volume_now")
 _COLUMN = {name: column for column, name in enumerate(REQUIREMENT_NAMES)}
+_INPUT = {name: column for column, name in enumerate(REQUIREMENT_INPUTS)}
 _WANTS = [_COLUMN[f"wants_{basis}"] for basis in BASES]
-_SIGNAL_COLUMNS: dict[RewardSignal, tuple[str, ...]] = {
+AMOUNT_COLUMNS: dict[RewardSignal, tuple[str, ...]] = {
     "value": tuple(QUANTITIES[basis].predicted for basis in BASES),
     "conversions": tuple(QUANTITIES[basis].realised for basis in BASES),
 }
+"""The columns of a log, or (with `last_` before them) of a view, that count each of the `BASES` under a signal."""
+
+
+class Asked(NamedTuple):
+    """What is asked of n episodes: in training what they realised, in use what they shall; (n,) each."""
+
+    target_return: Float | None = None  # dimensionless return of the whole episode; None: no return is asked for
+    # by kind of constraint, log of realised over limit of the whole episode; kinds may be left out
+    log_ratio: Mapping[str, Float] = MappingProxyType({})
 
 
 class TickInputs(NamedTuple):
@@ -57,15 +81,15 @@ class TickInputs(NamedTuple):
     state: Float32  # (n, len(FEATURE_NAMES))
 
 
-def state_inputs(features: Float, base: Float) -> Float32:
+def state_inputs(features: Float, cpa_target: Float) -> Float32:
     """The state token: features (..., 16) in `FEATURE_NAMES` order, transformed; the same for every task.
 
-    Shares stay as they are; volumes become log(1 + x); bids and costs are divided by the target CPA `base` (...,),
-    which makes them probabilities like the values, and then these small skewed numbers become square roots.
+    Shares stay as they are; volumes become log(1 + x); bids and costs are divided by the target CPA (...,), which
+    makes them probabilities like the values, and then these small skewed numbers become square roots.
     """
     out = np.array(features, np.float64)
     out[..., _IS_VOLUME] = np.log1p(out[..., _IS_VOLUME])
-    out[..., _IS_MONEY] /= base[..., None]
+    out[..., _IS_MONEY] /= cpa_target[..., None]
     out[..., _IS_RATE] = np.sqrt(np.maximum(out[..., _IS_RATE], 0.0))
     return np.asarray(out, np.float32)
 
@@ -75,46 +99,72 @@ def advertiser_inputs(budget: Float, cpa_target: Float) -> Float32:
     return np.asarray(np.log(np.stack([budget, cpa_target], axis=-1)), np.float32)
 
 
-def log_cpa_ratio(cost: Float, reward: Float, limit: Float) -> Float:
-    """log of CPA over limit within +-`LOG_RATIO_BOUND`; the lower bound where nothing was spent."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.log(cost / (reward * limit))
-    lowest = np.where(cost > 0, ratio, -LOG_RATIO_BOUND)
-    return np.clip(lowest, -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+def log_ratio(ratio: Float) -> Float:
+    """log of realised over limit within +-`LOG_RATIO_BOUND`."""
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(ratio), -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+
+
+def wanted_basis(requirements: Float) -> NDArray[np.intp]:
+    """(n,) index into `BASES` of what each objective counts, from requirement vectors (n, N_REQUIREMENTS)."""
+    return np.asarray(np.argmax(requirements[:, _WANTS], axis=1))
+
+
+def log_worth_now(offered: Float, basis: NDArray[np.intp], base: Float, cpa_target: Float) -> Float:
+    """(n,) log of the worth of a tick's impressions by the objective over their worth by conversions; 0 without any.
+
+    Args:
+        offered: (n, 4) predicted amounts of all impressions of the tick, in the order of `BASES`.
+        basis: (n,) index into `BASES` of the objective.
+        base, cpa_target: (n,) worth of a unit of the objective, and of a conversion.
+    """
+    own = np.take_along_axis(offered, basis[:, None], axis=1)[:, 0] * base
+    by_conversions = offered[:, 0] * cpa_target
+    ratio = np.divide(own, by_conversions, out=np.ones(len(own)), where=by_conversions > 0)
+    return np.asarray(np.log(np.where(ratio > 0, ratio, 1.0)))
 
 
 def requirement_inputs(
     requirements: Float,
     base: Float,
     *,
-    target_return: Float,
-    log_ratio: Float,
-    reward_so_far: Float,
+    asked: Asked,
+    amounts_so_far: Float,
     cost_so_far: Float,
+    worth_now: Float,
 ) -> Float32:
     """The requirements token y.
 
     Args:
-        requirements: Requirement vectors, shape (n, len(REQUIREMENT_NAMES)).
-        base: Bid base, shape (n,).
-        target_return: Dimensionless return of the whole episode, realised or asked for.
-        log_ratio: log of CPA over limit of the whole episode, realised or asked for; ignored without a limit.
-        reward_so_far: Rewards before the tick.
+        requirements: Requirement vectors, shape (n, N_REQUIREMENTS).
+        base: Worth of a unit of the objective, shape (n,).
+        asked: Realised or asked for, shapes (n,).
+        amounts_so_far: (n, 4) of the reward signal before the tick, in the order of `BASES`.
         cost_so_far: Cost before the tick, currency.
+        worth_now: `log_worth_now` of the tick.
 
     Returns:
         Array of shape (n, len(REQUIREMENT_INPUTS)).
     """
     budget = requirements[:, _COLUMN["budget"]]
-    limit = requirements[:, _COLUMN["cpa_limit"]]
-    has_limit = requirements[:, _COLUMN["has_cpa_limit"]] > 0
     out = np.zeros((len(requirements), len(REQUIREMENT_INPUTS)))
-    out[:, 0] = return_to_go(target_return, reward_so_far, return_scale(budget, base))
-    out[:, 1] = np.log(budget)
-    out[:, 2] = has_limit
-    out[:, 3] = np.log(np.where(has_limit, limit, 1.0))
-    out[:, 4] = np.where(has_limit, log_ratio, 0.0)
-    out[:, 5] = np.where(has_limit, (limit * reward_so_far - cost_so_far) / budget, 0.0)
+    if asked.target_return is not None:
+        so_far = np.take_along_axis(amounts_so_far, wanted_basis(requirements)[:, None], axis=1)[:, 0]
+        out[:, _INPUT["return_to_go"]] = return_to_go(asked.target_return, so_far, return_scale(budget, base))
+    out[:, _INPUT["budget"]] = np.log(budget)
+    out[:, _INPUT["worth_now"]] = worth_now
+    for name in REQUIREMENT_FLAGS:
+        out[:, _INPUT[name]] = requirements[:, _COLUMN[name]] > 0
+    for kind in CONSTRAINT_KINDS:
+        has = requirements[:, _COLUMN[f"has_{kind}_limit"]] > 0
+        limit = np.where(has, requirements[:, _COLUMN[f"{kind}_limit"]], 1.0)
+        out[:, _INPUT[f"{kind}_limit"]] = np.log(limit)
+        if kind in asked.log_ratio:
+            out[:, _INPUT[f"{kind}_ratio"]] = np.where(has, asked.log_ratio[kind], 0.0)
+        if kind in RATIO_BASES:
+            amount = amounts_so_far[:, BASES.index(RATIO_BASES[kind])]
+            allowed = amount / limit if kind in LOWER_LIMITS else limit * amount
+            out[:, _INPUT[f"{kind}_slack"]] = np.where(has, (allowed - cost_so_far) / budget, 0.0)
     return np.asarray(out, np.float32)
 
 
@@ -123,32 +173,56 @@ class EpisodeInputs:
 
     Args:
         campaigns: The n campaigns.
-        target_return: Dimensionless return asked for, shape (n,).
-        log_ratio: log of CPA over limit asked for, shape (n,); ignored without a limit.
+        asked: What is asked of them.
         signal: Reward signal that the model was trained with.
+        budget_ratio: Budget that the policy is told, as a share of the true one.
+        limit_ratio: Realised over limit that the policy is told to keep: its upper limits are this much higher and its
+            lower limits this much lower than the true ones.
     """
 
-    def __init__(self, campaigns: Campaigns, *, target_return: Float, log_ratio: Float, signal: RewardSignal) -> None:
-        self.campaigns = campaigns
+    def __init__(
+        self,
+        campaigns: Campaigns,
+        *,
+        asked: Asked,
+        signal: RewardSignal,
+        budget_ratio: float = 1.0,
+        limit_ratio: float = 1.0,
+    ) -> None:
+        requirements = np.array(campaigns.requirements, np.float64)
+        requirements[:, _COLUMN["budget"]] *= budget_ratio
+        for kind in CONSTRAINT_KINDS:
+            looser = 1.0 / limit_ratio if kind in LOWER_LIMITS else limit_ratio
+            requirements[:, _COLUMN[f"{kind}_limit"]] *= looser
+        self._requirements = requirements
+        self._cpa_target = np.asarray(campaigns.cpa_target, np.float64)
+        self._told_budget, self._true_budget = budget_ratio * campaigns.budget, campaigns.budget
         self.base = np.asarray(campaigns.base, np.float64)
-        self._basis = np.argmax(campaigns.requirements[:, _WANTS], axis=1)
-        self._target_return = target_return
-        self._log_ratio = log_ratio
-        self._signal: RewardSignal = signal
-        self._reward_so_far = np.zeros(len(self.base))
+        self.advertiser = advertiser_inputs(self._told_budget, self._cpa_target)
+        self._basis = wanted_basis(requirements)
+        self._asked = asked
+        self._columns = tuple(f"last_{name}" for name in AMOUNT_COLUMNS[signal])
+        self._amounts_so_far = np.zeros((len(self.base), len(BASES)))
         self._cost_so_far = np.zeros(len(self.base))
 
     def observe(self, view: TickView) -> TickInputs:
         """Inputs at the start of a tick; call once a tick, in order."""
-        amounts = [getattr(view, f"last_{name}") for name in _SIGNAL_COLUMNS[self._signal]]
-        self._reward_so_far += np.choose(self._basis, amounts)
+        self._amounts_so_far += np.stack([getattr(view, name) for name in self._columns], axis=1)
         self._cost_so_far += view.last_cost
+        offered = view.predicted_mean * view.features[:, _VOLUME_NOW, None]
         requirements = requirement_inputs(
-            self.campaigns.requirements,
+            self._requirements,
             self.base,
-            target_return=self._target_return,
-            log_ratio=self._log_ratio,
-            reward_so_far=self._reward_so_far,
+            asked=self._asked,
+            amounts_so_far=self._amounts_so_far,
             cost_so_far=self._cost_so_far,
+            worth_now=log_worth_now(offered, self._basis, self.base, self._cpa_target),
         )
-        return TickInputs(requirements, state_inputs(view.features, self.campaigns.cpa_target))
+        return TickInputs(requirements, state_inputs(self._told(view.features), self._cpa_target))
+
+    def _told(self, features: Float) -> Float:
+        """The features with the share left of the budget that the policy is told."""
+        out = np.array(features, np.float64)
+        more_spent = self._cost_so_far / self._told_budget - self._cost_so_far / self._true_budget
+        out[:, _BUDGET_LEFT] = np.maximum(out[:, _BUDGET_LEFT] - more_spent, 0.0)
+        return out

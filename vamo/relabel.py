@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.data import TrajectoryData
-from auction_env.tasks import QUANTITIES, Task
+from auction_env.tasks import BASES, QUANTITIES, Task
 from vamo.config import RewardSignal
 
 Float = NDArray[np.float64]
@@ -30,7 +30,7 @@ class Relabelled(NamedTuple):
     """A data set seen as examples for one task."""
 
     reward: Float  # (n,) of the reward signal
-    reward_so_far: Float  # (n,) before the tick
+    amounts_so_far: Float  # (n, 4) of the reward signal before the tick, for each of `tasks.BASES`
     cost_so_far: Float  # (n,) before the tick, currency
     returns_to_go: Float  # (n,) sum of rewards from the tick to the end of the episode
     requirements: Float  # (n, N_REQUIREMENTS) of the task, with the numbers of the episode's own advertiser
@@ -38,6 +38,7 @@ class Relabelled(NamedTuple):
     action_mask: Bool  # (n,) whether the action is one: False where the campaign had ended or did not bid
     returns: Float  # (e,) sum of rewards, as a share of `return_scale`
     ratios: dict[str, Float]  # (e,) realised over limit for each constraint, of the task's own objective
+    signal_ratios: dict[str, Float]  # (e,) the same, of the amounts of the reward signal
     score: Float  # (e,) of the task's own objective
 
 
@@ -93,20 +94,24 @@ def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "value") ->
     starts = data.episode_starts
     first, last = starts[:-1], starts[1:] - 1
     targets = data.targets.at(first)
-    reward = task.reward(data, expected=signal == "value")
-    reward_so_far, cost_so_far = sums_so_far(reward, starts), sums_so_far(data.cost, starts)
+    amounts = {
+        basis: data[column.predicted if signal == "value" else column.realised] for basis, column in QUANTITIES.items()
+    }
+    amounts_so_far = np.stack([sums_so_far(amounts[basis], starts) for basis in BASES], axis=1)
+    reward, reward_so_far = amounts[task.basis], amounts_so_far[:, BASES.index(task.basis)]
     total = reward_so_far[last] + reward[last]
     base = task.unit_worth(data.targets)
     totals = data.totals()
     return Relabelled(
         reward=reward,
-        reward_so_far=reward_so_far,
-        cost_so_far=cost_so_far,
+        amounts_so_far=amounts_so_far,
+        cost_so_far=sums_so_far(data.cost, starts),
         returns_to_go=np.repeat(total, np.diff(starts)) - reward_so_far,
         requirements=task.requirements(data.targets),
         action=log_multiplier(relative_multiplier(data, task), base),
         action_mask=data.action > 0,
         returns=total / return_scale(targets.budget, base[first]),
         ratios=task.ratios(totals, targets),
+        signal_ratios=task.ratios(totals, targets, expected=signal == "value"),
         score=task.score(totals, targets),
     )

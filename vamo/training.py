@@ -23,6 +23,7 @@ from vamo.history import Record
 from vamo.model import Batch, Vamo, losses
 from vamo.monitor import Monitor
 from vamo.relabel import relabel
+from vamo.response import Response
 from vamo.resuming import restore, state_of
 from vamo.tensorboard import ScalarWriter
 from vamo.trainer import Trainer
@@ -105,8 +106,11 @@ def train(
     sources = _used_sources(sources, validation, targets, config)
     if checkpoint_every < 1:
         raise ValueError(f"`checkpoint_every` must be at least 1, found {checkpoint_every}")
-    training = [Episodes(name, data, config, device) for name, data in sources.items()]
-    held_out = [Episodes(f"{name} (validation)", validation[name], config, device) for name in targets]
+    response = Response.fit(sources.values()) if config.data.action_label == "hindsight" else None
+    training = [Episodes(name, data, config, device, response=response) for name, data in sources.items()]
+    held_out = [
+        Episodes(f"{name} (validation)", validation[name], config, device, response=response) for name in targets
+    ]
     pairs = [(k, i) for k in range(len(targets)) for i in range(len(training))]
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]

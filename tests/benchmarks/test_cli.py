@@ -15,7 +15,7 @@ from benchmarks.cli import main
 from benchmarks.experiment import Arena, EpisodeSet
 from benchmarks.reference.numpy_market import run_episode
 from benchmarks.reference.synthetic_log import write_log
-from benchmarks.tuning import choose
+from benchmarks.tuning import choose, chosen_shares
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +227,15 @@ def test_a_choice_takes_the_best_candidate_and_says_how_stable_it_is() -> None:
     assert choice.position == 1 and choice.bidder is candidates[1]
     assert choice.stability > 0.9
     assert choice.scores.shape == (3, 6)
+
+
+def test_the_choice_is_the_steadier_the_more_episodes_it_rests_on() -> None:
+    noise = np.random.default_rng(0).normal(size=(2, 5000))
+    scores = noise + np.array([[0.0], [0.3]])  # the second is better by 0.3, with a deviation of sqrt(2) an episode
+    shares = [chosen_shares(scores, n, n_resamples=4000) for n in (10, 40, 160)]
+    expected = [0.7488, 0.9102, 0.9964]  # normal probability of 0.3 sqrt(n / 2) sigmas
+    np.testing.assert_allclose([share[1] for share in shares], expected, atol=0.04)
+    np.testing.assert_allclose([share.sum() for share in shares], 1.0)
 
 
 def test_validation_and_test_seeds_must_not_meet() -> None:

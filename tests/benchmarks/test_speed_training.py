@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import gpu_training, speed_training
-from benchmarks.speed_training import Autojac, SyntheticBatches, make_trainer, step_seconds
+from benchmarks.speed_training import Autojac, SyntheticBatches, make_trainer, ratio, step_seconds
 from vamo.config import Config, override
 
 TINY = ("model.d_model=8", "model.n_blocks=1", "model.n_heads=1", "model.context=2")
@@ -60,7 +60,8 @@ def test_both_forms_of_a_multitask_step_agree(method: str) -> None:
 def test_step_seconds_takes_whole_periods() -> None:
     trainers = {method: make_trainer(2, *TINY, f"train.method={method}") for method in ("uniform", "vao")}
     seconds = step_seconds(trainers, 2)
-    assert all(value > 0 for value in seconds.values())
+    assert all(len(values) == 2 and min(values) > 0 for values in seconds.values())
+    assert ratio({"a": [1.0, 2.0, 9.0], "b": [1.0, 1.0, 1.0]}, "a", "b") == 2.0
     assert [trainer.n_steps for trainer in trainers.values()] == [15, 15]
 
 

@@ -15,6 +15,7 @@ Float = NDArray[np.float64]
 Policy = Callable[[Float, np.random.Generator], Float]  # features (T, 16) to log(multiplier / base) (T,)
 
 N_TICKS = 48
+N_IMPRESSIONS = 128.0  # a power of two: means and sums turn into each other exactly
 
 
 def sensible(features: Float, rng: np.random.Generator) -> Float:
@@ -32,6 +33,7 @@ def episode(index: int, rng: np.random.Generator, task: Task, policy: Policy, is
     features[:, 0] = (N_TICKS - tick) / N_TICKS
     features[:, 1] = rng.uniform(0, 1, N_TICKS)
     features[:, -3:] = rng.integers(0, 10_000, (N_TICKS, 3))
+    features[:, FEATURE_NAMES.index("volume_now")] = N_IMPRESSIONS
     targets = Targets.of(np.full(N_TICKS, budget), cpa_target, cpa_target / 40, cpa_target / 8, 3.0)
     multiplier = task.unit_worth(targets) * np.exp(policy(features, rng)) * is_active
     value = rng.gamma(2.0, 0.2, N_TICKS) * is_active
@@ -77,6 +79,6 @@ def make_data(
     ended = rng.random(n_episodes) < share_ended
     episodes = [episode(i, rng, task, policy, bool(ended[i])) for i in range(n_episodes)]
     columns = {name: np.concatenate([e[name] for e in episodes]) for name in episodes[0]}
-    constants = {"advertiser": seed, "seed": -1, "task": 0, "n_impressions": 100.0}
+    constants = {"advertiser": seed, "seed": -1, "task": 0, "n_impressions": N_IMPRESSIONS}
     constants |= {"wins": 10.0, "exposures": 5.0, "least_winning_cost": 0.01}
     return TrajectoryData.from_columns({**columns, **constants}, tasks=[task])

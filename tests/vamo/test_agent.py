@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,17 +10,16 @@ from agents import NoisyBidder, PidBidder, collect
 from agents.bidder import Bidder, Campaigns, TickView
 from auction_env import Funnel, MarketParams
 from auction_env.data import TrajectoryData
-from auction_env.tasks import OUTCOMES, REQUIREMENT_NAMES, TASKS, Task
-from tests.vamo.synthetic import N_TICKS, Float, make_data
+from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, TASKS, Task
+from tests.vamo.synthetic import N_IMPRESSIONS, N_TICKS, Float, make_data
 from vamo.agent import ReturnTable, VamoBidder
-from vamo.config import Config, DataConfig, RewardSignal
-from vamo.dataset import Episodes
-from vamo.inputs import EpisodeInputs, log_cpa_ratio, state_inputs
+from vamo.config import ActionLabel, Config, DataConfig, RewardSignal, override
+from vamo.dataset import Episodes, realised
+from vamo.inputs import Asked, EpisodeInputs, log_ratio, state_inputs
 from vamo.model import Vamo
 from vamo.relabel import relabel
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
-CPA_LIMIT = REQUIREMENT_NAMES.index("cpa_limit")
 
 
 def campaigns_of(data: TrajectoryData, task: Task) -> Campaigns:
@@ -44,12 +44,14 @@ def views_of(data: TrajectoryData) -> Iterator[TickView]:
         return values[:, tick] if tick >= 0 else np.zeros(data.n_episodes)
 
     features = data.features.reshape(data.n_episodes, N_TICKS, -1)
+    offered = np.stack([data[QUANTITIES[basis].offered] for basis in BASES], axis=1)
+    offered = offered.reshape(data.n_episodes, N_TICKS, len(BASES))
     for tick in range(N_TICKS):
         yield TickView(
             tick=tick,
             features=features[:, tick],
             budget_left=column("budget_left", tick),
-            predicted_mean=np.zeros((data.n_episodes, 4)),
+            predicted_mean=offered[:, tick] / N_IMPRESSIONS,
             **{f"last_{name}": column(name, tick - 1) for name in OUTCOMES},
             last_exposures=column("exposures", tick - 1),
             last_wins=column("wins", tick - 1),
@@ -57,30 +59,37 @@ def views_of(data: TrajectoryData) -> Iterator[TickView]:
         )
 
 
+def logged(config: Config) -> Config:
+    """The configuration for learning logged actions."""
+    return override(config, ["data.action_label=logged"])
+
+
+def asked_of(data: TrajectoryData, task: Task, label: ActionLabel, signal: RewardSignal = "value") -> Asked:
+    """What training says that the logged episodes realised, one number an episode."""
+    if label == "hindsight":
+        return Asked()
+    first = data.episode_starts[:-1]
+    returns, ratios = realised(data, relabel(data, task, signal))
+    assert returns is not None
+    return Asked(returns[first], {kind: ratio[first] for kind, ratio in ratios.items()})
+
+
 def make_bidder(config: Config, **changes: float) -> VamoBidder:
     tables = [ReturnTable.of(task, np.linspace(0.0, 1.0 + i, 50)) for i, task in enumerate(TASKS.values())]
     return VamoBidder(Vamo(config.model, seed=1), config, tables, **changes)
 
 
+@pytest.mark.parametrize("label", ["logged", "hindsight"])
 @pytest.mark.parametrize("signal", ["value", "conversions"])
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
-def test_replay_gives_the_training_inputs(small_config: Config, task: Task, signal: RewardSignal) -> None:
+def test_replay_gives_the_training_inputs(
+    small_config: Config, task: Task, signal: RewardSignal, label: ActionLabel
+) -> None:
     """Logged episodes through the acting code: the numbers of the training tensors, exactly."""
     data = make_data(7, task=MAX_CONVERSIONS, share_ended=0.5)
-    new = relabel(data, task, signal)
-    last = data.episode_starts[1:] - 1
-    total_cost = new.cost_so_far[last] + data.cost[last]
-    total_reward = new.reward_so_far[last] + new.reward[last]
     campaigns = campaigns_of(data, task)
-    acting = EpisodeInputs(
-        campaigns,
-        target_return=new.returns,
-        log_ratio=log_cpa_ratio(
-            total_cost, total_reward, campaigns.requirements[:, REQUIREMENT_NAMES.index("cpa_limit")]
-        ),
-        signal=signal,
-    )
-    config = Config(data=DataConfig(reward_signal=signal), model=small_config.model)
+    acting = EpisodeInputs(campaigns, asked=asked_of(data, task, label, signal), signal=signal)
+    config = Config(data=DataConfig(reward_signal=signal, action_label=label), model=small_config.model)
     episodes = Episodes("source", data, config)
     training = episodes.view(task)
     for tick, view in enumerate(views_of(data)):
@@ -89,6 +98,7 @@ def test_replay_gives_the_training_inputs(small_config: Config, task: Task, sign
         trained = training.requirements[alive, tick].numpy()
         np.testing.assert_array_equal(inputs.requirements[alive], trained)
         np.testing.assert_array_equal(inputs.state[alive], episodes.state[alive, tick].numpy())
+    np.testing.assert_array_equal(acting.advertiser, episodes.advertiser.numpy())
 
 
 class Spy:
@@ -109,18 +119,15 @@ class Spy:
         return self._bidder.act(view)
 
 
+@pytest.mark.parametrize("label", ["logged", "hindsight"])
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
-def test_live_views_give_the_training_inputs_of_their_log(small_config: Config, task: Task) -> None:
+def test_live_views_give_the_training_inputs_of_their_log(small_config: Config, task: Task, label: ActionLabel) -> None:
     """What a bidder sees in the market and what training reads in the log of that market: equal numbers."""
+    config = override(small_config, [f"data.action_label={label}"])
     spy = Spy()
     (log,) = collect(spy, seeds=[5], task=task, params=MarketParams(n_impressions=2000, funnel=Funnel()))
-    new = relabel(log, task)
-    last = log.episode_starts[1:] - 1
-    limit = spy.campaigns.requirements[:, CPA_LIMIT]
-    cost, reward = new.cost_so_far[last] + log.cost[last], new.reward_so_far[last] + new.reward[last]
-    log_ratio = log_cpa_ratio(cost, reward, limit)
-    acting = EpisodeInputs(spy.campaigns, target_return=new.returns, log_ratio=log_ratio, signal="value")
-    episodes = Episodes("log", log, small_config)
+    acting = EpisodeInputs(spy.campaigns, asked=asked_of(log, task, label), signal="value")
+    episodes = Episodes("log", log, config)
     assert len(episodes.length) == log.n_episodes == 48
     requirements = episodes.view(task).requirements
     for tick, view in enumerate(spy.views[: int(episodes.length.max())]):
@@ -130,14 +137,17 @@ def test_live_views_give_the_training_inputs_of_their_log(small_config: Config, 
         np.testing.assert_array_equal(inputs.state[alive], episodes.state[alive, tick].numpy())
 
 
-def test_acting_sees_the_training_window(small_config: Config) -> None:
+@pytest.mark.parametrize("label", ["logged", "hindsight"])
+def test_acting_sees_the_training_window(small_config: Config, label: ActionLabel) -> None:
     """The bidder's decision is the model's output for the window of the training tensors."""
+    config = override(small_config, [f"data.action_label={label}"])
     data = make_data(3, task=MAX_CONVERSIONS, share_ended=0.0)
     new = relabel(data, MAX_CONVERSIONS)
-    episodes = Episodes("source", data, small_config)
+    episodes = Episodes("source", data, config)
     for e in range(3):
         one = data.select([e])
-        bidder = make_bidder(small_config, target_return=float(new.returns[e]))
+        asked = {"target_return": float(new.returns[e])} if label == "logged" else {}
+        bidder = make_bidder(config, **asked)
         bidder.reset(campaigns_of(one, MAX_CONVERSIONS))
         for tick, view in enumerate(views_of(one)):
             multiplier = bidder.act(view)
@@ -186,21 +196,26 @@ def test_reset_forgets(small_config: Config) -> None:
 
 
 def test_asks_for_the_quantile_of_the_campaigns_task(small_config: Config) -> None:
-    bidder = make_bidder(small_config).asking(quantile=0.5)
+    bidder = make_bidder(logged(small_config)).asking(quantile=0.5)
     data = make_data(2)
-    asked, _ = bidder.ask(campaigns_of(data, MAX_CONVERSIONS))
-    np.testing.assert_allclose(asked, 0.5)
-    asked, _ = bidder.ask(campaigns_of(data, TARGET_CPA))
-    np.testing.assert_allclose(asked, 1.0)
+    for task, expected in ((MAX_CONVERSIONS, 0.5), (TARGET_CPA, 1.0)):
+        asked = bidder.ask(campaigns_of(data, task)).target_return
+        assert asked is not None
+        np.testing.assert_allclose(asked, expected)
 
 
 def test_asks_for_a_number(small_config: Config) -> None:
-    bidder = make_bidder(small_config, target_return=0.7)
+    bidder = make_bidder(logged(small_config), target_return=0.7)
     campaigns = campaigns_of(make_data(2), TARGET_CPA)
-    np.testing.assert_allclose(bidder.ask(campaigns)[0], 0.7)
-    np.testing.assert_allclose(bidder.asking(target_return=0.3).ask(campaigns)[0], 0.3)
-    np.testing.assert_allclose(bidder.asking(cpa_ratio=0.9).ask(campaigns)[0], 0.7)
-    np.testing.assert_allclose(bidder.asking(quantile=1.0).ask(campaigns)[0], 2.0)
+    for asking, expected in (
+        (bidder, 0.7),
+        (bidder.asking(target_return=0.3), 0.3),
+        (bidder.asking(limit_ratio=0.9), 0.7),
+        (bidder.asking(quantile=1.0), 2.0),
+    ):
+        asked = asking.ask(campaigns).target_return
+        assert asked is not None
+        np.testing.assert_allclose(asked, expected)
     with pytest.raises(ValueError, match=r"must not both be given, found 1\.0 and 0\.5"):
         bidder.asking(target_return=1.0, quantile=0.5)
     with pytest.raises(ValueError, match=r"`quantile` must be in \[0, 1\], found 2\.0"):
@@ -211,11 +226,43 @@ def test_asks_for_a_number(small_config: Config) -> None:
 
 def test_never_asks_for_more_than_the_budget_buys(small_config: Config) -> None:
     campaigns = campaigns_of(make_data(2), TARGET_CPA)
-    for target_return, ratio in ((0.5, 1.0), (2.0, 0.5), (-1.0, 1.0)):
-        bidder = make_bidder(small_config, target_return=target_return)
-        np.testing.assert_allclose(np.exp(bidder.ask(campaigns)[1]), ratio)
-    careful = make_bidder(small_config, target_return=0.5).asking(cpa_ratio=0.9)
-    np.testing.assert_allclose(np.exp(careful.ask(campaigns)[1]), 0.9)
+    careful = make_bidder(logged(small_config), target_return=0.5).asking(limit_ratio=0.9)
+    bidders = [make_bidder(logged(small_config), target_return=asked) for asked in (0.5, 2.0, -1.0)]
+    for bidder, ratio in zip([*bidders, careful], (1.0, 0.5, 1.0, 0.9), strict=True):
+        np.testing.assert_allclose(np.exp(bidder.ask(campaigns).log_ratio["cpa"]), ratio)
+
+
+def test_a_policy_of_hindsight_is_told_other_limits(small_config: Config) -> None:
+    """Told a budget of 0.8 times the true one, it decides as it would with that budget."""
+    bidder, data = make_bidder(small_config), make_data(4, share_ended=0.0)
+    assert bidder.ask(campaigns_of(data, TARGET_CPA)) == Asked()
+    first, budget = data.episode_starts[:-1], 0.8 * data.budget
+    smaller = dataclasses.replace(data, budget=budget)
+    spent = relabel(data, TARGET_CPA).cost_so_far
+    campaigns = campaigns_of(smaller, TARGET_CPA)
+    limits = campaigns.requirements * np.where(np.array(REQUIREMENT_NAMES) == "cpa_limit", 1.1, 1.0)
+    truly = make_bidder(small_config)
+    truly.reset(campaigns._replace(requirements=limits))
+    told = bidder.asking(budget_ratio=0.8, limit_ratio=1.1)
+    told.reset(campaigns_of(data, TARGET_CPA))
+    for tick, view in enumerate(views_of(data)):
+        left = view.features.copy()
+        left[:, 1] = 1 - (spent / data.budget)[first + tick]
+        less = left.copy()
+        less[:, 1] = np.maximum(1 - (spent / budget)[first + tick], 0.0)
+        a, b = told.act(view._replace(features=left)), truly.act(view._replace(features=less))
+        np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+def test_what_a_policy_is_not_asked_for_is_an_error(small_config: Config) -> None:
+    with pytest.raises(ValueError, match=r"`quantile` must not be given .* 'hindsight', found 0\.5"):
+        make_bidder(small_config).asking(quantile=0.5)
+    with pytest.raises(ValueError, match=r"`target_return` must not be given .* 'hindsight', found 0\.5"):
+        make_bidder(small_config, target_return=0.5)
+    with pytest.raises(ValueError, match=r"`budget_ratio` must not be given .* 'logged', found 0\.9"):
+        make_bidder(logged(small_config)).asking(budget_ratio=0.9)
+    with pytest.raises(ValueError, match=r"`budget_ratio` must be positive, found 0\.0"):
+        make_bidder(small_config).asking(budget_ratio=0.0)
 
 
 def test_errors(small_config: Config) -> None:
@@ -239,6 +286,5 @@ def test_state_inputs_are_free_of_currency() -> None:
     np.testing.assert_allclose(state_inputs(features, 7.0 * base), before, rtol=1e-6)
 
 
-def test_cpa_ratio_is_bounded() -> None:
-    cost, reward, limit = np.array([0.0, 5.0, 6.0]), np.array([0.0, 0.0, 3.0]), np.array([2.0, 2.0, 2.0])
-    np.testing.assert_allclose(log_cpa_ratio(cost, reward, limit), [-3.0, 3.0, 0.0])
+def test_ratios_are_bounded() -> None:
+    np.testing.assert_allclose(log_ratio(np.array([0.0, np.inf, 1.0, 2.0])), [-3.0, 3.0, 0.0, np.log(2.0)])

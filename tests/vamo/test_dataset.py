@@ -11,8 +11,10 @@ from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
 from vamo.config import Config, override
 from vamo.dataset import Episodes, WindowSampler, by_task, data_hash, normalisation, split
-from vamo.inputs import REQUIREMENT_INPUTS
+from vamo.hindsight import best_log_multipliers
+from vamo.inputs import REQUIREMENT_FLAGS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
 from vamo.relabel import relabel
+from vamo.response import Response
 from vamo.trainer import Trainer
 from vamo.training import train
 
@@ -43,7 +45,7 @@ def test_split_keeps_one_episode_on_each_side() -> None:
 
 def test_windows_hold_the_rows(small_config: Config) -> None:
     data = make_data(4, share_ended=0.0)
-    episodes = Episodes("source", data, small_config)
+    episodes = Episodes("source", data, override(small_config, ["data.action_label=logged"]))
     batch = episodes.windows(MAX_CONVERSIONS, torch.tensor([2, 0]), torch.tensor([10, 42]), 6)
     new = relabel(data, MAX_CONVERSIONS)
     for window, first_row in enumerate((2 * 48 + 10, 42)):
@@ -56,6 +58,20 @@ def test_windows_hold_the_rows(small_config: Config) -> None:
     assert batch.category.tolist() == [2, 0]
 
 
+def test_hindsight_asks_for_no_return_and_labels_by_the_response(small_config: Config) -> None:
+    data = make_data(4, share_ended=0.5)
+    response = Response.fit([make_data(9, seed=3)])
+    for given in (response, None):
+        episodes = Episodes("source", data, small_config, response=given)
+        view = episodes.view(TARGET_CPA)
+        for name in ("return_to_go", "cpa_ratio"):
+            assert (view.requirements[..., REQUIREMENT_INPUTS.index(name)] == 0).all()
+        best = best_log_multipliers(data, TARGET_CPA, given or Response.fit([data])).reshape(4, 48)
+        for e, length in enumerate(episodes.length):
+            np.testing.assert_array_equal(view.action[e, :length], np.float32(best[e, :length]))
+            assert view.mask[e].sum() == length
+
+
 def test_tasks_share_everything_but_requirements(small_config: Config) -> None:
     episodes = Episodes("source", make_data(4), small_config)
     drawn = episodes.draw(8, 6, (0, 1))
@@ -64,7 +80,8 @@ def test_tasks_share_everything_but_requirements(small_config: Config) -> None:
     assert (a.requirements[..., flag:] == 0).all()
     assert (b.requirements[..., flag] == 1).all()
     torch.testing.assert_close(a.requirements[..., :flag], b.requirements[..., :flag])
-    for name in ("state", "advertiser", "category", "tick", "action", "mask"):
+    assert (a.action >= b.action).all()  # a limit never asks for a higher bid
+    for name in ("state", "advertiser", "category", "tick", "mask"):
         torch.testing.assert_close(getattr(a, name), getattr(b, name))
 
 
@@ -138,7 +155,8 @@ def test_a_pair_named_twice_gets_other_windows(small_config: Config) -> None:
 
 def test_training_gradient_comes_from_the_own_source(small_config: Config) -> None:
     """The ablation: windows of the training set in place of the validation set, for the same target."""
-    train_set = {t: Episodes(t.name, make_data(4, task=t, seed=i), small_config) for i, t in enumerate(TASKS.values())}
+    both = (MAX_CONVERSIONS, TARGET_CPA)
+    train_set = {t: Episodes(t.name, make_data(4, task=t, seed=i), small_config) for i, t in enumerate(both)}
     sources, tasks = list(train_set.values()), list(train_set)
     held_out = [Episodes(t.name, make_data(4, task=t, seed=9), small_config) for t in reversed(tasks)]
     pairs = [(k, i) for k in range(2) for i in range(2)]
@@ -202,7 +220,8 @@ def test_groups_follow_the_pairs(small_config: Config) -> None:
     groups = [sampler.groups(batch, i, i + 1) for i in range(4)]
     torch.testing.assert_close(groups[0].state, groups[2].state)  # source 0 for both targets
     torch.testing.assert_close(groups[1].state, groups[3].state)
-    assert [bool(group.requirements[..., 2].all()) for group in groups] == [False, False, True, True]
+    flag = REQUIREMENT_INPUTS.index("has_cpa_limit")
+    assert [bool(group.requirements[..., flag].all()) for group in groups] == [False, False, True, True]
 
 
 def test_batch_must_hold_every_pair(small_config: Config) -> None:
@@ -212,16 +231,23 @@ def test_batch_must_hold_every_pair(small_config: Config) -> None:
 
 
 def test_normalisation(small_config: Config) -> None:
-    sources = [Episodes(str(i), make_data(6, seed=i), small_config) for i in range(2)]
+    config = override(small_config, ["data.action_label=logged"])
+    sources = [Episodes(str(i), make_data(6, seed=i), config) for i in range(2)]
     pairs = [(k, i) for k in range(2) for i in range(2)]
     statistics = normalisation(sources, [MAX_CONVERSIONS, TARGET_CPA], pairs)
     view = [source.view(TARGET_CPA) for source in sources]
     rows = torch.cat([v.requirements[v.mask > 0] for v in view]).double().numpy()
     flag = REQUIREMENT_INPUTS.index("has_cpa_limit")
     assert (statistics.requirements_mean[flag], statistics.requirements_std[flag]) == (0, 1)
-    # inputs of the limit: over the targets that have one
-    np.testing.assert_allclose(statistics.requirements_mean[flag + 1 :], rows.mean(axis=0)[flag + 1 :])
-    np.testing.assert_allclose(statistics.requirements_std[:flag], rows.std(axis=0)[:flag])
+    mean, std = statistics.requirements_mean, statistics.requirements_std
+    for column, (name, gate) in enumerate(zip(REQUIREMENT_INPUTS, REQUIREMENT_GATES, strict=True)):
+        if name in REQUIREMENT_FLAGS or gate not in (None, "has_cpa_limit"):  # flags, and limits that nobody has
+            assert (mean[column], std[column]) == (0, 1), name
+        elif gate is not None:  # inputs of the limit: over the targets that have one
+            np.testing.assert_allclose(mean[column], rows.mean(axis=0)[column], err_msg=name)
+            np.testing.assert_allclose(std[column], rows.std(axis=0)[column] or 1.0, err_msg=name)
+    budget = REQUIREMENT_INPUTS.index("budget")
+    np.testing.assert_allclose(std[budget], rows.std(axis=0)[budget])
     states = torch.cat([s.state[v.mask > 0] for s, v in zip(sources, view, strict=True)]).double().numpy()
     np.testing.assert_allclose(statistics.state_mean, states.mean(axis=0))
     assert statistics.action_low < statistics.action_mean < statistics.action_high

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from auction_env.observation import N_FEATURES
 from vamo.config import MODEL_SIZES, Conditioning, Head, ModelConfig
-from vamo.inputs import ADVERTISER_INPUTS, REQUIREMENT_INPUTS
+from vamo.inputs import ADVERTISER_INPUTS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
 from vamo.model import Batch, Vamo, identity_normalisation, losses
 
+HAS_CPA_LIMIT = REQUIREMENT_INPUTS.index("has_cpa_limit")
 SIZES = ModelConfig(d_model=16, n_blocks=2, n_heads=2, context=6, horizon=2)
 VARIANTS = {
     **{kind: replace(SIZES, conditioning=kind) for kind in ("film", "token", "prompt", "hyper", "concat")},
@@ -30,7 +31,7 @@ FLOATS = ("requirements", "state", "advertiser", "action", "mask")
 def random_batch(n: int = 4, n_ticks: int = 6, n_groups: int = 1, seed: int = 0) -> Batch:
     g = torch.Generator().manual_seed(seed)
     requirements = torch.randn(n, n_ticks, len(REQUIREMENT_INPUTS), generator=g)
-    requirements[..., 2] = (torch.arange(n) % 2)[:, None]  # has_cpa_limit
+    requirements[..., HAS_CPA_LIMIT] = (torch.arange(n) % 2)[:, None]
     return Batch(
         requirements=requirements,
         state=torch.randn(n, n_ticks, N_FEATURES, generator=g),
@@ -196,7 +197,7 @@ def test_bfloat16_autocast(config: ModelConfig) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler about Python and about itself
 def test_default_model_can_be_compiled() -> None:
-    model, batch = Vamo(ModelConfig()), random_batch(4, 16)
+    model, batch = Vamo(ModelConfig()), random_batch(4, ModelConfig().context)
     compiled = torch.compile(model, fullgraph=True)
     torch.testing.assert_close(compiled(*batch[:5]).action, model(*batch[:5]).action, rtol=0, atol=1e-5)
 
@@ -262,7 +263,8 @@ def test_group_without_actions_has_no_loss(head: Head) -> None:
 def test_absent_constraint_never_leaks(config: ModelConfig) -> None:
     model, batch = trained(Vamo(config)), random_batch()
     leaky = batch.requirements.clone()
-    leaky[..., 3:] += 10  # rows 0 and 2 have no limit
+    gated = [column for column, gate in enumerate(REQUIREMENT_GATES) if gate == "has_cpa_limit"]
+    leaky[..., gated] += 10  # rows 0 and 2 have no limit
     changed = model(*batch._replace(requirements=leaky)[:5]).action
     torch.testing.assert_close(changed[::2], model(*batch[:5]).action[::2], rtol=0, atol=0)
     assert not torch.allclose(changed[1::2], model(*batch[:5]).action[1::2])

@@ -52,7 +52,7 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(new.reward[[0, 1, 2, 3]], [0.5, 1.0, 0.25, 0.0])
     np.testing.assert_allclose(new.returns_to_go[[0, 1, 2, 3, 47]], [1.75, 1.25, 0.25, 0.0, 0.0])
     np.testing.assert_allclose(new.returns_to_go[[48, 49, 50, 51]], [0.5, 0.5, 0.5, 0.0])
-    np.testing.assert_allclose(new.reward_so_far[[0, 1, 2, 3]], [0.0, 0.5, 1.5, 1.75])
+    np.testing.assert_allclose(new.amounts_so_far[[0, 1, 2, 3], 0], [0.0, 0.5, 1.5, 1.75])
     np.testing.assert_allclose(new.cost_so_far[[0, 1, 2, 3, 48, 49]], [0.0, 10.0, 30.0, 60.0, 0.0, 5.0])
     y = new.requirements[[0, 47, 48]][:, [REQUIREMENT_NAMES.index(n) for n in ("budget", "cpa_limit", "has_cpa_limit")]]
     np.testing.assert_allclose(y, [[100, 50, 1], [100, 50, 1], [50, 20, 1]])

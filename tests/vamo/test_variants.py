@@ -11,7 +11,7 @@ from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
 from tests.vamo.test_agent import campaigns_of, views_of
 from tests.vamo.test_model import VARIANTS
-from vamo.config import Config, ModelConfig, TrainConfig
+from vamo.config import Config, DataConfig, ModelConfig, TrainConfig
 from vamo.training import train
 
 TRAINING = TrainConfig(steps=30, batch_size=8, learning_rate=1e-2, warmup_steps=2, log_every=5, evaluation_windows=16)
@@ -23,8 +23,8 @@ TRAINED = {name: replace(config, n_ticks=48) for name, config in VARIANTS.items(
 @pytest.mark.parametrize("model", TRAINED.values(), ids=TRAINED)
 def test_variant_trains_and_acts(small_config: Config, model: ModelConfig) -> None:
     """Validation-aligned training lowers the loss, alignments included, and the bidder bids."""
-    config = replace(small_config, model=model, train=TRAINING)
-    tasks = TASKS.values()
+    config = replace(small_config, data=DataConfig(action_label="logged"), model=model, train=TRAINING)
+    tasks = (TASKS["MaxConversions"], TASKS["TargetCPA"])
     data = {task.name: make_data(8, task=task, seed=i) for i, task in enumerate(tasks)}
     result = train(data, data, config)  # few episodes: what is learned shows on them
     first, last = np.mean(result.history[0].validation_loss), result.best_loss

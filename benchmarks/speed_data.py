@@ -1,0 +1,94 @@
+"""Speed of the trajectories' way: import of logs, collection from the simulator, relabelling for another task."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from agents import Collection, FixedBidder, collect, collect_data_set
+from auction_env import TASKS, Funnel, MarketParams
+from auction_env.data import TrajectoryData, import_auctionnet
+from benchmarks.reference.pandas_import import import_pandas
+from benchmarks.reference.synthetic_log import write_log
+from benchmarks.speed import Row, median_seconds, seconds_of
+
+N_IMPRESSIONS = 4_800  # an episode, of the collection
+_IMPRESSION_SECONDS = 4 * 48 * 1e-9  # four amounts for 48 advertisers, at about a nanosecond a draw
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All rows of this part."""
+    yield from import_rows(quick)
+    yield from collection_rows(quick)
+    yield from relabelling_rows(quick)
+
+
+def import_rows(quick: bool) -> Iterator[Row]:
+    """Rows per second of the AuctionNet importer against a straightforward pandas version."""
+    with tempfile.TemporaryDirectory() as folder:
+        log, big = Path(folder, "log.csv"), Path(folder, "big.csv")
+        n_rows = write_log(log, n_periods=1)
+        n_big = write_log(big, n_periods=4 if quick else 12)
+        out = Path(folder, "out")
+        seconds = median_seconds(lambda: import_auctionnet([big], out, force=True), 3)
+        pandas_seconds = seconds_of(lambda: import_pandas([log]))
+        copy_seconds = median_seconds(lambda: big.read_bytes(), 3)
+        rate, pandas_rate = n_big / seconds, n_rows / pandas_seconds
+        yield Row(
+            name="import_rows_per_s",
+            value=rate,
+            unit="rows/s",
+            reference=f"{n_big:,} rows of uncompressed CSV; AuctionNet: 65,000 rows/s",
+            bound=f"{n_big / copy_seconds:,.0f}: reading the file from the page cache",
+        )
+        yield Row(
+            name="import_vs_pandas",
+            value=rate / pandas_rate,
+            unit="x",
+            reference=f"the same features in pandas: {pandas_rate:,.0f} rows/s",
+            bound=f"{n_big / copy_seconds / pandas_rate:,.0f}x: reading the file",
+        )
+
+
+def collection_rows(quick: bool) -> Iterator[Row]:
+    """Trajectories a second that the simulator logs, with the mixture of policies and all advertisers logged."""
+    n_workers = 1 if quick else len(os.sched_getaffinity(0))
+    collection = Collection(
+        task=TASKS["MaxConversions"],
+        n_episodes=56 if quick else 1_200,
+        params=MarketParams(n_impressions=N_IMPRESSIONS, funnel=Funnel()),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        summary = collect_data_set(collection, Path(folder, "log"), n_workers=n_workers)
+    bound = n_workers * 48 / (N_IMPRESSIONS * _IMPRESSION_SECONDS)
+    yield Row(
+        name="collected_trajectories_per_s",
+        value=summary.rate,
+        unit="traj/s",
+        reference=f"{n_workers} processes, start-up included, {N_IMPRESSIONS:,} impressions an episode, policy mixed",
+        bound=f"{bound:,.0f}: drawing the impressions once",
+    )
+
+
+def relabelling_rows(quick: bool) -> Iterator[Row]:
+    """Ticks a second that become examples for a task with two further constraints."""
+    from vamo.relabel import relabel
+
+    params = MarketParams(n_impressions=480, funnel=Funnel())
+    days = collect(FixedBidder(), seeds=range(10 if quick else 40), task=TASKS["MaxConversions"], params=params)
+    log = TrajectoryData.concat(list(days))
+    target = TASKS["MultiConstraint"]
+    seconds = median_seconds(lambda: relabel(log, target), 5)
+    columns = relabel(log, target)
+    n_bytes = sum(part.nbytes for part in columns if hasattr(part, "nbytes"))
+    copied = columns.requirements.copy
+    copy_seconds = median_seconds(copied, 5) * n_bytes / columns.requirements.nbytes
+    yield Row(
+        name="relabelled_ticks_per_s",
+        value=len(log) / seconds,
+        unit="ticks/s",
+        reference=f"{len(log):,} ticks of MaxConversions for MultiConstraint, one core",
+        bound=f"{len(log) / copy_seconds:,.0f}: writing the result",
+    )
