@@ -132,7 +132,7 @@ def _report(result: TrainResult, sources: Sources, out: Path) -> None:
     record = result.returned
     title = f"Validation losses, effective sources and largest weights after step {record.step:,}"
     table = Table(title=title, title_justify="left")
-    for name in ("target", "trajectories", "loss", "sources", "weights"):
+    for name in ("target", "episodes", "loss", "sources", "weights"):
         table.add_column(name, justify="left" if name in ("target", "weights") else "right", overflow="fold")
     for k, name in enumerate(result.targets):
         n = sources[name].n_episodes if name in sources else 0
@@ -141,10 +141,10 @@ def _report(result: TrainResult, sources: Sources, out: Path) -> None:
     console.print(table)
     n_warnings = sum(len(line.warnings) for line in result.history)
     if n_warnings:
-        console.print(f"{n_warnings} warnings: see above")
+        console.print(f"warnings: {n_warnings}, see above")
     console.print(f"checkpoint: {out}", soft_wrap=True)
 
 
 def _largest(weights: Sequence[float], sources: Sequence[str]) -> str:
     order = sorted(zip(weights, sources, strict=True), key=lambda pair: -pair[0])
-    return "\n".join(f"{name} {weight:.2f}" for weight, name in order[:_MOST_SOURCES])
+    return "\n".join(f"{weight:.2f} {name}" for weight, name in order[:_MOST_SOURCES])

@@ -97,6 +97,7 @@ def joined(device: torch.device | str = "cpu", *, timeout: float = TIMEOUT) -> I
 
     Raises:
         ValueError: `cuda` without a GPU for every process of this machine.
+        ProcessError: The others do not come together.
     """
     device = torch.device(device)
     n_gpus = torch.cuda.device_count()
@@ -109,7 +110,13 @@ def joined(device: torch.device | str = "cpu", *, timeout: float = TIMEOUT) -> I
     if device.type == "cuda":
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout))
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout))
+    except (RuntimeError, ValueError) as error:
+        raise ProcessError(
+            f"all {os.environ['WORLD_SIZE']} processes must come together at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} within {timeout:g} s, process {os.environ['RANK']} found not all: {error}"
+        ) from error
     yield Processes(dist.get_rank(), dist.get_world_size(), device, timeout)
     dist.destroy_process_group()  # not after an error: it would wait for processes that may be gone
 

@@ -141,14 +141,20 @@ class Trainer(Generic[BatchT]):
                 f"`pairs_per_step` must be at least the number of pairs, {len(self.pairs)}, for `per_sample` "
                 f"weights, found {weighting.pairs_per_step}"
             )
-        n = min(len(self.pairs), weighting.pairs_per_step)
-        if self.processes.size > n:
+        if self.processes.size > self.n_step_pairs:
             raise ValueError(
-                f"the number of processes must be at most that of the pairs in a step, {n}, which they share out, "
-                f"found {self.processes.size}"
+                f"the number of processes must be at most that of the pairs in a step, {self.n_step_pairs}, which "
+                f"they share out, found {self.processes.size}"
             )
         if self.multitask is not None and self.processes.size > 1:
             raise ValueError(f"method {method!r} must train in one process, found {self.processes.size}")
+
+    @property
+    def n_step_pairs(self) -> int:
+        """Pairs in a step, P: all, or as many as the sample takes, the same number for each of its targets."""
+        n = self.config.weighting.pairs_per_step
+        n_targets = min(self.n_targets, n)
+        return len(self.pairs) if len(self.pairs) <= n else n // n_targets * n_targets
 
     @property
     def is_done(self) -> bool:

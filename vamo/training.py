@@ -203,8 +203,7 @@ def _recorder(
         yield None
         return
     model, train = trainer.config.model, trainer.config.train
-    n_pairs = min(len(trainer.pairs), trainer.config.weighting.pairs_per_step)
-    n_windows = train.batch_size // n_pairs * n_pairs
+    n_windows = train.batch_size // trainer.n_step_pairs * trainer.n_step_pairs
     amount = n_windows * model.context / model.n_ticks
     with ScalarWriter(log_dir, targets, sources, trajectories_per_step=amount, first_step=trainer.n_steps) as writer:
         yield writer.write

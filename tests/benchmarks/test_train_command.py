@@ -67,7 +67,7 @@ def test_a_checkpoint_a_table_and_scalars(
     assert {table.task.name for table in bidder.returns} == {"MaxConversions", "TargetCPA"}
     shown = capsys.readouterr().out
     assert "8/8" in shown and "steps/s" in shown and "sources 2.0" in shown
-    for text in ("Validation losses", "MaxConversions 0.50", "TargetCPA 0.50", "after step", "checkpoint:"):
+    for text in ("Validation losses", "0.50 MaxConversions", "0.50 TargetCPA", "after step", "checkpoint:"):
         assert text in shown, shown
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["agent.safetensors"]
     assert len(list((tmp_path / "log").iterdir())) == 1

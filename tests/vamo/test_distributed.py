@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.vamo.test_trainer import quadratic_trainer
-from vamo.distributed import Processes, joined
+from vamo.distributed import ProcessError, Processes, joined
 
 ROOT = Path(__file__).parents[2]
 
@@ -182,8 +182,20 @@ def test_a_gpu_for_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+def test_processes_that_do_not_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two never starts."""
+    variables = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in (variables | {"MASTER_PORT": str(free_port())}).items():
+        monkeypatch.setenv(name, value)
+    message = r"all 2 processes must come together at 127.0.0.1:\d+ within 1 s, process 0 found not all"
+    with pytest.raises(ProcessError, match=message), joined(timeout=1.0):
+        pass
+
+
 def test_too_many_processes() -> None:
     with pytest.raises(ValueError, match=r"must be at most that of the pairs in a step, 6, .* found 7"):
         quadratic_trainer(processes=Processes(0, 7))
+    with pytest.raises(ValueError, match=r"must be at most that of the pairs in a step, 4, .* found 5"):
+        quadratic_trainer("weighting.pairs_per_step=5", processes=Processes(0, 5))
     with pytest.raises(ValueError, match="method 'pcgrad' must train in one process, found 2"):
         quadratic_trainer("train.method=pcgrad", processes=Processes(0, 2))

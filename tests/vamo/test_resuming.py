@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 VARIANTS = {
     "running": "weighting.ema_decay=0.5 train.ema_decay=0.7 train.patience=7 train.select=best",
     "in turns": "weighting.pairs_per_step=3 weighting.targets_per_refresh=1 weighting.shrinkage=true train.select=last",
-    "bfloat16": "train.precision=bfloat16 weighting.precondition=true train.ema_decay=0.7 train.select=last",
+    "preconditioned": "weighting.precondition=true train.ema_decay=0.7 train.select=last",
 }
 
 

@@ -189,6 +189,13 @@ def test_sampled_pairs_give_the_same_gradient_on_average(method: str) -> None:
     assert ((gradients.mean(dim=0) - full).abs() < 4 * error).all()
 
 
+@pytest.mark.parametrize(("most", "expected"), [(1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 6), (64, 6)])
+def test_number_of_pairs_in_a_step(most: int, expected: int) -> None:
+    _, trainer = quadratic_trainer(f"weighting.pairs_per_step={most}")
+    pairs, weights = trainer._draw_pairs()
+    assert trainer.n_step_pairs == len(pairs) == len(weights) == expected
+
+
 def test_mean_of_the_targets_is_uniform_sharing() -> None:
     torch.testing.assert_close(
         gradient_after_a_step("train.method=mean"), gradient_after_a_step("train.method=uniform")
