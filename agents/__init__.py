@@ -6,12 +6,15 @@ from agents.bidder import Bidder, Campaigns, TickView
 from agents.collecting import Collection, CollectionSummary, collect, collect_data_set
 from agents.contrarian import ContrarianBidder
 from agents.distances import Distance, data_distance
+from agents.dual import DualBidder
 from agents.families import Member, Shift, TaskFamily, make_task_family
 from agents.family_data import collect_family, load_family, read_family
 from agents.fixed import FixedBidder
 from agents.joint_hindsight import JointHindsightBidder
 from agents.logging_policies import POLICIES
 from agents.mixed import MixedBidder
+from agents.mpc import MpcBidder, ResponsePrior
+from agents.mpid import MpidBidder, MpidGains
 from agents.noisy import NoisyBidder
 from agents.online_lp import OnlineLpBidder, record_prices
 from agents.oracle import HindsightBidder
@@ -27,16 +30,21 @@ __all__ = [
     "CollectionSummary",
     "ContrarianBidder",
     "Distance",
+    "DualBidder",
     "Episodes",
     "FixedBidder",
     "HindsightBidder",
     "JointHindsightBidder",
     "Member",
     "MixedBidder",
+    "MpcBidder",
+    "MpidBidder",
+    "MpidGains",
     "NoisyBidder",
     "OnlineLpBidder",
     "PidBidder",
     "RandomMultiplierBidder",
+    "ResponsePrior",
     "Shift",
     "TaskFamily",
     "TickView",
