@@ -10,6 +10,7 @@ from agents.dual import DualBidder
 from agents.families import Member, Shift, TaskFamily, make_task_family
 from agents.family_data import collect_family, load_family, read_family
 from agents.fixed import FixedBidder
+from agents.hindsight_lp import Offers, Optimum, lp_reference, record_offers, score_bound, shares_of, solve
 from agents.joint_hindsight import JointHindsightBidder
 from agents.logging_policies import POLICIES
 from agents.mixed import MixedBidder
@@ -41,7 +42,9 @@ __all__ = [
     "MpidBidder",
     "MpidGains",
     "NoisyBidder",
+    "Offers",
     "OnlineLpBidder",
+    "Optimum",
     "PidBidder",
     "RandomMultiplierBidder",
     "ResponsePrior",
@@ -53,10 +56,15 @@ __all__ = [
     "collect_family",
     "data_distance",
     "load_family",
+    "lp_reference",
     "make_task_family",
     "read_family",
+    "record_offers",
     "record_prices",
     "rollout",
     "run_episode",
+    "score_bound",
+    "shares_of",
+    "solve",
     "to_trajectories",
 ]
