@@ -21,10 +21,12 @@ from agents.online_lp import OnlineLpBidder, record_prices
 from agents.oracle import HindsightBidder
 from agents.pid import PidBidder
 from agents.random_multiplier import RandomMultiplierBidder
+from agents.registry import AgentEntry, make
 from agents.rollout import Episodes, rollout, run_episode, to_trajectories
 
 __all__ = [
     "POLICIES",
+    "AgentEntry",
     "Bidder",
     "Campaigns",
     "Collection",
@@ -57,6 +59,7 @@ __all__ = [
     "data_distance",
     "load_family",
     "lp_reference",
+    "make",
     "make_task_family",
     "read_family",
     "record_offers",

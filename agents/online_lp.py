@@ -125,11 +125,14 @@ class OnlineLpBidder:
 
     Args:
         history: Prices of the market that it plays in (`record_prices`).
+        scale: Factor on the threshold. Prices of the last slot understate what a bid that wins higher ones spends.
         name: Label in tables.
     """
 
-    def __init__(self, history: PriceHistory, *, name: str = "online LP") -> None:
-        self.name = name
+    def __init__(self, history: PriceHistory, *, scale: float = 1.0, name: str = "online LP") -> None:
+        if not (np.isfinite(scale) and scale > 0):
+            raise ValueError(f"`scale` must be positive, found {scale}")
+        self.name, self._scale = name, scale
         self._threshold, self._basis = history.threshold, history.basis
         self._last = f"last_{QUANTITIES[history.basis].predicted}"
         self._cost_to_go, self._value_to_go = (
@@ -162,4 +165,4 @@ class OnlineLpBidder:
         is_within &= (self._spent[:, None] + cost <= limit * (self._gained[:, None] + value)) | ~has_limit[:, None]
         largest = is_within.shape[1] - 1 - np.argmax(is_within[:, ::-1], axis=1)
         chosen = np.where(is_within.any(axis=1), largest, 0)
-        return self._threshold[self._advertiser, chosen]
+        return self._scale * self._threshold[self._advertiser, chosen]
