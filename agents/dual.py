@@ -21,8 +21,9 @@ class DualBidder:
     """Multiplicative updates (mirror descent with the negative entropy) of both dual prices, tick by tick.
 
     log mu rises by `budget_step` x (spent - planned) / planned, where the plan of a tick is its share of the expected
-    traffic to come times the money left; log lambda by `ratio_step` x (spent - cap x gained) / planned. Both errors
-    are clipped to [-1, 1], since a tick of a small market may spend many times its plan. Steps of the k-th update are
+    traffic to come times the money left; log lambda by `ratio_step` x (spent - cap x gained) / usual spend, which is
+    the mean of the ticks so far: where the limit binds, the plan is money that cannot be spent. Both errors are
+    clipped to [-1, 1], since a tick of a small market may spend many times its plan. Steps of the k-th update are
     divided by k ** `decay`: 0.5 is the theory's rate in a stationary market, 0 follows one that changes.
 
     Several limits (CPA and ROAS, say) have one price: that of the limit which the tick kept worst.
@@ -63,6 +64,7 @@ class DualBidder:
         self._shares = np.broadcast_to(
             plan_shares(campaigns.traffic_shares), (len(campaigns.budget), campaigns.n_ticks)
         )
+        self._spent = np.zeros(len(campaigns.budget))
         self._log_mu, self._log_lambda = first_log_prices(self._start, self._cap_ratio, self._limits.is_limited)
 
     def act(self, view: TickView) -> Float:
@@ -74,13 +76,14 @@ class DualBidder:
         )
 
     def _update(self, view: TickView) -> None:
+        self._spent += view.last_cost
         planned = (view.budget_left + view.last_cost) * self._shares[:, view.tick - 1]
         excess = view.last_cost - planned
         has_limit = self._limits.is_limited
         over_limit = view.last_cost - np.where(has_limit, self._limits.cap, 0.0) * self._limits.gained(view)
         budget_step, ratio_step = (step / view.tick**self._decay for step in self._steps)
         self._log_mu = _clip(self._log_mu + budget_step * _relative(excess, planned))
-        self._log_lambda = _clip(self._log_lambda + ratio_step * _relative(over_limit, planned))
+        self._log_lambda = _clip(self._log_lambda + ratio_step * _relative(over_limit, self._spent / view.tick))
 
     @property
     def _cap_ratio(self) -> Float:

@@ -11,6 +11,7 @@ from agents.cost_ratios import CostLimits, Float
 from agents.dual import LOWEST_LOG_PRICE, first_log_prices, multiplier_ratio
 from auction_env.pacing import MAX_LOG_RATIO, plan_shares
 
+_UNDERSPENT = 0.01  # weight of a squared error of money left over, against that of a limit broken
 _MIX = np.linspace(0.0, 1.0, 5)
 _MIXES = np.stack(np.meshgrid(_MIX, _MIX, indexing="ij"), axis=-1).reshape(-1, 2)  # (25, 2) pairs (alpha, beta)
 
@@ -62,8 +63,9 @@ class MpidBidder:
 
     Source: X. Yang et al., "Bid optimization by multivariable control in display advertising" (KDD 2019, arXiv
     1905.10928). Theirs bids on two amounts, conversions and the clicks of the limit; here a bid is proportional to
-    the objective's amount, so the limit counts in its units (`agents.cost_ratios`). The errors are one-sided for the
-    limit: to be below it is no fault.
+    the objective's amount, so the limit counts in its units (`agents.cost_ratios`). In the choice of the mix to be
+    below the limit is no error, and money left over is a small one, since where the limit binds the budget cannot be
+    spent.
     """
 
     def __init__(self, start: float = 1.0, gains: MpidGains | None = None, *, name: str = "M-PID") -> None:
@@ -132,7 +134,8 @@ class MpidBidder:
         mixed = np.stack((alpha * u_p + (1 - alpha) * u_q, (1 - beta) * u_p + beta * u_q), axis=2)  # (n, 25, 2)
         candidates = np.clip(self._first[:, None] - mixed, LOWEST_LOG_PRICE, MAX_LOG_RATIO)
         foretold = level[:, None] + self._model.changes(candidates - self._log_price[:, None])
-        loss = foretold[..., 0] ** 2 + np.maximum(foretold[..., 1], 0.0) ** 2
+        over, under = np.maximum(foretold, 0.0), np.minimum(foretold[..., 0], 0.0)
+        loss = (over**2).sum(axis=2) + _UNDERSPENT * under**2
         chosen = np.where(self._limits.is_limited, loss.argmin(axis=1), len(_MIXES) - 1)  # the last: unmixed
         target = candidates[np.arange(len(chosen)), chosen]
         self._last_move = target - self._log_price

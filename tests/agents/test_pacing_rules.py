@@ -96,7 +96,7 @@ def test_a_dual_step_is_that_of_the_formula() -> None:
     bidder.reset(campaigns_of(TASKS["TargetCPA"], 1))
     bidder.act(view_of(0, 1, budget_left=100.0))
     found = bidder.act(view_of(1, 1, budget_left=85.0, last_cost=15.0, last_value=6.0))[0]
-    mu, price = np.exp(0.2 * (15 - 10) / 10), np.exp(0.4 * (15 - 2 * 6) / 10)  # both start at 1
+    mu, price = np.exp(0.2 * (15 - 10) / 10), np.exp(0.4 * (15 - 2 * 6) / 15)  # both start at 1
     assert found == pytest.approx(2.0 * (1 + price) / (mu + price))
 
 
