@@ -47,6 +47,7 @@ from auction_env.views import check_multipliers
 Float = NDArray[np.float64]
 
 _MAX_CUTS = 500
+_TOLERANCE = 1e-6
 
 
 class Offers(NamedTuple):
@@ -178,7 +179,7 @@ def _offers(params: MarketParams, task: Task, targets: Targets, prices: Float, a
     return Offers(seen * amounts[task.basis], seen * prices, gained, allowed, float(targets.budget))
 
 
-def solve(offers: Offers, method: Literal["dual", "highs"] = "dual", *, tolerance: float = 1e-6) -> Optimum:
+def solve(offers: Offers, method: Literal["dual", "highs"] = "dual", *, tolerance: float = _TOLERANCE) -> Optimum:
     """The optimum: by cutting planes in the dual, or by HiGHS on the whole programme (small ones).
 
     Args:
@@ -217,7 +218,8 @@ def score_bound(offers: Offers, beta: float = 2.0, *, tolerance: float = 2e-3) -
         raise ValueError(f"the bound of a score needs at most one cost ratio, found {sorted(offers.allowed)}")
     if not tolerance > 0:
         raise ValueError(f"`tolerance` must be positive, found {tolerance}")
-    kept = solve(offers).bound
+    cuts: list[Float] = []
+    kept = _solve_dual(offers, _TOLERANCE, cuts).bound
     most = solve(offers._replace(gained={}, allowed={})).bound  # V at any r
     if beta == 0 or kept <= 0 or most <= kept * (1 + tolerance):
         return most
@@ -230,7 +232,7 @@ def score_bound(offers: Offers, beta: float = 2.0, *, tolerance: float = 2e-3) -
         if upper <= best * (1 + tolerance):
             return max(upper, best)
         middle = float(np.sqrt(low * high))
-        amount = solve(_relaxed(offers, middle)).bound
+        amount = _solve_dual(_relaxed(offers, middle), _TOLERANCE, cuts).bound
         best = max(best, amount * middle**-beta)
         at_high = upper * low**beta  # V(high)
         intervals += [(amount * low**-beta, low, middle), (at_high * middle**-beta, middle, high)]
@@ -240,57 +242,54 @@ def _relaxed(offers: Offers, factor: float) -> Offers:
     return offers._replace(allowed={kind: price * factor for kind, price in offers.allowed.items()})
 
 
-def _usage(offers: Offers) -> list[Float]:
-    """(k, n) for each constraint: what is used of the budget, 1 in all; and of each ratio's slack, 0 in all."""
-    scaled = offers.cost / offers.budget
-    ratios = [scaled - offers.gained[kind] * (price / offers.budget) for kind, price in offers.allowed.items()]
-    return [scaled, *ratios]
-
-
-def _solve_dual(offers: Offers, tolerance: float) -> Optimum:
-    usage = _usage(offers)
-    limits = np.asarray([1.0] + [0.0] * len(offers.allowed))
+def _solve_dual(offers: Offers, tolerance: float, cuts: list[Float] | None = None) -> Optimum:
+    """Cutting planes; `cuts` of the same offers under other limits are a start, and get those that are added."""
+    cuts = [] if cuts is None else cuts
     unit = max(float(offers.value.max(axis=0).sum()), np.finfo(float).tiny)
-    prices = np.zeros(len(usage))
-    columns: list[Float] = []  # value and usage of the best answer to each pair of prices
+    prices = _solve_cuts(offers, cuts, unit)[1] if cuts else np.zeros(1 + len(offers.allowed))
     bound = np.inf
     for n_passes in range(1, _MAX_CUTS + 1):
-        reduced, column = _best_answer(offers.value, usage, prices * unit)
-        bound = min(bound, float(prices @ limits) * unit + reduced)
-        columns.append(column)
-        table = np.stack(columns, axis=1)  # (1 + constraints, columns)
-        solved = linprog(
-            -table[0] / unit,
-            A_ub=np.concatenate((table[1:], np.ones((1, table.shape[1])))),
-            b_ub=np.append(limits, 1.0),
-            method="highs",
-        )
-        if solved.status != 0:
-            raise RuntimeError(f"HiGHS must solve the programme of the cuts, found: {solved.message}")
-        value = -solved.fun * unit
-        prices = np.maximum(-solved.ineqlin.marginals[:-1], 0.0)
+        reduced, cut = _best_answer(offers, prices * unit)
+        bound = min(bound, float(prices[0]) * unit + reduced)
+        cuts.append(cut)
+        value, prices, cost = _solve_cuts(offers, cuts, unit)
         if bound - value <= tolerance * bound:
-            cost = float(table[1] @ solved.x) * offers.budget
             return Optimum(value, bound, cost, _named(offers, prices * unit / offers.budget), n_passes)
     raise RuntimeError(f"the duality gap must fall to {tolerance} within {_MAX_CUTS} cuts, found {1 - value / bound}")
 
 
-def _best_answer(value: Float, usage: list[Float], prices: Float) -> tuple[float, Float]:
-    """At these prices, the sum of the reduced values that are positive, and the value and usage of those chosen."""
-    reduced = value.copy()
-    for price, used in zip(prices, usage, strict=True):
+def _best_answer(offers: Offers, prices: Float) -> tuple[float, Float]:
+    """At these prices, the sum of the reduced values that are positive; value, cost and amounts of those chosen."""
+    reduced = offers.value - offers.cost * (prices.sum() / offers.budget)
+    for price, (kind, allowed) in zip(prices[1:], offers.allowed.items(), strict=True):
         if price > 0:
-            reduced -= price * used
+            reduced += offers.gained[kind] * (price * allowed / offers.budget)
     best = reduced.max(axis=0)
     chosen = best > 0
     slot, impression = reduced.argmax(axis=0)[chosen], np.flatnonzero(chosen)
-    sums = [float(part[slot, impression].sum()) for part in (value, *usage)]
+    sums = [float(part[slot, impression].sum()) for part in (offers.value, offers.cost, *offers.gained.values())]
     return float(best[chosen].sum()), np.asarray(sums)
+
+
+def _solve_cuts(offers: Offers, cuts: list[Float], unit: float) -> tuple[float, Float, float]:
+    """The best mix of the answers so far, which is feasible: its value, the prices in `unit` of value, its cost.
+
+    What is used of the budget is at most 1 of it; what is used of a ratio's slack, in budgets too, at most 0.
+    """
+    value, cost, *gained = np.stack(cuts, axis=1)  # (columns,) each
+    used = [cost - amount * allowed for amount, allowed in zip(gained, offers.allowed.values(), strict=True)]
+    rows = np.concatenate((np.stack([cost, *used]) / offers.budget, np.ones((1, len(cuts)))))
+    limits = np.concatenate(([1.0], np.zeros(len(used)), [1.0]))
+    solved = linprog(-value / unit, A_ub=rows, b_ub=limits, method="highs")
+    if solved.status != 0:
+        raise RuntimeError(f"HiGHS must solve the programme of the cuts, found: {solved.message}")
+    return -solved.fun * unit, np.maximum(-solved.ineqlin.marginals[:-1], 0.0), float(cost @ solved.x)
 
 
 def _solve_highs(offers: Offers) -> Optimum:
     k, n = offers.value.shape
-    rows = np.stack([used.ravel() for used in _usage(offers)])
+    slack = [offers.cost - offers.gained[kind] * allowed for kind, allowed in offers.allowed.items()]
+    rows = np.stack([used.ravel() / offers.budget for used in (offers.cost, *slack)])
     one_slot = scipy.sparse.hstack([scipy.sparse.identity(n, format="csr")] * k)
     limits = np.concatenate(([1.0], np.zeros(len(offers.allowed)), np.ones(n)))
     solved = linprog(
