@@ -41,3 +41,22 @@ def cost_cap(campaigns: Campaigns) -> Float:
     """
     scale: Float = np.min([CostGuard(campaigns, kind).scale for kind in COST_RATIOS], axis=0)
     return campaigns.base * scale
+
+
+class CostLimits:
+    """All limits on cost ratios of n campaigns as one: spend at most `cap` times what was gained.
+
+    Attributes:
+        cap: (n,) `cost_cap`: the multiplier at which a unit of the objective costs what the tightest limit allows.
+        is_limited: (n,) whether a campaign has any limit.
+    """
+
+    def __init__(self, campaigns: Campaigns) -> None:
+        self._guards = [CostGuard(campaigns, kind) for kind in COST_RATIOS]
+        self.cap = cost_cap(campaigns)
+        self.is_limited = np.isfinite(self.cap)
+
+    def gained(self, view: TickView) -> Float:
+        """(n,) what the last tick earned: to spend cap x gained keeps every limit. 0 where there is none."""
+        gained = np.min([guard.gained(view, self.cap) for guard in self._guards], axis=0)
+        return np.where(np.isfinite(gained), gained, 0.0)

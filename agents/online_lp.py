@@ -56,8 +56,8 @@ def record_prices(
 ) -> PriceHistory:
     """The mean over market episodes in which all advertisers follow the population's script.
 
-    The price of an impression is its least winning cost, and both cost and value count with the mean probability
-    that a won slot is seen.
+    The price of an impression is the least that wins its last slot from the others, and both cost and value count
+    with the mean probability that a won slot is seen.
 
     Args:
         params, population: The market.
@@ -101,9 +101,7 @@ def _add_tick(
     multiplier = np.divide(bid_sum, total, out=np.zeros_like(total), where=total > 0)
     quality = np.ones(len(total)) if params.quality is None else np.asarray(params.quality)
     scores = np.where(values * multiplier >= params.reserve, values * multiplier, 0.0) * quality
-    rank = min(params.n_slots, scores.shape[1] - 1)
-    lowest_winning = -np.partition(-scores, rank, axis=1)[:, rank] if scores.shape[1] > params.n_slots else 0.0
-    price = np.maximum(np.broadcast_to(lowest_winning, len(values))[:, None] / quality, params.reserve)
+    price = np.maximum(_winning_scores(scores, params.n_slots) / quality, params.reserve)
     ratio = np.divide(price, amounts, out=np.full(amounts.shape, np.inf), where=amounts > 0)
     for j, of_advertiser in enumerate(threshold):
         index = np.searchsorted(of_advertiser, ratio[:, j])
@@ -112,16 +110,29 @@ def _add_tick(
         value[j] += np.bincount(index, amounts[:, j], n + 1)[:n]
 
 
+def _winning_scores(scores: Float, n_slots: int) -> Float:
+    """(n, n_advertisers) the score that each advertiser must beat for the last slot: the n_slots-th of the others."""
+    n_advertisers = scores.shape[1]
+    if n_advertisers <= n_slots:
+        return np.zeros_like(scores)
+    lowest = np.partition(-scores, (n_slots - 1, n_slots), axis=1)
+    last, next_one = -lowest[:, n_slots - 1, None], -lowest[:, n_slots, None]
+    return np.where(scores >= last, next_one, last)  # who holds a slot itself has to beat the one behind
+
+
 class OnlineLpBidder:
     """Bids the largest threshold that the money left, and limits on cost ratios if any, allow for the rest of the day.
 
     Args:
         history: Prices of the market that it plays in (`record_prices`).
+        scale: Factor on the threshold. Prices of the last slot understate what a bid that wins higher ones spends.
         name: Label in tables.
     """
 
-    def __init__(self, history: PriceHistory, *, name: str = "online LP") -> None:
-        self.name = name
+    def __init__(self, history: PriceHistory, *, scale: float = 1.0, name: str = "online LP") -> None:
+        if not (np.isfinite(scale) and scale > 0):
+            raise ValueError(f"`scale` must be positive, found {scale}")
+        self.name, self._scale = name, scale
         self._threshold, self._basis = history.threshold, history.basis
         self._last = f"last_{QUANTITIES[history.basis].predicted}"
         self._cost_to_go, self._value_to_go = (
@@ -154,4 +165,4 @@ class OnlineLpBidder:
         is_within &= (self._spent[:, None] + cost <= limit * (self._gained[:, None] + value)) | ~has_limit[:, None]
         largest = is_within.shape[1] - 1 - np.argmax(is_within[:, ::-1], axis=1)
         chosen = np.where(is_within.any(axis=1), largest, 0)
-        return self._threshold[self._advertiser, chosen]
+        return self._scale * self._threshold[self._advertiser, chosen]

@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
-from agents.cost_ratios import COST_RATIOS, CostGuard, cost_cap
+from agents.cost_ratios import CostLimits
 from auction_env.pacing import Pacer, PacingGains
-
-Float = NDArray[np.float64]
 
 
 class PidBidder:
@@ -32,25 +30,15 @@ class PidBidder:
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes."""
-        self._guards = [CostGuard(campaigns, kind) for kind in COST_RATIOS]
-        # the multiplier at which a unit of the objective costs what the tightest limit allows
-        self._cap = cost_cap(campaigns)
-        expected = campaigns.expected_traffic
-        if expected is None:
-            expected = np.full(campaigns.n_ticks, 1.0 / campaigns.n_ticks)
+        self._limits = CostLimits(campaigns)
         self._pacer = Pacer(
             base=self._start * campaigns.base,
-            cpa_limit=self._cap,
+            cpa_limit=self._limits.cap,
             budget=campaigns.budget,
-            expected_traffic=expected,
+            expected_traffic=campaigns.traffic_shares,
             gains=self._gains,
         )
 
     def act(self, view: TickView) -> NDArray[np.float64]:
         """Multipliers for this tick, shape (n,)."""
-        return self._pacer.multipliers(view.tick, last_cost=view.last_cost, last_value=self._gained(view))
-
-    def _gained(self, view: TickView) -> Float:
-        """(n,) what the last tick earned: to spend cap x gained keeps every limit. 0 where there is none."""
-        gained = np.min([guard.gained(view, self._cap) for guard in self._guards], axis=0)
-        return np.where(np.isfinite(gained), gained, 0.0)
+        return self._pacer.multipliers(view.tick, last_cost=view.last_cost, last_value=self._limits.gained(view))

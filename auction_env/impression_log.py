@@ -52,20 +52,23 @@ class TracedTick(NamedTuple):
     least_winning_cost: Float32
 
 
-def trace_tick(market: BatchMarket, multipliers: ArrayLike, index: int = 0) -> TracedTick:
+def trace_tick(market: BatchMarket, multipliers: ArrayLike, index: int = 0, *, any_basis: bool = False) -> TracedTick:
     """What each impression of the current tick will be in `market.step`, which it leaves as it is.
 
     Args:
         market: The markets, within an episode.
         multipliers: (n_advertisers,) of the market traced, as `step` takes them.
         index: Which of the markets.
+        any_basis: Whether advertisers may bid on something else than conversions; `value` is then the predicted
+            amount of what each bids on.
 
     Raises:
         ValueError: The market drops wins of overspenders (`budget_rule`) or delays conversions, so that what happens
-            to an impression is not settled when it arrives, or an advertiser bids on something else than conversions.
+            to an impression is not settled when it arrives, or an advertiser bids on something else than conversions
+            though `any_basis` is False.
     """
     _check_params(market.params)
-    if not market.is_bidding_on_conversions(index):
+    if not (any_basis or market.is_bidding_on_conversions(index)):
         raise ValueError("all advertisers must bid on conversions to trace impressions, found another basis")
     opening = market.opening
     value = np.ascontiguousarray(market.values(index))

@@ -39,6 +39,17 @@ class PacingGains:
                 raise ValueError(f"gain `{name}` must be finite and not negative, found {value}")
 
 
+def plan_shares(expected_traffic: ArrayLike) -> Float:
+    """A tick's plan: its share of the traffic still to come, which is its share of the money still there.
+
+    Args:
+        expected_traffic: (..., n_ticks) expected share of the impressions of each tick.
+    """
+    share = np.asarray(expected_traffic, np.float64)
+    to_come = np.cumsum(share[..., ::-1], axis=-1)[..., ::-1]
+    return np.divide(share, to_come, out=np.ones_like(share), where=to_come > 0)
+
+
 class Pacer:
     """PID pacing of bidders of any array shape.
 
@@ -70,10 +81,7 @@ class Pacer:
         self._base = self._flat(base)
         self._limit = self._flat(cpa_limit)
         self._left = self._flat(budget).copy()
-        share = np.asarray(expected_traffic, np.float64)
-        to_come = np.cumsum(share[..., ::-1], axis=-1)[..., ::-1]
-        # a tick's plan: its share of the traffic still to come, times the budget still there
-        self._plan_share = np.divide(share, to_come, out=np.ones_like(share), where=to_come > 0)
+        self._plan_share = plan_shares(expected_traffic)
         self._gains = gains
         self._spent, self._gained, self._sum_error, self._error, self._sum_cpa_error = np.zeros((5, len(self._base)))
 

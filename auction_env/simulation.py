@@ -176,19 +176,28 @@ class Simulation:
 
     def step(self, multipliers: ArrayLike) -> tuple[SteeredTick, TickResult]:
         """Runs the tick: `multipliers` (n_steered,) for the steered; all others bid as they do."""
+        return self.play(self.decide(multipliers))
+
+    def decide(self, multipliers: ArrayLike) -> Float:
+        """Everybody's multipliers in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
         given = np.asarray(multipliers, np.float64)
         if given.shape != (self.n_steered,):
             raise ValueError(f"`multipliers` must have shape ({self.n_steered},), found {given.shape}")
-        opening = self.market.opening
-        everyone = self._script.multipliers(opening.tick, last_cost=self._last_cost, last_value=self._last_value)
+        tick = self.market.opening.tick
+        everyone = self._script.multipliers(tick, last_cost=self._last_cost, last_value=self._last_value)
         for bidder, seats in self._rivals:
             everyone[seats.pick] = self._ask(bidder, seats)
         everyone[self._seats.pick] = given
+        return everyone
+
+    def play(self, everyone: Float) -> tuple[SteeredTick, TickResult]:
+        """Runs the tick with what was decided."""
+        opening = self.market.opening
         result = self.market.step(everyone)
         self._last_cost, self._last_value = result.cost, result.value
         for _, seats in self._rivals:
             seats.record(everyone[seats.pick], opening, result)
-        return self._seats.record(given, opening, result), result
+        return self._seats.record(everyone[self._seats.pick], opening, result), result
 
     def _bases(self, is_steered: NDArray[np.bool_]) -> Int:
         """What everybody's bids are proportional to: (n_markets, n_advertisers) indices into `BASES`."""

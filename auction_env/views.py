@@ -41,6 +41,13 @@ class Campaigns(NamedTuple):
         """(n,) currency per conversion."""
         return self.targets.cpa
 
+    @property
+    def traffic_shares(self) -> Float:
+        """(n_ticks,) or (n, n_ticks) expected share of the impressions of each tick; even shares where unknown."""
+        if self.expected_traffic is None:
+            return np.full(self.n_ticks, 1.0 / self.n_ticks)
+        return self.expected_traffic
+
 
 class TickView(NamedTuple):
     """What the bidder sees at the start of a tick; arrays of shape (n,) unless said otherwise.

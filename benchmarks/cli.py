@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_data(commands)
     _add_train(commands)
+    _add_agents(commands)
     _add_bench(commands)
     return parser
 
@@ -200,6 +201,15 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _amount(text: str) -> float | int:
     return int(text) if text.isdigit() else float(text)
+
+
+def _add_agents(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lister = commands.add_parser(
+        "agents",
+        help="list the agents: what each does, which tasks it serves, its paper",
+        description="Lists this package's agents and those of installed entry points (`vamo_bidding.agents`).",
+    )
+    lister.set_defaults(run=_run_agents)
 
 
 def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -362,6 +372,12 @@ def _run_train(arguments: argparse.Namespace) -> None:
         checkpoint_every=arguments.checkpoint_every,
         force=arguments.force,
     )
+
+
+def _run_agents(arguments: argparse.Namespace) -> None:
+    from benchmarks.agent_entries import agents_table
+
+    console.print(agents_table())
 
 
 def _run_speed(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,233 @@
+"""The agents by name: what each is, which tasks it serves, where it comes from; and how a user adds one.
+
+An agent of another package is an entry point of the group `vamo_bidding.agents` that names an `AgentEntry`. It is
+imported when somebody lists or makes agents, and its own module only when that agent is made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from agents.bidder import Bidder
+from agents.mpid import MpidBidder, MpidGains
+from agents.pid import PidBidder
+from auction_env.pacing import PacingGains
+from auction_env.tasks import CONSTRAINT_KINDS, OBJECTIVES
+
+logger = logging.getLogger(__name__)
+
+GROUP = "vamo_bidding.agents"
+"""The group of entry points that name agents."""
+
+KINDS: dict[str, str] = {
+    "rule": "decides by a formula with few parameters",
+    "offline": "learns from logs",
+    "online": "learns by playing",
+    "reference": "knows the episode beforehand: to compare with, not to deploy",
+}
+"""Kinds of agents."""
+
+ANY_OBJECTIVE = tuple(OBJECTIVES)
+COST_LIMITS = ("cpa", "cpc", "roas")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEntry:
+    """An agent in the registry.
+
+    Attributes:
+        name: What `make` and the tables call it.
+        summary: One line.
+        factory: Makes the bidder: a callable, or "module:attribute", which is imported when the agent is made.
+        kind: One of `KINDS`.
+        objectives: Of `tasks.OBJECTIVES`, those it can pursue.
+        constraints: Of `tasks.CONSTRAINT_KINDS`, those it heeds beside the budget.
+        paper: Where it comes from; empty if from nowhere in particular.
+    """
+
+    name: str
+    summary: str
+    factory: str | Callable[..., Bidder]
+    kind: Literal["rule", "offline", "online", "reference"]
+    objectives: tuple[str, ...] = ANY_OBJECTIVE
+    constraints: tuple[str, ...] = ()
+    paper: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name != self.name.strip():
+            raise ValueError(f"`name` of an agent must be a text without spaces around it, found {self.name!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"`kind` of agent {self.name!r} must be one of {tuple(KINDS)}, found {self.kind!r}")
+        for label, known in (("objectives", OBJECTIVES), ("constraints", CONSTRAINT_KINDS)):
+            unknown = [name for name in getattr(self, label) if name not in known]
+            if unknown:
+                raise ValueError(f"`{label}` of agent {self.name!r} must be of {tuple(known)}, found {unknown[0]!r}")
+
+    def load(self) -> Callable[..., Bidder]:
+        """The factory itself; ValueError if it names nothing that can be called."""
+        if not isinstance(self.factory, str):
+            return self.factory
+        module, _, attribute = self.factory.partition(":")
+        found: Any = getattr(importlib.import_module(module), attribute or "_", None)
+        if not callable(found):
+            raise ValueError(f"`factory` of agent {self.name!r} must be 'module:callable', found {self.factory!r}")
+        factory: Callable[..., Bidder] = found
+        return factory
+
+
+def make_pid(start: float = 1.0, *, name: str = "PID", **gains: float) -> PidBidder:
+    """A PID bidder from flat numbers: `start` and the fields of `PacingGains`."""
+    return PidBidder(start, PacingGains(**gains), name=name)
+
+
+def make_mpid(start: float = 1.0, *, name: str = "M-PID", **gains: float) -> MpidBidder:
+    """An M-PID bidder from flat numbers: `start` and the fields of `MpidGains`."""
+    return MpidBidder(start, MpidGains(**gains), name=name)
+
+
+BUILT_IN: tuple[AgentEntry, ...] = (
+    AgentEntry(
+        name="fixed",
+        summary="the same multiple of a unit's worth all day",
+        factory="agents.fixed:FixedBidder",
+        kind="rule",
+    ),
+    AgentEntry(
+        name="random",
+        summary="a constant multiplier drawn for each episode",
+        factory="agents.random_multiplier:RandomMultiplierBidder",
+        kind="rule",
+    ),
+    AgentEntry(
+        name="pid",
+        summary="paces the budget along the expected traffic, caps the multiplier by its cost limits",
+        factory=make_pid,
+        kind="rule",
+        constraints=COST_LIMITS,
+        paper="X. Yang et al., KDD 2019, without the model",
+    ),
+    AgentEntry(
+        name="mpid",
+        summary="two dual prices steered by two PIDs, mixed by a linear model of their cross effects",
+        factory=make_mpid,
+        kind="rule",
+        constraints=COST_LIMITS,
+        paper="X. Yang et al., KDD 2019",
+    ),
+    AgentEntry(
+        name="dual",
+        summary="dual mirror descent on the prices of money and of cost limits",
+        factory="agents.dual:DualBidder",
+        kind="rule",
+        constraints=COST_LIMITS,
+        paper="Balseiro and Gur 2019; Balseiro, Lu and Mirrokni 2023; Feng et al. 2023",
+    ),
+    AgentEntry(
+        name="mpc",
+        summary="learns the response to its bid within the day, bids what keeps every limit to the end",
+        factory="agents.mpc:MpcBidder",
+        kind="rule",
+        constraints=COST_LIMITS,
+        paper="Rawlings, Mayne and Diehl 2017; arXiv 2603.07721",
+    ),
+    AgentEntry(
+        name="online-lp",
+        summary="the threshold that the money left allows for the rest of a day like those of a history",
+        factory="agents.online_lp:OnlineLpBidder",
+        kind="offline",
+        constraints=COST_LIMITS,
+        paper="AuctionNet, arXiv 2412.10798; Agrawal, Wang and Ye 2014",
+    ),
+    AgentEntry(
+        name="hindsight",
+        summary="the best constant multiplier for the very episode it plays",
+        factory="agents.oracle:HindsightBidder",
+        kind="reference",
+        constraints=tuple(CONSTRAINT_KINDS),
+    ),
+    AgentEntry(
+        name="joint-hindsight",
+        summary="near-best constants for all campaigns of a market at once",
+        factory="agents.joint_hindsight:JointHindsightBidder",
+        kind="reference",
+        constraints=tuple(CONSTRAINT_KINDS),
+    ),
+)
+"""The agents of this package."""
+
+
+def entries() -> dict[str, AgentEntry]:
+    """All agents by name: this package's, then those of entry points in the order of their names.
+
+    An entry point that fails to load is left out with a warning in the log, so that one broken package does not hide
+    all other agents; `make` says what was wrong with it.
+    """
+    found = {entry.name: entry for entry in BUILT_IN}
+    for point in _points():
+        try:
+            found[point.name] = _load(point)
+        except ValueError as error:
+            logger.warning("%s", error)
+    return found
+
+
+def make(name: str, /, **kwargs: Any) -> Bidder:
+    """An agent by name.
+
+    Args:
+        name: One of `entries()`.
+        kwargs: Arguments of the agent, as its class or factory takes them.
+
+    Raises:
+        ValueError: No such agent (names the nearest), an entry point that does not load, or arguments that it does
+            not take.
+    """
+    entry = get(name)
+    factory = entry.load()
+    try:
+        inspect.signature(factory).bind(**kwargs)
+    except TypeError as error:
+        raise ValueError(
+            f"agent {name!r} takes {inspect.signature(factory)}, found {sorted(kwargs)}: {error}"
+        ) from error
+    return factory(**kwargs)
+
+
+def get(name: str) -> AgentEntry:
+    """The entry of an agent; raises as `make`."""
+    for entry in BUILT_IN:
+        if entry.name == name:
+            return entry
+    points = {point.name: point for point in _points()}
+    if name in points:
+        return _load(points[name])
+    known = [*(entry.name for entry in BUILT_IN), *points]
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    hint = f", nearest: {', '.join(near)}" if near else ""
+    raise ValueError(f"`name` must be an agent ({', '.join(known)}), found {name!r}{hint}")
+
+
+def _points() -> list[EntryPoint]:
+    return sorted(set(entry_points(group=GROUP)), key=lambda point: (point.name, point.value))
+
+
+def _load(point: EntryPoint) -> AgentEntry:
+    where = f"entry point {point.name!r} = {point.value!r} of {GROUP!r}"
+    if any(entry.name == point.name for entry in BUILT_IN):
+        raise ValueError(f"{where} must have another name than this package's agents")
+    try:
+        entry = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{where} must load, found {error}") from error
+    if not isinstance(entry, AgentEntry):
+        raise ValueError(f"{where} must be an AgentEntry, found {entry!r}")
+    if entry.name != point.name:
+        raise ValueError(f"{where} must have the name of its AgentEntry, found {entry.name!r}")
+    return entry

@@ -1,0 +1,26 @@
+"""The registry of agents as a table, and the generative agent in it; an entry point names it, as it would a user's."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from agents.registry import ANY_OBJECTIVE, COST_LIMITS, AgentEntry, entries
+
+VAMO = AgentEntry(
+    name="vamo",
+    summary="the generative agent of a checkpoint: make('vamo', path=...)",
+    factory="vamo:load",
+    kind="offline",
+    constraints=(*COST_LIMITS, "min_delivery", "smoothness"),
+    paper="arXiv 2510.07760",
+)
+
+
+def agents_table() -> Table:
+    """A row an agent; every one keeps the budget, which the market enforces."""
+    table = Table("agent", "kind", "what it does", "objectives", "limits it heeds", "paper", title="agents")
+    for entry in entries().values():
+        objectives = "all" if set(entry.objectives) == set(ANY_OBJECTIVE) else ", ".join(entry.objectives)
+        limits = ", ".join(("budget", *entry.constraints))
+        table.add_row(entry.name, entry.kind, entry.summary, objectives, limits, entry.paper or "-")
+    return table
