@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from agents.bidder import Bidder, Campaigns, TickView
 from agents.collecting import Collection, CollectionSummary, collect, collect_data_set
-from agents.contrarian import ContrarianBidder
 from agents.distances import Distance, data_distance
 from agents.dual import DualBidder
 from agents.families import Member, Shift, TaskFamily, make_task_family
@@ -31,7 +30,6 @@ __all__ = [
     "Campaigns",
     "Collection",
     "CollectionSummary",
-    "ContrarianBidder",
     "Distance",
     "DualBidder",
     "Episodes",

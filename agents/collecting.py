@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +90,9 @@ class Collection:
         seed: Market seed of the first episode; period p of the log is market `seed + p`.
         advertisers: Who is steered and logged; all others follow the population's script. None: everybody.
         n_trajectories: How many of the trajectories are kept, in the order of the log; None: all.
+        recorded_bid: Factor from the bids that were submitted to those that the log records, as `action` and `bid`;
+            the features, and all that was won and paid, are of the submitted ones. 1 is a sound log; any other
+            number makes one of bids from before a shading that the log does not know of.
         policy: "mixed", a name of `agents.logging_policies.POLICIES`, or shares: "random=1,noisy-pid=3".
         params, population: The market; by default with a funnel, so that any other task can be made of the log.
     """
@@ -100,6 +103,7 @@ class Collection:
     policy: str = MIXED
     advertisers: tuple[int, ...] | None = None
     n_trajectories: int | None = None
+    recorded_bid: float = 1.0
     params: MarketParams = field(default_factory=lambda: MarketParams(funnel=Funnel()))
     population: Population = field(default_factory=auctionnet_population)
 
@@ -110,6 +114,8 @@ class Collection:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
         self.params.check_advertisers(self.population.n_advertisers)
         self.params.check_task(self.task)
+        if not 0 < self.recorded_bid < np.inf:
+            raise ValueError(f"`recorded_bid` must be positive and finite, found {self.recorded_bid}")
         n = self.population.n_advertisers
         if len(set(self.steered)) != len(self.steered) or not all(0 <= j < n for j in self.steered) or not self.steered:
             raise ValueError(f"`advertisers` must be different indices in 0..{n - 1}, found {self.advertisers}")
@@ -151,6 +157,7 @@ class Collection:
             "seed": self.seed,
             "advertisers": list(self.steered),
             "n_trajectories": self.n_trajectories,
+            "recorded_bid": self.recorded_bid,
             "policies": {"shares": shares, "dealt": list(dealt_policies(shares))},
             "market": asdict(self.params),
             "population": self.population.to_json(),
@@ -277,6 +284,8 @@ class _BlockMaker:
         period = np.repeat(periods, len(c.steered))
         policy = self._dealt[deal_campaigns(episodes.seed, episodes.advertiser, len(self._dealt))]
         log = to_trajectories(episodes, period=period, policy=policy)
+        if c.recorded_bid != 1.0:
+            log = replace(log, action=c.recorded_bid * log.action, bid=c.recorded_bid * log.bid)
         if c.n_trajectories is not None and index == c.n_blocks - 1:  # only the last market has too many
             log = log.select(np.arange(c.n_trajectories - int(periods[0]) * len(c.steered)))
         write_block(self._stage, index, log)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 
 from auction_env.data import TrajectoryData
 
@@ -39,6 +38,8 @@ def data_distance(first: TrajectoryData, second: TrajectoryData) -> Distance:
     for name, data in (("first", first), ("second", second)):
         if not len(data):
             raise ValueError(f"`{name}` must hold trajectories, found none")
+    from scipy.stats import wasserstein_distance  # here: importing scipy.stats takes longer than all else
+
     a, b = _Sample(first), _Sample(second)
     return Distance(
         category=_total_variation(a.category, b.category),

@@ -25,7 +25,8 @@ _BUDGET_SPAN, _TARGET_SPAN, _LEVEL_SPAN = np.log(3.0), np.log(1.6), np.log(1.6)
 _SEASON_SPAN = 6  # points of the diurnal curve, three hours: with more, the day's two humps meet again
 _WITHIN = 0.15  # how far the members of a group lie apart, as a share of how far groups do
 _GOOD, _POOR = "noisy-pid", "random"
-HARMFUL_POLICY = "contrarian"
+HARMFUL_BID = 3.0
+"""Factor from the bids submitted to those recorded in the logs of a harmful task."""
 _TURNS = 20  # trajectories among which the policies of a member are dealt
 
 
@@ -68,7 +69,7 @@ class Member:
     Attributes:
         task: The task; its name is unique in the family.
         group: Members of a group share objective, advertisers, market and season.
-        is_harmful: Whether its trajectories answer the state in the opposite way to everybody else's.
+        is_harmful: Whether its log records other bids than were submitted (`HARMFUL_BID`).
         n_trajectories: To train on.
         policy: Logging policy, as `agents.logging_policies.parse_shares` reads it.
         advertisers: Indices of the advertisers that the policy steers; all others compete by their script.
@@ -116,10 +117,11 @@ class TaskFamily:
     def relations(self) -> Int:
         """The truth, (K, K): whether source i (column) helps target k (row): 1 yes, 0 unrelated, -1 it hurts.
 
-        A source helps if its trajectories show the same answer to the same state: it is of the target's group and
-        was logged by the same kind of policy. It hurts if it shows the opposite answer. Everything else, a sound
-        policy with another objective or in another market, counts as unrelated: what of it carries over is a
-        question to the data.
+        A source helps if its log shows the same answer to the same state: it is of the target's group and records
+        bids in the same way. It hurts if one of the two records the bids submitted and the other those of before a
+        shading: nothing in the inputs tells them apart, and the actions differ by a factor. Everything else, a sound
+        log of another objective or from another market, counts as unrelated: what of it carries over is a question to
+        the data.
         """
         group = np.array([member.group for member in self.members])
         is_harmful = np.array([member.is_harmful for member in self.members])
@@ -171,8 +173,8 @@ def make_task_family(
         imbalance: Trajectories of the largest and of the smallest task; the others lie between them on a geometric
             scale, which is a long tail.
         n_groups: Number of groups; by default half the tasks.
-        n_harmful: Tasks whose trajectories were logged by a contrarian; by default an eighth of them, and at least
-            one if there are 4 tasks or more. They are spread over the sizes, never the largest.
+        n_harmful: Tasks whose logs record other bids than were submitted; by default an eighth of them, and at
+            least one if there are 4 tasks or more. They are spread over the sizes, never the largest.
         n_impressions: Size of the markets' episodes.
 
     Raises:
@@ -198,7 +200,7 @@ def make_task_family(
                 group=group,
                 is_harmful=bool(is_harmful[k]),
                 n_trajectories=int(sizes[k]),
-                policy=HARMFUL_POLICY if is_harmful[k] else centre.policy,
+                policy=centre.policy,
                 advertisers=centre.advertisers,
                 params=centre.params(n_impressions),
                 population=centre.population(),

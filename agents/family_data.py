@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.collecting import Collection, collect_data_set
-from agents.families import Member, TaskFamily
+from agents.families import HARMFUL_BID, Member, TaskFamily
 from auction_env.data import TrajectoryData, load, read_manifest, write_splits
 from auction_env.data.manifest import MANIFEST
 from auction_env.files import write_atomically
@@ -41,6 +41,7 @@ def member_collection(member: Member, n_held_out: int) -> Collection:
         n_trajectories=n,
         seed=member.first_seed,
         policy=member.policy,
+        recorded_bid=HARMFUL_BID if member.is_harmful else 1.0,
         advertisers=member.advertisers,
         params=member.params,
         population=member.population,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from agents.bidder import Bidder
-from agents.contrarian import ContrarianBidder
 from agents.joint_hindsight import JointHindsightBidder
 from agents.mixed import MixedBidder
 from agents.noisy import NoisyBidder
@@ -52,12 +51,7 @@ def _near_optimal(task: Task, params: MarketParams, population: Population) -> B
     return NoisyBidder(bidder, level_sd=0.05, tick_sd=0.05, name="near-optimal")
 
 
-def _contrarian(task: Task, params: MarketParams, population: Population) -> Bidder:
-    return NoisyBidder(ContrarianBidder(), level_sd=0.2, tick_sd=0.2, name="contrarian")
-
-
 POLICIES: dict[str, LoggingPolicy] = {
-    "contrarian": LoggingPolicy("paces the wrong way round: a source to learn nothing good from", _contrarian),
     "random": LoggingPolicy("a log-uniform constant in 0.25..4 x a unit's worth, with noise within the day", _random),
     "noisy-pid": LoggingPolicy("PID pacing with log-normal noise between (0.3) and within (0.2) days", _noisy_pid),
     "online-lp": LoggingPolicy("online LP on the prices of four other days, with little noise", _online_lp),

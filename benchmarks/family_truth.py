@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 
 def weight_by_class(weights: NDArray[np.float64], family: TaskFamily) -> dict[str, float]:
-    """Mean weight of a source of each class over 1 / I, over the targets that no contrarian logged.
+    """Mean weight of a source of each class over 1 / I, over the targets whose own logs are sound.
 
     Args:
         weights: (K, I) of targets and sources in the family's order, each row with sum 1.

@@ -49,6 +49,8 @@ CHUNK = 64  # validation trajectories at a time
 COLOURS = ("#0242bb", "#f16005", "#00a675", "#7c1574", "#5e5500", "#13798f")
 INK, MUTED, RULE, PAPER = "#1c2126", "#5b6570", "#dcd8cf", "#fbfaf7"
 
+TARGETS = ("MaxConversions", "TargetCPA")
+
 
 class Noise(NamedTuple):
     """Alignments and weights over validation sets of several sizes."""
@@ -208,7 +210,7 @@ def _number_axis(axes: Axes, sizes: Sequence[int]) -> None:
 
 
 def collected(n_train: int, n_validation: int, n_impressions: int) -> tuple[dict[str, TrajectoryData], ...]:
-    """Sources (both tasks, each logged by a pacing and by a fixed policy) and validation sets of both tasks."""
+    """Sources (two tasks, each logged by a pacing and by a fixed policy) and validation sets of both."""
     params = MarketParams(n_impressions=n_impressions)
     policies: dict[str, Bidder] = {"PID": NoisyBidder(PidBidder()), "fixed": NoisyBidder(FixedBidder(0.9))}
     sources, validation, seed = {}, {}, 0
@@ -220,7 +222,7 @@ def collected(n_train: int, n_validation: int, n_impressions: int) -> tuple[dict
         data = TrajectoryData.concat(list(collect(bidder, seeds=seeds, task=TASKS[name], params=params)))
         return data.select(np.arange(n))
 
-    for name in TASKS:
+    for name in TARGETS:
         for label, bidder in policies.items():
             sources[f"{name}, {label}"] = log(bidder, name, n_train)
         validation[name] = log(policies["PID"], name, n_validation)

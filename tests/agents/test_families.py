@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from agents.collecting import collect_data_set
-from agents.contrarian import ContrarianBidder
 from agents.distances import Distance, data_distance
-from agents.families import HARMFUL_POLICY, Member, Shift, TaskFamily, make_task_family
+from agents.families import HARMFUL_BID, Member, Shift, TaskFamily, make_task_family
 from agents.family_data import collect_family, load_family, member_collection, read_family
-from agents.rollout import rollout
-from auction_env import TASKS, MarketParams, auctionnet_population
+from auction_env import TASKS, auctionnet_population
 from auction_env.data import TrajectoryData, load, read_manifest
 
 KNOBS = tuple(field.name for field in dataclasses.fields(Shift))
@@ -66,7 +64,7 @@ def test_more_shift_is_the_same_family_further_apart() -> None:
 def test_the_truth_follows_from_groups_and_policies() -> None:
     family = make(8, n_groups=2, n_harmful=2)
     truth = family.relations
-    harmful = np.array([member.policy == HARMFUL_POLICY for member in family.members])
+    harmful = np.array([member.is_harmful for member in family.members])
     group = np.arange(8) % 2
     assert harmful.sum() == 2 and not harmful[0]
     assert np.all(np.diag(truth) == 1)
@@ -150,19 +148,18 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
         read_family(tmp_path)
 
 
-def test_a_contrarian_overspends_where_a_pid_holds_back() -> None:
-    params = MarketParams(n_impressions=4_800)
-    played = rollout(
-        ContrarianBidder(gain=6.0), seeds=range(8), advertisers=range(8), task=TASKS["MaxConversions"], params=params
-    )
-    ahead = (
-        1
-        - played.budget_left / played.budget
-        - np.concatenate(([0], np.cumsum(params.traffic.expected_share(48))))[:48, None]
-    )
-    log_ratio = np.log(played.ticks.multiplier / played.targets.cpa)
-    np.testing.assert_allclose(log_ratio, np.clip(6.0 * ahead, -1, 1), atol=1e-9)
-    assert log_ratio.max() > 0.2 and log_ratio.min() < -0.2
+def test_a_harmful_log_records_other_bids_than_were_submitted(tmp_path: Path) -> None:
+    """What was won, paid and seen is that of a sound log; the bids recorded are those of before the shading."""
+    member = make(4, n_harmful=1).members[1]
+    assert member.is_harmful
+    harmful = collected(member, tmp_path / "harmful", 32)
+    sound = collected(dataclasses.replace(member, is_harmful=False), tmp_path / "sound", 32)
+    for name in ("features", "cost", "conversions", "value", "budget_left"):
+        np.testing.assert_array_equal(harmful[name], sound[name])
+    for name in ("action", "bid"):
+        np.testing.assert_allclose(harmful[name], HARMFUL_BID * sound[name])
+    with pytest.raises(ValueError, match="`recorded_bid` must be positive and finite, found 0"):
+        dataclasses.replace(member_collection(member, 0), recorded_bid=0.0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from auction_env.tasks import TASKS
-from benchmarks.validation_noise import Noise, draw, measure, to_json
+from benchmarks.validation_noise import TARGETS, Noise, draw, measure, to_json
 from tests.vamo.synthetic import make_data
 from vamo.config import Config, ModelConfig, TrainConfig
 
@@ -17,7 +17,7 @@ from vamo.config import Config, ModelConfig, TrainConfig
 @pytest.fixture(scope="module")
 def noise() -> Noise:
     torch.set_num_threads(1)
-    tasks = TASKS.values()
+    tasks = [TASKS[name] for name in TARGETS]
     sources = {f"{task.name}, {i}": make_data(6, task=task, seed=i) for task in tasks for i in range(2)}
     validation = {task.name: make_data(70, task=task, seed=9, share_ended=0.1) for task in tasks}
     config = Config(
