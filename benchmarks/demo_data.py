@@ -23,7 +23,7 @@ FIRST_LOG_SEED, FIRST_VALIDATION_SEED, FIRST_TEST_SEED = 0, 100_000, 300_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoSettings:
-    """Size of the demo; the defaults take about 3 minutes on 2 cores."""
+    """Size of the demo; the defaults take about 4 minutes on 2 cores."""
 
     n_impressions: int = 50_000  # an episode; a tenth of full size, budgets scaled alike
     n_logged_days: int = 20  # of the majority task: 48 trajectories a day
