@@ -227,6 +227,9 @@ class TrainConfig:
             losses are not: the former listen to single layers.
         ema_decay: Decay per step of the running mean of the parameters, which validation losses, the
             selection and the returned model are of; 0 leaves it out.
+        snapshots: Number of stages of the second half of the steps, evenly spaced and ending with the last step, whose
+            parameters are kept as bidders of their own (`TrainResult.snapshots`), to choose among on simulated
+            validation episodes; a run that stops early has those that it reached.
         patience: Records without a new lowest mean validation loss after which training stops; 0 never does.
     """
 
@@ -246,6 +249,7 @@ class TrainConfig:
     compile: bool = False
     ema_decay: float = 0.0
     patience: int = 0
+    snapshots: int = 0
 
     def __post_init__(self) -> None:
         _check_fields(self)
@@ -253,7 +257,7 @@ class TrainConfig:
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("learning_rate", "clip_norm"):
             _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
-        for name in ("weight_decay", "warmup_steps", "seed", "patience"):
+        for name in ("weight_decay", "warmup_steps", "seed", "patience", "snapshots"):
             _require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
         _require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
         if self.method in get_args(MultitaskMethod):

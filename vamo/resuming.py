@@ -21,12 +21,15 @@ def state_of(trainer: Trainer[BatchT]) -> tuple[dict[str, Tensor], dict[str, Any
     """Tensors and JSON values from which `restore` continues to the same numbers."""
     tensors = {f"parameters/{name}": p.detach() for name, p in trainer.parameters.items()}
     tensors |= {f"best/{name}": tensor for name, tensor in trainer.best.items()}
+    for step, parameters in trainer.snapshots.items():
+        tensors |= {f"snapshot/{step}/{name}": tensor for name, tensor in parameters.items()}
     for name, parameter in trainer.parameters.items():
         for key, value in trainer.optimizer.state[parameter].items():
             tensors[f"optimizer/{key}/{name}"] = value
     tensors |= {"weights": trainer.weights} | _running_state(trainer)
     record = {
         "n_steps": trainer.n_steps,
+        "snapshots": sorted(trainer.snapshots),
         "best_loss": trainer.best_loss if math.isfinite(trainer.best_loss) else None,
         "history": [dataclasses.asdict(line) for line in trainer.history],
     }
@@ -50,6 +53,11 @@ def restore(trainer: Trainer[BatchT], tensors: dict[str, Tensor], record: dict[s
         prefixes = {key: f"optimizer/{key}/{name}" for key in ("step", "exp_avg", "exp_avg_sq")}
         trainer.optimizer.state[parameter] = {key: tensors[path].to(parameter.device) for key, path in prefixes.items()}
         trainer.best[name].copy_(tensors[f"best/{name}"])
+    for step in record["snapshots"]:
+        trainer.snapshots[step] = {
+            name: tensors[f"snapshot/{step}/{name}"].to(parameter.device)
+            for name, parameter in trainer.parameters.items()
+        }
     for name, tensor in _running_state(trainer).items():
         tensor.copy_(tensors[name])
     trainer.weights = tensors["weights"].to(trainer.weights.device)

@@ -127,6 +127,7 @@ class Trainer(Generic[BatchT]):
         self.history: list[Record] = []
         self.best_loss = math.inf
         self.best = self._copy_parameters()
+        self.snapshots: dict[int, dict[str, Tensor]] = {}  # by the number of steps done
         self.grad_norm_max = torch.zeros((), device=device)  # since the last record
 
     def _check_sizes(self) -> None:
@@ -179,6 +180,8 @@ class Trainer(Generic[BatchT]):
         since, start = self.n_steps, time.perf_counter()
         while not self.is_done:
             losses, grad_norm = self.step()
+            if self.n_steps in snapshot_steps(steps, self.config.train.snapshots):
+                self.snapshots[self.n_steps] = self._copy_parameters()
             is_logged = self.n_steps % log_every == 0 or self.n_steps == steps
             if is_logged:
                 seconds = (time.perf_counter() - start) / (self.n_steps - since)
@@ -366,6 +369,11 @@ class Trainer(Generic[BatchT]):
 
     def _copy_parameters(self) -> dict[str, Tensor]:
         return {name: parameter.detach().clone() for name, parameter in self.trained().items()}
+
+
+def snapshot_steps(n_steps: int, n: int) -> list[int]:
+    """The numbers of steps done after which parameters are kept: n in the second half, the last step among them."""
+    return [n_steps - (n_steps // 2) * k // max(n, 1) for k in range(n)]
 
 
 def _make_estimator(

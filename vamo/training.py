@@ -39,6 +39,7 @@ class TrainResult:
 
     Attributes:
         bidder: The trained agent, with the parameters that `config.train.select` asked for.
+        snapshots: By the number of steps done, the agent at the stages that `config.train.snapshots` asked for.
         history: One record every `config.train.log_every` steps.
         targets: Names of the K targets, the order of the records' first axis.
         sources: Names of the I sources, the order of their second.
@@ -46,6 +47,7 @@ class TrainResult:
     """
 
     bidder: VamoBidder
+    snapshots: dict[int, VamoBidder]
     history: list[Record]
     targets: tuple[str, ...]
     sources: tuple[str, ...]
@@ -134,15 +136,20 @@ def train(
     with _recorder(trainer, log_dir, targets, tuple(sources)) as write:
         trainer.run(_told(processes, write, callback), save, checkpoint_every)
     trainer.finish()
-    bidder = VamoBidder(
-        model,
-        config,
-        _return_tables(sources, validation, targets, config),
-        name=config.train.method if name is None else name,
-        data_hash=digest,
-    )
+    tables = _return_tables(sources, validation, targets, config)
+
+    def bidder_of(trained: Vamo) -> VamoBidder:
+        label = config.train.method if name is None else name
+        return VamoBidder(trained, config, tables, name=label, data_hash=digest)
+
+    snapshots = {}
+    for step, parameters in sorted(trainer.snapshots.items()):
+        stage = Vamo(config.model, statistics).to(device)
+        stage.load_state_dict({**stage.state_dict(), **parameters})
+        snapshots[step] = bidder_of(stage)
     return TrainResult(
-        bidder=bidder,
+        bidder=bidder_of(model),
+        snapshots=snapshots,
         history=trainer.history,
         targets=targets,
         sources=tuple(sources),

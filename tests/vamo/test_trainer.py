@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from auction_env.data import TrajectoryData
+from auction_env.params import MarketParams
 from auction_env.tasks import TASKS, Task
+from benchmarks.tuning import choose
 from tests.vamo.synthetic import Float, make_data, sensible
 from vamo.alignment import Parameters
 from vamo.config import Config, TrainConfig, override
@@ -21,7 +23,7 @@ from vamo.history import Record
 from vamo.optimisation import learning_rate
 from vamo.pairs import Pairs
 from vamo.resuming import restore, state_of
-from vamo.trainer import Trainer
+from vamo.trainer import Trainer, snapshot_steps
 from vamo.training import TrainResult, train
 
 Data = dict[str, TrajectoryData]
@@ -324,6 +326,40 @@ def test_select(data: tuple[Data, Data], small_config: Config) -> None:
     means = [np.mean(record.validation_loss) for record in best.history]
     assert best.best_loss == pytest.approx(min(means))
     assert last.bidder.config.train.select == "last"
+
+
+def test_snapshots_are_stages_of_the_run(data: tuple[Data, Data], small_config: Config, tmp_path: Path) -> None:
+    """The last one is the returned bidder; a resumed run has the same ones; validation episodes choose among them."""
+    assert snapshot_steps(12, 3) == [12, 10, 8] and snapshot_steps(12, 0) == []
+    options = ("train.snapshots=3", "train.select=last")
+    whole = run(data, small_config, *options)
+    assert list(whole.snapshots) == [8, 10, 12]
+    for a, b in zip(whole.snapshots[12].model.parameters(), whole.bidder.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(whole.snapshots[8].model.parameters(), whole.bidder.model.parameters(), strict=True)
+    )
+    path = tmp_path / "run.safetensors"
+
+    def kill(record: Record) -> None:
+        if record.step == 12:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(data, small_config, *options, callback=kill, checkpoint=path, checkpoint_every=9)
+    resumed = run(data, small_config, *options, checkpoint=path)
+    for step, bidder in whole.snapshots.items():
+        pairs = zip(bidder.model.parameters(), resumed.snapshots[step].model.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    choice = choose(
+        list(whole.snapshots.values()),
+        seeds=np.arange(4),
+        advertisers=np.arange(4),
+        task=TASKS["TargetCPA"],
+        params=MarketParams(n_impressions=480),
+    )
+    assert choice.scores.shape == (3, 4)
 
 
 class KilledError(Exception):
