@@ -185,7 +185,7 @@ class WeightingConfig:
     precondition: bool = False
     ema_decay: float = 0.0
     refresh_every: int = 5
-    validation_batch_size: int = 96
+    validation_batch_size: int = 64
     alignment_batch_size: int = 128
     targets_per_refresh: int = 4
     pairs_per_step: int = 64
