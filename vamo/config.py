@@ -185,8 +185,8 @@ class WeightingConfig:
     precondition: bool = False
     ema_decay: float = 0.0
     refresh_every: int = 5
-    validation_batch_size: int = 64
-    alignment_batch_size: int = 128
+    validation_batch_size: int = 48
+    alignment_batch_size: int = 96
     targets_per_refresh: int = 4
     pairs_per_step: int = 64
 

@@ -118,6 +118,8 @@ def log_worth_now(offered: Float, basis: NDArray[np.intp], base: Float, cpa_targ
         basis: (n,) index into `BASES` of the objective.
         base, cpa_target: (n,) worth of a unit of the objective, and of a conversion.
     """
+    if not basis.any():  # conversions, whose worth is the target CPA
+        return np.zeros(len(base))
     own = np.take_along_axis(offered, basis[:, None], axis=1)[:, 0] * base
     by_conversions = offered[:, 0] * cpa_target
     ratio = np.divide(own, by_conversions, out=np.ones(len(own)), where=by_conversions > 0)
@@ -157,6 +159,8 @@ def requirement_inputs(
         out[:, _INPUT[name]] = requirements[:, _COLUMN[name]] > 0
     for kind in CONSTRAINT_KINDS:
         has = requirements[:, _COLUMN[f"has_{kind}_limit"]] > 0
+        if not has.any():  # all of its inputs read 0; a decision has no time to compute that
+            continue
         limit = np.where(has, requirements[:, _COLUMN[f"{kind}_limit"]], 1.0)
         out[:, _INPUT[f"{kind}_limit"]] = np.log(limit)
         if kind in asked.log_ratio:

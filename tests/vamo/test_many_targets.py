@@ -44,7 +44,7 @@ def test_no_pass_grows_with_the_number_of_pairs() -> None:
 
 def test_the_expected_price_is_flat() -> None:
     ratios = [expected_ratio(make_trainer(k, *TINY)) for k in (4, 16, 64)]
-    assert max(ratios) == min(ratios) == 1 + (64 + 128) / 256 / 5
+    assert max(ratios) == min(ratios) == 1 + (48 + 96) / 256 / 5
 
 
 def test_training_on_64_sources_for_64_targets(small_config: Config) -> None:
