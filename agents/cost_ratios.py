@@ -33,30 +33,42 @@ class CostGuard:
         return np.where(self._has, getattr(view, self._amount) * share, np.inf)
 
 
-def cost_cap(campaigns: Campaigns) -> Float:
-    """(n,) the cost of a unit of the objective that the tightest limit allows, currency; infinite without a limit.
-
-    A limit on another ratio counts as the same share of the advertiser's target: half the target CPC is half of what
-    a conversion is worth.
-    """
-    scale: Float = np.min([CostGuard(campaigns, kind).scale for kind in COST_RATIOS], axis=0)
-    return campaigns.base * scale
-
-
 class CostLimits:
     """All limits on cost ratios of n campaigns as one: spend at most `cap` times what was gained.
 
+    A limit on another ratio than the objective's counts as the same share of the advertiser's target: half the target
+    CPC is half of what a conversion is worth.
+
     Attributes:
-        cap: (n,) `cost_cap`: the multiplier at which a unit of the objective costs what the tightest limit allows.
+        cap: (n,) the cost of a unit of the objective that the tightest limit allows, currency; infinite without one.
         is_limited: (n,) whether a campaign has any limit.
     """
 
     def __init__(self, campaigns: Campaigns) -> None:
         self._guards = [CostGuard(campaigns, kind) for kind in COST_RATIOS]
-        self.cap = cost_cap(campaigns)
+        self.cap: Float = campaigns.base * np.min([guard.scale for guard in self._guards], axis=0)
         self.is_limited = np.isfinite(self.cap)
 
     def gained(self, view: TickView) -> Float:
         """(n,) what the last tick earned: to spend cap x gained keeps every limit. 0 where there is none."""
         gained = np.min([guard.gained(view, self.cap) for guard in self._guards], axis=0)
         return np.where(np.isfinite(gained), gained, 0.0)
+
+
+def largest_within(
+    spend: Float, gain: Float, *, money: Float, spent: Float, gained: Float, cap: Float
+) -> NDArray[np.intp]:
+    """(n,) the last of k rising choices that keeps money and cost limit to the end of the day; 0 where none does.
+
+    Args:
+        spend, gain: (n, k) what each choice, held to the end, will spend (currency) and gain (units of the objective).
+        money: (n,) the most that may still be spent.
+        spent, gained: (n,) so far.
+        cap: (n,) `CostLimits.cap`.
+    """
+    is_limited = np.isfinite(cap)
+    allowed = np.where(is_limited, cap, 0.0)[:, None] * (gained[:, None] + gain)
+    is_within = spend <= money[:, None]
+    is_within &= (spent[:, None] + spend <= allowed) | ~is_limited[:, None]
+    largest = is_within.shape[1] - 1 - np.argmax(is_within[:, ::-1], axis=1)
+    return np.asarray(np.where(is_within.any(axis=1), largest, 0))

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.bidder import Campaigns, TickView
-from agents.cost_ratios import CostLimits, Float
+from agents.cost_ratios import CostLimits, Float, largest_within
 from auction_env.data import TrajectoryData
 from auction_env.observation import FEATURE_NAMES
 from auction_env.pacing import MAX_LOG_RATIO
-from auction_env.tasks import BASES, QUANTITIES, REQUIREMENT_NAMES
+from auction_env.tasks import BASES, QUANTITIES, wanted_basis
 
 _LOG_RATIOS = np.linspace(-MAX_LOG_RATIO, MAX_LOG_RATIO, 601)  # of the multiplier over the worth of a unit
 _LOWEST_SLOPE = 0.1  # to bid more never spends less
@@ -109,8 +109,7 @@ class MpcBidder:
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes."""
         n = len(campaigns.budget)
-        wants = [REQUIREMENT_NAMES.index(f"wants_{basis}") for basis in BASES]
-        self._basis = campaigns.requirements[:, wants].argmax(axis=1)
+        self._basis = wanted_basis(campaigns.requirements)
         self._amounts = [f"last_{QUANTITIES[basis].predicted}" for basis in BASES]
         self._base, self._limits = campaigns.base, CostLimits(campaigns)
         self._shares = np.broadcast_to(campaigns.traffic_shares, (n, campaigns.n_ticks))
@@ -158,13 +157,10 @@ class MpcBidder:
     def _choose(self, view: TickView, offered: Float) -> Float:
         """(n,) the largest log ratio that keeps budget and limits if held over `offered` value."""
         spend = np.exp(self._spend.at(_LOG_RATIOS)) * (offered * self._base)[:, None]
-        is_within = spend <= self._margin * view.budget_left[:, None]
-        has_limit = self._limits.is_limited
         gain = np.exp(self._gain.at(_LOG_RATIOS)) * offered[:, None]
-        cap = np.where(has_limit, self._limits.cap, 0.0)[:, None]
-        is_within &= (self._spent[:, None] + spend <= cap * (self._gained[:, None] + gain)) | ~has_limit[:, None]
-        largest = is_within.shape[1] - 1 - np.argmax(is_within[:, ::-1], axis=1)
-        return _LOG_RATIOS[np.where(is_within.any(axis=1), largest, 0)]
+        money = self._margin * view.budget_left
+        chosen = largest_within(spend, gain, money=money, spent=self._spent, gained=self._gained, cap=self._limits.cap)
+        return _LOG_RATIOS[chosen]
 
 
 class _Line:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Campaigns, TickView
-from agents.cost_ratios import cost_cap
+from agents.cost_ratios import CostLimits, largest_within
 from auction_env.market import BatchMarket
 from auction_env.params import MarketParams
 from auction_env.population import Population
@@ -150,7 +150,7 @@ class OnlineLpBidder:
         self._advertiser = campaigns.advertiser
         if np.any(campaigns.requirements[:, REQUIREMENT_NAMES.index(f"wants_{self._basis}")] != 1):
             raise ValueError(f"`history` must count what the task counts, found one of {self._basis}")
-        self._limit = cost_cap(campaigns)
+        self._limit = CostLimits(campaigns).cap
         self._spent, self._gained = np.zeros((2, len(campaigns.budget)))
 
     def act(self, view: TickView) -> Float:
@@ -159,10 +159,7 @@ class OnlineLpBidder:
         self._gained = self._gained + getattr(view, self._last)
         cost = self._cost_to_go[self._advertiser, view.tick]  # (n, n_thresholds)
         value = self._value_to_go[self._advertiser, view.tick]
-        is_within = cost <= view.budget_left[:, None]
-        has_limit = np.isfinite(self._limit)
-        limit = np.where(has_limit, self._limit, 0.0)[:, None]
-        is_within &= (self._spent[:, None] + cost <= limit * (self._gained[:, None] + value)) | ~has_limit[:, None]
-        largest = is_within.shape[1] - 1 - np.argmax(is_within[:, ::-1], axis=1)
-        chosen = np.where(is_within.any(axis=1), largest, 0)
+        chosen = largest_within(
+            cost, value, money=view.budget_left, spent=self._spent, gained=self._gained, cap=self._limit
+        )
         return self._scale * self._threshold[self._advertiser, chosen]

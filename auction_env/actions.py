@@ -17,6 +17,9 @@ Float = NDArray[np.float64]
 ACTION_KINDS = ("log_multiplier", "relative", "two_coefficient")
 """Names that `get_action_kind` knows."""
 
+LOG_MULTIPLIER_FLOOR = float(np.log(1e-3))
+"""Lower end of `log_multiplier`: a multiplier below a thousandth of its base, zero above all, is written as this."""
+
 
 class ActionKind(Protocol):
     """Maps actions of n advertisers to multipliers (currency per unit of the objective)."""
@@ -39,6 +42,11 @@ class ActionKind(Protocol):
 
     def highest(self, base: Float) -> Float:
         """(n,) the largest multiplier there can be."""
+
+
+def log_multiplier(multiplier: Float, base: Float) -> Float:
+    """What a learner reads of a logged multiplier: log(multiplier / base), at least `LOG_MULTIPLIER_FLOOR`."""
+    return np.log(np.maximum(multiplier / base, np.exp(LOG_MULTIPLIER_FLOOR)))
 
 
 def _check_ratio(name: str, value: float) -> None:

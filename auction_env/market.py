@@ -114,8 +114,8 @@ class BatchMarket:
         self.population = population or auctionnet_population()
         self.n_markets = n_markets
         self._shape = (n_markets, self.population.n_advertisers)
-        self._budget = np.asarray(self.population.budget) * self.params.budget_scale
         self.params.check_advertisers(self.population.n_advertisers)
+        self._budget = self.targets.budget
         self._rules = _rules(self.params, self.cpa_target)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
         self._opening: Opening | None = None

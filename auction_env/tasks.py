@@ -73,6 +73,7 @@ REQUIREMENT_NAMES = (
 limit and its mask for each kind of constraint. A limit that does not apply is 0 and its mask `has_*` is 0, so that an
 irrelevant constraint never leaks its number into a model (METHOD.md, relabelling)."""
 N_REQUIREMENTS = len(REQUIREMENT_NAMES)
+_WANTS = [REQUIREMENT_NAMES.index(f"wants_{basis}") for basis in BASES]
 
 
 class Targets(NamedTuple):
@@ -103,10 +104,6 @@ class Targets(NamedTuple):
     def at(self, rows: Any) -> Targets:
         """The targets of some of the advertisers: any index of the arrays."""
         return Targets(*(part[rows] for part in self))
-
-    def repeat(self, counts: NDArray[np.int64] | int) -> Targets:
-        """Each advertiser's targets `counts` times, as `np.repeat`."""
-        return Targets(*(np.repeat(part, counts) for part in self))
 
 
 class Totals(NamedTuple):
@@ -149,6 +146,11 @@ class Amounts(Protocol):
     def gmv(self) -> Float: ...
     @property
     def gmv_value(self) -> Float: ...
+
+
+def wanted_basis(requirements: Float) -> NDArray[np.intp]:
+    """(n,) index into `BASES` of what each objective counts, from requirement vectors (n, N_REQUIREMENTS)."""
+    return np.asarray(np.argmax(requirements[:, _WANTS], axis=1))
 
 
 def unevenness(cost: Float, n_impressions: Float, axis: int = 0) -> Float:

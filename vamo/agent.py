@@ -10,10 +10,19 @@ import torch
 from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
-from auction_env.tasks import BASES, CONSTRAINT_KINDS, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, Targets, Task
+from auction_env.tasks import (
+    BASES,
+    CONSTRAINT_KINDS,
+    LOWER_LIMITS,
+    RATIO_BASES,
+    REQUIREMENT_NAMES,
+    Targets,
+    Task,
+    wanted_basis,
+)
 from vamo.config import Config
 from vamo.decoding import Decoder
-from vamo.inputs import Asked, EpisodeInputs, wanted_basis
+from vamo.inputs import Asked, EpisodeInputs
 from vamo.model import Vamo
 from vamo.relabel import Float
 

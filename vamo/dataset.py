@@ -19,7 +19,7 @@ from torch import Tensor
 
 from auction_env.data import TrajectoryData
 from auction_env.data.splits import deal
-from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, Task
+from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, Task, wanted_basis
 from vamo.config import ActionLabel, Config, RewardSignal
 from vamo.hindsight import best_log_multipliers
 from vamo.inputs import (
@@ -32,7 +32,6 @@ from vamo.inputs import (
     log_worth_now,
     requirement_inputs,
     state_inputs,
-    wanted_basis,
 )
 from vamo.model import Batch, Normalisation
 from vamo.relabel import Int, Relabelled, relabel

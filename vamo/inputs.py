@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
 from auction_env.observation import FEATURE_NAMES
-from auction_env.tasks import BASES, CONSTRAINT_KINDS, LOWER_LIMITS, QUANTITIES, RATIO_BASES, REQUIREMENT_NAMES
+from auction_env.tasks import (
+    BASES,
+    CONSTRAINT_KINDS,
+    LOWER_LIMITS,
+    QUANTITIES,
+    RATIO_BASES,
+    REQUIREMENT_NAMES,
+    wanted_basis,
+)
 from vamo.config import RewardSignal
 from vamo.relabel import Float, return_scale, return_to_go
 
@@ -58,7 +66,6 @@ _IS_RATE = ~np.isin(FEATURE_NAMES, _SHARES + _VOLUMES)
 _BUDGET_LEFT, _VOLUME_NOW = FEATURE_NAMES.index("budget_left"), FEATURE_NAMES.index("volume_now")
 _COLUMN = {name: column for column, name in enumerate(REQUIREMENT_NAMES)}
 _INPUT = {name: column for column, name in enumerate(REQUIREMENT_INPUTS)}
-_WANTS = [_COLUMN[f"wants_{basis}"] for basis in BASES]
 AMOUNT_COLUMNS: dict[RewardSignal, tuple[str, ...]] = {
     "value": tuple(QUANTITIES[basis].predicted for basis in BASES),
     "conversions": tuple(QUANTITIES[basis].realised for basis in BASES),
@@ -103,11 +110,6 @@ def log_ratio(ratio: Float) -> Float:
     """log of realised over limit within +-`LOG_RATIO_BOUND`."""
     with np.errstate(divide="ignore"):
         return np.clip(np.log(ratio), -LOG_RATIO_BOUND, LOG_RATIO_BOUND)
-
-
-def wanted_basis(requirements: Float) -> NDArray[np.intp]:
-    """(n,) index into `BASES` of what each objective counts, from requirement vectors (n, N_REQUIREMENTS)."""
-    return np.asarray(np.argmax(requirements[:, _WANTS], axis=1))
 
 
 def log_worth_now(offered: Float, basis: NDArray[np.intp], base: Float, cpa_target: Float) -> Float:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from auction_env.actions import log_multiplier
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, QUANTITIES, Task
 from vamo.config import RewardSignal
@@ -20,10 +21,6 @@ from vamo.config import RewardSignal
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
-
-LOG_MULTIPLIER_FLOOR = float(np.log(1e-3))
-"""Lower end of the stored action: a multiplier below a thousandth of its base, zero above all, is written as
-this. Zeros carry no loss, so the floor never becomes something to imitate."""
 
 
 class Relabelled(NamedTuple):
@@ -34,7 +31,7 @@ class Relabelled(NamedTuple):
     cost_so_far: Float  # (n,) before the tick, currency
     returns_to_go: Float  # (n,) sum of rewards from the tick to the end of the episode
     requirements: Float  # (n, N_REQUIREMENTS) of the task, with the numbers of the episode's own advertiser
-    action: Float  # (n,) log of the multiplier relative to the task's bid base
+    action: Float  # (n,) `log_multiplier` over the task's bid base; its floor, of zeros, carries no loss
     action_mask: Bool  # (n,) whether the action is one: False where the campaign had ended or did not bid
     returns: Float  # (e,) sum of rewards, as a share of `return_scale`
     ratios: dict[str, Float]  # (e,) realised over limit for each constraint, of the task's own objective
@@ -56,11 +53,6 @@ def return_to_go(target_return: Float, reward_so_far: Float, scale: Float) -> Fl
         scale: `return_scale` of the episode.
     """
     return target_return - reward_so_far / scale
-
-
-def log_multiplier(action: Float, base: Float) -> Float:
-    """Stored form of a multiplier: log(multiplier / base), at least `LOG_MULTIPLIER_FLOOR`."""
-    return np.log(np.maximum(action / base, np.exp(LOG_MULTIPLIER_FLOOR)))
 
 
 def relative_multiplier(data: TrajectoryData, task: Task) -> Float:

@@ -21,6 +21,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from auction_env.actions import log_multiplier
 from auction_env.data.dataset import DTYPES, TEXT_COLUMNS, VECTORS, Array, TrajectoryData
 from auction_env.data.manifest import DataSetError, json_values
 from auction_env.data.schema import OBSERVATION_COLUMNS, SCHEMA_VERSION
@@ -28,9 +29,6 @@ from auction_env.files import staged_directory
 from auction_env.tasks import Task
 
 Float = NDArray[np.float64]
-
-LOG_MULTIPLIER_FLOOR = float(np.log(1e-3))
-"""The action of a tick without a bid, and the lowest of all."""
 
 DATASET_ID = "auction/trajectories-v0"
 _COLUMNS, _NOTES = "columns", "vamo_bidding"
@@ -135,7 +133,7 @@ def _actions_and_rewards(data: TrajectoryData) -> tuple[Float, Float]:
     for code, task in enumerate(data.tasks):
         rows = data.task == code
         rewards[rows] = task.reward(data)[rows]
-    return np.log(np.maximum(data.action / data.base, np.exp(LOG_MULTIPLIER_FLOOR))), rewards
+    return log_multiplier(data.action, data.base), rewards
 
 
 def _episodes(data: TrajectoryData) -> Iterator[Any]:

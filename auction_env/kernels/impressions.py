@@ -9,11 +9,11 @@ from auction_env.kernels.clearing import BLOCK, least_winning_cost, rank_bids
 from auction_env.kernels.funnel import impression_amounts
 from auction_env.kernels.rng import STREAM_CONVERSION, make_key
 from auction_env.kernels.tick import (
-    Ladder,
     count_exposed,
     draw_conversion,
     draw_outcome,
     draw_reserves,
+    new_ladder,
     price_slots,
 )
 
@@ -39,13 +39,7 @@ def trace_block(
         lwc: (n,) float32, written: least winning cost.
     """
     n_slots = rules.exposure.shape[0]
-    ladder = Ladder(
-        np.empty((n_slots + 1, BLOCK), np.float32),
-        np.empty((n_slots + 1, BLOCK), np.int32),
-        np.empty(BLOCK, np.float32),
-        np.empty(BLOCK, np.int32),
-        np.empty((n_slots, BLOCK), np.float32),
-    )
+    ladder = new_ladder(n_slots)
     carry_bid, carry_idx = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
     draw_reserves(seed, tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
     count_exposed(seed, tick, first, n, rules.exposure, ladder.n_exposed)

@@ -93,6 +93,18 @@ class Ladder(NamedTuple):
 
 
 @njit(cache=True)
+def new_ladder(n_slots):
+    """`Ladder` of a block, not filled."""
+    return Ladder(
+        np.empty((n_slots + 1, BLOCK), np.float32),
+        np.empty((n_slots + 1, BLOCK), np.int32),
+        np.empty(BLOCK, np.float32),
+        np.empty(BLOCK, np.int32),
+        np.empty((n_slots, BLOCK), np.float32),
+    )
+
+
+@njit(cache=True)
 def lay_out(n):
     """Cuts the impressions of a tick into blocks: (n_markets,) int64 impressions -> `Items`."""
     n_markets = n.shape[0]
@@ -382,13 +394,7 @@ def settle_item(
     """
     market, first, n = items.market[item], items.first[item], items.n[item]
     n_slots = rules.exposure.shape[0]
-    ladder = Ladder(
-        np.empty((n_slots + 1, BLOCK), np.float32),
-        np.empty((n_slots + 1, BLOCK), np.int32),
-        np.empty(BLOCK, np.float32),
-        np.empty(BLOCK, np.int32),
-        np.empty((n_slots, BLOCK), np.float32),
-    )
+    ladder = new_ladder(n_slots)
     carry_bid, carry_idx = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
     draw_reserves(seed[market], tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
     count_exposed(seed[market], tick, first, n, rules.exposure, ladder.n_exposed)

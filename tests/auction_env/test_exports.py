@@ -12,11 +12,12 @@ import pytest
 
 from agents import FixedBidder, NoisyBidder, PidBidder, collect
 from agents.impression_logs import log_impressions
+from auction_env.actions import LOG_MULTIPLIER_FLOOR
 from auction_env.data import DataSetError, TrajectoryData, import_auctionnet, load
 from auction_env.data.arrays import export_numpy, import_numpy
 from auction_env.data.auctionnet_log import LOG_COLUMNS
 from auction_env.data.dataset import TEXT_COLUMNS, VECTORS
-from auction_env.data.minari_format import LOG_MULTIPLIER_FLOOR, export_minari, import_minari
+from auction_env.data.minari_format import export_minari, import_minari
 from auction_env.data.schema import UNRECORDED
 from auction_env.funnel import Funnel
 from auction_env.impression_log import ImpressionWriter, trace_tick

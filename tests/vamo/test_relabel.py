@@ -5,12 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from auction_env.actions import LOG_MULTIPLIER_FLOOR, log_multiplier
 from auction_env.data import TrajectoryData
 from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Targets, Task
 from tests.vamo.synthetic import make_data
 from vamo.relabel import (
-    LOG_MULTIPLIER_FLOOR,
-    log_multiplier,
     relabel,
     return_scale,
     return_to_go,
