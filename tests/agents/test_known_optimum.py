@@ -1,9 +1,4 @@
-"""A market whose optimum is known: stationary, second price, one slot, under a budget: a constant multiplier.
-
-Balseiro and Gur (2019): with impressions drawn independently and competitors that do not answer, the best bids under
-a budget are one multiple of the value all day. So the linear programme, the best constant and every sound pacing rule
-agree.
-"""
+"""The rules in a market whose optimum is known (`benchmarks.sanity.markets`)."""
 
 from __future__ import annotations
 
@@ -26,21 +21,10 @@ from agents import (
     shares_of,
     solve,
 )  # fmt: skip
-from auction_env import TASKS, Constraint, MarketParams, PacingGains, Population, Task, TrafficParams
+from auction_env import TASKS, Constraint, PacingGains, Task
+from benchmarks.sanity.markets import stationary_market
 
-N = 12
-TRAFFIC = TrafficParams(
-    diurnal_curve=(1.0,), volume_swing=0.0, category_swing=0.0, advertiser_swing=0.0, spread_tick_sd=0.0, n_days=1
-)
-PARAMS = MarketParams(
-    n_impressions=240_000, n_ticks=240, n_slots=1, exposure=(1.0,), reserve=0.0, traffic=TRAFFIC
-)  # a long horizon: 240 decisions of 1,000 impressions
-POPULATION = Population(
-    budget=(2000.0, *[1e7] * (N - 1)),  # the competitors never run out
-    cpa_target=(100.0, *np.linspace(60.0, 130.0, N - 1)),
-    category=(0,) * N,
-    behaviour=("fixed",) * N,
-)
+PARAMS, POPULATION = stationary_market()  # a long horizon: 240 decisions of 1,000 impressions
 MARKET = {"params": PARAMS, "population": POPULATION}
 EPISODES = {"seeds": np.arange(3), "advertisers": np.zeros(3, np.int64)}
 
