@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
 PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test lint check bench lock lowest clean
+.PHONY: help setup demo test browser lint check bench lock lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,12 @@ demo: $(STAMP) ## simulate, train, compare, write runs/demo/report.html; LOGS=DI
 
 test: $(STAMP) ## run the tests; PYTEST_ARGS="-k market -x" goes to pytest
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+browser: ## install Debian's Chromium, in which the tests open the report pages; without it they are skipped
+	@command -v chromium >/dev/null || { \
+	  command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
+	    echo "make: Chromium needs root and apt-get (Debian, Ubuntu); install it by hand" >&2; exit 1; }; \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null; }
 
 lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check .
