@@ -1,4 +1,4 @@
-"""Your own bidder: written, tuned on validation episodes, and compared, paired, with an equally tuned PID on fresh ones."""
+"""Your own bidder, tuned on validation episodes and compared, paired, with an equally tuned PID on fresh ones."""
 
 from __future__ import annotations
 

@@ -14,7 +14,12 @@ def main(out: Path = Path("episode.png")) -> None:
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     spent, bids = figure.subplots(1, 2)
-    episode = {"seeds": [7], "advertisers": [3], "task": TASKS["TargetCPA"], "params": MarketParams(n_impressions=20_000)}
+    episode = {
+        "seeds": [7],
+        "advertisers": [3],
+        "task": TASKS["TargetCPA"],
+        "params": MarketParams(n_impressions=20_000),
+    }
     for bidder in (FixedBidder(1.0), PidBidder()):
         played = rollout(bidder, **episode)
         label = f"{bidder.name}: score {played.score(expected=True)[0]:.2f}"

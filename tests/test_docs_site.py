@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a warning, needs no network, and its pages from code are what the code says."""
+"""The documentation site builds without a warning and needs no network; its pages from code say what the code says."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -80,8 +82,8 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
     external = {load for page in pages.values() for load in page.loads if urlsplit(load).netloc}
     assert not external
-    styles = {url for path in site.rglob("*.css") for url in re.findall(r"url\(['\"]?([^'\")]+)", path.read_text("utf-8"))}
-    assert not {url for url in styles if urlsplit(url).netloc}
+    styles = "".join(path.read_text("utf-8") for path in site.rglob("*.css"))
+    assert not {url for url in re.findall(r"(?:url\(|@import )['\"]?([^'\")]+)", styles) if urlsplit(url).netloc}
 
 
 def test_internal_links_lead_somewhere(site: Path, pages: dict[Path, Page]) -> None:
@@ -125,6 +127,27 @@ def test_no_equation_is_left_as_tex(site: Path) -> None:
     method = (site / "method.html").read_text(encoding="utf-8")
     assert method.count('class="equation"') > 30
     assert not [path for path in site.rglob("*.html") if 'class="arithmatex">\\' in path.read_text(encoding="utf-8")]
+
+
+def test_the_code_of_a_task_page_makes_its_environment(hook: ModuleType) -> None:
+    registered = importlib.import_module("registered")
+    for task in TASKS.values():
+        names: dict[str, Any] = {}
+        exec(re.search(r"```python\n(.*?)```", registered.task_page(task), re.S)[1], names)
+        assert names["env"].unwrapped.task == task
+
+
+def test_a_suite_page_names_what_the_suite_compares(hook: ModuleType) -> None:
+    @dataclass(frozen=True)
+    class Suite:
+        title: str
+        question: str
+        arms: tuple[SimpleNamespace, ...]
+        train_seeds: tuple[int, ...]
+
+    arm = SimpleNamespace(name="uniform")
+    page = importlib.import_module("registered").suite_page("s/v1", Suite("S", "What helps?", (arm,), (0, 1)))
+    assert page.startswith("# S\n\nWhat helps?") and "| `arms` | `uniform` |" in page and "`(0, 1)`" in page
 
 
 def test_patterns_take_what_no_other_entry_names(hook: ModuleType) -> None:

@@ -28,7 +28,7 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
         return drawn(match["tex"], page.file.src_uri)
 
     def display(match: re.Match[str]) -> str:
-        return f'<div class="arithmatex">{drawn(match["tex"], page.file.src_uri)}</div>'
+        return f'<div class="display">{drawn(match["tex"], page.file.src_uri)}</div>'
 
     return DISPLAY.sub(display, INLINE.sub(inline, content))
 
@@ -39,7 +39,9 @@ def drawn(escaped: str, where: str) -> str:
     try:
         return svg(tex)
     except ValueError as error:
-        raise ValueError(f"{where}: the equation {tex!r} must be TeX that matplotlib's mathtext knows: {error}") from error
+        raise ValueError(
+            f"{where}: the equation {tex!r} must be TeX that matplotlib's mathtext knows: {error}"
+        ) from error
 
 
 @functools.cache

@@ -59,13 +59,13 @@ def expanded(nav: list[Any], uris: list[str]) -> list[Any]:
                 out.append(entry)
         return [entry for entry in out if entry]
 
-    return fill([entry for entry in nav])
+    return fill(nav)
 
 
 def leaves(nav: list[Any]) -> list[str]:
     """The pages and patterns that a navigation names."""
     out: list[str] = []
     for entry in nav:
-        inner = list(entry.values())[0] if isinstance(entry, dict) else entry
+        inner = next(iter(entry.values())) if isinstance(entry, dict) else entry
         out.extend(leaves(inner) if isinstance(inner, list) else [inner])
     return out

@@ -27,7 +27,16 @@ MODULES = {
     "auction_env": ("actions", "impression_log", "views", "simulation", "pacing"),
     "agents": ("registry", "impression_logs", "sb3"),
     "vamo": ("relabel", "weighting", "alignment", "response", "hindsight", "model", "config", "pairs", "multitask"),
-    "benchmarks": ("statistics", "bootstrap", "pairing", "runner", "tuning", "experiment", "report", "validation_noise"),
+    "benchmarks": (
+        "statistics",
+        "bootstrap",
+        "pairing",
+        "runner",
+        "tuning",
+        "experiment",
+        "report",
+        "report_data",
+    ),
 }
 """Modules that are shown whole, beside what a package exports."""
 
@@ -55,7 +64,7 @@ def api_page(root: Path, package: str, text: str) -> str:
     """The names that a package exports, then modules of its own that users meet."""
     lines = [f"# {package}", "", f"{text[0].upper()}{text[1:]}.", ""]
     modules = [f"{package}.{name}" for name in MODULES.get(package, ())]
-    for name, place in exported(root, package):
+    for place in exported(root, package):
         if place.rpartition(".")[0] not in modules:
             lines += [f"::: {place}", ""]
     for module in modules:
@@ -64,8 +73,8 @@ def api_page(root: Path, package: str, text: str) -> str:
     return "\n".join(lines)
 
 
-def exported(root: Path, package: str) -> Iterator[tuple[str, str]]:
-    """The names in a package's `__all__` and where each is defined, read from the source of its `__init__.py`."""
+def exported(root: Path, package: str) -> Iterator[str]:
+    """Where each name of a package's `__all__` is defined, read from the source of its `__init__.py`."""
     tree = ast.parse((root / package.replace(".", "/") / "__init__.py").read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     places = {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in imports for alias in node.names}
@@ -73,7 +82,7 @@ def exported(root: Path, package: str) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             for name in ast.literal_eval(node.value):
                 if places.get(name, package).rpartition(".")[0] != package:  # a subpackage has a page of its own
-                    yield name, places.get(name, f"{package}.{name}")
+                    yield places.get(name, f"{package}.{name}")
 
 
 def command_line() -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import importlib.util
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -44,16 +46,21 @@ def pages() -> dict[str, str]:
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """A Markdown table; a bar within a cell is escaped."""
     cells = [list(head), *(list(row) for row in rows)]
-    lines = ["| " + " | ".join(str(cell).replace("\n", " ").replace("|", "\\|") for cell in row) + " |" for row in cells]
+    lines = [
+        "| " + " | ".join(str(cell).replace("\n", " ").replace("|", "\\|") for cell in row) + " |" for row in cells
+    ]
     return "\n".join([lines[0], "|" + " --- |" * len(cells[0]), *lines[1:]])
 
 
 def task_page(task: Task) -> str:
     """Objective, constraints, score, requirement vector and market of a task."""
     basis = QUANTITIES[task.basis]
-    worth = f"1 / its {basis.target} target" if task.basis == "gmv" else f"its `{basis.target}` target"
-    funnel = ", params=MarketParams(n_impressions=5_000, funnel=Funnel())" if task.needs_funnel else ""
-    market = "needs a market with a funnel" if task.needs_funnel else "any market"
+    worth = f"1 / `{basis.target}` target" if task.basis == "gmv" else f"`{basis.target}` target"
+    market = (
+        "needs a funnel: `MarketParams(funnel=Funnel())`, the default where no `params` are given"
+        if task.needs_funnel
+        else "any market"
+    )
     values = task.requirements(Targets(*(_array(value) for value in EXAMPLE)))
     example = ", ".join(f"{name} {value:g}" for name, value in EXAMPLE._asdict().items())
     return f"""# {task.name}
@@ -64,14 +71,14 @@ def task_page(task: Task) -> str:
 | limits | {", ".join(["budget", *(f"`{c.kind}`" for c in task.constraints)])} |
 | market | {market} |
 | a bid | multiplier x predicted {task.basis} of the impression |
-| multiplier 1 x worth | {worth} of the advertiser, currency for a unit of the objective |
+| worth of a unit | the advertiser's {worth}, currency; what multipliers are relative to |
 | reward of a tick | `{basis.realised}`; predicted: `{basis.predicted}` |
 
 ```python
 import gymnasium as gym
-import auction_env{"" if not funnel else chr(10) + "from auction_env import Funnel, MarketParams"}
+import auction_env  # registers the environment
 
-env = gym.make("auction_env/Bidding-v0", task="{task.name}"{funnel or ", n_impressions=5_000"})
+env = gym.make("auction_env/Bidding-v0", task="{task.name}", n_impressions=5_000)
 ```
 
 ## Constraints
@@ -82,8 +89,8 @@ env = gym.make("auction_env/Bidding-v0", task="{task.name}"{funnel or ", n_impre
 
 {score_formula(task)}
 
-A ratio of at most 1 costs nothing. `Task.score(totals, targets)` computes it; `expected=True` takes predicted instead of
-sampled amounts.
+A ratio of at most 1 costs nothing. `Task.score(totals, targets)` computes it; `expected=True` takes predicted instead
+of sampled amounts.
 
 ## Requirement vector
 
@@ -122,7 +129,7 @@ def score_formula(task: Task) -> str:
     factors = ""
     for c in task.constraints:
         name, limit = rf"\mathrm{{{NAMES[c.kind]}}}", rf"\mathrm{{{NAMES[c.kind]}}}_{{limit}}"
-        ratio = rf"\frac{{{name}}}{{{limit}}}" if c.kind in LOWER_LIMITS else rf"\frac{{{limit}}}{{{name}}}"
+        ratio = rf"\dfrac{{{name}}}{{{limit}}}" if c.kind in LOWER_LIMITS else rf"\dfrac{{{limit}}}{{{name}}}"
         factors += rf" \cdot \min\left(1, {ratio}\right)^{{{task.beta:g}}}"
     objective = task.objective.replace("_", r"\ ")
     return rf"$$\mathrm{{score}} = \mathrm{{{objective}}}{factors}$$"
@@ -134,7 +141,8 @@ def agents_page(agents: Iterable[AgentEntry]) -> str:
     kinds = "\n".join(f"- **{kind}**: {text}" for kind, text in KINDS.items())
     return f"""# All agents
 
-`vamo agents` prints this table, `agents.make(name, ...)` makes one; [your own](../bidders.md) joins through an entry point.
+`vamo agents` prints this table, `agents.make(name, ...)` makes one; [your own](../bidders.md) joins through an entry
+point.
 
 {table(["name", "kind", "what it does", "objectives", "limits it heeds"], rows)}
 
@@ -181,36 +189,82 @@ def space_text(space: Mapping[str, Range] | None) -> str:
         return "None in `benchmarks/search_spaces.toml`: there is nothing to tune, or it is tuned by training."
     rows = [(f"`{k}`", f"{r.low:g}", f"{r.high:g}", "logarithm" if r.log else "value") for k, r in space.items()]
     head = table(["parameter", "low", "high", "uniform in the"], rows)
-    return f"{head}\n\nFrom `benchmarks/search_spaces.toml`; `benchmarks.tuning.tune` tries the defaults and Sobol points."
+    return (
+        f"{head}\n\nFrom `benchmarks/search_spaces.toml`; `benchmarks.tuning.tune` tries the defaults and Sobol points."
+    )
 
 
 def _name_of(factory: Any) -> str:
-    return f"{inspect.getmodule(factory).__name__}:{factory.__qualname__}"  # type: ignore[union-attr]
+    return f"{factory.__module__}:{factory.__qualname__}"
 
 
 @cache
-def _package(name: str) -> griffe.Object | griffe.Alias:
-    return griffe.load(name, docstring_parser="google", docstring_options={"warnings": False})
+def _source() -> griffe.GriffeLoader:
+    return griffe.GriffeLoader(docstring_parser="google", docstring_options={"warnings": False})
+
+
+def _package(name: str) -> Any:
+    """A package's source, with those that it imports from, so that names lead to where they are defined."""
+    loader = _source()
+    for package in ("auction_env", name):
+        if package not in loader.modules_collection:
+            loader.load(package, try_relative_path=False)
+    return loader.modules_collection[name]
 
 
 def described(identifier: str) -> str:
-    """The docstring of a factory ("module:attribute") and a table of its arguments, without importing it."""
+    """The docstring of a factory ("module:attribute") and a table of its arguments, read from its source.
+
+    A function that makes a bidder says little of its own: the classes that its docstring and its return annotation name
+    are described after it.
+    """
     module, _, attribute = identifier.partition(":")
     package, _, rest = module.partition(".")
     try:
-        found: Any = _package(package)[f"{rest}.{attribute}" if rest else attribute]
-        found = found.final_target if found.is_alias else found
+        found = _target(_package(package)[f"{rest}.{attribute}" if rest else attribute])
     except (ImportError, KeyError, griffe.AliasResolutionError):
         return described_by_import(module, attribute)
-    text, explained = _sections(found)
-    init = found.members.get("__init__") if found.is_class else found
+    parts = [f"{_sections(found)[0]}\n\n## Arguments\n\n{arguments_table(found)}"]
+    if found.is_function:
+        named = [str(found.returns), *re.findall(r"`(\w+)`", found.docstring.value if found.docstring else "")]
+        for name in dict.fromkeys(named):
+            inner = found.parent.members.get(name)
+            if inner is not None and _target(inner).is_class:
+                made = _target(inner)
+                parts.append(f"## {name}\n\n{_sections(made)[0]}\n\n{arguments_table(made)}")
+    return "\n\n".join(parts)
+
+
+def _target(found: Any) -> Any:
+    return found.final_target if found.is_alias else found
+
+
+def arguments_table(found: Any) -> str:
+    """Name, type, default and meaning of each argument of a function or a class.
+
+    The meaning stands in the docstring, or, in a record of settings, in the comment beside the field.
+    """
+    explained = _sections(found)[1]
+    parameters = found.parameters if not found.is_class or found.parameters else ()
     rows = []
-    for parameter in init.parameters if init is not None else ():
-        if parameter.name != "self":
-            default = "required" if parameter.default is None else f"`{parameter.default}`"
-            rows.append((f"`{parameter.name}`", _code(parameter.annotation), default, explained.get(parameter.name, "")))
-    arguments = table(["argument", "type", "default", "meaning"], rows) if rows else "It takes no arguments."
-    return f"{text}\n\n## Arguments\n\n{arguments}"
+    for parameter in parameters:
+        if parameter.name == "self":
+            continue
+        is_rest = parameter.kind is griffe.ParameterKind.var_keyword
+        default = "" if is_rest else "required" if parameter.default is None else f"`{parameter.default}`"
+        meaning = explained.get(parameter.name) or field_comment(found, parameter.name)
+        name = f"**{parameter.name}" if is_rest else parameter.name
+        rows.append((f"`{name}`", _code(parameter.annotation), default, meaning))
+    return table(["argument", "type", "default", "meaning"], rows) if rows else "It takes no arguments."
+
+
+def field_comment(found: Any, name: str) -> str:
+    """The comment behind a field of a dataclass; empty where there is none."""
+    member = found.members.get(name) if found.is_class else None
+    if member is None or not member.is_attribute or member.lineno is None:
+        return ""
+    _, _, comment = found.lines_collection[found.filepath][member.lineno - 1].partition("  # ")
+    return str(comment)
 
 
 def described_by_import(module: str, attribute: str) -> str:
@@ -223,7 +277,9 @@ def described_by_import(module: str, attribute: str) -> str:
 
 
 def _code(annotation: object) -> str:
-    return f"`{annotation}`" if annotation is not None else ""
+    if annotation is None:
+        return ""
+    return f"<code>{html.escape(str(annotation)).replace('|', '&#124;')}</code>"  # a bar would end the cell
 
 
 def _sections(found: Any) -> tuple[str, dict[str, str]]:
