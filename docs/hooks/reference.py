@@ -86,7 +86,7 @@ def exported(root: Path, package: str) -> Iterator[str]:
 
 
 def command_line() -> str:
-    """Every command's help, as the parser prints it at 100 columns."""
+    """Every command's help, as the parser prints it."""
     from benchmarks.cli import _parser
 
     lines = ["# The vamo command", "", "What `vamo COMMAND --help` prints.", ""]
@@ -107,7 +107,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Ar
 
 def help_text(parser: argparse.ArgumentParser) -> str:
     """A parser's help, whatever the width of the terminal that builds the page."""
-    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100)
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=88)
     return parser.format_help().strip()
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import griffe
+from field_comments import FieldComments
 
 from agents.registry import KINDS, AgentEntry, entries
 from auction_env.tasks import (
@@ -200,7 +201,8 @@ def _name_of(factory: Any) -> str:
 
 @cache
 def _source() -> griffe.GriffeLoader:
-    return griffe.GriffeLoader(docstring_parser="google", docstring_options={"warnings": False})
+    extensions = griffe.load_extensions(FieldComments())
+    return griffe.GriffeLoader(extensions=extensions, docstring_parser="google", docstring_options={"warnings": False})
 
 
 def _package(name: str) -> Any:
@@ -240,10 +242,7 @@ def _target(found: Any) -> Any:
 
 
 def arguments_table(found: Any) -> str:
-    """Name, type, default and meaning of each argument of a function or a class.
-
-    The meaning stands in the docstring, or, in a record of settings, in the comment beside the field.
-    """
+    """Name, type, default and meaning, from the docstring, of each argument of a function or a class."""
     explained = _sections(found)[1]
     parameters = found.parameters if not found.is_class or found.parameters else ()
     rows = []
@@ -252,19 +251,10 @@ def arguments_table(found: Any) -> str:
             continue
         is_rest = parameter.kind is griffe.ParameterKind.var_keyword
         default = "" if is_rest else "required" if parameter.default is None else f"`{parameter.default}`"
-        meaning = explained.get(parameter.name) or field_comment(found, parameter.name)
+        meaning = explained.get(parameter.name, "")
         name = f"**{parameter.name}" if is_rest else parameter.name
         rows.append((f"`{name}`", _code(parameter.annotation), default, meaning))
     return table(["argument", "type", "default", "meaning"], rows) if rows else "It takes no arguments."
-
-
-def field_comment(found: Any, name: str) -> str:
-    """The comment behind a field of a dataclass; empty where there is none."""
-    member = found.members.get(name) if found.is_class else None
-    if member is None or not member.is_attribute or member.lineno is None:
-        return ""
-    _, _, comment = found.lines_collection[found.filepath][member.lineno - 1].partition("  # ")
-    return str(comment)
 
 
 def described_by_import(module: str, attribute: str) -> str:
