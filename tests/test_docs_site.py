@@ -162,5 +162,7 @@ def test_patterns_take_what_no_other_entry_names(hook: ModuleType) -> None:
 def test_an_equation_that_cannot_be_drawn_is_an_error(hook: ModuleType) -> None:
     equations = importlib.import_module("equations")
     assert "<path" in equations.drawn(r"w_{ik} &lt; \frac{1}{2}", "page.md")
-    with pytest.raises(ValueError, match=r"page\.md: the equation '\\\\nosuch"):
+    with pytest.raises(
+        importlib.import_module("mkdocs.exceptions").PluginError, match=r"page\.md: the equation '\\\\nosuch"
+    ):
         equations.drawn(r"\nosuch{x}", "page.md")

@@ -14,6 +14,7 @@ from typing import Any
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
+from mkdocs.exceptions import PluginError
 
 EM = 10.0  # units of a path per em
 INLINE = re.compile(r'<span class="arithmatex">\\\((?P<tex>.*?)\\\)</span>', re.S)
@@ -22,7 +23,7 @@ LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
-    """The page with every equation drawn; ValueError, naming page and equation, for TeX that mathtext cannot draw."""
+    """The page with every equation drawn; PluginError, naming page and equation, for TeX that mathtext cannot draw."""
 
     def inline(match: re.Match[str]) -> str:
         return drawn(match["tex"], page.file.src_uri)
@@ -39,9 +40,8 @@ def drawn(escaped: str, where: str) -> str:
     try:
         return svg(tex)
     except ValueError as error:
-        raise ValueError(
-            f"{where}: the equation {tex!r} must be TeX that matplotlib's mathtext knows: {error}"
-        ) from error
+        reason = str(error).strip().splitlines()[-1]
+        raise PluginError(f"{where}: the equation {tex!r} must be TeX that matplotlib knows: {reason}") from error
 
 
 @functools.cache

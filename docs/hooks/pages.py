@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ def on_files(files: Files, config: Any) -> Files:
         made[f"examples/{path.stem}.md"] = reference.example(path)
     for uri, content in made.items():
         if files.get_file_from_path(uri) is not None:
-            raise ValueError(f"{uri} is made from code, docs/ must not have a page of that name")
+            raise PluginError(f"{uri} is made from code, docs/ must not have a page of that name")
         files.append(File.generated(config, uri, content=content))
     uris = [file.src_uri for file in files.documentation_pages()]
     config.nav = expanded(config.nav, [*made, *sorted(set(uris) - set(made))])
