@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
 PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test browser lint check bench lock lowest clean
+.PHONY: help setup demo test browser docs lint check bench lock lowest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,10 @@ check: lint ## lint, mypy --strict, tests
 
 bench: $(STAMP) ## print the speed figures; BENCH_ARGS goes to `vamo bench speed`
 	@$(BIN)/vamo bench speed $(BENCH_ARGS)
+
+docs: $(STAMP) ## build the documentation into site/; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --clean
+	@echo "site/index.html (with search: $(BIN)/python -m http.server --directory site)"
 
 # An interrupted set-up leaves $(UNFINISHED), so the next one starts from an empty environment. An environment
 # that somebody made by hand has neither mark and is completed in place.

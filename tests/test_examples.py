@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
-SMALL = {"train_vamo": {"n_steps": 4}, "train_sb3": {"n_steps": 48}}
-NEEDS = {"train_vamo": "torch", "train_sb3": "stable_baselines3"}
+SMALL: dict[str, dict[str, Any]] = {
+    "import_auctionnet": {"n_steps": 3},
+    "own_bidder": {"n_validation": 8, "n_test": 8},
+    "self_play": {"n_episodes": 3},
+    "train_sb3": {"n_steps": 48},
+    "train_vamo": {"n_steps": 4},
+}
+NEEDS = {
+    "import_auctionnet": "torch",
+    "plot_episode": "matplotlib",
+    "self_play": "pettingzoo",
+    "train_sb3": "stable_baselines3",
+    "train_vamo": "torch",
+}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_is_short_and_says_what_it_does(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60
+    assert text.startswith('"""') and "def main(" in text
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(
+    path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if path.stem in NEEDS:
         pytest.importorskip(NEEDS[path.stem])
-    assert len(path.read_text().splitlines()) < 60
+    monkeypatch.chdir(tmp_path)  # what an example writes
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
