@@ -72,9 +72,7 @@ class DynamicAverage:
         period: Steps.
     """
 
-    def __init__(
-        self, n_targets: int, temperature: float, period: int, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, n_targets: int, temperature: float, period: int, device: torch.device | str = "cpu") -> None:
         self.parameters: list[nn.Parameter] = []
         self._temperature, self._period = temperature, period
         self._means = torch.zeros(2, n_targets, device=device)  # of the period before the last one, and of that

@@ -38,6 +38,7 @@ AGGREGATORS: Mapping[MultitaskMethod, tuple[str, dict[str, Any]]] = {
 }
 """Class in `torchjd.aggregation` and its arguments; those without a default there take the paper's usual one."""
 
+
 def is_multitask(method: str) -> bool:
     """Whether a training method is one of this module."""
     return method in get_args(MultitaskMethod)

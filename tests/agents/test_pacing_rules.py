@@ -186,7 +186,7 @@ def test_bad_arguments_are_named(call, message: str) -> None:
 
 def test_an_adaptive_pacing_step_is_that_of_the_paper() -> None:
     """Plan 10 of 100 a tick: 4 spent lowers mu by 0.2 x 0.6, 100 spent raises it by 0.2; mu never is negative."""
-    bidder = AdaptivePacingBidder(start=2.0, step=0.2)
+    bidder = AdaptivePacingBidder(step=0.2)
     campaigns = campaigns_of(TASKS["MaxConversions"], 1)
     bidder.reset(campaigns)
     assert bidder.act(view_of(0, 1)) / campaigns.base == pytest.approx([1.0])
@@ -197,3 +197,5 @@ def test_an_adaptive_pacing_step_is_that_of_the_paper() -> None:
     assert last / campaigns.base == pytest.approx([2.0 / (1 + max(1.08 - 7 * 0.2, 0))])
     with pytest.raises(ValueError, match="`step` must be positive, found 0.0"):
         AdaptivePacingBidder(step=0.0)
+    with pytest.raises(ValueError, match=r"`start` must lie in .*, found 3.0"):
+        AdaptivePacingBidder(3.0)

@@ -106,7 +106,7 @@ def test_state_continues_to_the_same_numbers(method: LossMethod) -> None:
         losses = torch.stack((theta.square().sum() + 0.1 * step, theta.abs().sum()))
         total = balancer.scalar(losses, theta)  # type: ignore[attr-defined]
         balancer.after_step(lambda: 0.9 * losses.detach())  # type: ignore[attr-defined]
-        return float(total)
+        return float(total.detach())
 
     for step in range(5):
         play(first, step)
@@ -144,7 +144,7 @@ def test_what_they_cannot_do_is_said() -> None:
         override(Config(), ["train.method=gradnorm", "train.compile=true"])
     with pytest.raises(ValueError, match="`famo_rate` must be positive, found 0"):
         BalancingConfig(famo_rate=0.0)
-    two = Processes.__new__(Processes)
-    two.size = 2  # type: ignore[misc]
+    two = Processes()
+    object.__setattr__(two, "size", 2)  # as if another one had joined; frozen for everybody else
     with pytest.raises(ValueError, match="method 'dwa' must train in one process, found 2"):
         quadratic_trainer("train.method=dwa", processes=two)

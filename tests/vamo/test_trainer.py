@@ -22,7 +22,6 @@ from vamo.distributed import Processes
 from vamo.history import Record
 from vamo.optimisation import learning_rate
 from vamo.pairs import Pairs
-from vamo.resuming import restore, state_of
 from vamo.trainer import Trainer, snapshot_steps
 from vamo.training import TrainResult, train
 
