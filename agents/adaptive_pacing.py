@@ -12,7 +12,7 @@ Float = NDArray[np.float64]
 
 
 class AdaptivePacingBidder:
-    """Bids `value` x worth / (1 + mu), with mu <- P_[0, highest](mu - step x (planned - spent) / planned) after every tick.
+    """Bids `value` x worth / (1 + mu), mu <- P_[0, highest](mu - step x (planned - spent) / planned) after a tick.
 
     The paper's rule is mu <- P(mu - epsilon (rho - z)) with rho = budget / auctions and z the auction's payment. Ours
     moves once a tick and not after each auction, in units of the tick's plan, so that one step size serves every

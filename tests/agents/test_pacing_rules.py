@@ -195,7 +195,7 @@ def test_an_adaptive_pacing_step_is_that_of_the_paper() -> None:
     for tick in range(3, 10):
         last = bidder.act(view_of(tick, 1))
     assert last / campaigns.base == pytest.approx([2.0 / (1 + max(1.08 - 7 * 0.2, 0))])
-    with pytest.raises(ValueError, match="`step` must be positive, found 0.0"):
+    with pytest.raises(ValueError, match=r"`step` must be positive, found 0\.0"):
         AdaptivePacingBidder(step=0.0)
     with pytest.raises(ValueError, match=r"`start` must lie in .*, found 3.0"):
         AdaptivePacingBidder(3.0)
