@@ -34,11 +34,12 @@ class DualBidder:
         decay: Exponent of the steps' decrease, in [0, 1].
         name: Label in tables.
 
-    Source: S. Balseiro, Y. Gur, "Learning in repeated auctions with budgets" (Management Science 65, 2019); S.
-    Balseiro, H. Lu, V. Mirrokni, "The best of many worlds: dual mirror descent for online allocation problems"
+    Source: S. Balseiro, H. Lu, V. Mirrokni, "The best of many worlds: dual mirror descent for online allocation
+    problems"
     (Operations Research 71, 2023); for ratios, Z. Feng, S. Padmanabhan, D. Wang, "Online bidding algorithms for
     return-on-spend constrained advertisers" (WWW 2023, arXiv 2208.13713), algorithm 1. Theirs update after every
-    impression and from a fixed plan; here once a tick, from a plan that follows the money left.
+    impression and from a fixed plan; here once a tick, from a plan that follows the money left. The additive step of
+    Balseiro and Gur (2019) is `agents.adaptive_pacing`.
     """
 
     def __init__(

@@ -62,10 +62,18 @@ class MpidBidder:
         name: Label in tables.
 
     Source: X. Yang et al., "Bid optimization by multivariable control in display advertising" (KDD 2019, arXiv
-    1905.10928). Theirs bids on two amounts, conversions and the clicks of the limit; here a bid is proportional to
-    the objective's amount, so the limit counts in its units (`agents.cost_ratios`). In the choice of the mix to be
-    below the limit is no error, and money left over is a small one, since where the limit binds the budget cannot be
-    spent.
+    1905.10928). The paper's: the bid CTR x (CVR + q C) / (p + q) of the linear programme; a PID for each price; the
+    actuator p(t) = p(0) exp(-u_p(t)), and so for q; the mix of the controls by alpha and beta; a plan that spreads the
+    money left over the traffic to come; and a linear model of what the prices do to spend and CPC. Ours:
+
+    - one amount: theirs bids on conversions and on the clicks of the limit, here a bid is proportional to the
+      objective's amount, so the limit counts in its units (`agents.cost_ratios`);
+    - errors relative to their references and clipped; theirs are in currency;
+    - the model in logarithms, learned within the campaign with a prior, and the choice of the mix on a grid at every
+      tick, to be below the limit no error and money left over a small one, since where the limit binds the budget
+      cannot be spent. How the paper fits its model and picks alpha and beta we could not read in its text; a public
+      reimplementation takes both as fixed numbers.
+    - p(0) and q(0) from `start`; that reimplementation solves the linear programme on a past day.
     """
 
     def __init__(self, start: float = 1.0, gains: MpidGains | None = None, *, name: str = "M-PID") -> None:

@@ -127,7 +127,14 @@ BUILT_IN: tuple[AgentEntry, ...] = (
         factory="agents.dual:DualBidder",
         kind="rule",
         constraints=COST_LIMITS,
-        paper="Balseiro and Gur 2019; Balseiro, Lu and Mirrokni 2023; Feng et al. 2023",
+        paper="Balseiro, Lu and Mirrokni 2023; Feng et al. 2023",
+    ),
+    AgentEntry(
+        name="adaptive-pacing",
+        summary="bids worth / (1 + mu); mu descends on what each tick spent beyond a fixed plan",
+        factory="agents.adaptive_pacing:AdaptivePacingBidder",
+        kind="rule",
+        paper="Balseiro and Gur 2019, algorithm 1",
     ),
     AgentEntry(
         name="mpc",

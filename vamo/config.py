@@ -32,7 +32,11 @@ MultitaskMethod = Literal[
     "dualproj",
 ]
 """Methods that combine the gradients of the targets' losses; see `vamo.multitask`."""
-Method = Literal["single", "uniform", "pooled", "vao", MultitaskMethod]
+LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
+"""Methods that weight the targets by their losses; see `vamo.loss_balancing`."""
+SharingMethod = Literal["cds", "nearest"]
+"""Rules that choose what a target learns from before training; see `vamo.sharing`."""
+Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
 RewardSignal = Literal["value", "conversions"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
@@ -210,14 +214,66 @@ class WeightingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharingConfig:
+    """The rules that choose data before training: methods `cds` and `nearest` (`vamo.sharing`).
+
+    Attributes:
+        percentile: Of the scores of a target's own trajectories, which those of others must reach to be shared
+            (arXiv 2109.08128 shares the top 10 %).
+        n_nearest: Sources that a target learns from beside its own.
+    """
+
+    percentile: float = 90.0
+    n_nearest: int = 1
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        _require(0 <= self.percentile <= 100, "percentile", "in [0, 100]", self.percentile)
+        _require(self.n_nearest >= 1, "n_nearest", "at least 1", self.n_nearest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalancingConfig:
+    """The loss-based multi-task optimisers (`vamo.loss_balancing`); defaults are those of their papers.
+
+    Attributes:
+        uncertainty_rate: Learning rate of the log-variances, as a multiple of the model's (1: the paper's, in one
+            optimiser with the model).
+        dwa_temperature: T of the softmax over rates of descent.
+        dwa_period: Steps whose mean loss stands for an epoch's.
+        gradnorm_alpha: Strength of the pull toward slow targets; 0 makes gradient norms equal.
+        gradnorm_rate, famo_rate: Learning rates of the weights' own Adam.
+        famo_decay: gamma, of the logits of the weights.
+    """
+
+    uncertainty_rate: float = 1.0
+    dwa_temperature: float = 2.0
+    dwa_period: int = 25
+    gradnorm_alpha: float = 1.5
+    gradnorm_rate: float = 0.025
+    famo_rate: float = 0.025
+    famo_decay: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        for name in ("uncertainty_rate", "dwa_temperature", "gradnorm_rate", "famo_rate"):
+            _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
+        for name in ("gradnorm_alpha", "famo_decay"):
+            _require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
+        _require(self.dwa_period >= 1, "dwa_period", "at least 1", self.dwa_period)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """The training loop.
 
     Attributes:
         method: `single` gives every target its own data only (with one target the single-task baseline,
             with several one model without sharing), `uniform` shares with equal weight per source,
-            `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights. The
-            others share uniformly and combine the targets' gradients; they need the extra `mtl`.
+            `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
+            `cds` and `nearest` choose the data before training (`SharingConfig`). The others share uniformly:
+            `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses (`BalancingConfig`), the
+            rest combine the targets' gradients and need the extra `mtl`.
         batch_size: Windows per step over all (target, source) pairs together.
         select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
             those of the last step.
@@ -263,6 +319,8 @@ class TrainConfig:
         if self.method in get_args(MultitaskMethod):
             eager = f"false for method {self.method!r}, which takes gradients of one target after the other"
             _require(not self.compile, "compile", eager, self.compile)
+        if self.method == "gradnorm":
+            _require(not self.compile, "compile", "false for method 'gradnorm', which keeps the graph", self.compile)
         _require(0 <= self.final_learning_rate <= 1, "final_learning_rate", "in [0, 1]", self.final_learning_rate)
 
 
@@ -297,6 +355,8 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     weighting: WeightingConfig = field(default_factory=WeightingConfig)
+    sharing: SharingConfig = field(default_factory=SharingConfig)
+    balancing: BalancingConfig = field(default_factory=BalancingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
 

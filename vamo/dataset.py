@@ -34,7 +34,7 @@ from vamo.inputs import (
     state_inputs,
 )
 from vamo.model import Batch, Normalisation
-from vamo.relabel import Int, Relabelled, relabel
+from vamo.relabel import Int, Relabelled, relabel, return_scale
 from vamo.response import Response
 
 logger = logging.getLogger(__name__)
@@ -149,6 +149,7 @@ class Episodes:
         if len(kept) < data.n_episodes:
             logger.warning("%s: left out %d episodes without any action", name, data.n_episodes - len(kept))
         self.length: Int = length[kept]
+        self._kept = kept
         self._first_rows = data.episode_starts[:-1][kept]
         self._rows = np.flatnonzero(row_of < length[episode_of])
         position = np.searchsorted(kept, episode_of[self._rows])
@@ -187,14 +188,20 @@ class Episodes:
             )
         return self._views[task]
 
-    def draw(self, n: int, context: int, key: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """n random windows as (episode, first row) indices, determined by `key`.
+    def relative_scores(self, task: Task) -> NDArray[np.float64]:
+        """(E,) scores for `task` of the episodes, as shares of `return_scale`."""
+        scale = return_scale(self._data.budget, task.unit_worth(self._data.targets))[self._first_rows]
+        return np.asarray(relabel(self._data, task, self._signal).score[self._kept] / scale)
+
+    def draw(self, n: int, context: int, key: Sequence[int], chosen: Int | None = None) -> tuple[Tensor, Tensor]:
+        """n random windows as (episode, first row) indices, determined by `key`; of the `chosen` episodes if given.
 
         First rows are uniform over every place where a window of `context` rows touches the episode, then
         moved into it: no padding, and the first and last ticks appear as often as the others.
         """
         rng = np.random.default_rng(list(key))
-        episode = rng.integers(len(self.length), size=n)
+        episode = rng.integers(len(self.length) if chosen is None else len(chosen), size=n)
+        episode = episode if chosen is None else chosen[episode]
         length = self.length[episode]
         start = rng.integers(1 - context, length)
         start = np.clip(start, 0, np.maximum(length - context, 0))
@@ -252,6 +259,7 @@ class WindowSampler:
         validation: Validation episodes of the K targets, of the targets' own task.
         pairs: All (target, source) index pairs that training batches are made of.
         config: Sizes and seed.
+        chosen: Of some pairs the only episodes to draw from.
 
     Raises:
         ValueError: A batch smaller than the number of pairs in a step, or `weighting.gradient` asks for the
@@ -264,6 +272,7 @@ class WindowSampler:
         validation: Sequence[Episodes],
         pairs: Sequence[tuple[int, int]],
         config: Config,
+        chosen: Mapping[tuple[int, int], Int] | None = None,
     ) -> None:
         n_pairs = min(len(pairs), config.weighting.pairs_per_step)
         if config.train.batch_size < n_pairs:
@@ -272,6 +281,7 @@ class WindowSampler:
                 f"found {config.train.batch_size}"
             )
         self._sources, self._validation = sources, validation
+        self._chosen = {} if chosen is None else chosen
         self._config, self._context = config, config.model.context
         self._held_out = list(validation)  # whose gradients sources are aligned with
         if config.train.method == "vao" and config.weighting.gradient == "training":
@@ -304,14 +314,16 @@ class WindowSampler:
         return self._windows_of(self._validation[target], target, n, EVALUATION, 0)
 
     def _of_pairs(self, pairs: Sequence[tuple[int, int]], n: int, stream: int, step: int) -> Batch:
-        drawn: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}  # by source and occurrence of the pair
+        drawn: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}  # by source, occurrence of the pair, own choice
         times_seen: Counter[tuple[int, int]] = Counter()
         groups = []
         for k, i in pairs:
-            key = (i, times_seen[k, i])
+            chosen = self._chosen.get((k, i))
+            key = (i, times_seen[k, i]) if chosen is None else (i, times_seen[k, i], k)
             times_seen[k, i] += 1
             if key not in drawn:
-                drawn[key] = self._sources[i].draw(n, self._context, (self._config.train.seed, stream, step, *key))
+                seeds = (self._config.train.seed, stream, step, *key)
+                drawn[key] = self._sources[i].draw(n, self._context, seeds, chosen)
             groups.append(self._sources[i].windows(self._validation[k].task, *drawn[key], self._context))
         return stack(groups)
 

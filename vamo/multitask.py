@@ -38,8 +38,6 @@ AGGREGATORS: Mapping[MultitaskMethod, tuple[str, dict[str, Any]]] = {
 }
 """Class in `torchjd.aggregation` and its arguments; those without a default there take the paper's usual one."""
 
-_STATEFUL = ("gradvac", "nash_mtl")  # torchjd keeps what they remember from step to step to itself
-
 
 def is_multitask(method: str) -> bool:
     """Whether a training method is one of this module."""
@@ -93,7 +91,7 @@ class Multitask(Generic[BatchT]):
         n_targets: int,
         seed: int,
     ) -> None:
-        self.is_stateful = method in _STATEFUL
+        self._method = method
         self._aggregator = make_aggregator(method, n_targets)
         self._losses, self._parameters, self._groups = losses, parameters, groups
         self._n_targets, self._seed = n_targets, seed
@@ -127,6 +125,50 @@ class Multitask(Generic[BatchT]):
         for parameter, piece in zip(leaves, pieces, strict=True):
             parameter.grad = piece.view_as(parameter)
         return torch.cat(losses)
+
+    def state(self) -> dict[str, Tensor]:
+        """What the method remembers from step to step, by name; empty before the first step and for most methods.
+
+        torchjd has no public way to read it, so that this reaches into its objects.
+
+        Raises:
+            ValueError: This version of torchjd keeps it elsewhere.
+        """
+        holder = self._holder()
+        if holder is None:
+            return {}
+        place, name = holder
+        value = getattr(place, name)
+        if value is None:
+            return {}
+        return {name: torch.as_tensor(value).clone()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continues from the `state` of another one with equal arguments; raises as it does."""
+        holder = self._holder()
+        if holder is None or not tensors:
+            return
+        place, name = holder
+        value = tensors[name].clone()
+        if self._method == "nash_mtl":
+            place.prvs_alpha = value.numpy()
+        else:
+            place._phi_t = value
+            place._state_key = (len(value), value.dtype)  # without it the next step would start anew
+
+    def _holder(self) -> tuple[Any, str] | None:
+        """The object and the attribute that remember; None for a method that does not."""
+        where = {"gradvac": ("gramian_weighting", "_phi_t"), "nash_mtl": ("weighting", "prvs_alpha")}
+        if self._method not in where:
+            return None
+        part, name = where[self._method]
+        place = getattr(self._aggregator, part, None)
+        if not hasattr(place, name):
+            raise ValueError(
+                f"method {self._method!r} cannot be checkpointed: `{part}.{name}` must be an attribute of torchjd's "
+                f"aggregator, found none in this version"
+            )
+        return place, name
 
     def _aggregate(self, jacobian: Tensor, step: int) -> Tensor:
         """(K, N) -> (N,); random draws depend on seed and step alone, and global random state is left alone."""

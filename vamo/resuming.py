@@ -10,11 +10,13 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vamo.alignment import BatchT
 from vamo.history import Record
 from vamo.trainer import Trainer
+
+_MULTITASK = "multitask/"  # prefix of what torchjd's optimisers remember
 
 
 def state_of(trainer: Trainer[BatchT]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -23,10 +25,12 @@ def state_of(trainer: Trainer[BatchT]) -> tuple[dict[str, Tensor], dict[str, Any
     tensors |= {f"best/{name}": tensor for name, tensor in trainer.best.items()}
     for step, parameters in trainer.snapshots.items():
         tensors |= {f"snapshot/{step}/{name}": tensor for name, tensor in parameters.items()}
-    for name, parameter in trainer.parameters.items():
+    for name, parameter in _learned(trainer).items():
         for key, value in trainer.optimizer.state[parameter].items():
             tensors[f"optimizer/{key}/{name}"] = value
     tensors |= {"weights": trainer.weights} | _running_state(trainer)
+    if trainer.multitask is not None:
+        tensors |= {f"{_MULTITASK}{name}": tensor for name, tensor in trainer.multitask.state().items()}
     record = {
         "n_steps": trainer.n_steps,
         "snapshots": sorted(trainer.snapshots),
@@ -41,18 +45,17 @@ def restore(trainer: Trainer[BatchT], tensors: dict[str, Tensor], record: dict[s
     """Continues from the `state_of` a trainer with equal arguments.
 
     Raises:
-        ValueError: The method keeps state of its own, which `state_of` does not hold.
+        ValueError: This version of torchjd hides the state of the method.
     """
-    if trainer.multitask is not None and trainer.multitask.is_stateful:
-        raise ValueError(
-            f"`method` must not be {trainer.config.train.method!r} to go on from a checkpoint: torchjd keeps "
-            f"its state to itself"
-        )
     for name, parameter in trainer.parameters.items():
         parameter.copy_(tensors[f"parameters/{name}"])
+        trainer.best[name].copy_(tensors[f"best/{name}"])
+    for name, parameter in _learned(trainer).items():
         prefixes = {key: f"optimizer/{key}/{name}" for key in ("step", "exp_avg", "exp_avg_sq")}
         trainer.optimizer.state[parameter] = {key: tensors[path].to(parameter.device) for key, path in prefixes.items()}
-        trainer.best[name].copy_(tensors[f"best/{name}"])
+    if trainer.multitask is not None:
+        own = {name: tensor for name, tensor in tensors.items() if name.startswith(_MULTITASK)}
+        trainer.multitask.load({name.removeprefix(_MULTITASK): tensor for name, tensor in own.items()})
     for step in record["snapshots"]:
         trainer.snapshots[step] = {
             name: tensors[f"snapshot/{step}/{name}"].to(parameter.device)
@@ -69,8 +72,14 @@ def restore(trainer: Trainer[BatchT], tensors: dict[str, Tensor], record: dict[s
             trainer.monitor.observe(line)
 
 
+def _learned(trainer: Trainer[BatchT]) -> dict[str, nn.Parameter]:
+    """All parameters of the optimiser by name: the model's and those of the targets' weights."""
+    own = [] if trainer.balancer is None else trainer.balancer.parameters
+    return trainer.parameters | {f"balancer/{index}": parameter for index, parameter in enumerate(own)}
+
+
 def _running_state(trainer: Trainer[BatchT]) -> dict[str, Tensor]:
-    """The tensors of alignments, their scale and the average, updated in place, by name."""
+    """The tensors of alignments, their scale, target weights and the average, updated in place, by name."""
     table, scaler = trainer.table, trainer.scaler
     state = {
         "alignment/sum": table.sum,
@@ -80,6 +89,8 @@ def _running_state(trainer: Trainer[BatchT]) -> dict[str, Tensor]:
         "scale/n_updates": scaler.n_updates,
         "grad_norm_max": trainer.grad_norm_max,
     }
+    if trainer.balancer is not None:
+        state |= {f"balancer/{name}": tensor for name, tensor in trainer.balancer.state().items()}
     if trainer.average is not None:
         state |= {f"average/{name}": tensor for name, tensor in trainer.average.mean.items()}
     return state

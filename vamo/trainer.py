@@ -22,6 +22,7 @@ from vamo.config import Config, WeightingConfig
 from vamo.distributed import Processes, SharedOut
 from vamo.ghost import Ghost
 from vamo.history import Record, is_stalled
+from vamo.loss_balancing import Balancer, is_loss_based, last_shared, make_balancer
 from vamo.monitor import Monitor
 from vamo.multitask import Multitask, is_multitask
 from vamo.optimisation import Average, learning_rate, make_optimizer
@@ -71,6 +72,7 @@ class Trainer(Generic[BatchT]):
         config: `train` and `weighting` are used.
         processes: Those that train together, each with a trainer of equal arguments.
         monitor: What looks for signs of trouble in the records.
+        given_weights: (K, I), of the methods that choose data before training (`vamo.sharing`).
 
     Raises:
         ValueError: More pairs or targets than one step or refresh holds, for a method that needs all in each; more
@@ -89,6 +91,7 @@ class Trainer(Generic[BatchT]):
         config: Config,
         processes: Processes | None = None,
         monitor: Monitor | None = None,
+        given_weights: Tensor | None = None,
     ) -> None:
         train, weighting = config.train, config.weighting
         self.config, self.monitor = config, monitor
@@ -100,7 +103,7 @@ class Trainer(Generic[BatchT]):
         self.losses = losses  # in single precision: of the validation losses, as the bidder decides
         mixed = in_precision(losses, train.precision, device)
         self._step_losses = compiled(mixed) if train.compile else mixed
-        self.weighting: Weighting = make_weighting(train, weighting)
+        self.weighting: Weighting = make_weighting(train, weighting, given_weights)
         self.estimator = _make_estimator(weighting, mixed, model, batches)
         if self.processes.size > 1:
             self.estimator = SharedOut(self.estimator, batches.groups, self.processes)
@@ -120,8 +123,15 @@ class Trainer(Generic[BatchT]):
                 n_targets=n_targets,
                 seed=train.seed,
             )
+        self.balancer: Balancer | None = None
+        if is_loss_based(train.method):
+            self.balancer = make_balancer(train.method, config.balancing, n_targets, device)  # type: ignore[arg-type]  # just found to be one
         self._check_sizes()
         self.optimizer = make_optimizer(self.parameters, train)
+        if self.balancer is not None and self.balancer.parameters:
+            factor = config.balancing.uncertainty_rate
+            own = {"params": self.balancer.parameters, "weight_decay": 0.0, "rate_factor": factor}
+            self.optimizer.add_param_group(own)
         self.average = Average(self.parameters, train.ema_decay) if train.ema_decay else None
         self.n_steps = 0
         self.history: list[Record] = []
@@ -132,7 +142,8 @@ class Trainer(Generic[BatchT]):
 
     def _check_sizes(self) -> None:
         weighting, method = self.config.weighting, self.config.train.method
-        if self.multitask is not None and weighting.pairs_per_step < self.n_targets:
+        needs_targets = self.multitask is not None or self.balancer is not None
+        if needs_targets and weighting.pairs_per_step < self.n_targets:
             raise ValueError(
                 f"`pairs_per_step` must be at least the number of targets, {self.n_targets}, for method "
                 f"{method!r}, found {weighting.pairs_per_step}"
@@ -147,7 +158,7 @@ class Trainer(Generic[BatchT]):
                 f"the number of processes must be at most that of the pairs in a step, {self.n_step_pairs}, which "
                 f"they share out, found {self.processes.size}"
             )
-        if self.multitask is not None and self.processes.size > 1:
+        if needs_targets and self.processes.size > 1:
             raise ValueError(f"method {method!r} must train in one process, found {self.processes.size}")
 
     @property
@@ -210,8 +221,11 @@ class Trainer(Generic[BatchT]):
         grad_norm = nn.utils.clip_grad_norm_(self.parameters.values(), train.clip_norm)
         torch.maximum(self.grad_norm_max, grad_norm, out=self.grad_norm_max)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.n_steps, train)
+            group["lr"] = learning_rate(self.n_steps, train) * group.get("rate_factor", 1.0)
         self.optimizer.step()
+        if self.balancer is not None:
+            with torch.no_grad():
+                self.balancer.after_step(lambda: self._target_losses(batch, pairs, pair_weights)[1])
         self.n_steps += 1
         if self.average is not None:
             self.average.update(self.n_steps)
@@ -222,6 +236,11 @@ class Trainer(Generic[BatchT]):
         if self.multitask is not None:
             targets = self._targets_of(pairs)
             return pair_weights * self.multitask.backward(batch, pair_weights, targets, self.n_steps)
+        if self.balancer is not None:
+            terms, losses = self._target_losses(batch, pairs, pair_weights)
+            self.balancer.scalar(losses, last_shared(self.parameters)).backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
+            self._fill_gradients()
+            return terms.detach()
         sample_weights = self._sample_weights(batch) if self.is_per_sample else None  # (P, b)
         part = self.processes.share(len(pairs))
         if self.processes.size > 1:
@@ -232,11 +251,19 @@ class Trainer(Generic[BatchT]):
         own.sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it without annotations
         losses = torch.zeros_like(pair_weights)
         losses[part] = own.detach()
+        self._fill_gradients()
+        self.processes.sum([losses, *(p.grad for p in self.parameters.values() if p.grad is not None)])
+        return losses
+
+    def _target_losses(self, batch: BatchT, pairs: Pairs, pair_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted losses (P,) of the pairs, and their sums (K,) over each target."""
+        terms = pair_weights * self._step_losses(self.parameters, batch).mean(dim=1)
+        return terms, torch.zeros_like(self.weights[:, 0]).index_add(0, self._targets_of(pairs), terms)
+
+    def _fill_gradients(self) -> None:
         for parameter in self.parameters.values():
             if parameter.grad is None:  # the loss does not depend on it
                 parameter.grad = torch.zeros_like(parameter)
-        self.processes.sum([losses, *(p.grad for p in self.parameters.values() if p.grad is not None)])
-        return losses
 
     def _targets_of(self, pairs: Pairs) -> Tensor:
         """Targets (P,) of the pairs."""

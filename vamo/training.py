@@ -25,6 +25,7 @@ from vamo.monitor import Monitor
 from vamo.relabel import relabel
 from vamo.response import Response
 from vamo.resuming import restore, state_of
+from vamo.sharing import choose
 from vamo.tensorboard import ScalarWriter
 from vamo.trainer import Trainer
 
@@ -116,18 +117,23 @@ def train(
     pairs = [(k, i) for k in range(len(targets)) for i in range(len(training))]
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]
+    tasks = {name: episodes.task for name, episodes in zip(targets, held_out, strict=True)}
+    shared = choose(sources, training, tasks, config)
+    if shared is not None:
+        pairs = shared.pairs
     statistics = normalisation(training, [episodes.task for episodes in held_out], pairs)
     model = Vamo(config.model, statistics, seed=config.train.seed).to(device)
     trainer: Trainer[Batch] = Trainer(
         model,
         partial(losses, model),
-        WindowSampler(training, held_out, pairs, config),
+        WindowSampler(training, held_out, pairs, config, None if shared is None else shared.chosen),
         pairs=pairs,
         sizes=[episodes.n_episodes for episodes in training],
         n_targets=len(targets),
         config=config,
         processes=processes,
         monitor=_monitor(targets, tuple(sources), config),
+        given_weights=None if shared is None else shared.weights,
     )
     digest = data_hash(sources, {name: validation[name] for name in targets})
     described = {"config": config.to_dict(), "data_hash": digest}

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor
 
-from vamo.config import Method, Scaling, TrainConfig, WeightingConfig
+from vamo.config import Method, Scaling, SharingMethod, TrainConfig, WeightingConfig
 
 
 class Evidence(NamedTuple):
@@ -149,11 +149,48 @@ class Identity:
         return torch.eye(n_targets, dtype=evidence.alignment.dtype, device=evidence.alignment.device)
 
 
-def make_weighting(train: TrainConfig, weighting: WeightingConfig) -> Weighting:
+class Given:
+    """Weights that a rule fixed before training (`vamo.sharing`).
+
+    Args:
+        weights: (K, I), not negative, rows of sum 1.
+    """
+
+    needs_alignments = False
+
+    def __init__(self, weights: Tensor) -> None:
+        if not ((weights >= 0).all() and torch.allclose(weights.sum(dim=1), torch.ones(len(weights)), atol=1e-5)):
+            raise ValueError(f"`weights` must not be negative, with rows of sum 1, found {weights.tolist()}")
+        self._weights = weights
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        if self._weights.shape != evidence.alignment.shape:
+            raise ValueError(
+                f"`weights` must have shape {tuple(evidence.alignment.shape)}, found {tuple(self._weights.shape)}"
+            )
+        return self._weights.to(evidence.alignment)
+
+
+def make_weighting(train: TrainConfig, weighting: WeightingConfig, given: Tensor | None = None) -> Weighting:
     """The weighting of the sources behind a training method.
 
-    The methods that combine the targets' gradients (`vamo.multitask`) share uniformly over sources.
+    The methods that weight targets (`vamo.multitask`, `vamo.loss_balancing`) share uniformly over sources.
+
+    Args:
+        train, weighting: Settings.
+        given: (K, I) weights of the methods that fix them before training, and of no others.
+
+    Raises:
+        ValueError: A rule without weights, or weights for another method.
     """
+    if (train.method in get_args(SharingMethod)) != (given is not None):
+        found = "none" if given is None else "some"
+        raise ValueError(
+            f"weights must be given for the methods {get_args(SharingMethod)} and no others, found {found} for "
+            f"{train.method!r}"
+        )
+    if given is not None:
+        return Given(given)
     if train.method == "vao":
         kinds: dict[str, Callable[[], Weighting]] = {
             "softmax": lambda: Softmax(weighting.temperature),

@@ -21,6 +21,7 @@ from agents import (
     shares_of,
     solve,
 )  # fmt: skip
+from agents.adaptive_pacing import AdaptivePacingBidder
 from auction_env import TASKS, Constraint, PacingGains, Task
 from benchmarks.sanity.markets import stationary_market
 
@@ -56,12 +57,13 @@ def rules() -> dict[str, Bidder]:
         "pid": PidBidder(gains=PacingGains(p=0.02, i=0.05)),
         "mpid": MpidBidder(),
         "dual": DualBidder(budget_step=0.5, decay=0.5),
+        "adaptive_pacing": AdaptivePacingBidder(step=0.1),
         "mpc": MpcBidder(forgetting=1.0),
         "online_lp": OnlineLpBidder(history),
     }
 
 
-@pytest.mark.parametrize("name", ["pid", "mpid", "dual", "mpc", "online_lp"])
+@pytest.mark.parametrize("name", ["pid", "mpid", "dual", "adaptive_pacing", "mpc", "online_lp"])
 def test_every_rule_finds_it_over_a_long_horizon(name: str, optimum: np.ndarray) -> None:
     found = share(rules()[name], optimum)
     assert np.all(found <= 1 + 1e-6)

@@ -17,6 +17,7 @@ from agents import (
     rollout,
     to_trajectories,
 )
+from agents.adaptive_pacing import AdaptivePacingBidder
 from agents.dual import LOWEST_LOG_PRICE, first_log_prices, multiplier_ratio
 from agents.mpc import _Line
 from agents.mpid import LinearModel
@@ -25,7 +26,7 @@ from auction_env.observation import N_FEATURES
 from auction_env.tasks import Task
 from auction_env.views import Campaigns, TickView
 
-BIDDERS = [DualBidder, MpidBidder, MpcBidder]
+BIDDERS = [AdaptivePacingBidder, DualBidder, MpidBidder, MpcBidder]
 
 
 def campaigns_of(task: Task, n: int, n_ticks: int = 10) -> Campaigns:
@@ -181,3 +182,20 @@ def test_the_prior_of_logs_is_their_response() -> None:
 def test_bad_arguments_are_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_an_adaptive_pacing_step_is_that_of_the_paper() -> None:
+    """Plan 10 of 100 a tick: 4 spent lowers mu by 0.2 x 0.6, 100 spent raises it by 0.2; mu never is negative."""
+    bidder = AdaptivePacingBidder(step=0.2)
+    campaigns = campaigns_of(TASKS["MaxConversions"], 1)
+    bidder.reset(campaigns)
+    assert bidder.act(view_of(0, 1)) / campaigns.base == pytest.approx([1.0])
+    assert bidder.act(view_of(1, 1, last_cost=4.0)) / campaigns.base == pytest.approx([2 / 1.88])
+    assert bidder.act(view_of(2, 1, last_cost=100.0)) / campaigns.base == pytest.approx([2 / 2.08])
+    for tick in range(3, 10):
+        last = bidder.act(view_of(tick, 1))
+    assert last / campaigns.base == pytest.approx([2.0 / (1 + max(1.08 - 7 * 0.2, 0))])
+    with pytest.raises(ValueError, match=r"`step` must be positive, found 0\.0"):
+        AdaptivePacingBidder(step=0.0)
+    with pytest.raises(ValueError, match=r"`start` must lie in .*, found 3.0"):
+        AdaptivePacingBidder(3.0)
