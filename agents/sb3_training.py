@@ -207,7 +207,7 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
 
 
 def measure_scale(job: TrainingJob) -> tuple[Float, Float]:
-    """(31,) mean and standard deviation of the observation over episodes of random constants; 1 where it is constant."""
+    """(31,) mean and standard deviation of the observation over episodes of random constants; constant: 1."""
     n = job.settings.run.scaling_episodes
     played = job.play(RandomMultiplierBidder(), SCALING_SEED, n)
     n_ticks = len(played.features)

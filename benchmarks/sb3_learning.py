@@ -25,7 +25,7 @@ from auction_env.files import write_atomically
 from benchmarks.console import console, progress_bar
 
 TEST_SEED, N_TEST = 2_000_000, 192
-STEPS = {"ppo": 122_880, "recurrent_ppo": 122_880, "sac": 49_152, "td3": 49_152, "tqc": 49_152}
+STEPS = {"ppo": 36_864, "recurrent_ppo": 36_864, "sac": 24_576, "td3": 24_576, "tqc": 24_576}
 SEEDS = {"ppo": 5}  # the others 3
 VALIDATE_EVERY = 6_144
 RATIOS = np.geomspace(0.5, 2.5, 33)
