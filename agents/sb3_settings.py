@@ -160,12 +160,17 @@ def known_keys(name: str) -> dict[str, dict[str, Any]]:
 
     arguments = inspect.signature(algorithm_class(name)).parameters
     sections: dict[str, dict[str, Any]] = {
-        "algorithm": {key: None for key in arguments if key not in _NOT_DATA},
+        "algorithm": {key: _number(a.default) for key, a in arguments.items() if key not in _NOT_DATA},
         "policy": dict.fromkeys(POLICY_KEYS[name]),
     }
     for section, part in (("reward", RewardSettings()), ("action", ActionSettings()), ("run", RunSettings())):
         sections[section] = {f.name: getattr(part, f.name) for f in fields(part)}
     return sections
+
+
+def _number(default: Any) -> int | float | None:
+    """A default from which the type follows: that of texts, flags and None is left to the algorithm."""
+    return default if isinstance(default, int | float) and not isinstance(default, bool) else None
 
 
 def _value(text: str) -> Any:

@@ -146,7 +146,7 @@ def test_a_funnel_task_is_learned_in_a_market_with_a_funnel(tmp_path: Path) -> N
         TrainingJob(settings=tiny("ppo"), task=clicks, steps=24, params=PARAMS)
     params = MarketParams.for_task(clicks, n_impressions=300, n_ticks=6)
     result = train(TrainingJob(settings=tiny("ppo"), task=clicks, steps=24, n_envs=4, params=params))
-    with pytest.raises(ValueError, match="trained for task 'MaxClicks'.*wants_conversions"):
+    with pytest.raises(ValueError, match=r"trained for task 'MaxClicks'.*wants_conversions"):
         play(result.bidder)
 
 
@@ -173,8 +173,10 @@ def test_unknown_algorithm_action_kind_and_argument() -> None:
         read_settings("pppo")
     with pytest.raises(ValueError, match="`action_kind` must be"):
         job("ppo", "action.kind=logs")
-    with pytest.raises(ValueError, match="settings that ppo takes"):
-        make_model(job("ppo", "algorithm.n_steps=many"))
+    with pytest.raises(ValueError, match="`algorithm.n_steps` must be of type int, found 'many'"):
+        job("ppo", "algorithm.n_steps=many")
+    with pytest.raises(ValueError, match="settings that sac takes"):
+        make_model(job("sac", "algorithm.ent_coef=much"))
 
 
 def test_foreign_and_changed_checkpoints_are_refused(tmp_path: Path) -> None:
@@ -229,7 +231,6 @@ def test_command_trains_logs_and_keeps_files(tmp_path: Path, capsys: pytest.Capt
 def test_ppo_finds_the_known_optimum() -> None:
     from benchmarks.sanity.sb3 import known_answer_job, share_of_optimum
 
-    settings = read_settings("ppo", None, ["run.validate_every=3072", "run.validation_episodes=16"])
-    result = train(known_answer_job(settings, 18_432))
+    result = train(known_answer_job("ppo"))
     before, after = agents.FixedBidder(), result.bidder
-    assert share_of_optimum(after) > 0.95 > share_of_optimum(before)
+    assert share_of_optimum(after) > 0.93 > 0.87 > share_of_optimum(before)
