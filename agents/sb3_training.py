@@ -188,7 +188,10 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
     name, arguments = job.settings.name, dict(job.settings.algorithm)
     cls: Any = algorithm_class(name)
     if issubclass(cls, OnPolicyAlgorithm) and "batch_size" in arguments and "n_steps" in arguments:
-        arguments["batch_size"] = min(arguments["batch_size"], arguments["n_steps"] * job.n_envs)
+        held = arguments["n_steps"] * job.n_envs
+        most = min(arguments["batch_size"], held)
+        # equal minibatches: a truncated last one would count more
+        arguments["batch_size"] = next(size for size in range(most, 0, -1) if held % size == 0)
     if job.settings.run.action_noise:
         n = job.spec.action_kind.n_actions
         arguments["action_noise"] = NormalActionNoise(np.zeros(n), np.full(n, job.settings.run.action_noise))

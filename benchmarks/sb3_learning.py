@@ -25,16 +25,16 @@ from auction_env.files import write_atomically
 from benchmarks.console import console, progress_bar
 
 TEST_SEED, N_TEST = 2_000_000, 192
-STEPS = {"ppo": 36_864, "recurrent_ppo": 36_864, "sac": 24_576, "td3": 24_576, "tqc": 24_576}
+STEPS = {"ppo": 36_864, "recurrent_ppo": 36_864, "sac": 12_288, "td3": 12_288, "tqc": 12_288}
 SEEDS = {"ppo": 5}  # the others 3
-VALIDATE_EVERY = 6_144
+VALIDATE_EVERY = {"ppo": 6_144, "recurrent_ppo": 6_144, "sac": 3_072, "td3": 3_072, "tqc": 3_072}
 RATIOS = np.geomspace(0.5, 2.5, 33)
 
 
 def job_of(algo: str, seed: int) -> TrainingJob:
     """A training of this comparison: MaxConversions in a market of 4,800 impressions."""
     return TrainingJob(
-        settings=read_settings(algo, None, [f"run.validate_every={VALIDATE_EVERY}"]),
+        settings=read_settings(algo, None, [f"run.validate_every={VALIDATE_EVERY[algo]}"]),
         task=TASKS["MaxConversions"],
         steps=STEPS[algo],
         seed=seed,
@@ -106,16 +106,18 @@ def plot(rows: Sequence[dict[str, Any]], known: dict[str, Any], path: Path) -> N
     """Validation score by training step: a thin line a seed, a thick one for the mean."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
-    panels = figure.subplots(1, len(ALGORITHMS), sharey=True)
-    for panel, algo in zip(panels, ALGORITHMS, strict=True):
+    algos = [algo for algo in ALGORITHMS if any(row["algo"] == algo for row in rows)]
+    if not algos:
+        raise ValueError("`rows` must hold at least one training to plot, found none")
+    figure = Figure(figsize=(3.6 * len(algos), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(algos), sharey=True, squeeze=False)[0]
+    for panel, algo in zip(panels, algos, strict=True):
         own = [row for row in rows if row["algo"] == algo]
         panel.axhline(known["fixed_validation"], color="#303436", linestyle="--", label="best fixed multiplier")
-        if own:
-            steps, curves = curves_of(own)
-            panel.plot(steps / 1000, curves.T, color="#0242bb", alpha=0.35, linewidth=0.8)
-            panel.plot(steps / 1000, curves.mean(axis=0), color="#0242bb", linewidth=2, label="mean of the seeds")
-        panel.set_title(f"{algo}, {len(own)} seeds")
+        steps, curves = curves_of(own)
+        panel.plot(steps / 1000, curves.T, color="#0242bb", alpha=0.35, linewidth=0.8)
+        panel.plot(steps / 1000, curves.mean(axis=0), color="#0242bb", linewidth=2, label="mean of the seeds")
+        panel.set_title(f"{algo}, {len(own)} seed{'s' if len(own) > 1 else ''}")
         panel.set_xlabel("thousand environment steps")
     panels[0].set_ylabel("validation score")
     panels[0].legend(loc="lower right", fontsize=7)

@@ -173,7 +173,7 @@ def test_unknown_algorithm_action_kind_and_argument() -> None:
         read_settings("pppo")
     with pytest.raises(ValueError, match="`action_kind` must be"):
         job("ppo", "action.kind=logs")
-    with pytest.raises(ValueError, match="`algorithm.n_steps` must be of type int, found 'many'"):
+    with pytest.raises(ValueError, match=r"`algorithm.n_steps` must be of type int, found 'many'"):
         job("ppo", "algorithm.n_steps=many")
     with pytest.raises(ValueError, match="settings that sac takes"):
         make_model(job("sac", "algorithm.ent_coef=much"))
