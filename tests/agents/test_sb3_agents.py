@@ -49,7 +49,7 @@ def play(bidder: agents.Bidder, n: int = 1) -> agents.Episodes:
 
 def test_a_rollout_equals_the_environment(trained: tuple[Path, TrainResult]) -> None:
     bidder = trained[1].bidder
-    env = BiddingEnv(task="TargetCPA", params=PARAMS)
+    env = BiddingEnv(task="TargetCPA", params=PARAMS, action_kind=bidder.action_kind)
     observation, _ = env.reset(options={"episode_seed": 50, "advertiser": 3})
     state: Any = None
     multipliers, costs = [], []
