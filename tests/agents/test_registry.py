@@ -59,7 +59,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         sys.modules.pop(module, None)
 
 
-@pytest.mark.parametrize("entry", registry.BUILT_IN, ids=lambda entry: entry.name)
+# those of kind "online" need a trained checkpoint: tests/agents/test_sb3_agents.py makes and plays them
+@pytest.mark.parametrize(
+    "entry", [entry for entry in registry.BUILT_IN if entry.kind != "online"], ids=lambda entry: entry.name
+)
 def test_what_the_table_says_of_the_agents_of_this_package_holds(entry: AgentEntry) -> None:
     needs = {
         "online-lp": lambda: {

@@ -1,0 +1,83 @@
+"""The reward for learning: the score of the episode, dimensionless and with little noise.
+
+`Bidding-v0` pays sampled amounts, whose noise is most of their variance, and no constraint enters them. Here
+
+    r_t = scale * amount_t / (budget / worth)  +  [t = T] * scale * (score - objective) / (budget / worth)
+
+with the amounts, the objective and the score of predicted outcomes (`signal="expected"`) or of sampled ones
+("sampled"), and worth what the advertiser would pay for a unit (`Task.unit_worth`). So the undiscounted return is
+scale x score / (budget / worth): `scale` for an episode that spends its budget at the target and keeps all limits.
+Predicted amounts are the conditional expectation of the sampled ones given what was exposed: the same optimum for
+objectives without a ratio limit, and the score's penalty of expected instead of sampled ratios for those with one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from agents.sb3_settings import RewardSettings
+from auction_env.market import market_targets
+from auction_env.tasks import OUTCOMES, QUANTITIES, Totals, unevenness
+from auction_env.vector_env import BiddingVectorEnv
+
+Float = NDArray[np.float64]
+
+
+class LearningReward(VectorWrapper[Any, Any, Any]):
+    """Replaces the reward of `Bidding-v0` by the one above; the info of the last tick also gets `return`.
+
+    Args:
+        env: A `BiddingVectorEnv` in the autoreset mode SAME_STEP.
+        settings: Signal and scale.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], settings: RewardSettings) -> None:
+        super().__init__(env)
+        inner = env.unwrapped
+        if not isinstance(inner, BiddingVectorEnv):
+            raise ValueError(f"`env` must be auction_env/Bidding-v0's vector environment, found {inner}")
+        if inner.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(f"`env` must have the autoreset mode SAME_STEP, found {inner.autoreset_mode}")
+        spec = inner.spec_of_bidding
+        self._task, self._settings = spec.task, settings
+        self._targets_of_all = market_targets(spec.params, spec.population)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts episodes of all copies together; ValueError for a `reset_mask`."""
+        if options and "reset_mask" in options:
+            raise ValueError("`options` must not hold 'reset_mask': all copies begin together")
+        observation, infos = self.env.reset(seed=seed, options=options)
+        self._begin(infos["advertiser"])
+        return observation, infos
+
+    def step(self, actions: Any) -> tuple[Any, Float, Any, Any, dict[str, Any]]:
+        """Steps all copies; the reward is the learning one."""
+        observation, _, terminated, truncated, infos = self.env.step(actions)
+        is_over = bool(terminated.any())  # all copies end together
+        tick = infos["final_info"] if is_over else infos
+        for name in OUTCOMES:
+            self._sums[name] += tick[name]
+        self._cost.append(tick["cost"])
+        self._volume.append(tick["n_impressions"])
+        quantity, expected = QUANTITIES[self._task.basis], self._settings.signal == "expected"
+        is_predicted = expected or self._task.objective == "continuous_conversions"
+        reward = tick[quantity.predicted if is_predicted else quantity.realised] * self._unit
+        if is_over:
+            totals = Totals(**self._sums, unevenness=unevenness(np.stack(self._cost), np.stack(self._volume)))
+            score = self._task.score(totals, self._targets, expected=expected)
+            reward = reward + (score - self._task.reward(totals, expected=expected)) * self._unit
+            tick["return"] = score * self._unit
+            tick["_return"] = np.ones(self.num_envs, bool)
+            self._begin(infos["advertiser"])
+        return observation, reward, terminated, truncated, infos
+
+    def _begin(self, advertiser: NDArray[np.int64]) -> None:
+        self._targets = self._targets_of_all.at(advertiser)
+        self._unit = self._settings.scale * self._task.unit_worth(self._targets) / self._targets.budget
+        self._sums = {name: np.zeros(self.num_envs) for name in OUTCOMES}
+        self._cost: list[Float] = []
+        self._volume: list[Float] = []
