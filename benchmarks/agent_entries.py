@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from agents.registry import ANY_OBJECTIVE, COST_LIMITS, AgentEntry, entries
+from auction_env.tasks import CONSTRAINT_KINDS
 
 VAMO = AgentEntry(
     name="vamo",
@@ -18,9 +19,12 @@ VAMO = AgentEntry(
 
 def agents_table() -> Table:
     """A row an agent; every one keeps the budget, which the market enforces."""
-    table = Table("agent", "kind", "what it does", "objectives", "limits it heeds", "paper", title="agents")
+    table = Table(title="agents")
+    table.add_column("agent", no_wrap=True)  # what `make` takes
+    for heading in ("kind", "what it does", "objectives", "limits it heeds", "paper"):
+        table.add_column(heading)
     for entry in entries().values():
         objectives = "all" if set(entry.objectives) == set(ANY_OBJECTIVE) else ", ".join(entry.objectives)
-        limits = ", ".join(("budget", *entry.constraints))
+        limits = "all" if set(entry.constraints) == set(CONSTRAINT_KINDS) else ", ".join(("budget", *entry.constraints))
         table.add_row(entry.name, entry.kind, entry.summary, objectives, limits, entry.paper or "-")
     return table
