@@ -76,7 +76,10 @@ def _learned(label: str, logs: TrajectoryData, task: Task, seed: int, steps: int
 
 def run(task: Task, labels: Sequence[str], sizes: Sizes) -> tuple[Rows, list[dict[str, float | str]]]:
     """Result rows of a task, and training seconds and milliseconds a decision of every policy."""
-    params, population = dataclasses.replace(MarketParams.for_task(task), n_impressions=sizes.n_impressions), auctionnet_population()
+    params, population = (
+        dataclasses.replace(MarketParams.for_task(task), n_impressions=sizes.n_impressions),
+        auctionnet_population(),
+    )
     logger = NoisyBidder(PidBidder())
     seeds = range(sizes.n_periods)
     logs = TrajectoryData.concat(list(collect(logger, seeds=seeds, task=task, params=params, population=population)))
@@ -106,9 +109,7 @@ def run(task: Task, labels: Sequence[str], sizes: Sizes) -> tuple[Rows, list[dic
             timed = _Timed(tuned(candidates))
             parts.append(result_rows({label: play(timed)}, reference, suite="generative", train_seed=seed))
             latency = 1000 * timed.seconds / timed.n
-            costs.append(
-                {"task": task.name, "method": label, "seed": seed, "train_s": seconds, "tick_ms": latency}
-            )
+            costs.append({"task": task.name, "method": label, "seed": seed, "train_s": seconds, "tick_ms": latency})
     return concatenate(parts), costs
 
 

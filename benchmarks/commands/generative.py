@@ -22,7 +22,9 @@ def add(commands: Commands) -> None:
     trainer.add_argument("--out", type=Path, required=True, metavar="FILE", help="checkpoint of the trained bidder")
     trainer.add_argument("--steps", type=int, metavar="N", help="the same as --set train.steps=N")
     trainer.add_argument("--seed", type=int, metavar="S", help="the same as --set train.seed=S")
-    trainer.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting; repeatable")
+    trainer.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting; repeatable"
+    )
     trainer.add_argument("--log-dir", type=Path, metavar="DIR", help="write scalars for TensorBoard to DIR")
     trainer.add_argument("--force", action="store_true", help="replace a checkpoint that is there")
     trainer.set_defaults(run=_run)

@@ -41,7 +41,9 @@ class Trunk(nn.Module):
         bias = torch.full((length, length), -torch.inf).triu(diagonal=1)
         self.register_buffer("bias", bias, persistent=False)
 
-    def forward(self, conditions: Tensor, observation: Tensor, category: Tensor, tick: Tensor, action: Tensor) -> Tensor:
+    def forward(
+        self, conditions: Tensor, observation: Tensor, category: Tensor, tick: Tensor, action: Tensor
+    ) -> Tensor:
         """The stream at state and action tokens.
 
         Args:

@@ -13,11 +13,9 @@ from vamo.model import group_means
 class DecisionTransformer(Learner):
     """Tokens return to go, state, action; the state token's output predicts the action (Algorithm 1)."""
 
-    columns = [RETURN]
-
     def __init__(self, settings: Settings, statistics: Statistics) -> None:
         super().__init__(settings, statistics)
-        self.trunk = Trunk(settings.backbone, self.n_observed, len(self.columns))
+        self.trunk = Trunk(settings.backbone, self.n_observed, 1)
         self.action_head = nn.Linear(settings.backbone.d_model, 1)
 
     def forward(self, batch: Windows) -> Tensor:
@@ -27,7 +25,7 @@ class DecisionTransformer(Learner):
 
     def predicted(self, batch: Windows) -> Tensor:
         """(n, W) normalised actions."""
-        conditions = self.to_go(batch.to_go, self.columns)
+        conditions = self.to_go(batch.to_go, [RETURN])
         h = self.trunk(conditions, self.observed(batch), batch.category, batch.tick, self.actions(batch))
         out: Tensor = self.action_head(h[:, :, 0])[..., 0]
         return out

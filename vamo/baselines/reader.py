@@ -205,7 +205,9 @@ class Player:
         self._cost += view.last_cost
         before = so_far(self._requirements, self.base, self._amounts, self._cost, self._settings.penalties)
         row = np.concatenate([inputs.state, inputs.requirements[:, KEPT], self._inputs.advertiser], axis=1)
-        self._rows.append((torch.from_numpy(row), torch.from_numpy((self._total - before).astype(np.float32)), view.tick))
+        self._rows.append(
+            (torch.from_numpy(row), torch.from_numpy((self._total - before).astype(np.float32)), view.tick)
+        )
         rows = self._rows[-self._settings.backbone.context :]
         n = len(self._total)
         past = self._actions[len(self._actions) - len(rows) + 1 :]

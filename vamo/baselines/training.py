@@ -15,6 +15,7 @@ from torch.func import functional_call
 from agents.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import RATIO_BASES, REQUIREMENT_NAMES, Targets, Task
+from vamo.agent import N_QUANTILES
 from vamo.baselines.backbone import Learner
 from vamo.baselines.cdt import ConstrainedDecisionTransformer, pareto_targets
 from vamo.baselines.diffbid import DiffBid
@@ -23,7 +24,6 @@ from vamo.baselines.gas import Gas
 from vamo.baselines.gave import Gave
 from vamo.baselines.reader import COST, Player, Statistics, Tape, TapeBatches, Windows
 from vamo.baselines.settings import CdtSettings, DiffbidSettings, Settings
-from vamo.agent import N_QUANTILES
 from vamo.checkpoint import CheckpointError, read, write
 from vamo.dataset import data_hash
 from vamo.history import Record
@@ -180,9 +180,7 @@ def train_baseline(
     else:
         amount = settings.train.batch_size * settings.backbone.context / settings.backbone.n_ticks
         task = [tape.task.name]
-        with ScalarWriter(
-            log_dir, task, task, trajectories_per_step=amount, first_step=trainer.n_steps
-        ) as writer:
+        with ScalarWriter(log_dir, task, task, trajectories_per_step=amount, first_step=trainer.n_steps) as writer:
 
             def tell(record: Record) -> None:
                 writer.write(record)

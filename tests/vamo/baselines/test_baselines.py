@@ -166,7 +166,7 @@ def test_pareto_targets_are_infeasible_and_keep_the_cost(data: TrajectoryData) -
 def test_errors(data: TrajectoryData) -> None:
     with pytest.raises(ValueError, match="`training` must hold at least 2 episodes, found 1"):
         train_baseline(data.select(np.array([0])), data, small("dt"))
-    with pytest.raises(ValueError, match="the nearest is `train.steps`"):
+    with pytest.raises(ValueError, match=r"the nearest is `train\.steps`"):
         read("dt", ["train.stepz=3"])
     with pytest.raises(ValueError, match=r"`algo` must be one of .*nearest is `dt`"):
         read("dtt")
