@@ -33,6 +33,7 @@ def share_of_optimum(algo: str, *, n_days: int = 6, steps: int = 200) -> float:
             FixedBidder(ratio),
             seeds=range(index * n_days, (index + 1) * n_days),
             task=task,
+            first_period=index * n_days,
             params=market.params,
             population=market.population,
         )

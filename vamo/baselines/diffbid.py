@@ -5,6 +5,8 @@ The noise schedules and the sampler are those of the package diffusers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -70,15 +72,16 @@ class DiffBid(Learner):
     """Denoiser and inverse dynamics a = f(s, s')."""
 
     def __init__(self, settings: Settings, statistics: Statistics) -> None:
-        from diffusers import DDIMScheduler, DDPMScheduler  # slow to import, and for this baseline only
+        import diffusers  # slow to import, and for this baseline only
 
         super().__init__(settings, statistics)
         own, config = settings.algorithm, settings.backbone
         assert isinstance(own, DiffbidSettings)
         self.own, n_static = own, self.n_observed - N_FEATURES
         schedule = {"num_train_timesteps": own.n_noise_steps, "beta_schedule": "squaredcos_cap_v2"}
-        self.noising = DDPMScheduler(**schedule)
-        self.sampler = DDIMScheduler(
+        library: Any = diffusers  # its schedulers have no annotations
+        self.noising = library.DDPMScheduler(**schedule)
+        self.sampler = library.DDIMScheduler(
             **schedule, clip_sample=True, clip_sample_range=INPUT_BOUND, timestep_spacing="trailing"
         )
         self.sampler.set_timesteps(own.n_sample_steps)

@@ -53,7 +53,7 @@ class Gas(Learner):
         """
         observation, action = self.observed(batch), self.actions(batch)
         total: Tensor = self.policy(batch)
-        for index, critic in enumerate(self.critics):
+        for index, critic in enumerate(self._critics()):
             column = FIRST_SCORE + index
             std = self.to_go_std[column]
             now, then = batch.to_go[..., column] / std, batch.next_to_go[..., column] / std
@@ -66,6 +66,9 @@ class Gas(Learner):
             total = total + group_means(errors, batch.mask, 1)
         return total
 
+    def _critics(self) -> list[Critic]:
+        return [critic for critic in self.critics if isinstance(critic, Critic)]
+
     def decide(self, batch: Windows) -> Tensor:
         """The best of the actions around the policy's, by the critics' votes.
 
@@ -76,7 +79,7 @@ class Gas(Learner):
         """
         observation, past = self.observed(batch), self.actions(batch)
         best = self.policy.decide(batch)
-        streams = [critic.stream(observation, batch, past)[:, -1] for critic in self.critics]  # (n, D) each
+        streams = [critic.stream(observation, batch, past)[:, -1] for critic in self._critics()]  # (n, D) each
         generator = torch.Generator().manual_seed(self.own.seed * 1000 + batch.seed)
         spread = self.own.spread
         for _ in range(self.own.n_rounds):
@@ -85,7 +88,7 @@ class Gas(Learner):
             noise[0] = 0.0  # the best so far
             children = best[:, None] + spread * noise.to(best)
             votes = torch.zeros_like(children)
-            for critic, h in zip(self.critics, streams, strict=True):
+            for critic, h in zip(self._critics(), streams, strict=True):
                 q = critic.action_value(h[:, None].expand(-1, children.shape[1], -1), children)
                 votes = votes + (q - q.mean(dim=1, keepdim=True)) / q.std(dim=1, keepdim=True).clamp_min(1e-6)
             best = children.gather(1, votes.argmax(dim=1, keepdim=True))[:, 0]

@@ -243,7 +243,9 @@ class TapeBatches:
         """Raises: one source has no alignment with others."""
         raise NotImplementedError("baselines train on one task: method 'single' takes no alignments")
 
-    validation = alignment  # of the same kind, and asked for by alignments only
+    def validation(self, step: int, targets: Sequence[int], n: int) -> Windows:
+        """Raises, as `alignment`."""
+        raise NotImplementedError("baselines train on one task: method 'single' takes no alignments")
 
     def groups(self, batch: Windows, start: int, stop: int) -> Windows:
         """The one group."""
