@@ -16,6 +16,50 @@ VAMO = AgentEntry(
     paper="arXiv 2510.07760",
 )
 
+DT = AgentEntry(
+    name="dt",
+    summary="decision transformer of a checkpoint: make('dt', path=...)",
+    factory="vamo.baselines:load_dt",
+    kind="offline",
+    paper="arXiv 2106.01345",
+)
+
+CDT = AgentEntry(
+    name="cdt",
+    summary="constrained decision transformer of a checkpoint: make('cdt', path=...)",
+    factory="vamo.baselines:load_cdt",
+    kind="offline",
+    constraints=COST_LIMITS,
+    paper="arXiv 2302.07351",
+)
+
+DIFFBID = AgentEntry(
+    name="diffbid",
+    summary="diffusion planner of a checkpoint: make('diffbid', path=...)",
+    factory="vamo.baselines:load_diffbid",
+    kind="offline",
+    constraints=COST_LIMITS,
+    paper="arXiv 2405.16141",
+)
+
+GAVE = AgentEntry(
+    name="gave",
+    summary="value-guided decision transformer of a checkpoint: make('gave', path=...)",
+    factory="vamo.baselines:load_gave",
+    kind="offline",
+    constraints=COST_LIMITS,
+    paper="arXiv 2504.14587",
+)
+
+GAS = AgentEntry(
+    name="gas",
+    summary="decision transformer with critics' search of a checkpoint: make('gas', path=...)",
+    factory="vamo.baselines:load_gas",
+    kind="offline",
+    constraints=COST_LIMITS,
+    paper="arXiv 2412.17018",
+)
+
 
 def agents_table() -> Table:
     """A row an agent; every one keeps the budget, which the market enforces."""

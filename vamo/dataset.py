@@ -155,8 +155,8 @@ class Episodes:
         position = np.searchsorted(kept, episode_of[self._rows])
         self._cell = (position, row_of[self._rows])
         self._shape = (len(kept), max(int(self.length.max()), config.model.context))
-        self.state = self._pad(state_inputs(data.features, data.cpa_target))
-        self.tick = self._pad(data.tick.astype(np.int64))
+        self.state = self.pad(state_inputs(data.features, data.cpa_target))
+        self.tick = self.pad(data.tick.astype(np.int64))
         first = self._first_rows
         self.advertiser = self._tensor(advertiser_inputs(data.budget[first], data.cpa_target[first]))
         self.category = self._tensor(data.category[first].astype(np.int64))
@@ -182,9 +182,9 @@ class Episodes:
                 worth_now=log_worth_now(_offered(data), wanted_basis(new.requirements), base, data.cpa_target),
             )
             self._views[task] = TaskView(
-                self._pad(requirements),
-                self._pad(action.astype(np.float32)),
-                self._pad(new.action_mask.astype(np.float32)),
+                self.pad(requirements),
+                self.pad(action.astype(np.float32)),
+                self.pad(new.action_mask.astype(np.float32)),
             )
         return self._views[task]
 
@@ -223,7 +223,8 @@ class Episodes:
             n_groups=1,
         )
 
-    def _pad(self, rows: NDArray[np.generic]) -> Tensor:
+    def pad(self, rows: NDArray[np.generic]) -> Tensor:
+        """Values of the data's rows as (E, L, ...), 0 where an episode has no row."""
         out = np.zeros((*self._shape, *rows.shape[1:]), rows.dtype)
         out[self._cell] = rows[self._rows]
         return self._tensor(out)

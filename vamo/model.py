@@ -304,14 +304,14 @@ def losses(model: Vamo, parameters: Mapping[str, Tensor], batch: Batch) -> Tenso
     has_next = None if model.planner is None else has_next_state(batch.mask)
     prediction: Prediction = functional_call(model, dict(parameters), (*batch[:5], has_next))
     error = (prediction.action - batch.action) / model.action_std
-    total = _group_means(error.square(), batch.mask, batch.n_groups)
+    total = group_means(error.square(), batch.mask, batch.n_groups)
     if prediction.plan is not None:
         errors, mask = plan_errors(prediction.plan, model.normalise_state(batch.state), batch.mask)
-        total = total + _group_means(errors.flatten(1), mask.flatten(1), batch.n_groups)
+        total = total + group_means(errors.flatten(1), mask.flatten(1), batch.n_groups)
     return total
 
 
-def _group_means(errors: Tensor, mask: Tensor, n_groups: int) -> Tensor:
+def group_means(errors: Tensor, mask: Tensor, n_groups: int) -> Tensor:
     """Per-window shares, (G, n/G), of the masked mean of each group's errors (n, W); 0 where nothing counts."""
     mask = mask.view(n_groups, -1, mask.shape[1])  # (n, W) -> (G, n/G, W)
     count = mask.sum(dim=(1, 2)).clamp_min(1.0)

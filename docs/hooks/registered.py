@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import importlib
 import importlib.util
@@ -226,6 +227,8 @@ def described(identifier: str) -> str:
         found = _target(_package(package)[f"{rest}.{attribute}" if rest else attribute])
     except (ImportError, KeyError, griffe.AliasResolutionError):
         return described_by_import(module, attribute)
+    if found.is_attribute:  # such as partial(function, ...): its own arguments are those of what it calls
+        return described_by_import(module, attribute)
     parts = [f"{_sections(found)[0]}\n\n## Arguments\n\n{arguments_table(found)}"]
     if found.is_function:
         named = [str(found.returns), *re.findall(r"`(\w+)`", found.docstring.value if found.docstring else "")]
@@ -260,6 +263,8 @@ def arguments_table(found: Any) -> str:
 def described_by_import(module: str, attribute: str) -> str:
     """The same where the source is not at hand: a module that is loaded by name at its first use."""
     found = getattr(importlib.import_module(module), attribute)
+    if isinstance(found, functools.partial):
+        return described(f"{found.func.__module__}:{found.func.__name__}")
     source = inspect.getmodule(found)
     if source is None or source.__name__ == module:
         return inspect.getdoc(found) or ""

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from auction_env.data import TrajectoryData
+from auction_env.tasks import TASKS
+from tests.vamo.synthetic import make_data
+from tests.vamo.test_agent import campaigns_of, views_of
+from vamo.baselines import ALGORITHMS, Settings, load_baseline, read, save_baseline, train_baseline
+from vamo.baselines.backbone import Learner
+from vamo.baselines.cdt import pareto_targets
+from vamo.baselines.reader import COST, RETURN, Player, Tape, Windows
+from vamo.baselines.training import make_learner
+from vamo.checkpoint import CheckpointError
+
+CPA = TASKS["TargetCPA"]
+SMALL = (
+    "backbone.d_model=16",
+    "backbone.n_heads=2",
+    "train.steps=6",
+    "train.batch_size=16",
+    "train.evaluation_windows=16",
+    "train.log_every=3",
+    "train.warmup_steps=1",
+)
+
+
+def small(algo: str, *more: str) -> Settings:
+    return read(algo, (*SMALL, *more))
+
+
+@pytest.fixture(scope="module")
+def data() -> TrajectoryData:
+    return make_data(12, task=CPA, share_ended=0.5)
+
+
+def learner_and_batch(algo: str, data: TrajectoryData, n: int = 8) -> tuple[Learner, Windows]:
+    settings = small(algo)
+    tape = Tape("log", data, settings)
+    return make_learner(settings, tape.statistics()), tape.draw(n, (1, 2, 3))
+
+
+@pytest.mark.parametrize("algo", ["dt", "cdt", "gave", "gas"])
+def test_a_decision_knows_nothing_later(algo: str, data: TrajectoryData) -> None:
+    """Neither its own action nor later ticks change it."""
+    learner, batch = learner_and_batch(algo, data)
+    early = batch._replace(**{k: getattr(batch, k)[:, :4] for k in ("observation", "tick", "to_go", "action", "mask")})
+    changed = early._replace(action=early.action.clone())
+    changed.action[:, -1] += 3.0
+    torch.testing.assert_close(learner.decide(early), learner.decide(changed))
+    changed.action[:, -2] += 3.0
+    assert not torch.allclose(learner.decide(early), learner.decide(changed))
+
+
+def test_the_stream_is_causal(data: TrajectoryData) -> None:
+    learner, batch = learner_and_batch("dt", data)
+    later = batch._replace(observation=batch.observation.clone())
+    later.observation[:, 5:] += 2.0
+    before, after = (learner.predicted(b) for b in (batch, later))  # type: ignore[operator]  # of the subclass
+    torch.testing.assert_close(before[:, :5], after[:, :5])
+    assert not torch.allclose(before[:, 5:], after[:, 5:])
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_padding_never_changes_the_loss(algo: str, data: TrajectoryData) -> None:
+    learner, batch = learner_and_batch(algo, data)
+    mask = batch.mask.clone()
+    mask[:, 5:] = 0.0
+    padded = batch._replace(mask=mask)
+    other = padded._replace(
+        observation=padded.observation.clone(), action=padded.action.clone(),
+        to_go=padded.to_go.clone(), next_to_go=padded.next_to_go.clone(),
+    )  # fmt: skip
+    for column in (other.observation, other.action, other.to_go, other.next_to_go):
+        column[:, 5:] += 1.0
+    torch.testing.assert_close(learner(padded), learner(other))
+    assert not torch.allclose(learner(batch).mean(), learner(padded).mean())
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_one_batch_is_learned_and_every_parameter_gets_a_gradient(algo: str, data: TrajectoryData) -> None:
+    learner, batch = learner_and_batch(algo, data)
+    optimiser = torch.optim.Adam(learner.parameters(), 3e-3)
+    seen = {name: False for name, _ in learner.named_parameters()}
+    losses = []
+    for _ in range(40):
+        loss = learner(batch).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        for name, parameter in learner.named_parameters():
+            seen[name] |= parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.2 * abs(losses[0])
+    # a key bias has no effect on a softmax; an action's token at the last block serves later ticks only
+    assert [name for name, has in seen.items() if not has] == []
+
+
+@pytest.mark.parametrize("algo", ["cdt", "gas"])
+def test_replay_gives_the_training_windows(algo: str) -> None:
+    """Logged episodes through the acting code: the numbers of the training windows, exactly."""
+    data = make_data(5, task=CPA, share_ended=0.0)
+    settings = small(algo)
+    tape = Tape("log", data, settings)
+    player = Player(campaigns_of(data, CPA), tape.total.numpy(), settings)
+    every = torch.arange(5)
+    logged = tape._view.action
+    for tick, view in enumerate(views_of(data)):
+        acting = player.observe(view)
+        width = acting.mask.shape[1]
+        start = torch.full((5,), min(tick - width + 1, 48 - settings.backbone.context))
+        training = tape.windows(every, start, tape.total)
+        rows = slice(tick - width + 1 - int(start[0]), tick + 1 - int(start[0]))
+        for name in ("observation", "to_go", "tick"):
+            assert torch.equal(getattr(acting, name), getattr(training, name)[:, rows]), (name, tick)
+        assert torch.equal(acting.action[:, :-1], training.action[:, rows][:, :-1])
+        player.note(logged[:, tick])
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_checkpoint_resumption_and_bidding(algo: str, data: TrajectoryData, tmp_path: Path) -> None:
+    settings = small(algo)
+    whole = train_baseline(data, data, settings)
+
+    class Stop(Exception):
+        pass
+
+    def stop(record: object) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        train_baseline(data, data, settings, callback=stop, checkpoint=tmp_path / "run", checkpoint_every=3)
+    resumed = train_baseline(data, data, settings, checkpoint=tmp_path / "run")
+    for name, tensor in whole.learner.state_dict().items():
+        assert torch.equal(tensor, resumed.learner.state_dict()[name]), name
+    save_baseline(tmp_path / "agent", whole)
+    loaded = load_baseline(tmp_path / "agent", algo=algo)
+    played = make_data(3, task=CPA)
+    for bidder in (whole, loaded):
+        bidder.reset(campaigns_of(played, CPA))
+    for view in views_of(played):
+        first, second = whole.act(view), loaded.act(view)
+        np.testing.assert_array_equal(first, second)
+        assert np.isfinite(first).all() and (first > 0).all()
+    with pytest.raises(CheckpointError, match="must hold a 'other' agent"):
+        load_baseline(tmp_path / "agent", algo="other")
+    with pytest.raises(ValueError, match="must be of the task trained on, 'TargetCPA'"):
+        loaded.reset(campaigns_of(played, TASKS["MaxConversions"]))
+
+
+def test_pareto_targets_are_infeasible_and_keep_the_cost(data: TrajectoryData) -> None:
+    tape = Tape("log", data, small("cdt"))
+    episode, target = pareto_targets(tape, 0)
+    total = tape.total
+    for e, (wanted, cost) in zip(episode.tolist(), target[:, [RETURN, COST]].tolist(), strict=True):
+        within = total[total[:, COST] <= cost]
+        assert total[e, RETURN] == within[:, RETURN].max()
+        assert total[e, COST] <= cost
+        assert total[e, RETURN] <= wanted <= total[:, RETURN].max()
+
+
+def test_errors(data: TrajectoryData) -> None:
+    with pytest.raises(ValueError, match="`training` must hold at least 2 episodes, found 1"):
+        train_baseline(data.select(np.array([0])), data, small("dt"))
+    with pytest.raises(ValueError, match=r"the nearest is `train\.steps`"):
+        read("dt", ["train.stepz=3"])
+    with pytest.raises(ValueError, match=r"`algo` must be one of .*nearest is `dt`"):
+        read("dtt")
+    with pytest.raises(ValueError, match="`cost` must not be given for 'dt'"):
+        train_baseline(data, data, small("dt", "train.steps=1")).asking(cost=0.1)
+    other = make_data(3, task=TASKS["MaxConversions"])
+    with pytest.raises(ValueError, match="`validation` must be of task 'TargetCPA', found 'MaxConversions'"):
+        train_baseline(data, other, small("dt"))

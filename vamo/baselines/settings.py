@@ -1,0 +1,270 @@
+"""Settings of the generative baselines as data: packaged TOML, overrides, an error for every unknown key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vamo.config import (  # the package's own helpers: one wording of errors for all settings
+    Config,
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    _build,
+    _check_fields,
+    _nearest,
+    _require,
+)
+
+ALGORITHMS = ("dt", "cdt", "diffbid", "gave", "gas")
+DEFAULTS = Path(__file__).with_name("settings.toml")
+
+
+def _check_share(name: str, value: float) -> None:
+    _require(0 <= value < 1, name, "in [0, 1)", value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """Size of the transformer; `context` is the ticks of a window, for `diffbid` those of the day."""
+
+    d_model: int
+    n_blocks: int
+    n_heads: int
+    context: int
+    n_ticks: int
+    n_categories: int
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        ModelConfig(**dataclasses.asdict(self))  # the same rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """The training loop, as in `vamo.config.TrainConfig`."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    log_every: int
+    evaluation_windows: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        TrainConfig(**dataclasses.asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What the trained agent asks for.
+
+    Attributes:
+        quantile: The return (or score) asked for, as a quantile of the training episodes'.
+        cost: Of CDT and DiffBid: how far the episode's cost may lie above the limit, as a share of the budget.
+    """
+
+    quantile: float
+    cost: float
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        _require(0 <= self.quantile <= 1, "quantile", "in [0, 1]", self.quantile)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DtSettings:
+    """The decision transformer has none of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdtSettings:
+    """Of the constrained decision transformer.
+
+    Attributes:
+        entropy_weight: lambda of the policy's entropy.
+        augmented_share: Share of training windows whose targets come from the Pareto augmentation.
+    """
+
+    entropy_weight: float
+    augmented_share: float
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        _require(self.entropy_weight >= 0, "entropy_weight", "not negative", self.entropy_weight)
+        _check_share("augmented_share", self.augmented_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffbidSettings:
+    """Of the diffusion planner.
+
+    Attributes:
+        n_noise_steps: Steps of the noise schedule in training (DDPM).
+        n_sample_steps: Denoising steps of a decision (DDIM).
+        guidance: omega; 1 is the conditional model alone.
+        unconditional_share: Share of training episodes that are shown no condition.
+        inverse_weight: Weight of the inverse dynamics' loss.
+    """
+
+    n_noise_steps: int
+    n_sample_steps: int
+    guidance: float
+    unconditional_share: float
+    inverse_weight: float
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        _require(self.n_noise_steps >= 2, "n_noise_steps", "at least 2", self.n_noise_steps)
+        rule = f"in [1, {self.n_noise_steps}]"
+        _require(1 <= self.n_sample_steps <= self.n_noise_steps, "n_sample_steps", rule, self.n_sample_steps)
+        _require(self.guidance >= 0, "guidance", "not negative", self.guidance)
+        _require(self.inverse_weight > 0, "inverse_weight", "positive", self.inverse_weight)
+        _check_share("unconditional_share", self.unconditional_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaveSettings:
+    """Of GAVE.
+
+    Attributes:
+        penalty: gamma of the score: how steeply it falls with the realised ratio above the limit.
+        expectile: tau of the value function.
+        sharpness: alpha of the weight between logged and explored action.
+        return_weight, action_weight, value_weight, explore_weight: Of the four losses.
+    """
+
+    penalty: float
+    expectile: float
+    sharpness: float
+    return_weight: float
+    action_weight: float
+    value_weight: float
+    explore_weight: float
+
+    def __post_init__(self) -> None:
+        _check_fields(self)
+        _require(0 < self.expectile < 1, "expectile", "in (0, 1)", self.expectile)
+        for name in ("penalty", "return_weight", "action_weight", "value_weight", "explore_weight"):
+            _require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
+        _require(self.sharpness > 0, "sharpness", "positive", self.sharpness)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GasSettings:
+    """Of GAS.
+
+    Attributes:
+        penalties: gamma of the score of each critic: the preferences that vote.
+        expectile: tau of the critics' value functions.
+        n_candidates: Actions that are compared in a round, the best so far included.
+        n_rounds: Rounds of the search; each halves the spread around the best action so far.
+        spread: Of the first round's actions, standard deviations of the logged actions.
+        seed: Of the perturbations.
+    """
+
+    penalties: tuple[float, ...]
+    expectile: float
+    n_candidates: int
+    n_rounds: int
+    spread: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        given = self.penalties
+        is_list = isinstance(given, (list, tuple)) and all(type(x) in (int, float) and x >= 0 for x in given)
+        _require(is_list and len(given) > 0, "penalties", "a list of numbers that are not negative", given)
+        object.__setattr__(self, "penalties", tuple(float(x) for x in given))  # frozen: JSON and TOML give lists
+        _require(0 < self.expectile < 1, "expectile", "in (0, 1)", self.expectile)
+        for name, least in (("n_candidates", 2), ("n_rounds", 1), ("seed", 0)):
+            value = getattr(self, name)
+            _require(type(value) is int and value >= least, name, f"an integer of at least {least}", value)
+        _require(self.spread > 0, "spread", "positive", self.spread)
+
+
+Own = DtSettings | CdtSettings | DiffbidSettings | GaveSettings | GasSettings
+_OWN: dict[str, type[Own]] = {
+    "dt": DtSettings,
+    "cdt": CdtSettings,
+    "diffbid": DiffbidSettings,
+    "gave": GaveSettings,
+    "gas": GasSettings,
+}
+_SECTIONS = {"backbone": Backbone, "train": Training, "agent": Asking}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that, with the data, determines a trained baseline."""
+
+    name: str  # of `ALGORITHMS`
+    backbone: Backbone
+    train: Training
+    agent: Asking
+    algorithm: Own
+
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        """The exponents of the scores that the algorithm needs."""
+        if isinstance(self.algorithm, GaveSettings):
+            return (self.algorithm.penalty,)
+        return self.algorithm.penalties if isinstance(self.algorithm, GasSettings) else ()
+
+    def config(self) -> Config:
+        """What the shared reader and trainer of `vamo` read."""
+        return Config(
+            data=DataConfig(action_label="logged"),
+            model=ModelConfig(**dataclasses.asdict(self.backbone)),
+            train=TrainConfig(method="single", **dataclasses.asdict(self.train)),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values from which `from_dict` rebuilds the settings."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Settings:
+        """Settings of a complete nested record; raises ValueError for an unknown key or a bad value."""
+        name = record.get("name")
+        _require(name in ALGORITHMS, "algo", f"one of {ALGORITHMS}", name)
+        kinds = {**_SECTIONS, "algorithm": _OWN[str(name)]}
+        for key in record:
+            if key != "name" and key not in kinds:
+                raise ValueError(f"`{key}` is no section of the settings{_nearest('', key, kinds)}")
+        return cls(
+            name=str(name),
+            **{key: _build(kind, record.get(key, {}), f"{key}.") for key, kind in kinds.items()},
+        )
+
+
+def read(name: str, assignments: Iterable[str] = ()) -> Settings:
+    """The packaged settings of an algorithm with `"section.key=value"` assignments over them.
+
+    Raises:
+        ValueError: Unknown algorithm or key (the nearest is named), or a value that breaks a rule.
+    """
+    if name not in ALGORITHMS:
+        raise ValueError(f"`algo` must be one of {ALGORITHMS}, found {name!r}{_nearest('', name, ALGORITHMS)}")
+    packaged = tomllib.loads(DEFAULTS.read_text(encoding="utf-8"))
+    own = packaged.get(name, {})
+    sections = (*_SECTIONS, "algorithm")
+    record: dict[str, Any] = {key: {**packaged["shared"].get(key, {}), **own.get(key, {})} for key in sections}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        section, dot, key = path.strip().partition(".")
+        if not (equals and dot and key):
+            raise ValueError(f"an override must read `section.key=value`, found {assignment!r}")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        record.setdefault(section, {})[key] = value  # `from_dict` names an unknown section or key
+    return Settings.from_dict({"name": name, **record})
