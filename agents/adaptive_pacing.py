@@ -12,7 +12,9 @@ Float = NDArray[np.float64]
 
 
 class AdaptivePacingBidder:
-    """Bids `value` x worth / (1 + mu), mu <- P_[0, highest](mu - step x (planned - spent) / planned) after a tick.
+    """Bids `value` x worth / (1 + mu), and after a tick moves mu to mu - step x (planned - spent) / planned.
+
+    mu is kept within 0 and `highest`.
 
     The paper's rule is mu <- P(mu - epsilon (rho - z)) with rho = budget / auctions and z the auction's payment. Ours
     moves once a tick and not after each auction, in units of the tick's plan, so that one step size serves every
