@@ -68,7 +68,9 @@ def _add_suites(kinds: Commands) -> None:
     lister.set_defaults(run=_run_list)
     table = kinds.add_parser("table", help="statistics of a suite's rows as tables")
     table.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
-    table.add_argument("--metric", choices=("score_expected", "score"), default="score_expected", help="default: %(default)s")
+    table.add_argument(
+        "--metric", choices=("score_expected", "score"), default="score_expected", help="default: %(default)s"
+    )
     table.set_defaults(run=_run_table)
     publish = kinds.add_parser("publish", help="copy a suite's rows, compact, to where results are committed")
     publish.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
@@ -119,10 +121,13 @@ def _run_list(arguments: argparse.Namespace) -> None:
 
 
 def _run_table(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
     from benchmarks.suites import tables
 
+    wide = Console(width=max(console.width, 160))  # a narrow terminal wraps lines, but no figure is cut
     for table in tables.tables(arguments.directory, arguments.metric):
-        console.print(table)
+        wide.print(table)
 
 
 def _run_publish(arguments: argparse.Namespace) -> None:

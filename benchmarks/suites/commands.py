@@ -38,10 +38,8 @@ def run(
         suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
     out = _out(out, suite.full_id)
     outcome = run_suite(suite, out, n_workers=n_workers, ray=ray, command=command_line())
-    console.print(
-        f"{suite.full_id}: {outcome.n_runs} runs, {outcome.n_found} found finished, {len(outcome.failed)} failed: {out}",
-        soft_wrap=True,
-    )
+    counts = f"{outcome.n_runs} runs, {outcome.n_found} found finished, {len(outcome.failed)} failed"
+    console.print(f"{suite.full_id}: {counts}: {out}", soft_wrap=True)
     if outcome.failed:
         sys.exit(1)
     console.print(f"tables: vamo bench table {out}", soft_wrap=True)
@@ -62,7 +60,9 @@ def chosen_arms(suite: Suite, names: Sequence[str]) -> tuple[Arm, ...]:
         if name not in own and name not in others:
             near = difflib.get_close_matches(name, [*own, *others], n=1, cutoff=0.3)
             hint = f", nearest: {near[0]}" if near else ""
-            raise ValueError(f"`--agents` must be methods of {suite.id} ({', '.join(own)}) or agents, found {name!r}{hint}")
+            raise ValueError(
+                f"`--agents` must be methods of {suite.id} ({', '.join(own)}) or agents, found {name!r}{hint}"
+            )
     return tuple(own[name] if name in own else rule(name, f"{name} (tuned)") for name in dict.fromkeys(names))
 
 

@@ -118,7 +118,7 @@ def run_on_ray(
     import ray
 
     local: dict[str, Any] = {"num_cpus": n_workers, "include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
     try:
         task = ray.remote(num_cpus=1, max_retries=N_ATTEMPTS - 1, max_calls=1)(work)
         under_way = {task.remote(job): job for job in jobs}

@@ -41,8 +41,7 @@ def make(setting: MarketData, suite: Suite, logs: Path) -> World:
         return parts[TRAIN], parts[VALIDATION]
 
     targets = {
-        name: _games(setting, name, suite.validation, Condition(days=setting.validation_days))
-        for name in setting.tasks
+        name: _games(setting, name, suite.validation, Condition(days=setting.validation_days)) for name in setting.tasks
     }
     tests, target_of = {}, {}
     for condition in setting.conditions:

@@ -108,7 +108,10 @@ def _describe(store: Store, suite: Suite, worlds: dict[str, World], command: str
         question=suite.question,
         tasks={name: _tasks(world) for name, world in worlds.items()},
         variants=[{"name": v.name, "label": v.label, "x": v.x} for v in suite.variants],
-        methods=[{"name": a.name, "label": a.label, "kind": a.method, "x": a.x} for a in suite.arms],
+        methods=[
+            {"name": a.name, "label": a.label, "kind": a.method, "is_trained": a.is_trained, "x": a.x}
+            for a in suite.arms
+        ],
         axis=suite.axis,
         baseline=suite.baseline,
         ours=list(suite.ours),
@@ -158,7 +161,11 @@ def _tasks(world: World) -> list[dict[str, Any]]:
 
 
 def _collect(
-    store: Store, ended: Iterable[tuple[Job, Tables]], total: int, n_workers: int, clock: Callable[[], float] = time.time
+    store: Store,
+    ended: Iterable[tuple[Job, Tables]],
+    total: int,
+    n_workers: int,
+    clock: Callable[[], float] = time.time,
 ) -> tuple[str, ...]:
     """Writes every run as it ends; returns the ids of those that failed."""
     failed, started, done = [], clock(), 0

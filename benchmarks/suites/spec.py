@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -133,7 +133,7 @@ class MarketData:
     n_impressions: int
     policy: str
     log_seed: int
-    drift: Drift = Drift()
+    drift: Drift = field(default_factory=Drift)
     n_days: int = 7
     train_days: tuple[int, ...] = ()
     validation_days: tuple[int, ...] = ()

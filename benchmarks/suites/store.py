@@ -147,7 +147,7 @@ class SuiteRecord:
         tasks: By variant, a record a task: `name`, `n_train` and `n_validation` trajectories, `n_test` episodes.
         variants: Records with `name`, `label` and `x` (a number where variants lie on an axis, otherwise None).
         axis: What `x` of the variants, or of the methods, is: "validation trajectories"; empty where there is none.
-        methods: Records with `name`, `label`, `kind` and `x`.
+        methods: Records with `name`, `label`, `kind`, `is_trained` and `x`.
         baseline: The method against which gains of sharing are counted (delta_m); empty where there is none.
         ours: Methods that are compared with the best of all others.
         train_seeds: Of the methods that are trained.

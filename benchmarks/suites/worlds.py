@@ -21,7 +21,7 @@ from agents.rollout import Progress
 from auction_env import MarketParams, Population, Task
 from auction_env.data import TrajectoryData
 from auction_env.files import write_atomically
-from benchmarks.suites.spec import Data, FamilyData, MarketData, Suite, Variant, digest
+from benchmarks.suites.spec import Data, FamilyData, Suite, Variant, digest
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]

@@ -28,9 +28,7 @@ OWN = shared("own", "one model, own data only", "train.method=single")
 POOLED = shared("pooled", "pooled sharing", "train.method=pooled")
 UNIFORM = shared("uniform", "uniform sharing", "train.method=uniform")
 VAO = shared("vao", "VAO", "train.method=vao")
-VAO_TRAINING = shared(
-    "vao-training", "VAO, training gradient", "train.method=vao", "weighting.gradient=training"
-)
+VAO_TRAINING = shared("vao-training", "VAO, training gradient", "train.method=vao", "weighting.gradient=training")
 PAPER = ("train.method=vao", "data.action_label=logged", "weighting.scaling=none", "weighting.temperature=0.1")
 VAO_PAPER = shared("vao-paper", "VAO as published (logged actions, raw inner products)", *PAPER)
 SINGLE_LOGGED = Arm(

@@ -48,5 +48,3 @@ def test(size: Size) -> Seeds:
 def train_seeds(size: Size) -> tuple[int, ...]:
     """Training seeds."""
     return TRAIN_SEEDS[: N_SEEDS[size]]
-
-

@@ -1,4 +1,4 @@
-"""`online/v1`: rules and learned agents on one leaderboard, against scripts, against each other's kind, against itself."""
+"""`online/v1`: rules and learned agents on one leaderboard: against scripts, against rules, against themselves."""
 
 from __future__ import annotations
 
