@@ -88,6 +88,7 @@ class _Children:
 def _child(work: Work, job: Job, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends the work
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger("vamo").setLevel(logging.ERROR)  # signs of trouble in a training are not those of the suite
     sender.send(work(job))
 
 

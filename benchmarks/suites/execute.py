@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +16,13 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.speed_inference import Timed
 from benchmarks.suites import machine
 from benchmarks.suites.methods import METHODS, Fitted, Setting
 from benchmarks.suites.recording import episodes_table, losses_table, rows_table, weights_table
 from benchmarks.suites.spec import Run
 from benchmarks.suites.store import RUNS
 from benchmarks.suites.worlds import open_world, references
+from benchmarks.timing import Timed
 
 Tables = dict[str, pa.Table]
 
@@ -48,7 +48,7 @@ class Job:
 
 def execute(job: Job) -> Tables:
     """The tables of a run by name; of a failed one the table `runs` alone, with the error."""
-    with _one_thread():
+    with _one_thread(has_torch=job.run.arm.method != "rule"):
         record = _blank(job)
         try:
             fitted, tables, play_seconds, decision = _run(job)
@@ -144,17 +144,20 @@ def _describe(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread(*, has_torch: bool) -> Iterator[None]:
     """Everything on one thread: runs share a machine, and sums in one order give the same numbers everywhere."""
-    import torch
+    limits: list[tuple[Callable[[int], object], int]] = [
+        (numba.set_num_threads, numba.get_num_threads()),
+        (pa.set_cpu_count, pa.cpu_count()),
+    ]
+    if has_torch:
+        import torch
 
-    numba_threads, torch_threads, arrow_threads = numba.get_num_threads(), torch.get_num_threads(), pa.cpu_count()
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)
-    pa.set_cpu_count(1)
+        limits.append((torch.set_num_threads, torch.get_num_threads()))
+    for limit, _ in limits:
+        limit(1)
     try:
         yield
     finally:
-        numba.set_num_threads(numba_threads)
-        torch.set_num_threads(torch_threads)
-        pa.set_cpu_count(arrow_threads)
+        for limit, usual in limits:
+            limit(usual)

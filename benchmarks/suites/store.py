@@ -128,6 +128,10 @@ TABLES: dict[str, pa.Schema] = {
 }
 """Schemas by table, which is also the name of its folder; `runs` marks a run as finished."""
 
+METHOD_KEYS = {"name", "label", "kind", "is_trained", "x"}
+VARIANT_KEYS = {"name", "label", "x"}
+"""Of the records in `suite.json`."""
+
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 
 
@@ -202,6 +206,10 @@ class Store:
             known = {part.name for part in fields(SuiteRecord)}
             if set(found) != known:
                 raise StoreError(f"{path} must have the keys {sorted(known)}, found {sorted(found)}")
+            for part, keys in (("methods", METHOD_KEYS), ("variants", VARIANT_KEYS)):
+                for entry in found[part]:
+                    if set(entry) != keys:
+                        raise StoreError(f"{path}: `{part}` must have the keys {sorted(keys)}, found {sorted(entry)}")
             return SuiteRecord(**found)
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
             raise StoreError(f"{path} must be a suite's record, found {error}") from error
