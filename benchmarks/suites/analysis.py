@@ -133,6 +133,7 @@ def ordered(rows: pa.Table, methods: list[str]) -> pa.Table:
 def compare_with_best(paired: Paired, ours: list[str], bootstrap: Bootstrap | None = None) -> tuple[Comparison, ...]:
     """Each of our methods with the best of all others, per task and, over several tasks, on their average.
 
+    Differences are in units of the task's mean reference.
     A pair of methods is compared on the training seeds that both have; those that share none are left out.
     """
     others = [method for method in paired.methods if method not in ours]
@@ -142,10 +143,9 @@ def compare_with_best(paired: Paired, ours: list[str], bootstrap: Bootstrap | No
     scopes: tuple[str | None, ...] = (*paired.tasks, None) if len(paired.tasks) > 1 else paired.tasks
     found = []
     for task in scopes:
-        scored = paired if task is not None else normalised
-        best = max(others, key=lambda method: _mean(scored, method, task))
+        best = max(others, key=lambda method: _mean(normalised, method, task))
         for method in ours:
-            both = same_seeds(scored, (method, best))
+            both = same_seeds(normalised, (method, best))
             if both is not None:
                 found.append((method, best, task, both, draw(both, bootstrap)))
     p_values = [p_value(both, method, best, draws, task) for method, best, task, both, draws in found]

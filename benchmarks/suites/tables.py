@@ -146,19 +146,21 @@ def comparison_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: st
     """Our methods against the best baseline of each task."""
     rows = []
     for found in analysis.comparisons:
-        digits = 2 if found.task is not None else 3
         rows.append(
             (
                 record.labels.get(found.method, found.method),
-                found.task or "all, over the reference",
+                found.task or "all",
                 record.labels.get(found.baseline, found.baseline),
-                estimate(found.difference, digits),
+                estimate(found.difference, 3),
                 estimate(found.improvement, 2),
                 _p(found.p_holm),
             )
         )
     header = ("method", "task", "best baseline", "difference", "P(improvement)", "p (Holm)")
-    note = "The baseline is the best by its mean on the same test episodes, which flatters it."
+    note = (
+        "Differences are over the mean score of the hindsight constant. The baseline is the best by its mean on the"
+        " same test episodes, which flatters it."
+    )
     return Cells(title=f"Against the best baseline: {variant}", header=header, rows=tuple(rows), notes=(note,))
 
 

@@ -45,9 +45,7 @@ ALL = [(name, size) for name in SUITES for size in get_args(Size)]
 @pytest.mark.parametrize(("name", "size"), ALL)
 def test_released_suites_are_never_edited(name: str, size: Size) -> None:
     found = get_suite(name, size)
-    assert found.hash()[:16] == HASHES[found.full_id], (
-        f"{found.full_id} was edited: rows under its id mean another thing"
-    )
+    assert found.hash()[:16] == HASHES[found.full_id], f"{found.full_id} was edited: its rows mean another thing"
 
 
 @pytest.mark.parametrize(("name", "size"), ALL)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 
 from benchmarks.cli import main
 from benchmarks.suites.engines import run_locally
-from benchmarks.suites.execute import Tables, execute
+from benchmarks.suites.execute import Job, Tables, execute
 from benchmarks.suites.running import run_suite
 from benchmarks.suites.store import TABLES, Store
 from benchmarks.suites.worlds import open_world, references
@@ -126,17 +127,19 @@ def test_killed_and_started_again_it_ends_with_the_same_rows(tmp_path: Path, cac
         assert_same(getattr(Store(tmp_path), name)(), pa.concat_tables([tables[name] for tables in whole]))
 
 
+def errors_of(ended: Iterable[tuple[Job, Tables]]) -> dict[str, str]:
+    return {job.run.arm.name: tables["runs"]["failed"][0].as_py() for job, tables in ended}
+
+
 def test_a_dead_worker_costs_its_run_one_attempt(tmp_path: Path) -> None:
     jobs = jobs_of(suite(RULES[0], RULES[1]), tmp_path)
-    ended = {job.run.arm.name: tables["runs"]["failed"][0].as_py() for job, tables in run_locally(jobs, 2, dying_once)}
+    ended = errors_of(run_locally(jobs, 2, dying_once))
     assert sorted(ended) == ["fixed", "pid"] and all(text.startswith("called in process") for text in ended.values())
 
 
 def test_a_run_whose_process_always_dies_has_failed(tmp_path: Path) -> None:
     jobs = jobs_of(suite(RULES[0], RULES[1]), tmp_path)
-    ended = {
-        job.run.arm.name: tables["runs"]["failed"][0].as_py() for job, tables in run_locally(jobs, 2, always_dying)
-    }
+    ended = errors_of(run_locally(jobs, 2, always_dying))
     assert ended == {"fixed": "the process died 3 times, exit code 3 (-9: out of memory?)", "pid": "lives"}
 
 
@@ -147,10 +150,9 @@ def test_on_ray_a_lost_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     jobs = jobs_of(suite(RULES[0], RULES[1]), tmp_path)
-    ended = {j.run.arm.name: t["runs"]["failed"][0].as_py() for j, t in run_on_ray(jobs, "local", 2, dying_once)}
+    ended = errors_of(run_on_ray(jobs, "local", 2, dying_once))
     assert sorted(ended) == ["fixed", "pid"] and all(text.startswith("called in process") for text in ended.values())
-    again = dict(run_on_ray(jobs, "local", 2, always_dying))
-    texts = {job.run.arm.name: tables["runs"]["failed"][0].as_py() for job, tables in again.items()}
+    texts = errors_of(run_on_ray(jobs, "local", 2, always_dying))
     assert texts["pid"] == "lives" and texts["fixed"].startswith("lost by Ray after 3 attempts")
     of = suite(RULES[0])
     assert run_suite(of, tmp_path / "ray", n_workers=2, ray="local").failed == ()
