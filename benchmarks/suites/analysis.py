@@ -6,6 +6,7 @@ The best baseline of a task is the one with the highest mean on the very test ep
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bootstrap import (
     Bootstrap,
+    Draws,
     Estimate,
     delta_m_estimate,
     difference,
@@ -27,6 +29,8 @@ from benchmarks.pairing import Paired, in_order, pair
 from benchmarks.profiles import Profile, profile, same_seeds
 from benchmarks.statistics import Comparison, Feasibility, Summary, feasibility, summarise
 from benchmarks.suites.store import Store, SuiteRecord
+
+logger = logging.getLogger(__name__)
 
 METRIC = "score_expected"
 
@@ -50,7 +54,7 @@ class VariantAnalysis:
         tasks, methods: In the suite's order; methods without any rows are left out.
         summaries: Per method and task; with several tasks also over all of them (`task` None).
         deviation: Per method, standard deviation over training seeds of the mean share of the reference; NaN for one.
-        delta_m: Per method against the suite's baseline, where it has one.
+        delta_m: Per method against the suite's baseline; empty without one, or where it scores nothing in a resample.
         comparisons: Of `ours` with the best baseline, per task and over all; Holm's adjustment spans them.
         feasibility: Per method and task; constraint None is all together.
         profiles: Per method.
@@ -104,18 +108,13 @@ def analyse_variant(
     rows = ordered(rows, [method["name"] for method in record.methods])
     paired = pair(rows, metric)
     draws = draw(paired, bootstrap)
-    has_baseline = record.baseline in paired.methods
     return VariantAnalysis(
         variant=variant,
         tasks=paired.tasks,
         methods=paired.methods,
         summaries=summarise(rows, metric, bootstrap),
         deviation={method: _deviation(paired, method) for method in paired.methods},
-        delta_m={
-            method: delta_m_estimate(paired, method, record.baseline, draws)
-            for method in paired.methods
-            if has_baseline and method != record.baseline
-        },
+        delta_m=_delta_m(paired, record.baseline, draws),
         comparisons=compare_with_best(paired, [name for name in record.ours if name in paired.methods], bootstrap),
         feasibility=feasibility(rows),
         profiles=tuple(profile(paired.normalised(), method, draws) for method in paired.methods),
@@ -162,6 +161,18 @@ def compare_with_best(paired: Paired, ours: list[str], bootstrap: Bootstrap | No
         )
         for (method, best, task, both, draws), p, adjusted in zip(found, p_values, holm(p_values), strict=True)
     )
+
+
+def _delta_m(paired: Paired, baseline: str, draws: Draws) -> dict[str, Estimate]:
+    """Of every method but the baseline; empty without one, and where its scores are too close to 0 to divide by."""
+    others = [method for method in paired.methods if method != baseline]
+    if len(others) == len(paired.methods):
+        return {}
+    try:
+        return {method: delta_m_estimate(paired, method, baseline, draws) for method in others}
+    except ValueError as error:
+        logger.warning("no delta_m: %s", error)
+        return {}
 
 
 def _mean(paired: Paired, method: str, task: str | None) -> float:

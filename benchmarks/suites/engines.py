@@ -70,7 +70,8 @@ class _Children:
                 tables: Tables = receiver.recv()
                 return tables
             except EOFError:
-                logger.warning("the process of run %s died", job.id)
+                if not self._is_stopped:
+                    logger.warning("the process of run %s died", job.id)
             finally:
                 process.join()
                 with self._lock:

@@ -71,8 +71,9 @@ def _finished(store: Store, suite: Suite, runs: Sequence[Run]) -> set[str]:
         found = store.suite()
         if (found.id, found.size) != (suite.full_id, suite.size):
             raise ValueError(f"{store.path} must be empty or hold {suite.full_id}, found {found.id}")
-    recorded = {row["run_id"]: row for row in store.runs().select(["run_id", "config_hash", "failed"]).to_pylist()}
-    finished = set()
+    columns = ["run_id", "config_hash", "commit", "failed"]
+    recorded = {row["run_id"]: row for row in store.runs().select(columns).to_pylist()}
+    finished, commits = set(), set()
     for run in runs:
         row = recorded.get(run.id)
         if row is None or row["failed"]:
@@ -83,6 +84,10 @@ def _finished(store: Store, suite: Suite, runs: Sequence[Run]) -> set[str]:
                 f" ({row['config_hash']}, not {run.config_hash()}): choose another --out or delete it"
             )
         finished.add(run.id)
+        commits.add(row["commit"])
+    if commits - {machine.commit()}:
+        others = ", ".join(sorted(commits - {machine.commit()}))
+        console.print(f"note: finished runs are kept that are of other code ({others})", soft_wrap=True)
     return finished
 
 

@@ -205,8 +205,8 @@ def cost_cells(record: SuiteRecord, store: Store) -> Cells:
                 figures = [_median(mine, name) for name in (*names, "peak_memory_mb")]
                 rows.append((f"{label}, {variant}" if several else label, str(len(mine)), *figures))
     header = ("method", "runs", "train s", "tune s", "test s", "step ms", "decision ms", "memory MB")
-    machines = sorted({run["machine"] for run in runs})
-    return Cells(title="Cost of a run (medians)", header=header, rows=tuple(rows), notes=tuple(machines))
+    notes = (*sorted({run["machine"] for run in runs}), "commit " + ", ".join(sorted({run["commit"] for run in runs})))
+    return Cells(title="Cost of a run (medians)", header=header, rows=tuple(rows), notes=notes)
 
 
 def speed_cells(record: SuiteRecord, figures: Sequence[dict[str, Any]]) -> Cells:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.suites.spec import TRAIN_SEEDS, FamilyData, Seeds, Size
 
-VALIDATION, TEST = 3_000_000, 4_000_000
+VALIDATION, TEST = 5_000_000, 6_000_000
 """First market seeds of the episodes to tune on and to test on: apart from those of the demo and of its defaults."""
 
 SIX: dict[Size, FamilyData] = {

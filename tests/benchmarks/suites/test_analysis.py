@@ -152,6 +152,12 @@ def test_delta_m_and_deviation_follow_their_definitions() -> None:
     assert found.methods == ("single", "all")
 
 
+def test_no_delta_m_where_the_baseline_scores_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    rows = rows_of({"single": {"T": np.array([0.0, 0.0, 1.0])}, "all": {"T": np.ones(3)}})
+    assert analyse_variant(rows, record_of({"single": False, "all": False}, baseline="single"), "v").delta_m == {}
+    assert "must be positive in every resample, found 0.0" in caplog.text
+
+
 def test_the_same_rows_give_the_same_numbers_in_any_order() -> None:
     rng = np.random.default_rng(5)
     rows = rows_of({name: {"T": rng.normal(1, 0.3, (3, N)), "U": rng.normal(1, 0.3, (3, N))} for name in ("a", "b")})

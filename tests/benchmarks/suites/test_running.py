@@ -24,7 +24,7 @@ from benchmarks.suites.execute import Job, Tables, execute
 from benchmarks.suites.running import run_suite
 from benchmarks.suites.store import TABLES, Store
 from benchmarks.suites.worlds import open_world, references
-from tests.benchmarks.suites.tiny import BROKEN, DATA, RULES, UNIFORM, VAO, always_dying, dying_once, jobs_of, suite
+from tests.benchmarks.suites.tiny import BROKEN, DATA, RULES, UNIFORM, VAO, fragile, jobs_of, suite
 
 ROOT = Path(__file__).parents[3]
 
@@ -91,6 +91,8 @@ def test_untrained_and_uniform_methods_leave_no_alignments(cache: Path) -> None:
     assert fixed["rows"]["train_seed"].to_pylist() == [-1] * 6
     assert "parameters" in next(iter(json.loads(fixed["runs"]["chosen"][0].as_py()).values()))
     assert uniform["weights"].num_rows == 0 and uniform["losses"].num_rows == 4
+    unseen = execute(jobs_of(replace(suite(RULES[0]), n_viewed=0), cache)[0])
+    assert set(unseen) == {"runs", "rows"} and unseen["rows"].num_rows == 6
 
 
 def test_a_failed_run_is_recorded_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,16 +133,11 @@ def errors_of(ended: Iterable[tuple[Job, Tables]]) -> dict[str, str]:
     return {job.run.arm.name: tables["runs"]["failed"][0].as_py() for job, tables in ended}
 
 
-def test_a_dead_worker_costs_its_run_one_attempt(tmp_path: Path) -> None:
-    jobs = jobs_of(suite(RULES[0], RULES[1]), tmp_path)
-    ended = errors_of(run_locally(jobs, 2, dying_once))
-    assert sorted(ended) == ["fixed", "pid"] and all(text.startswith("called in process") for text in ended.values())
-
-
-def test_a_run_whose_process_always_dies_has_failed(tmp_path: Path) -> None:
-    jobs = jobs_of(suite(RULES[0], RULES[1]), tmp_path)
-    ended = errors_of(run_locally(jobs, 2, always_dying))
-    assert ended == {"fixed": "the process died 3 times, exit code 3 (-9: out of memory?)", "pid": "lives"}
+def test_a_dead_worker_costs_its_run_one_attempt_of_three(tmp_path: Path) -> None:
+    ended = errors_of(run_locally(jobs_of(suite(*RULES[:3]), tmp_path), 2, fragile))
+    assert ended == {
+        "fixed": "the process died 3 times, exit code 3 (-9: out of memory?)", "pid": "lives", "dual": "lives",
+    }  # fmt: skip
 
 
 @pytest.mark.slow
@@ -149,11 +146,9 @@ def test_on_ray_a_lost_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.Mo
     from benchmarks.suites.engines import run_on_ray
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    jobs = jobs_of(suite(RULES[0], RULES[1]), tmp_path)
-    ended = errors_of(run_on_ray(jobs, "local", 2, dying_once))
-    assert sorted(ended) == ["fixed", "pid"] and all(text.startswith("called in process") for text in ended.values())
-    texts = errors_of(run_on_ray(jobs, "local", 2, always_dying))
-    assert texts["pid"] == "lives" and texts["fixed"].startswith("lost by Ray after 3 attempts")
+    ended = errors_of(run_on_ray(jobs_of(suite(*RULES[:3]), tmp_path), "local", 2, fragile))
+    assert ended.pop("fixed").startswith("lost by Ray after 3 attempts")
+    assert ended == {"pid": "lives", "dual": "lives"}
     of = suite(RULES[0])
     assert run_suite(of, tmp_path / "ray", n_workers=2, ray="local").failed == ()
     assert_same(Store(tmp_path / "ray").rows(), execute(jobs_of(of, tmp_path)[0])["rows"])
@@ -189,7 +184,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [method["name"] for method in record.methods] == ["fixed", "random"]  # the second call forgets nothing
     rows = Store(out).rows()
     assert set(rows["method"].to_pylist()) == {"fixed", "random"}
-    assert pc.min(rows["seed"]).as_py() >= 4_000_000
+    assert pc.min(rows["seed"]).as_py() >= 6_000_000
     main(["bench", "table", str(out)])
     shown = capsys.readouterr().out
     assert "constant (tuned)" in shown and "random (tuned)" in shown and "Cost of a run" in shown
