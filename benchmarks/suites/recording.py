@@ -65,6 +65,7 @@ def _episode(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Table:
         steered_advertiser=[advertiser],
         task=games.task,
         competitors=games.rivals(bidder),
+        competitor_task=games.rivals_task,
     )
     simulation.reset(games.seeds, games.days)
     campaigns = simulation.campaigns()

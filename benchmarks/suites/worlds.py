@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from agents import Bidder, Episodes, HindsightBidder, make, rollout
 from agents.rollout import Progress
-from auction_env import MarketParams, Population, Task
+from auction_env import TASKS, MarketParams, Population, Task
 from auction_env.data import TrajectoryData
 from auction_env.files import write_atomically
 from benchmarks.suites.spec import Data, FamilyData, Suite, Variant, digest
@@ -59,6 +59,11 @@ class Games:
             return dict.fromkeys(range(n), rival)
         return None
 
+    @property
+    def rivals_task(self) -> Task:
+        """What the bidders in the other seats pursue: copies of the tested agent its task, rules a target CPA."""
+        return self.task if self.competitors == "self" else TASKS["TargetCPA"]
+
     def play(self, bidder: Bidder, progress: Progress | None = None) -> Episodes:
         """Plays all episodes."""
         return rollout(
@@ -70,6 +75,7 @@ class Games:
             population=self.population,
             days=self.days,
             competitors=self.rivals(bidder),
+            competitor_task=self.rivals_task,
             progress=progress,
         )
 

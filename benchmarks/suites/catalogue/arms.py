@@ -24,7 +24,6 @@ ONLINE_LP = rule("online-lp", "online LP (tuned)")
 RULES = (FIXED, PID, MPID, DUAL, MPC, ONLINE_LP)
 
 SINGLE = Arm(name="single", label="single-task", method="vamo-each", settings=("train.method=single",))
-OWN = shared("own", "one model, own data only", "train.method=single")
 POOLED = shared("pooled", "pooled sharing", "train.method=pooled")
 UNIFORM = shared("uniform", "uniform sharing", "train.method=uniform")
 VAO = shared("vao", "VAO", "train.method=vao")
