@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from agents import FixedBidder, HindsightBidder
+from auction_env import TASKS
 from auction_env.params import Drift
 from benchmarks.suites.market_world import mixed_population
 from benchmarks.suites.spec import Condition, MarketData, Suite, Variant
@@ -86,6 +87,8 @@ def test_competitors_are_who_the_condition_says(world: World) -> None:
     assert all(rival is not bidder for rival in copies.values())
     prices = {name: games.play(bidder).ticks.least_winning_cost.mean() for name, games in at.items()}
     assert len(set(prices.values())) == 4
+    alone = world.tests["TargetROAS, day 5, self"]
+    assert (alone.rivals_task, at[", rules"].rivals_task) == (TASKS["TargetROAS"], TASKS["TargetCPA"])
 
 
 def test_other_competitors_leave_budgets_and_targets_alone() -> None:
