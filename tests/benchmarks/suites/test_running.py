@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,3 +213,22 @@ def test_a_failed_run_makes_the_command_exit_with_1(tmp_path: Path, monkeypatch:
     with pytest.raises(SystemExit) as exit_of:
         main(["bench", "run", "tiny/v1", "--out", str(tmp_path)])
     assert exit_of.value.code == 1
+
+
+def test_speed_is_a_suite_with_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import speed
+
+    def market_only(quick: bool) -> Iterator[speed.Row]:
+        assert quick
+        yield speed.Row(name="an episode", value=12.5, unit="ms", reference="none", bound="none")
+
+    for part in ("market", "env", "training", "inference", "data"):
+        monkeypatch.setattr(speed, f"{part}_rows", market_only)
+    main(["bench", "run", "speed/v1", "--size", "testing", "--out", str(tmp_path / "out")])
+    main(["bench", "publish", str(tmp_path / "out"), "--to", str(tmp_path)])
+    capsys.readouterr()
+    main(["bench", "table", str(tmp_path / "speed-v1-testing")])
+    shown = capsys.readouterr().out
+    assert shown.count("an episode") == 5 and "12.5" in shown and "Speed (speed/v1/testing)" in shown
