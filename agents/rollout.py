@@ -110,6 +110,7 @@ def rollout(
     population: Population | None = None,
     days: ArrayLike | None = None,
     competitors: Mapping[int, Bidder] | None = None,
+    competitor_task: str | Task = "TargetCPA",
     progress: Progress | None = None,
 ) -> Episodes:
     """Evaluates a bidder: episode i is market `seeds[i]` in which it steers `advertisers[i]` alone.
@@ -124,6 +125,7 @@ def rollout(
         params, population: The market.
         days: (n,) which day each episode is (`BatchMarket.reset`); None draws it from the seed.
         competitors: Bidders by advertiser, for those it does not steer; see `auction_env.simulation.Simulation`.
+        competitor_task: Their task.
         progress: Called with the number of episodes just finished.
     """
     if any(competitor is bidder for competitor in (competitors or {}).values()):
@@ -146,6 +148,7 @@ def rollout(
             n_markets=n,
             task=task,
             competitors=competitors,
+            competitor_task=competitor_task,
         )
         of_chunk = None if days is None else np.asarray(days)[chunk]
         parts.append(run_episode(simulation, seeds[chunk], bidder, of_chunk))

@@ -142,6 +142,9 @@ class VamoBidder:
             data_hash=self.data_hash,
         )
 
+    def __deepcopy__(self, memo: dict[int, object]) -> VamoBidder:
+        return self.asking()  # a bidder of its own; the weights are read only and stay shared
+
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes; raises ValueError where their ticks are not those of the training data."""
         if campaigns.n_ticks != self.config.model.n_ticks:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 
@@ -193,6 +194,23 @@ def test_reset_forgets(small_config: Config) -> None:
         bidder.reset(campaigns_of(data, TARGET_CPA))
         runs.append([bidder.act(view) for view in views_of(data)])
     np.testing.assert_array_equal(runs[0], runs[1])
+
+
+def test_a_copy_plays_episodes_of_its_own(small_config: Config) -> None:
+    bidder = make_bidder(small_config)
+    data = make_data(2)
+    campaigns = campaigns_of(data, TASKS["MaxConversions"])
+    views = list(views_of(data))
+    bidder.reset(campaigns)
+    expected = [bidder.act(view) for view in views]
+    bidder.reset(campaigns)
+    found = []
+    for view in views:
+        other = copy.deepcopy(bidder)
+        other.reset(campaigns)
+        other.act(views[0])  # leaves the original's history alone
+        found.append(bidder.act(view))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_asks_for_the_quantile_of_the_campaigns_task(small_config: Config) -> None:
