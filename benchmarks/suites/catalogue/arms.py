@@ -47,5 +47,10 @@ MULTITASK = tuple(
         ("nash_mtl", "Nash-MTL"),
         ("fairgrad", "FairGrad"),
         ("upgrad", "UPGrad"),
+        ("famo", "FAMO"),
     )
+)
+SHARING = (
+    shared("cds", "conservative data sharing", "train.method=cds"),
+    shared("nearest", "nearest-task sharing", "train.method=nearest"),
 )

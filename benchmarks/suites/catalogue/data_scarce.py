@@ -22,6 +22,7 @@ def make(size: Size) -> Suite:
             arms.SINGLE,
             arms.POOLED,
             arms.UNIFORM,
+            *arms.SHARING,
             *arms.MULTITASK,
             arms.VAO_TRAINING,
             arms.VAO_PAPER,
