@@ -9,11 +9,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +20,7 @@ import pytest
 
 from agents.registry import entries
 from auction_env import REQUIREMENT_NAMES, TASKS
+from benchmarks.suites.catalogue import SUITES, get_suite
 
 ROOT = Path(__file__).parents[1]
 MISSING = [name for name in ("mkdocs", "material", "mkdocstrings_handlers", "matplotlib") if find_spec(name) is None]
@@ -141,16 +141,15 @@ def test_the_code_of_a_task_page_makes_its_environment(hook: ModuleType) -> None
 
 
 def test_a_suite_page_names_what_the_suite_compares(hook: ModuleType) -> None:
-    @dataclass(frozen=True)
-    class Suite:
-        title: str
-        question: str
-        arms: tuple[SimpleNamespace, ...]
-        train_seeds: tuple[int, ...]
-
-    arm = SimpleNamespace(name="uniform")
-    page = importlib.import_module("registered").suite_page("s/v1", Suite("S", "What helps?", (arm,), (0, 1)))
-    assert page.startswith("# S\n\nWhat helps?") and "| `arms` | `uniform` |" in page and "`(0, 1)`" in page
+    page = importlib.import_module("registered").suite_page(SUITES["data-scarce/v1"])
+    suite = get_suite("data-scarce/v1", "cpu")
+    for text in (
+        suite.question,
+        suite.hash()[:16],
+        *(arm.label for arm in suite.arms),
+        "vamo bench run data-scarce/v1",
+    ):
+        assert text in page
 
 
 def test_patterns_take_what_no_other_entry_names(hook: ModuleType) -> None:

@@ -183,9 +183,58 @@ def choose_asked(setting: Setting, fitted: Fitted, candidates: Mapping[str, Mapp
     fitted.tune_seconds += time.perf_counter() - started
 
 
+def fit_generative(setting: Setting) -> Fitted:
+    """A generative baseline (`algo=NAME` of `vamo.baselines`) for each task, from the task's own logs.
+
+    Further settings are "section.key=value" of the algorithm.
+    """
+    from benchmarks.experiment import ASKED_QUANTILES
+    from vamo.baselines import read, train_baseline
+
+    algorithm = setting.option("algo")
+    own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
+    settings = read(algorithm, (*setting.training, *own, f"train.seed={setting.train_seed}"))
+    sources, validation = setting.logs
+    fitted, started = Fitted(bidders={}), time.perf_counter()
+    candidates: dict[str, dict[str, Bidder]] = {}
+    for name in setting.targets:
+        bidder = train_baseline(sources[name], validation[name], settings)
+        candidates[name] = {f"quantile={q:g}": bidder.asking(quantile=q) for q in ASKED_QUANTILES}
+        fitted.n_steps += settings.train.steps
+    fitted.train_seconds = time.perf_counter() - started
+    fitted.step_seconds = fitted.train_seconds / fitted.n_steps
+    choose_asked(setting, fitted, candidates)
+    return fitted
+
+
+def fit_sb3(setting: Setting) -> Fitted:
+    """A Stable-Baselines3 agent (`algo=NAME`, `steps=N` environment steps) for each task, trained in its market."""
+    from agents.sb3_settings import read_settings
+    from agents.sb3_training import TrainingJob, train
+
+    settings, steps = read_settings(setting.option("algo")), int(setting.option("steps"))
+    fitted, started = Fitted(bidders={}), time.perf_counter()
+    for name, games in setting.targets.items():
+        job = TrainingJob(
+            settings=settings,
+            task=games.task,
+            steps=steps,
+            seed=setting.train_seed,
+            params=games.params,
+            population=games.population,
+        )
+        fitted.bidders[name] = train(job).bidder
+        fitted.n_steps += steps
+    fitted.train_seconds = time.perf_counter() - started
+    fitted.step_seconds = fitted.train_seconds / fitted.n_steps
+    return fitted
+
+
 METHODS: dict[str, Fit] = {
     "rule": fit_rule,
     "vamo": fit_vamo,
     "vamo-each": fit_vamo_each,
+    "generative": fit_generative,
+    "sb3": fit_sb3,
 }
 """How the methods of suites are made, by the name that an `Arm` gives."""

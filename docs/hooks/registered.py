@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import html
 import importlib
-import importlib.util
 import inspect
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
@@ -27,6 +26,8 @@ from auction_env.tasks import (
     Targets,
     Task,
 )
+from benchmarks.suites.catalogue import SUITES
+from benchmarks.suites.spec import SIZES, Seeds, Size, Suite, Variant
 from benchmarks.tuning import Range, read_spaces
 
 EXAMPLE = Targets(budget=2000.0, cpa=80.0, cpc=2.0, cart_cost=10.0, roas=3.0)
@@ -39,9 +40,7 @@ def pages() -> dict[str, str]:
     made = {f"tasks/{task.name}.md": task_page(task) for task in TASKS.values()}
     made["registry/index.md"] = agents_page(agents.values())
     made |= {f"registry/{name}.md": agent_page(entry, spaces.get(name)) for name, entry in agents.items()}
-    if importlib.util.find_spec("benchmarks.suites") is not None:
-        suites = getattr(importlib.import_module("benchmarks.suites"), "SUITES", {})
-        made |= {f"suites/{name.replace('/', '-')}.md": suite_page(name, suite) for name, suite in suites.items()}
+    made |= {f"suites/{name.replace('/', '-')}.md": suite_page(make) for name, make in SUITES.items()}
     return made
 
 
@@ -290,13 +289,38 @@ def _sections(found: Any) -> tuple[str, dict[str, str]]:
     return "\n\n".join(text), explained
 
 
-def suite_page(name: str, suite: Any) -> str:
-    """What a suite asks, on what and of whom, and its settings."""
-    settings = {field.name: getattr(suite, field.name) for field in fields(suite)} if is_dataclass(suite) else {}
-    title, question = settings.pop("title", name), settings.pop("question", "")
-    rows = []
-    for key, value in settings.items():
-        named = isinstance(value, tuple) and all(hasattr(item, "name") for item in value)
-        shown = ", ".join(f"`{item.name}`" for item in value) if named else f"`{value}`"
-        rows.append((f"`{key}`", shown))
-    return f"# {title}\n\n{question}\n\n{table(['setting', 'value'], rows)}\n"
+def suite_page(make: Callable[[Size], Suite]) -> str:
+    """What a suite asks, on what and of whom, with every seed, at each of its sizes."""
+    whole = make("full")
+    parts = [f"# {whole.title}", whole.question, f"```bash\nvamo bench run {whole.id} --size cpu\n```", "## Methods"]
+    methods = [(arm.label, f"`{arm.name}`", f"`{arm.method}`", _codes(arm.settings)) for arm in whole.arms]
+    parts.append(table(["method", "name", "made by", "settings"], methods))
+    for size, meaning in SIZES.items():
+        suite = make(size)
+        parts.append(f"## Size `{size}`\n\n{len(suite.runs())} runs: {meaning}.")
+        settings = (
+            ("training seeds", ", ".join(map(str, suite.train_seeds))),
+            ("market seeds to tune on", _seeds(suite.validation)),
+            ("market seeds to test on", _seeds(suite.test)),
+            ("settings tried of a rule", suite.n_candidates),
+            ("training", _codes(suite.training)),
+            ("hash of all settings", f"`{suite.hash()[:16]}`"),
+        )
+        parts.append(table(["setting", "value"], settings))
+        variants = [(variant.label, f"`{variant.name}`", _variant(variant)) for variant in suite.variants]
+        parts.append(table(["variant", "name", "data"], variants))
+    return "\n\n".join(parts) + "\n"
+
+
+def _seeds(seeds: Seeds) -> str:
+    return f"{seeds.first:,} to {seeds.first + seeds.n - 1:,}, for each task"
+
+
+def _codes(settings: Iterable[str]) -> str:
+    return ", ".join(f"`{setting}`" for setting in settings)
+
+
+def _variant(variant: Variant) -> str:
+    """The fields of a variant's data that are not empty, and the methods where it has some only."""
+    data = [f"{field.name} {value}" for field in fields(variant.data) if (value := getattr(variant.data, field.name))]
+    return "; ".join([*data, *([f"only {', '.join(variant.arms)}"] if variant.arms else [])])

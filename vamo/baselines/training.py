@@ -84,6 +84,10 @@ class GenerativeBidder:
         other.settings = dataclasses.replace(self.settings, agent=agent)
         return other
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> GenerativeBidder:
+        """A fresh bidder with the same model, which is not changed by playing; in an episode, one that is not."""
+        return self.asking()
+
     def ask(self, n: int) -> Float:
         """(n, C) totals asked for: the quantile of return and scores, and the limit on the cost."""
         share = np.linspace(0, 1, N_QUANTILES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.suites.spec import Arm
+from benchmarks.suites.spec import Arm, Size
 
 
 def rule(agent: str, label: str) -> Arm:
@@ -54,3 +54,34 @@ SHARING = (
     shared("cds", "conservative data sharing", "train.method=cds"),
     shared("nearest", "nearest-task sharing", "train.method=nearest"),
 )
+
+GENERATIVE = tuple(
+    Arm(name=name, label=label, method="generative", settings=(f"algo={name}",))
+    for name, label in (
+        ("dt", "decision transformer"),
+        ("gave", "GAVE"),
+    )
+)
+"""Generative baselines on the tasks' own logs: the plain one, and one whose decision is a single forward pass too; the
+others are compared by `benchmarks.generative_learners`, since 47 copies of a diffusion planner take hours."""
+
+SB3_STEPS: dict[Size, int] = {"full": 400_000, "cpu": 36_864, "testing": 3_072}
+
+
+def sb3(size: Size) -> tuple[Arm, ...]:
+    """Stable-Baselines3 agents, which train by playing."""
+    return tuple(
+        Arm(
+            name=name.replace("_", "-"),
+            label=label,
+            method="sb3",
+            settings=(f"algo={name}", f"steps={SB3_STEPS[size]}"),
+        )
+        for name, label in (
+            ("ppo", "PPO"),
+            ("recurrent_ppo", "recurrent PPO"),
+            ("sac", "SAC"),
+            ("td3", "TD3"),
+            ("tqc", "TQC"),
+        )
+    )

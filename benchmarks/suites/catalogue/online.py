@@ -35,7 +35,7 @@ def make(size: Size) -> Suite:
         title="Live leaderboard",
         question="Who wins against live competitors, against rules, and against copies of itself?",
         variants=(Variant(name="market", label="standard market", data=data),),
-        arms=(*arms.RULES, arms.UNIFORM, arms.VAO),
+        arms=(*arms.RULES, *arms.sb3(size), *arms.GENERATIVE, arms.SINGLE, arms.UNIFORM, arms.VAO),
         validation=validation(size),
         test=test(size),
         train_seeds=train_seeds(size),
