@@ -61,6 +61,9 @@ def _add_suites(kinds: Commands) -> None:
         "--agents", nargs="+", metavar="NAME", help="only these methods of the suite; or agents of `vamo agents`"
     )
     runner.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
+    runner.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where the transformer trains; default: %(default)s"
+    )
     runner.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster: auto, ray://HOST:PORT, or local")
     runner.add_argument("--out", type=Path, metavar="DIR", help="default: runs/bench/SUITE")
     runner.set_defaults(run=_run_suite)
@@ -109,6 +112,7 @@ def _run_suite(arguments: argparse.Namespace) -> None:
         n_seeds=arguments.seeds,
         agents=arguments.agents,
         n_workers=arguments.workers,
+        device=arguments.device,
         ray=arguments.ray,
         out=arguments.out,
     )

@@ -27,17 +27,23 @@ def run(
     agents: Sequence[str] | None = None,
     n_workers: int | None = None,
     ray: str | None = None,
+    device: str = "cpu",
     out: Path | None = None,
 ) -> None:
     """Runs a suite; exits with 1 where a run failed."""
     if name.removesuffix(f"/{size}") == SPEED:
         speed_suite.run(_out(out, SPEED if size == "full" else f"{SPEED}/{size}"), size, command_line())
         return
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError(f"`--device` must be one that this machine has, found {device!r}")
     suite = get_suite(name, size)
     if n_seeds is not None or agents is not None:
         suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
     out = _out(out, suite.full_id)
-    outcome = run_suite(suite, out, n_workers=n_workers, ray=ray, command=command_line())
+    outcome = run_suite(suite, out, n_workers=n_workers, ray=ray, device=device, command=command_line())
     counts = f"{outcome.n_runs} runs, {outcome.n_found} found finished, {len(outcome.failed)} failed"
     console.print(f"{suite.full_id}: {counts}: {out}", soft_wrap=True)
     if outcome.failed:

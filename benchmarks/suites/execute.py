@@ -35,11 +35,13 @@ class Job:
         run: What to do.
         cache: Folder of the logs; they are made where it does not hold them.
         commit: Of the code that asked for it.
+        device: Where `vamo.train` trains and its agents decide; its sums differ between devices by rounding.
     """
 
     run: Run
     cache: str
     commit: str
+    device: str = "cpu"
 
     @property
     def id(self) -> str:
@@ -87,6 +89,7 @@ def _run(job: Job) -> tuple[Fitted, Tables, float, float]:
         training=suite.training,
         train_seed=run.train_seed,
         n_candidates=suite.n_candidates,
+        device=job.device,
     )
     fitted = METHODS[run.arm.method](setting)
     reference = references(world, cache)

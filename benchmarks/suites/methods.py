@@ -41,6 +41,7 @@ class Setting:
         training: The suite's overrides of `vamo.Config`.
         train_seed: Seed of the training; -1 for what is not trained.
         n_candidates: Settings that a rule is tuned over.
+        device: Where `vamo.train` trains.
     """
 
     world: World
@@ -48,6 +49,7 @@ class Setting:
     training: tuple[str, ...]
     train_seed: int
     n_candidates: int
+    device: str = "cpu"
 
     @property
     def targets(self) -> dict[str, Games]:
@@ -144,7 +146,7 @@ def _fit_vamo(setting: Setting, groups: Iterable[list[str]]) -> Fitted:
     fitted, started = Fitted(bidders={}), time.perf_counter()
     policies: dict[str, VamoBidder] = {}
     for targets in groups:
-        result = train(sources, validation, config, targets=targets)
+        result = train(sources, validation, config, targets=targets, device=setting.device)
         policies |= dict.fromkeys(targets, result.bidder)
         fitted.curves.append(Curve(result.targets, result.sources, result.history))
         fitted.n_steps += result.history[-1].step

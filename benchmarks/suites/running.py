@@ -35,6 +35,7 @@ def run_suite(
     *,
     n_workers: int | None = None,
     ray: str | None = None,
+    device: str = "cpu",
     command: str = "",
 ) -> Outcome:
     """Does all runs of a suite that are not there yet.
@@ -44,6 +45,7 @@ def run_suite(
         out: Directory of the results.
         n_workers: Processes; the cores of this machine by default.
         ray: Address of a Ray cluster, which then executes the runs.
+        device: Where the transformer is trained: "cpu" or "cuda".
         command: What a reader types to get the results.
 
     Raises:
@@ -59,7 +61,7 @@ def run_suite(
     worlds = _make_worlds(suite, cache)
     _describe(store, suite, worlds, command)
     commit = machine.commit()
-    jobs = [Job(run=run, cache=str(cache), commit=commit) for run in todo]
+    jobs = [Job(run=run, cache=str(cache), commit=commit, device=device) for run in todo]
     ended = run_locally(jobs, n_workers) if ray is None else run_on_ray(jobs, ray, n_workers)
     failed = _collect(store, ended, len(jobs), n_workers)
     return Outcome(len(runs), len(runs) - len(todo), failed)
