@@ -218,12 +218,21 @@ def delta_m(single: ArrayLike, method: ArrayLike) -> float:
 
 
 def delta_m_estimate(paired: Paired, method: str, single: str, draws: Draws) -> Estimate:
-    """`delta_m` of a method against the one that learns each task alone, with its interval."""
+    """`delta_m` of a method against the one that learns each task alone, with its interval.
+
+    Raises:
+        ValueError: The mean of `single` is not positive in every resample.
+    """
     delta_m([grid.mean() for grid in paired.of(single)], [grid.mean() for grid in paired.of(method)])
 
     def statistic(d: Draws) -> Float:
-        tasks = range(len(paired.tasks))
-        ratios = [_task_mean(paired, method, d, k) / _task_mean(paired, single, d, k) for k in tasks]
+        ratios = []
+        for k, task in enumerate(paired.tasks):
+            alone = _task_mean(paired, single, d, k)
+            if not (alone > 0).all():
+                rule = f"mean of {single!r} on task {task!r} must be positive in every resample"
+                raise ValueError(f"{rule}, found {alone.min()}: too few episodes")
+            ratios.append(_task_mean(paired, method, d, k) / alone)
         result: Float = 100 * (1 - np.mean(ratios, axis=0))
         return result
 

@@ -39,25 +39,28 @@ def result_rows(
     for method, played in episodes.items():
         _check_same_episodes(method, played, reference)
         n = len(played.seed)
-        ratios = played.ratios(expected=True)
         seed = train_seed if isinstance(train_seed, int) else train_seed[method]
+        labels = {"suite": suite, "method": method, "task": played.task.name, "train_seed": seed}
         parts.append(
-            {
-                "suite": np.full(n, suite),
-                "method": np.full(n, method),
-                "task": np.full(n, played.task.name),
-                "train_seed": np.full(n, seed),
-                "seed": played.seed,
-                "advertiser": played.advertiser,
-                "score": played.score(),
-                "score_expected": played.score(expected=True),
-                "objective": played.objective(),
-                "cost": played.total("cost"),
-                **{f"{name}_ratio": ratios.get(name, np.full(n, np.nan)) for name in ("budget", *CONSTRAINT_KINDS)},
-                "reference": reference.score(expected=True),
-            }
+            {name: np.full(n, value) for name, value in labels.items()}
+            | episode_columns(played)
+            | {"reference": reference.score(expected=True)}
         )
     return concatenate(parts)
+
+
+def episode_columns(played: Episodes) -> Rows:
+    """The measured columns of result rows: those that do not depend on what is compared."""
+    n, ratios = len(played.seed), played.ratios(expected=True)
+    return {
+        "seed": played.seed,
+        "advertiser": played.advertiser,
+        "score": played.score(),
+        "score_expected": played.score(expected=True),
+        "objective": played.objective(),
+        "cost": played.total("cost"),
+        **{f"{name}_ratio": ratios.get(name, np.full(n, np.nan)) for name in ("budget", *CONSTRAINT_KINDS)},
+    }
 
 
 def concatenate(parts: list[Rows]) -> Rows:

@@ -6,7 +6,6 @@ benchmarks.speed_inference` measures every variant of the model, for the table i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,11 +16,11 @@ import torch
 from rich.table import Table
 
 from agents import collect, rollout
-from agents.bidder import Bidder, Campaigns, TickView
+from agents.bidder import Bidder
 from auction_env import TASKS, MarketParams, auctionnet_population
-from auction_env.population import Float
 from benchmarks.console import console
 from benchmarks.speed import Row, median_seconds
+from benchmarks.timing import Timed
 from vamo.agent import VamoBidder
 from vamo.config import MODEL_SIZES, Config, ModelConfig
 from vamo.model import N_TOKENS, Vamo
@@ -40,24 +39,6 @@ VARIANTS = {
     "1M": MODEL_SIZES["1M"],
     "100M": MODEL_SIZES["100M"],
 }
-
-
-class Timed:
-    """A bidder that keeps the wall time of each decision."""
-
-    def __init__(self, bidder: Bidder) -> None:
-        self.name = bidder.name
-        self.seconds: list[float] = []
-        self._bidder = bidder
-
-    def reset(self, campaigns: Campaigns) -> None:
-        self._bidder.reset(campaigns)
-
-    def act(self, view: TickView) -> Float:
-        start = time.perf_counter()
-        multipliers = self._bidder.act(view)
-        self.seconds.append(time.perf_counter() - start)
-        return multipliers
 
 
 class Latency(NamedTuple):

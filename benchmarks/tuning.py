@@ -49,6 +49,7 @@ def choose(
     task: Task,
     params: MarketParams,
     population: Population | None = None,
+    days: NDArray[np.int64] | None = None,
     progress: Progress | None = None,
 ) -> Choice:
     """The candidate with the highest mean expected score over the validation episodes.
@@ -67,6 +68,7 @@ def choose(
                 task=task,
                 params=params,
                 population=population,
+                days=days,
                 progress=progress,
             ).score(expected=True)
             for candidate in candidates
@@ -185,6 +187,7 @@ def tune(
     task: Task,
     params: MarketParams,
     population: Population | None = None,
+    days: NDArray[np.int64] | None = None,
     fixed: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Bidder, Tuning]:
@@ -195,7 +198,7 @@ def tune(
         space: What is searched, of `read_spaces`.
         n_candidates: The same for every agent that is to be compared.
         seed: Of the candidates.
-        seeds, advertisers, task, params, population, progress: As for `choose`.
+        seeds, advertisers, task, params, population, days, progress: As for `choose`.
         fixed: Further arguments of the agent, the same for all candidates, such as a history.
     """
     points = candidates_of(space, n_candidates, seed)
@@ -206,6 +209,7 @@ def tune(
         task=task,
         params=params,
         population=population,
+        days=days,
         progress=progress,
     )
     record = Tuning(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.commands import Commands
+from benchmarks.console import console
 
 if TYPE_CHECKING:
     pass
@@ -43,6 +44,40 @@ def _add_bench(commands: Commands) -> None:
     fidelity.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, nothing more")
     fidelity.add_argument("--out", type=Path, default=Path("runs/fidelity"), metavar="DIR", help="default: %(default)s")
     fidelity.set_defaults(run=_run_fidelity)
+    _add_suites(kinds)
+
+
+def _add_suites(kinds: Commands) -> None:
+    runner = kinds.add_parser(
+        "run",
+        help="run a suite; killed and started again, it goes on",
+        description="Runs a suite (vamo bench list). Finished runs are kept, missing and failed ones are done. The exit"
+        " code is 1 where a run failed.",
+    )
+    runner.add_argument("suite", metavar="SUITE", help="id, such as data-scarce/v1 or data-scarce/v1/testing")
+    runner.add_argument("--size", choices=("full", "cpu", "testing"), default="full", help="default: %(default)s")
+    runner.add_argument("--seeds", type=int, metavar="N", help="only the first N training seeds; default: all")
+    runner.add_argument(
+        "--agents", nargs="+", metavar="NAME", help="only these methods of the suite; or agents of `vamo agents`"
+    )
+    runner.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
+    runner.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster: auto, ray://HOST:PORT, or local")
+    runner.add_argument("--out", type=Path, metavar="DIR", help="default: runs/bench/SUITE")
+    runner.set_defaults(run=_run_suite)
+    lister = kinds.add_parser("list", help="list the suites with their sizes")
+    lister.set_defaults(run=_run_list)
+    table = kinds.add_parser("table", help="statistics of a suite's rows as tables")
+    table.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
+    table.add_argument(
+        "--metric", choices=("score_expected", "score"), default="score_expected", help="default: %(default)s"
+    )
+    table.set_defaults(run=_run_table)
+    publish = kinds.add_parser("publish", help="copy a suite's rows, compact, to where results are committed")
+    publish.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
+    publish.add_argument(
+        "--to", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: %(default)s"
+    )
+    publish.set_defaults(run=_run_publish)
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
@@ -63,3 +98,40 @@ def _run_fidelity(arguments: argparse.Namespace) -> None:
     from benchmarks import fidelity
 
     fidelity.run(fidelity.QUICK if arguments.quick else None, out=arguments.out)
+
+
+def _run_suite(arguments: argparse.Namespace) -> None:
+    from benchmarks.suites import commands
+
+    commands.run(
+        arguments.suite,
+        size=arguments.size,
+        n_seeds=arguments.seeds,
+        agents=arguments.agents,
+        n_workers=arguments.workers,
+        ray=arguments.ray,
+        out=arguments.out,
+    )
+
+
+def _run_list(arguments: argparse.Namespace) -> None:
+    from benchmarks.suites import commands
+
+    console.print(commands.suites_table())
+
+
+def _run_table(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from benchmarks.suites import tables
+
+    wide = Console(width=max(console.width, 160))  # a narrow terminal wraps lines, but no figure is cut
+    for table in tables.tables(arguments.directory, arguments.metric):
+        wide.print(table)
+
+
+def _run_publish(arguments: argparse.Namespace) -> None:
+    from benchmarks.suites.publishing import publish
+
+    target, n_bytes = publish(arguments.directory, arguments.to)
+    console.print(f"{n_bytes / 1e6:,.2f} MB: {target}", soft_wrap=True)

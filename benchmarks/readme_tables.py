@@ -1,0 +1,77 @@
+"""`python -m benchmarks.readme_tables`: writes the README's tables of results from the committed rows.
+
+A pair of markers takes one suite's tables, of the kinds that it names ("scores" by default):
+
+    <!-- results: data-scarce-v1-cpu scores tasks comparisons -->
+    <!-- end of results -->
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from auction_env.files import write_atomically
+from benchmarks.suites.store import Store
+from benchmarks.suites.tables import markdown
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+KINDS = ("scores", "tasks", "comparisons", "feasibility", "cost")
+
+_BLOCK = re.compile(
+    r"(?P<begin><!-- results: (?P<suite>\S+)(?P<kinds>(?: \w+)*) -->\n)(?P<body>.*?)(?P<end><!-- end of results -->)",
+    re.DOTALL,
+)
+
+
+def render(text: str, results: Path = RESULTS) -> str:
+    """The text with every pair of markers filled.
+
+    Raises:
+        ValueError: An unknown kind of table, a suite that is not published, or a marker without its other.
+    """
+    n_begin, n_end = text.count("<!-- results:"), text.count("<!-- end of results -->")
+    if not n_begin == n_end == len(_BLOCK.findall(text)):
+        raise ValueError(f"markers must come in pairs, found {n_begin} beginnings and {n_end} ends")
+    return _BLOCK.sub(lambda found: _fill(found, results), text)
+
+
+def _fill(found: re.Match[str], results: Path) -> str:
+    suite, kinds = found["suite"], found["kinds"].split() or ["scores"]
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(f"kinds of tables must be of {KINDS}, found {unknown[0]!r} for {suite!r}")
+    if not (results / suite).is_dir():
+        known = sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
+        raise ValueError(f"results must be of a published suite ({', '.join(known) or 'none yet'}), found {suite!r}")
+    record = Store(results / suite).suite()
+    parts = [*markdown(results / suite, kinds), f"`{record.command}` at commit {record.commit}."]
+    return found["begin"] + "\n" + "\n\n".join(parts) + "\n\n" + found["end"]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Rewrites the file, or with `--check` exits with 1 where that would change it."""
+    parser = argparse.ArgumentParser(description="Writes tables of committed results between markers.")
+    parser.add_argument("file", type=Path, nargs="?", default=ROOT / "README.md", help="default: the README")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 where tables are not up to date"
+    )
+    arguments = parser.parse_args(argv)
+    text = arguments.file.read_text(encoding="utf-8")
+    try:
+        filled = render(text, arguments.results)
+    except (OSError, ValueError) as error:
+        sys.exit(f"{arguments.file}: {error}")
+    if arguments.check and filled != text:
+        sys.exit(f"{arguments.file} must have the tables of the committed rows: python -m benchmarks.readme_tables")
+    if not arguments.check:
+        write_atomically(arguments.file, filled.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The suites by id: one module a suite; `benchmarks.suites.spec` says what a suite is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from benchmarks.suites.catalogue import (
+    ablation,
+    data_scarce,
+    many_tasks,
+    online,
+    shift,
+    temperature,
+    validation_size,
+)
+from benchmarks.suites.spec import SIZES, Size, Suite
+
+SUITES: dict[str, Callable[[Size], Suite]] = {
+    module.ID: module.make
+    for module in (data_scarce, ablation, temperature, validation_size, many_tasks, shift, online)
+}
+"""What makes each suite at a size."""
+
+SPEED = "speed/v1"
+"""The suite of speed figures, which is measured by `benchmarks.speed` and has no runs."""
+
+
+def get_suite(name: str, size: Size = "full") -> Suite:
+    """A suite by id; the size may be given with it ("data-scarce/v1/testing").
+
+    Raises:
+        ValueError: No such suite (names the nearest) or size.
+    """
+    head, _, tail = name.rpartition("/")
+    if tail in SIZES and head:
+        name, size = head, tail
+    if size not in SIZES:
+        raise ValueError(f"`size` must be one of {list(SIZES)}, found {size!r}")
+    if name not in SUITES:
+        near = difflib.get_close_matches(name, [*SUITES, SPEED], n=1, cutoff=0.3)
+        hint = f", nearest: {near[0]}" if near else ""
+        raise ValueError(f"`SUITE` must be one of {[*SUITES, SPEED]}, found {name!r}{hint}")
+    return SUITES[name](size)

@@ -1,0 +1,67 @@
+"""`ablation/v1`: what each part of the method is worth (the paper's table 3 and beyond)."""
+
+from __future__ import annotations
+
+from benchmarks.suites.catalogue import arms
+from benchmarks.suites.catalogue.arms import shared
+from benchmarks.suites.catalogue.families import N_CANDIDATES, SIX, TRAINING, test, train_seeds, validation
+from benchmarks.suites.spec import Arm, Size, Suite, Variant
+
+ID = "ablation/v1"
+
+
+def _vao(name: str, label: str, *settings: str) -> Arm:
+    """VAO with one thing changed."""
+    return shared(name, label, "train.method=vao", *settings)
+
+
+ARMS = (
+    arms.SINGLE,
+    arms.UNIFORM,
+    arms.POOLED,
+    arms.VAO,
+    # conditioning
+    _vao("no-film", "without FiLM (requirement token only)", "model.conditioning=token"),
+    _vao("prompt", "prompt tokens", "model.conditioning=prompt"),
+    _vao("hyper", "low-rank hypernetwork", "model.conditioning=hyper"),
+    _vao("concat", "requirements joined to every token", "model.conditioning=concat"),
+    # head and inputs
+    _vao("planner", "planner and inverse dynamics", "model.head=planner"),
+    _vao("periodicity", "with the periodicity module", "model.n_periods=2"),
+    _vao("long-context", "context of 16 ticks", "model.context=16"),
+    # labels
+    _vao("logged", "logged actions, asked for a return", "data.action_label=logged"),
+    arms.SINGLE_LOGGED,
+    arms.UNIFORM_LOGGED,
+    arms.VAO_PAPER,
+    # alignments
+    _vao("raw", "raw inner products, lambda 0.1", "weighting.scaling=none", "weighting.temperature=0.1"),
+    _vao("cosine", "cosine", "weighting.scaling=cosine", "weighting.temperature=0.1"),
+    _vao("precondition", "Adam's preconditioner", "weighting.precondition=true"),
+    arms.VAO_TRAINING,
+    _vao("shrinkage", "shrunk by standard errors", "weighting.shrinkage=true"),
+    _vao("averaged", "running mean of alignments", "weighting.ema_decay=0.9"),
+    # weightings
+    _vao("entropy", "lambda by target entropy", "weighting.kind=entropy"),
+    _vao("top1", "best source only", "weighting.kind=top1"),
+    _vao("per-sample", "a weight for every sample", "weighting.per_sample=true", "weighting.refresh_every=1"),
+)
+
+
+def make(size: Size) -> Suite:
+    """The suite at a size."""
+    return Suite(
+        id=ID,
+        size=size,
+        title="Ablations",
+        question="What do conditioning, head, labels, alignments and weighting each contribute?",
+        variants=(Variant(name="family", label="six tasks, long tail", data=SIX[size]),),
+        arms=ARMS,
+        validation=validation(size),
+        test=test(size),
+        train_seeds=train_seeds(size),
+        training=TRAINING[size],
+        n_candidates=N_CANDIDATES[size],
+        baseline="single",
+        ours=("vao",),
+    )

@@ -1,0 +1,38 @@
+"""`data-scarce/v1`: six tasks with a long tail of trajectories (the paper's table 1 and figure 4)."""
+
+from __future__ import annotations
+
+from benchmarks.suites.catalogue import arms
+from benchmarks.suites.catalogue.families import N_CANDIDATES, SIX, TRAINING, test, train_seeds, validation
+from benchmarks.suites.spec import Size, Suite, Variant
+
+ID = "data-scarce/v1"
+
+
+def make(size: Size) -> Suite:
+    """The suite at a size."""
+    return Suite(
+        id=ID,
+        size=size,
+        title="Data-scarce tasks",
+        question="Does sharing by validation-aligned weights help tasks with few logs, and does it beat tuned rules?",
+        variants=(Variant(name="family", label="six tasks, long tail", data=SIX[size]),),
+        arms=(
+            *arms.RULES,
+            arms.SINGLE,
+            arms.POOLED,
+            arms.UNIFORM,
+            *arms.MULTITASK,
+            arms.VAO_TRAINING,
+            arms.VAO_PAPER,
+            arms.VAO,
+        ),
+        validation=validation(size),
+        test=test(size),
+        train_seeds=train_seeds(size),
+        training=TRAINING[size],
+        n_candidates=N_CANDIDATES[size],
+        n_viewed=2 if size == "full" else 1,
+        baseline="single",
+        ours=("vao", "vao-paper"),
+    )

@@ -1,0 +1,50 @@
+"""Families that several suites share, by size."""
+
+from __future__ import annotations
+
+from benchmarks.suites.spec import TRAIN_SEEDS, FamilyData, Seeds, Size
+
+VALIDATION, TEST = 5_000_000, 6_000_000
+"""First market seeds of the episodes to tune on and to test on: apart from those of the demo and of its defaults."""
+
+SIX: dict[Size, FamilyData] = {
+    "full": FamilyData(
+        n_tasks=6, seed=1, shift=0.5, most=2000, fewest=30, n_groups=6, n_harmful=0, n_impressions=50_000,
+        n_collected=100, n_validation=100, n_scored=6,
+    ),
+    "cpu": FamilyData(
+        n_tasks=6, seed=1, shift=0.5, most=600, fewest=20, n_groups=6, n_harmful=0, n_impressions=4_800,
+        n_collected=40, n_validation=40, n_scored=6,
+    ),
+    "testing": FamilyData(
+        n_tasks=6, seed=1, shift=0.5, most=24, fewest=6, n_groups=6, n_harmful=0, n_impressions=480,
+        n_collected=6, n_validation=6, n_scored=6,
+    ),
+}  # fmt: skip
+"""Six tasks with different objectives and constraints, a long tail of trajectories."""
+
+TRAINING: dict[Size, tuple[str, ...]] = {
+    "full": ("train.steps=2000",),
+    "cpu": ("train.steps=250",),
+    "testing": ("train.steps=8", "train.log_every=4", "train.batch_size=72", "train.evaluation_windows=16"),
+}
+
+N_VALIDATION: dict[Size, int] = {"full": 64, "cpu": 24, "testing": 2}
+N_TEST: dict[Size, int] = {"full": 256, "cpu": 64, "testing": 3}
+N_CANDIDATES: dict[Size, int] = {"full": 32, "cpu": 12, "testing": 2}
+N_SEEDS: dict[Size, int] = {"full": 10, "cpu": 10, "testing": 2}
+
+
+def validation(size: Size) -> Seeds:
+    """Episodes to tune on."""
+    return Seeds(first=VALIDATION, n=N_VALIDATION[size])
+
+
+def test(size: Size) -> Seeds:
+    """Episodes to test on."""
+    return Seeds(first=TEST, n=N_TEST[size])
+
+
+def train_seeds(size: Size) -> tuple[int, ...]:
+    """Training seeds."""
+    return TRAIN_SEEDS[: N_SEEDS[size]]

@@ -1,0 +1,51 @@
+"""`many-tasks/v1`: score, stability, time and memory against the number of tasks (the paper's third open question)."""
+
+from __future__ import annotations
+
+from benchmarks.suites.catalogue import arms
+from benchmarks.suites.catalogue.families import N_CANDIDATES, TRAINING, test, train_seeds, validation
+from benchmarks.suites.spec import FamilyData, Size, Suite, Variant
+
+ID = "many-tasks/v1"
+
+COUNTS: dict[Size, tuple[int, ...]] = {
+    "full": (4, 8, 16, 32, 64, 128),
+    "cpu": (4, 8, 16, 32, 64, 128),
+    "testing": (4, 8),
+}
+N_SCORED = 4  # as many at every K, so that the averages compare
+
+
+def _family(n_tasks: int, size: Size) -> FamilyData:
+    most, fewest, n_impressions, n_validation = {
+        "full": (1000, 20, 20_000, 50),
+        "cpu": (60, 6, 4_800, 10),
+        "testing": (12, 4, 480, 4),
+    }[size]
+    return FamilyData(
+        n_tasks=n_tasks, seed=2, shift=0.5, most=most, fewest=fewest, n_groups=n_tasks // 2, n_harmful=0,
+        n_impressions=n_impressions, n_collected=n_validation, n_validation=n_validation, n_scored=N_SCORED,
+    )  # fmt: skip
+
+
+def make(size: Size) -> Suite:
+    """The suite at a size."""
+    return Suite(
+        id=ID,
+        size=size,
+        title="Many tasks",
+        question="What happens to score, stability, time and memory as the number of tasks grows?",
+        variants=tuple(
+            Variant(name=f"k={k}", label=f"{k} tasks", data=_family(k, size), x=float(k)) for k in COUNTS[size]
+        ),
+        arms=(arms.PID, arms.SINGLE, arms.OWN, arms.POOLED, arms.UNIFORM, arms.VAO),
+        validation=validation(size),
+        test=test(size),
+        train_seeds=train_seeds(size),
+        training=TRAINING[size],
+        n_candidates=N_CANDIDATES[size],
+        n_viewed=0,
+        axis="tasks",
+        baseline="single",
+        ours=("vao",),
+    )

@@ -1,0 +1,45 @@
+"""`online/v1`: rules and learned agents on one leaderboard: against scripts, against rules, against themselves."""
+
+from __future__ import annotations
+
+from benchmarks.suites.catalogue import arms
+from benchmarks.suites.catalogue.families import N_CANDIDATES, TRAINING, test, train_seeds, validation
+from benchmarks.suites.spec import Condition, MarketData, Size, Suite, Variant
+
+ID = "online/v1"
+
+
+def make(size: Size) -> Suite:
+    """The suite at a size."""
+    n_train, n_validation, n_impressions = {
+        "full": ((2000, 500, 100), 96, 50_000),
+        "cpu": ((480, 144, 48), 48, 4_800),
+        "testing": ((24, 12, 6), 6, 480),
+    }[size]
+    data = MarketData(
+        tasks=("MaxConversions", "TargetCPA", "TargetROAS"),
+        n_train=n_train,
+        n_validation=n_validation,
+        n_impressions=n_impressions,
+        policy="noisy-pid=2,random=1",
+        log_seed=2**42,
+        conditions=(
+            Condition(name="scripts"),
+            Condition(name="rules", competitors="rules"),
+            Condition(name="self-play", competitors="self"),
+        ),
+    )
+    return Suite(
+        id=ID,
+        size=size,
+        title="Live leaderboard",
+        question="Who wins against live competitors, against rules, and against copies of itself?",
+        variants=(Variant(name="market", label="standard market", data=data),),
+        arms=(*arms.RULES, arms.UNIFORM, arms.VAO),
+        validation=validation(size),
+        test=test(size),
+        train_seeds=train_seeds(size),
+        training=TRAINING[size],
+        n_candidates=N_CANDIDATES[size],
+        ours=("vao",),
+    )

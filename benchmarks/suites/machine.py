@@ -1,0 +1,86 @@
+"""Where and with what a run was made: processor, memory, commit, versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import auction_env
+
+_PACKAGES = ("numpy", "numba", "torch", "pyarrow", "scipy", "gymnasium")
+
+
+def describe() -> str:
+    """Processor, cores that this process may use, and the accelerator if there is one."""
+    cores = len(os.sched_getaffinity(0))
+    return f"{_processor()}, {cores} cores, {_accelerator()}"
+
+
+@lru_cache
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+@lru_cache
+def _accelerator() -> str:
+    for card in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):  # no import of torch for rules
+        for line in card.read_text().splitlines():
+            if line.startswith("Model:"):
+                return line.split(":", 1)[1].strip()
+    return "no GPU"
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    # not getrusage first: its figure of a new process begins with the memory of the parent that started it
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@lru_cache
+def commit() -> str:
+    """Commit of the code, with "+" where files differ from it; the package's version outside a repository."""
+    root = Path(__file__).parents[2]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
+            raise OSError("the code is not the repository's")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return f"version {auction_env.__version__}"
+
+
+def versions() -> dict[str, str]:
+    """Of Python, this package and what the numbers depend on."""
+    found = {"python": platform.python_version(), "vamo-bidding": auction_env.__version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def command_line() -> str:
+    """The command that this process was started with, from the name of the program on."""
+    program = "vamo" if Path(sys.argv[0]).name in ("vamo", "cli.py") else Path(sys.argv[0]).name
+    return " ".join([program, *sys.argv[1:]])

@@ -1,0 +1,252 @@
+"""A suite's statistics as tables: cells first, then the terminal's or Markdown's form of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from benchmarks.bootstrap import Bootstrap, Estimate
+from benchmarks.suites.analysis import METRIC, VariantAnalysis, analyse
+from benchmarks.suites.speed_suite import FIGURES
+from benchmarks.suites.store import Store, SuiteRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """A table: the first column is text, the others are figures."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_rich(self) -> Table:
+        """For the terminal."""
+        table = Table(
+            title=self.title,
+            title_justify="left",
+            caption="\n".join(self.notes),
+            caption_justify="left",
+            box=box.SIMPLE,
+        )
+        for position, name in enumerate(self.header):  # headings fold, figures do not
+            width = max((len(row[position]) for row in self.rows), default=1)
+            justify: Literal["left", "right"] = "left" if position == 0 else "right"
+            table.add_column(name, justify=justify, overflow="fold", min_width=width)
+        for row in self.rows:
+            table.add_row(*(escape(cell) for cell in row))
+        return table
+
+    def to_markdown(self) -> str:
+        """For the README."""
+        lines = [
+            "| " + " | ".join(self.header) + " |",
+            "| " + " | ".join(["---", *["---:"] * (len(self.header) - 1)]) + " |",
+            *("| " + " | ".join(row) + " |" for row in self.rows),
+        ]
+        return "\n".join([f"**{self.title}**", "", *lines, *(f"\n{note}" for note in self.notes)])
+
+
+def tables(directory: Path, metric: str = METRIC) -> list[Table]:
+    """All tables of a suite for the terminal."""
+    return [cells.to_rich() for cells in all_cells(directory, metric)]
+
+
+def all_cells(directory: Path, metric: str = METRIC, bootstrap: Bootstrap | None = None) -> list[Cells]:
+    """All tables of a suite: scores, comparisons, feasibility, cost; what is missing stands in the notes."""
+    store = Store(directory)
+    record = store.suite()
+    if (directory / FIGURES).is_file():
+        return [speed_cells(record, json.loads((directory / FIGURES).read_text(encoding="utf-8")))]
+    found = analyse(store, metric, bootstrap)
+    labels = {variant["name"]: variant["label"] for variant in record.variants}
+    out = []
+    if len(found) > 1:
+        out.append(axis_cells(record, found))
+    for name, analysis in found.items():
+        out.append(score_cells(record, analysis, labels[name]))
+        if len(analysis.tasks) > 1:
+            out.append(task_cells(record, analysis, labels[name]))
+        if analysis.comparisons:
+            out.append(comparison_cells(record, analysis, labels[name]))
+        out.append(feasibility_cells(record, analysis, labels[name]))
+    out.append(cost_cells(record, store))
+    return out
+
+
+def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+    """Share of the hindsight reference over all tasks with its interval, interquartile mean and delta_m."""
+    rows = []
+    for method in analysis.methods:
+        over_all, deviation = analysis.summary(method, None), analysis.deviation[method]
+        rows.append(
+            (
+                record.labels.get(method, method),
+                estimate(over_all.share, 3),
+                _iqm(analysis, method),
+                "-" if np.isnan(deviation) else f"{deviation:.3f}",
+                "-" if method not in analysis.delta_m else estimate(analysis.delta_m[method], 1),
+            )
+        )
+    return Cells(
+        title=f"{record.title} ({record.id}): {variant}",
+        header=("method", "mean score", "IQM", "sd of seeds", "delta_m %"),
+        rows=tuple(rows),
+        notes=_notes(record, analysis),
+    )
+
+
+def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
+    """How to read the scores, what they rest on, what is missing."""
+    n_seeds = max(analysis.summary(method, None).mean.n_train_seeds for method in analysis.methods)
+    n_episodes = analysis.summary(analysis.methods[0], None).mean.n_episodes
+    notes = [
+        "Score over that of the best constant multiplier in hindsight, with 95 % intervals;"
+        f" {n_seeds} training seeds, {n_episodes} paired test episodes."
+    ]
+    if 0 < n_seeds < 10:
+        notes.append(f"{n_seeds} training seeds are few: published tables have 10.")
+    if analysis.delta_m:
+        notes.append(f"delta_m counts against {record.labels[record.baseline]}; lower is better.")
+    for lack in analysis.missing:
+        why = f": {lack.errors[0]}" if lack.errors else ""
+        label = record.labels.get(lack.method, lack.method)
+        notes.append(f"Incomplete: {label} lacks training seeds {', '.join(map(str, lack.seeds))}{why}")
+    return tuple(notes)
+
+
+def task_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+    """Shares of the hindsight reference by task."""
+    rows = tuple(
+        (
+            record.labels.get(method, method),
+            *(f"{analysis.summary(method, task).share.value:.3f}" for task in analysis.tasks),
+        )
+        for method in analysis.methods
+    )
+    return Cells(title=f"By task: {variant}", header=("method", *analysis.tasks), rows=rows)
+
+
+def _iqm(analysis: VariantAnalysis, method: str) -> str:
+    """Over several tasks it is in units of the reference; of one task it is divided by it."""
+    summary = analysis.summary(method, None)
+    scale = 1.0 if len(analysis.tasks) > 1 else summary.mean.value / summary.share.value
+    return f"{summary.interquartile_mean.value / scale:.3f}" if np.isfinite(scale) else "-"
+
+
+def comparison_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+    """Our methods against the best baseline of each task."""
+    rows = []
+    for found in analysis.comparisons:
+        rows.append(
+            (
+                record.labels.get(found.method, found.method),
+                found.task or "all",
+                record.labels.get(found.baseline, found.baseline),
+                estimate(found.difference, 3),
+                estimate(found.improvement, 2),
+                _p(found.p_holm),
+            )
+        )
+    header = ("method", "task", "best baseline", "difference", "P(improvement)", "p (Holm)")
+    note = (
+        "Differences are over the mean score of the hindsight constant. The baseline is the best by its mean on the"
+        " same test episodes, which flatters it."
+    )
+    return Cells(title=f"Against the best baseline: {variant}", header=header, rows=tuple(rows), notes=(note,))
+
+
+def feasibility_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+    """Share of episodes within all limits."""
+    share = {(f.method, f.task): f.feasible.value for f in analysis.feasibility if f.constraint is None}
+    rows = tuple(
+        (record.labels.get(method, method), *(f"{share[method, task]:.0%}" for task in analysis.tasks))
+        for method in analysis.methods
+    )
+    return Cells(title=f"Episodes within all limits: {variant}", header=("method", *analysis.tasks), rows=rows)
+
+
+def axis_cells(record: SuiteRecord, found: dict[str, VariantAnalysis]) -> Cells:
+    """Mean share of the reference, a column a variant."""
+    methods = dict.fromkeys(method for analysis in found.values() for method in analysis.methods)
+    rows = tuple(
+        (
+            record.labels.get(method, method),
+            *(
+                estimate(analysis.summary(method, None).share, 3) if method in analysis.methods else "-"
+                for analysis in found.values()
+            ),
+        )
+        for method in methods
+    )
+    by_name = {variant["name"]: variant for variant in record.variants}
+    header = tuple(by_name[name]["label"] for name in found)
+    return Cells(title=f"{record.title} ({record.id}): mean over the tasks", header=("method", *header), rows=rows)
+
+
+def cost_cells(record: SuiteRecord, store: Store) -> Cells:
+    """Medians of time and memory over the runs that did not fail, by method and variant."""
+    runs = [run for run in store.runs().to_pylist() if not run["failed"]]
+    names = ("train_seconds", "tune_seconds", "play_seconds", "step_milliseconds", "decision_milliseconds")
+    several = len({run["variant"] for run in runs}) > 1
+    rows = []
+    for variant in [entry["name"] for entry in record.variants]:
+        for method, label in record.labels.items():
+            mine = [run for run in runs if (run["variant"], run["method"]) == (variant, method)]
+            if mine:
+                figures = [_median(mine, name) for name in (*names, "peak_memory_mb")]
+                rows.append((f"{label}, {variant}" if several else label, str(len(mine)), *figures))
+    header = ("method", "runs", "train s", "tune s", "test s", "step ms", "decision ms", "memory MB")
+    notes = (*sorted({run["machine"] for run in runs}), "commit " + ", ".join(sorted({run["commit"] for run in runs})))
+    return Cells(title="Cost of a run (medians)", header=header, rows=tuple(rows), notes=notes)
+
+
+def speed_cells(record: SuiteRecord, figures: Sequence[dict[str, Any]]) -> Cells:
+    """The speed figures."""
+    rows = tuple(
+        (figure["name"], f"{figure['value']:,.3g}", figure["unit"], figure["reference"], figure["bound"])
+        for figure in figures
+    )
+    note = record.versions.get("machine", "")
+    return Cells(
+        title=f"{record.title} ({record.id})",
+        header=("figure", "value", "unit", "reference", "bound"),
+        rows=rows,
+        notes=(note,) if note else (),
+    )
+
+
+def estimate(found: Estimate, digits: int) -> str:
+    """A value with its interval."""
+    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _median(runs: Sequence[dict[str, Any]], name: str) -> str:
+    value = float(np.median([run[name] for run in runs]))
+    return "-" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def markdown(directory: Path, wanted: Sequence[str] = ("scores", "tasks", "comparisons")) -> Iterator[str]:
+    """The README's tables of a published suite."""
+    prefixes = {
+        "tasks": "By task",
+        "comparisons": "Against the best",
+        "feasibility": "Episodes within",
+        "cost": "Cost of a run",
+    }
+    for cells in all_cells(directory):
+        kind = next((name for name, prefix in prefixes.items() if cells.title.startswith(prefix)), "scores")
+        if kind in wanted:
+            yield cells.to_markdown()

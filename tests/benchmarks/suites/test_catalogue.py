@@ -1,0 +1,140 @@
+"""The suites as data: never edited once released, and every method of them can be made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from agents import registry
+from benchmarks.suites.catalogue import SUITES, get_suite
+from benchmarks.suites.methods import METHODS
+from benchmarks.suites.spec import SIZES, Condition, FamilyData, MarketData, Size, Suite
+from tests.benchmarks.suites.tiny import DATA, RULES, UNIFORM, VAO, suite
+from vamo import Config, override
+
+HASHES: dict[str, str] = {
+    "data-scarce/v1": "65c98902e1d19af9",
+    "data-scarce/v1/cpu": "d560bad24f512625",
+    "data-scarce/v1/testing": "6f966370773b2483",
+    "ablation/v1": "b34c37a3e1907224",
+    "ablation/v1/cpu": "204299d74e238411",
+    "ablation/v1/testing": "60004049bc23d04a",
+    "temperature/v1": "a5b0e31f9ee0aaa2",
+    "temperature/v1/cpu": "d35d7e815ebbd90e",
+    "temperature/v1/testing": "d473acac76d2dc39",
+    "validation-size/v1": "eaf6c73feb7b8da9",
+    "validation-size/v1/cpu": "0495494dd7dc24a9",
+    "validation-size/v1/testing": "109232a16074f028",
+    "many-tasks/v1": "f7c912269817ed9a",
+    "many-tasks/v1/cpu": "25a0bc0a53c1f9f9",
+    "many-tasks/v1/testing": "fe1987d9227d013a",
+    "shift/v1": "9d00663f1c643f44",
+    "shift/v1/cpu": "3a8076eac5588cf4",
+    "shift/v1/testing": "4d2c790b6a9b0474",
+    "online/v1": "b34e88c88c6b06b3",
+    "online/v1/cpu": "18576f9a3e8a2d59",
+    "online/v1/testing": "98eef25962746e57",
+}
+"""First 16 digits of `Suite.hash`. A released suite is never edited: make another version instead."""
+
+ALL = [(name, size) for name in SUITES for size in get_args(Size)]
+
+
+@pytest.mark.parametrize(("name", "size"), ALL)
+def test_released_suites_are_never_edited(name: str, size: Size) -> None:
+    found = get_suite(name, size)
+    assert found.hash()[:16] == HASHES[found.full_id], f"{found.full_id} was edited: its rows mean another thing"
+
+
+@pytest.mark.parametrize(("name", "size"), ALL)
+def test_every_method_can_be_made(name: str, size: Size) -> None:
+    found = get_suite(name, size)
+    for arm in found.arms:
+        assert arm.method in METHODS, arm.name
+        if arm.method == "rule":
+            assert not arm.is_trained
+            registry.get(dict(setting.split("=") for setting in arm.settings)["agent"])
+        elif arm.method in ("vamo", "vamo-each"):
+            override(Config(), (*found.training, *arm.settings))
+    assert len({run.id for run in found.runs()}) == len(found.runs())
+    assert len(found.train_seeds) == (2 if size == "testing" else 10)
+
+
+def test_sizes_compare_the_same_methods() -> None:
+    for name in SUITES:
+        assert len({tuple(arm.name for arm in get_suite(name, size).arms) for size in get_args(Size)}) == 1
+
+
+def test_no_episode_is_in_two_parts() -> None:
+    """Logs lie beyond 2**40; seeds of the tuning of defaults and of the demo lie below 1,000,000."""
+    for name, size in ALL:
+        found = get_suite(name, size)
+        for part in (found.validation, found.test):
+            assert part.first >= 1_000_000 and part.first + part.n <= 2**38
+        for variant in found.variants:
+            if isinstance(variant.data, MarketData):
+                assert variant.data.log_seed >= 2**40
+
+
+def test_hash_follows_settings_and_not_words() -> None:
+    one = suite()
+    assert replace(one, title="Other words", question="?").hash() == one.hash()
+    renamed = replace(one.arms[0], label="other label")
+    assert replace(one, arms=(renamed, *one.arms[1:])).hash() == one.hash()
+    for other in (
+        replace(one, train_seeds=(7, 8)),
+        replace(one, n_candidates=3),
+        replace(one, training=(*one.training, "train.steps=5")),
+        replace(one, arms=one.arms[:2]),
+        replace(one, variants=(replace(one.variants[0], data=replace(DATA, shift=0.3)),)),
+    ):
+        assert other.hash() != one.hash()
+
+
+def test_a_run_does_not_depend_on_what_else_is_run() -> None:
+    whole, part = suite(*RULES, VAO, UNIFORM), suite(VAO, seeds=(9,))
+    of_whole = {run.id: run.config_hash() for run in whole.runs()}
+    assert {run.id: run.config_hash() for run in part.runs()}.items() <= of_whole.items()
+    assert len(set(of_whole.values())) == len(of_whole)
+
+
+def test_some_seeds_and_methods_only() -> None:
+    few = suite(*RULES, VAO, UNIFORM).only(n_seeds=1)
+    assert [run.id for run in few.runs()][-2:] == ["family--vao--s7", "family--uniform--s7"]
+    assert get_suite("data-scarce/v1").only(arms=(RULES[1],)).baseline == ""
+    size = get_suite("validation-size/v1", "testing")
+    alone = size.only(arms=tuple(arm for arm in size.arms if arm.name == "uniform"))
+    assert [run.variant.name for run in alone.runs()] == ["n=6", "n=6"]  # where the whole suite runs it
+    with pytest.raises(ValueError, match=r"`seeds` must lie in 1\.\.2, found 3"):
+        size.only(n_seeds=3)
+
+
+def test_seeds_go_round_slowest() -> None:
+    assert [run.id for run in suite(RULES[0], VAO, UNIFORM).runs()] == [
+        "family--fixed", "family--vao--s7", "family--uniform--s7", "family--vao--s9", "family--uniform--s9",
+    ]  # fmt: skip
+
+
+def test_unknown_names_are_errors_that_name_the_nearest() -> None:
+    with pytest.raises(ValueError, match="nearest: data-scarce/v1"):
+        get_suite("data-scarse/v1")
+    assert get_suite("shift/v1/cpu").size == "cpu"
+    assert set(SIZES) == set(get_args(Size))
+
+
+def test_bad_settings_name_the_rule() -> None:
+    with pytest.raises(ValueError, match="`n_validation` must be at most `n_collected`, 3, found 4"):
+        replace(DATA, n_validation=4)
+    with pytest.raises(ValueError, match="`n_scored` must be at most the number of sound tasks, 1, found 2"):
+        replace(DATA, n_harmful=1)
+    with pytest.raises(ValueError, match="must have different methods"):
+        suite(VAO, VAO)
+    with pytest.raises(ValueError, match="must not share market seeds, found 200"):
+        replace(suite(), validation=replace(suite().test, n=1))
+    with pytest.raises(ValueError, match="must be methods of it, found 'nobody'"):
+        replace(suite(), ours=("nobody",))
+    with pytest.raises(ValueError, match="found 'a b'"):
+        replace(VAO, name="a b")
+    assert isinstance(DATA, FamilyData) and Condition().competitors == "scripts" and isinstance(suite(), Suite)

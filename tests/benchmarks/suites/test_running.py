@@ -1,0 +1,215 @@
+"""The runner: the same rows however it is interrupted, failures that stop nothing, and what a run records."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from benchmarks.cli import main
+from benchmarks.suites.engines import run_locally
+from benchmarks.suites.execute import Job, Tables, execute
+from benchmarks.suites.running import run_suite
+from benchmarks.suites.store import TABLES, Store
+from benchmarks.suites.worlds import open_world, references
+from tests.benchmarks.suites.tiny import BROKEN, DATA, RULES, UNIFORM, VAO, fragile, jobs_of, suite
+
+ROOT = Path(__file__).parents[3]
+
+
+def assert_same(found: pa.Table, expected: pa.Table) -> None:
+    """To the last bit; NaN equals NaN."""
+    pd.testing.assert_frame_equal(found.to_pandas(), expected.to_pandas(), check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(cache: Path) -> Tables:
+    """The tables of VAO's first seed."""
+    return execute(jobs_of(suite(VAO), cache)[0])
+
+
+def test_a_run_fills_every_table(trained: Tables) -> None:
+    assert set(trained) == set(TABLES)
+    run = trained["runs"].to_pylist()[0]
+    assert (run["failed"], run["n_steps"], run["train_seed"]) == ("", 4, 7)
+    assert min(run[name] for name in ("train_seconds", "tune_seconds", "play_seconds", "step_milliseconds")) > 0
+    assert run["peak_memory_mb"] > 50 and np.isfinite(run["validation_loss"])
+    assert json.loads(run["config"])["arm"]["settings"] == ["train.method=vao"]
+    chosen = json.loads(run["chosen"])
+    assert all(set(choice) == {"asked", "stability"} for choice in chosen.values()) and len(chosen) == 2
+    rows = trained["rows"].to_pandas()
+    assert rows.groupby("task").size().tolist() == [3, 3]
+    assert set(rows["seed"]) == {200, 201, 202} and (rows["reference"] > 0).any()
+    weights = trained["weights"].to_pandas()
+    assert np.allclose(weights.groupby(["step", "target"])["weight"].sum(), 1, atol=1e-6)
+    assert sorted(set(weights["step"])) == [2, 4]
+    assert len(trained["losses"]) == 2 * 2
+
+
+def test_viewed_episodes_are_those_of_the_rows(trained: Tables) -> None:
+    ticks, rows = trained["episodes"].to_pandas(), trained["rows"].to_pandas()
+    for task, day in ticks.groupby("task"):
+        assert day["tick"].tolist() == list(range(48))
+        row = rows[(rows["task"] == task) & (rows["seed"] == day["seed"].iloc[0])].iloc[0]
+        assert row["advertiser"] == day["advertiser"].iloc[0]
+        last = day.iloc[-1]
+        assert day["cost"].sum() == pytest.approx(row["cost"])
+        for name in ("objective", "budget_ratio", "cpa_ratio"):
+            assert last[name] == pytest.approx(row[name], nan_ok=True)
+        assert np.allclose(day[["slot1", "slot2", "slot3"]].sum(axis=1), day["wins"])
+        assert last["planned_spend_share"] == pytest.approx(1.0) and (day["planned_spend_share"].diff()[1:] >= 0).all()
+
+
+def test_a_run_is_the_same_again_and_other_seeds_differ(trained: Tables, cache: Path) -> None:
+    again, other = (execute(job) for job in jobs_of(suite(VAO), cache))
+    for name in ("rows", "weights", "losses", "episodes"):
+        assert_same(again[name], trained[name])
+    assert not other["rows"]["score_expected"].equals(trained["rows"]["score_expected"])
+    assert "episodes" not in other  # of the first seed only
+
+
+def test_untrained_and_uniform_methods_leave_no_alignments(cache: Path) -> None:
+    fixed, uniform = (execute(job) for job in jobs_of(suite(RULES[0], UNIFORM, seeds=(7,)), cache))
+    assert set(fixed) == {"runs", "rows", "episodes"}
+    assert fixed["rows"]["train_seed"].to_pylist() == [-1] * 6
+    assert "parameters" in next(iter(json.loads(fixed["runs"]["chosen"][0].as_py()).values()))
+    assert uniform["weights"].num_rows == 0 and uniform["losses"].num_rows == 4
+    unseen = execute(jobs_of(replace(suite(RULES[0]), n_viewed=0), cache)[0])
+    assert set(unseen) == {"runs", "rows"} and unseen["rows"].num_rows == 6
+
+
+def test_a_failed_run_is_recorded_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    of = suite(BROKEN, RULES[0])
+    outcome = run_suite(of, tmp_path, n_workers=2)
+    assert (outcome.n_runs, outcome.failed) == (2, ("family--broken",))
+    assert "`name` must be an agent" in " ".join(capsys.readouterr().out.split())
+    store = Store(tmp_path)
+    failed = {run["run_id"]: run["failed"] for run in store.runs().to_pylist()}
+    assert failed["family--fixed"] == "" and failed["family--broken"].startswith("ValueError: `name` must be an agent")
+    assert set(store.rows()["method"].to_pylist()) == {"fixed"}
+    before = (tmp_path / "runs" / "family--fixed.parquet").stat().st_mtime_ns
+    again = run_suite(of, tmp_path, n_workers=1)
+    assert (again.n_found, again.failed) == (1, ("family--broken",))  # only the failed one is tried again
+    assert (tmp_path / "runs" / "family--fixed.parquet").stat().st_mtime_ns == before
+
+
+def test_killed_and_started_again_it_ends_with_the_same_rows(tmp_path: Path, cache: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.benchmarks.suites.tiny", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any((tmp_path / "runs").glob("*.parquet")):  # one worker: the next run is then under way
+        assert process.poll() is None and time.monotonic() < deadline, "must still be running"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    n_before = Store(tmp_path).runs().num_rows
+    assert 1 <= n_before < 4
+    outcome = run_suite(suite(), tmp_path, n_workers=2)
+    assert (outcome.n_found, outcome.failed) == (n_before, ())
+    whole = [execute(job) for job in sorted(jobs_of(suite(), cache), key=lambda job: job.id)]
+    for name in ("rows", "episodes"):
+        assert_same(getattr(Store(tmp_path), name)(), pa.concat_tables([tables[name] for tables in whole]))
+
+
+def errors_of(ended: Iterable[tuple[Job, Tables]]) -> dict[str, str]:
+    return {job.run.arm.name: tables["runs"]["failed"][0].as_py() for job, tables in ended}
+
+
+def test_a_dead_worker_costs_its_run_one_attempt_of_three(tmp_path: Path) -> None:
+    ended = errors_of(run_locally(jobs_of(suite(*RULES[:3]), tmp_path), 2, fragile))
+    assert ended == {
+        "fixed": "the process died 3 times, exit code 3 (-9: out of memory?)", "pid": "lives", "dual": "lives",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_on_ray_a_lost_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    from benchmarks.suites.engines import run_on_ray
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    ended = errors_of(run_on_ray(jobs_of(suite(*RULES[:3]), tmp_path), "local", 2, fragile))
+    assert ended.pop("fixed").startswith("lost by Ray after 3 attempts")
+    assert ended == {"pid": "lives", "dual": "lives"}
+    of = suite(RULES[0])
+    assert run_suite(of, tmp_path / "ray", n_workers=2, ray="local").failed == ()
+    assert_same(Store(tmp_path / "ray").rows(), execute(jobs_of(of, tmp_path)[0])["rows"])
+
+
+def test_results_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
+    run_suite(suite(RULES[0]), tmp_path, n_workers=1)
+    with pytest.raises(ValueError, match="must hold runs of the same settings, found run 'family--fixed' of others"):
+        run_suite(replace(suite(RULES[0]), n_candidates=3), tmp_path, n_workers=1)
+    with pytest.raises(ValueError, match="must be empty or hold other/v1/testing, found tiny/v1/testing"):
+        run_suite(replace(suite(RULES[0]), id="other/v1"), tmp_path, n_workers=1)
+
+
+def test_logs_are_shared_by_variants_that_use_fewer_of_them(cache: Path) -> None:
+    of = suite(VAO)
+    few = replace(of.variants[0], data=replace(DATA, n_validation=2, n_scored=1))
+    worlds = [open_world(variant, of, cache) for variant in (of.variants[0], few)]
+    sizes = [{log.n_episodes for log in world.load()[1].values()} for world in worlds]
+    assert sizes == [{3}, {2}] and [len(world.targets) for world in worlds] == [2, 1]
+    assert len(list(cache.glob("family-*"))) == 1
+    first = references(worlds[0], cache)
+    assert references(worlds[0], cache).keys() == first.keys() == worlds[0].tests.keys()
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["bench", "run", "data-scarce/v1/testing", "--out", str(out), "--workers", "2"]
+    main([*arguments, "--agents", "fixed", "random"])
+    assert "2 runs, 0 found finished, 0 failed" in capsys.readouterr().out
+    main([*arguments, "--agents", "fixed"])
+    assert "1 runs, 1 found finished, 0 failed" in capsys.readouterr().out
+    record = Store(out).suite()
+    assert [method["name"] for method in record.methods] == ["fixed", "random"]  # the second call forgets nothing
+    rows = Store(out).rows()
+    assert set(rows["method"].to_pylist()) == {"fixed", "random"}
+    assert pc.min(rows["seed"]).as_py() >= 6_000_000
+    main(["bench", "table", str(out)])
+    shown = capsys.readouterr().out
+    assert "constant (tuned)" in shown and "random (tuned)" in shown and "Cost of a run" in shown
+    main(["bench", "publish", str(out), "--to", str(tmp_path / "results")])
+    published = Store(tmp_path / "results" / "data-scarce-v1-testing")
+    assert published.rows().num_rows == rows.num_rows
+    assert np.allclose(published.rows()["score"], rows["score"], rtol=1e-4)
+    main(["bench", "list"])
+    assert "many-tasks/v1" in capsys.readouterr().out
+    for bad, text in (
+        (["bench", "run", "nothing"], "`SUITE` must be one of"),
+        ([*arguments, "--agents", "pidd"], "nearest: pid"),
+        (["bench", "table", str(tmp_path / "nowhere")], "holds no results"),
+        ([*arguments, "--workers", "0"], "`workers` must be at least 1, found 0"),
+    ):
+        with pytest.raises(SystemExit) as exit_of:
+            main(bad)
+        assert exit_of.value.code == 2
+        assert text in capsys.readouterr().err
+
+
+def test_a_failed_run_makes_the_command_exit_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.suites import commands
+
+    monkeypatch.setattr(commands, "get_suite", lambda name, size: suite(BROKEN))
+    with pytest.raises(SystemExit) as exit_of:
+        main(["bench", "run", "tiny/v1", "--out", str(tmp_path)])
+    assert exit_of.value.code == 1
