@@ -94,7 +94,7 @@ window.reportExtension = ({ page, state, choose }) => {
       hoverinfo: "text",
       hovertext: run.targets.map((target, row) => run.sources.map((source, k) =>
         `target ${escaped(target)}<br>source ${escaped(source)}<br>${figures(z[row][k])}`)),
-      ...(n <= 8 ? { texttemplate: isWeight ? "%{z:.2f}" : "%{z:.3~s}" } : {}),
+      ...(n <= 8 && innerWidth > 500 ? { texttemplate: isWeight ? "%{z:.2f}" : "%{z:.3~s}" } : {}),
     };
     const names = (values, tasks, sign) => {
       const every = Math.ceil(tasks.length / 24);
@@ -104,8 +104,8 @@ window.reportExtension = ({ page, state, choose }) => {
     return {
       traces: [{ trace, when: {} }], patches: [],
       layout: layout({
-        xaxis: axis({ ...names(trace.x, run.sources, 1), tickangle: -40, fixedrange: true }),
-        yaxis: axis({ ...names(trace.x.slice(0, run.targets.length), run.targets, -1), fixedrange: true }),
+        xaxis: axis({ ...names(trace.x, run.sources, 1), tickangle: -40, fixedrange: true, title: title("Source") }),
+        yaxis: axis({ title: title("Target"), ...names(trace.x.slice(0, run.targets.length), run.targets, -1), fixedrange: true }),
       }),
     };
   }
@@ -144,6 +144,8 @@ window.reportExtension = ({ page, state, choose }) => {
   const PANELS = ["Multiplier, 1 is the target or worth", "Price level: least winning cost, currency an impression",
     "Share of the budget spent, as predicted", "Constraint ratios so far, 1 is the limit", "Impressions won a tick, by slot"];
 
+  const look = (entry) => [`var(--method-${entry.colour % 8})`, DASHES[Math.floor(entry.colour / 8) % DASHES.length]];
+
   function episodeFigure() {
     const one = chosen(episodes);
     const two = state.other ? other(state.other) : undefined;
@@ -158,9 +160,7 @@ window.reportExtension = ({ page, state, choose }) => {
     for (const [entry, choice] of [[one, state.agent], [two, state.other - 1]]) {
       if (!entry) continue;
       const name = escaped(page.controls.agent[choice]);
-      const sameLook = two && entry === two && two.colour % 8 === one.colour % 8;
-      const colour = sameLook ? "var(--ink)" : `var(--method-${entry.colour % 8})`;
-      const dash = DASHES[Math.floor(entry.colour / 8) % 4];
+      const [colour, dash] = look(entry);
       const base = entry.base > 0 ? entry.base : 1;
       line(0, name, entry.multiplier.map((x) => x === null ? null : x / base), { color: colour, dash, width: 2, shape: "vh" });
       line(1, name, entry.least_winning_cost, { color: colour, dash, width: 2, shape: "vh" });
@@ -222,6 +222,23 @@ window.reportExtension = ({ page, state, choose }) => {
     return `${name} spent ${spent === undefined ? "–" : (100 * spent).toFixed(1)} %${money} and reached an objective of ${figures(entry.objective)}, ${limits}.`;
   }
 
+  // the agents that are drawn lead the legend of the episode
+  const arrays = { solid: "", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3" };
+  function legend(...drawn) {
+    const list = get("viewer-legend");
+    for (const old of list.querySelectorAll(".agent")) old.remove();
+    for (let k = 2; k >= 0; k -= 2) {
+      if (!drawn[k]) continue;
+      const [colour, dash] = look(drawn[k]);
+      const entry = document.createElement("li");
+      entry.className = "agent";
+      entry.innerHTML = `<svg class="mark" viewBox="0 0 26 10" aria-hidden="true"><path d="M0 5H26" style="stroke:${colour};`
+        + `stroke-width:3;stroke-dasharray:${arrays[dash] || "none"}"/></svg>`;
+      entry.append(page.controls.agent[drawn[k + 1]]);
+      list.prepend(entry);
+    }
+  }
+
   let timer = 0;
   function show() {
     const run = chosen(weights);
@@ -245,6 +262,7 @@ window.reportExtension = ({ page, state, choose }) => {
     const one = chosen(episodes);
     if (one) {
       const two = state.other ? other(state.other) : undefined;
+      legend(one, state.agent, two, state.other - 1);
       get("viewer-note").textContent = told(one, state.agent) + (two ? ` ${told(two, state.other - 1)}` : "");
     }
   }

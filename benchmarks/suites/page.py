@@ -23,6 +23,7 @@ from benchmarks.suites.tables import cost_cells, speed_cells
 
 PAGE = "report.html"
 """Name of the page in the directory of the results, where no other is asked for."""
+MOST_BANDS = 5  # of profiles at first sight
 _EMPTY = {"figures": {}, "controls": {}, "notes": []}
 
 
@@ -95,6 +96,19 @@ def _sections(found: figures.Found, store: Store, weights: Records, episodes: Re
     return [Section(about.anchor, about.heading, about.body + notes), *out]
 
 
+def _initial(found: figures.Found, weights: Records, episodes: Records) -> dict[str, int]:
+    """What the page shows first: the suite's own method, and one band where all of them would hide each other."""
+    own = next((name for name in found.record.ours if name in found.methods), None)
+    if own is None:
+        return {}
+    out = {"profile": 1 + found.methods.index(own)} if len(found.methods) > MOST_BANDS else {}
+    for control, records in (("wmethod", weights), ("agent", episodes)):
+        choices = records.controls[control]
+        if found.labels[own] in choices:
+            out[control] = choices.index(found.labels[own])
+    return out
+
+
 def _data(found: figures.Found, weights: Records, episodes: Records) -> dict[str, object]:
     """What the page's scripts read; see `assets/report.js` and `assets/suite.js`."""
     drawn: dict[str, object] = {
@@ -109,7 +123,7 @@ def _data(found: figures.Found, weights: Records, episodes: Records) -> dict[str
         "task": list(found.tasks),
         "profile": ["all", *found.methods],
     }
-    initial = {}
+    initial = _initial(found, weights, episodes)
     if figures.has_axis(found):
         drawn["axis"] = figures.along_axis(found)
     if weights.entries:

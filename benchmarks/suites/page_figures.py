@@ -34,8 +34,8 @@ from benchmarks.suites.analysis import VariantAnalysis
 from benchmarks.suites.store import SuiteRecord
 
 MEASURES = {
-    "share": "Share of the hindsight reference",
-    "iqm": "Interquartile mean over the reference",
+    "share": "Share of the reference",
+    "iqm": "Interquartile mean",
     "delta_m": "delta_m (%), lower is better",
 }
 SEQUENTIAL = [[k / 4, f"var(--scale-{k})"] for k in range(5)]
@@ -65,7 +65,10 @@ class Found:
     def labels(self) -> dict[str, str]:
         """Labels of the methods; those that the suite does not name have their names."""
         others = {method: method for analysis in self.variants.values() for method in analysis.methods}
-        return {**self.record.labels, **{name: label for name, label in others.items() if name not in self.record.labels}}
+        return {
+            **self.record.labels,
+            **{name: label for name, label in others.items() if name not in self.record.labels},
+        }
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -167,8 +170,7 @@ def task_map(found: Found) -> Figure:
             "hoverinfo": "text",
             "hovertext": [
                 [
-                    f"{text(found.labels[method])}<br>{text(task)}<br>"
-                    f"{number(share.value)} ({interval(share)})"
+                    f"{text(found.labels[method])}<br>{text(task)}<br>{number(share.value)} ({interval(share)})"
                     for task in tasks
                     for share in [analysis.summary(method, task).share]
                 ]
@@ -200,9 +202,7 @@ def profiles(found: Found) -> Figure:
             # where the curve has come to 0 nothing more is to be seen
             n = min(len(item.levels), int(np.count_nonzero(item.high > 0)) + 1)
             name, ink = text(found.labels[item.method]), colour("method", index)
-            levels, low, high, value = (
-                values(array[:n]) for array in (item.levels, item.low, item.high, item.value)
-            )
+            levels, low, high, value = (values(array[:n]) for array in (item.levels, item.low, item.high, item.value))
             band = {
                 "type": "scatter",
                 "mode": "lines",
@@ -271,7 +271,9 @@ def _variants_on_axis(found: Found) -> Figure:
     traces = []
     places = {name: found.x("variants", name) or 0.0 for name in found.variants}
     for index, method in enumerate(found.methods):
-        present = [(places[name], a.summary(method, None).share) for name, a in found.variants.items() if method in a.methods]
+        present = [
+            (places[name], a.summary(method, None).share) for name, a in found.variants.items() if method in a.methods
+        ]
         present.sort(key=lambda item: item[0])
         line = _with_intervals(
             [x for x, _ in present],
@@ -322,7 +324,11 @@ def _axis_layout(title: str, places: Sequence[float]) -> dict[str, Any]:
     if marks and marks[0] > 0 and marks[-1] >= 4 * marks[0]:
         air = 0.04 * np.log10(marks[-1] / marks[0])
         ends = values([np.log10(marks[0]) - air, np.log10(marks[-1]) + air])
-        layout["xaxis"] |= {"type": "log", "range": ends, "title": {**layout["xaxis"]["title"], "text": text(f"{title} (log)")}}
+        layout["xaxis"] |= {
+            "type": "log",
+            "range": ends,
+            "title": {**layout["xaxis"]["title"], "text": text(f"{title} (log)")},
+        }
     shown = marks if len(marks) <= 7 else marks[::2]
     layout["xaxis"] |= {"tickvals": values(shown), "ticktext": [f"{x:g}" for x in shown], "tickangle": 0}
     return layout
@@ -391,5 +397,3 @@ def _rows(labels: Sequence[str]) -> dict[str, Any]:
         "yaxis.ticktext": [text(label, LABEL_LENGTH) for label in labels],
         "yaxis.range": [-len(labels) + 0.4, 0.6],
     }
-
-

@@ -31,7 +31,13 @@ from benchmarks.suites.spec import SIZES
 from benchmarks.suites.store import SuiteRecord
 from benchmarks.suites.tables import Cells
 
-RATIO_DASHES = dict(zip((kind for kind in CONSTRAINT_NAMES if kind != "budget"), ("solid", "dash", "dot", "dashdot", "longdash"), strict=True))
+RATIO_DASHES = dict(
+    zip(
+        (kind for kind in CONSTRAINT_NAMES if kind != "budget"),
+        ("solid", "dash", "dot", "dashdot", "longdash"),
+        strict=True,
+    )
+)
 """Line styles of the constraints' ratios in the episode viewer."""
 _DASHES = {**DASH_ARRAYS, "longdash": "12 5"}
 _NUMBER = re.compile(r"[<+\-−]?\s*([\d,]*\.?\d+(?:e[+-]?\d+)?)")
@@ -70,14 +76,18 @@ def command(record: SuiteRecord) -> str:
 
 
 def versions(record: SuiteRecord) -> str:
-    """Table of versions."""
-    return pairs_table("Versions", record.versions) if record.versions else ""
+    """Table of versions, folded."""
+    if not record.versions:
+        return ""
+    return f"<details><summary>Versions</summary>{pairs_table('Versions', record.versions)}</details>"
 
 
 def _tasks_table(record: SuiteRecord, variant: str, label: str) -> str:
     head = ("task", "training", "validation", "test episodes")
     keys = ("name", "n_train", "n_validation", "n_test")
-    rows = tuple(tuple(f"{task[key]:,}" if key != "name" else task[key] for key in keys) for task in record.tasks[variant])
+    rows = tuple(
+        tuple(f"{task[key]:,}" if key != "name" else task[key] for key in keys) for task in record.tasks[variant]
+    )
     return f"<details><summary>Tasks and trajectories: {escape(label)}</summary>{sortable(f'Tasks: {label}', head, rows)}</details>"
 
 
@@ -107,9 +117,10 @@ def leaderboard_table(found: Found, analysis: VariantAnalysis) -> str:
     """All measures of all methods."""
     over_all = {c.method: c for c in analysis.comparisons if c.task is None or len(analysis.tasks) == 1}
     feasible = {(f.method, f.task): f.feasible for f in analysis.feasibility if f.constraint is None}
+    best = next((found.labels[c.baseline] for c in over_all.values()), "best baseline")
     head = (
-        "method", "share of reference", "IQM", "sd of seeds", "delta_m %", "best baseline", "P(improvement)",
-        "p (Holm)", "within limits, worst task", "training seeds",
+        "method", "share of reference", "IQM", "sd of seeds", "delta_m %", f"P(improvement) over {best}", "p (Holm)",
+        "within limits, worst task", "training seeds",
     )  # fmt: skip
     iqm, rows = measured(analysis, "iqm"), []
     for method, share in measured(analysis, "share").items():
@@ -122,7 +133,6 @@ def leaderboard_table(found: Found, analysis: VariantAnalysis) -> str:
                 _estimate(iqm[method], 3),
                 number(analysis.deviation[method], 3),
                 _estimate(analysis.delta_m[method], 1) if method in analysis.delta_m else "–",
-                found.labels[versus.baseline] if versus else "–",
                 _estimate(versus.improvement, 2) if versus else "–",
                 p_text(versus.p_holm) if versus else "–",
                 _share(worst),
@@ -214,7 +224,10 @@ def weights(records: Records) -> Section:
         '<label for="frame">Training step</label><input type="range" id="frame" data-control="frame" min="0" max="0" '
         'value="0"><output id="frame-step" for="frame"></output></div>'
     )
-    cards = [card("weights", "Sources by targets", "one run"), card("weight-lines", "One target over training", "one run")]
+    cards = [
+        card("weights", "Sources by targets", "one run"),
+        card("weight-lines", "One target over training", "one run"),
+    ]
     cards[0] = cards[0].replace('class="plot"', 'class="plot square"')
     cards[1] = cards[1].replace('class="plot"', 'class="plot square"')
     note = '<p class="note" id="weights-note" aria-live="polite"></p>'
@@ -235,18 +248,26 @@ def episodes(records: Records) -> Section:
         "which slots it won. One campaign: n = 1, no interval."
     )
     names = (("evariant", "Variant"), ("etask", "Task"), ("episode", "Episode"), ("agent", "Agent"), ("eseed", "Seed"))
-    chooser = "".join(select(name, label, records.controls[name]) for name, label in names if len(records.controls[name]) > 1)
+    chooser = "".join(
+        select(name, label, records.controls[name]) for name, label in names if len(records.controls[name]) > 1
+    )
     chooser += select("other", "Compare with", ["nobody", *records.controls["agent"]])
     present = [kind for kind in RATIO_DASHES if any(f"{kind}_ratio" in entry for entry in records.entries)]
-    marks = [f"{line_mark('var(--ink)', 'solid', 2)} agent", f"{line_mark('var(--accent)', 'solid', 2)} compared with"]
-    marks.append(f"{line_mark('var(--muted)', 'dash', 1.5)} plan")
+    marks = [f"{line_mark('var(--muted)', 'dash', 1.5)} plan"]
     marks += [f"{_ratio_mark(kind)} {CONSTRAINT_NAMES[kind]} ratio" for kind in present]
-    marks += [f'<span class="box" style="background:var(--slot-{k})"></span> slot {k + 1}{" and below" * (k == 2)}' for k in range(3)]
+    marks += [
+        f'<span class="box" style="background:var(--slot-{k})"></span> slot {k + 1}{" and below" * (k == 2)}'
+        for k in range(3)
+    ]
     entries = "".join(f"<li>{mark}</li>" for mark in marks)
     note = '<p class="note" id="viewer-note" aria-live="polite"></p>'
-    figure = card("episode", "Over the episode", "one campaign, tick by tick", wide=True).replace('class="plot"', 'class="plot tall"')
+    figure = card("episode", "Over the episode", "one campaign, tick by tick", wide=True).replace(
+        'class="plot"', 'class="plot tall"'
+    )
     body = f"<p>{escape(intro)}</p>{_left_out(records)}<div class='chooser'>{chooser}</div>{note}"
-    return Section("episodes", "Episode viewer", f'{body}<ul class="legend">{entries}</ul>{grid([figure])}')
+    return Section(
+        "episodes", "Episode viewer", f'{body}<ul class="legend" id="viewer-legend">{entries}</ul>{grid([figure])}'
+    )
 
 
 def _ratio_mark(kind: str) -> str:
@@ -279,7 +300,9 @@ def sortable(
     caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], marks: dict[str, str] | None = None
 ) -> str:
     """A table whose columns sort by a button; cells that begin with a number by it, others by their text."""
-    first = "".join(f'<th scope="col" aria-sort="none"><button type="button">{escape(name)}</button></th>' for name in head)
+    first = "".join(
+        f'<th scope="col" aria-sort="none"><button type="button">{escape(name)}</button></th>' for name in head
+    )
     lines = "".join(
         f'<tr><th scope="row" data-sort="{escape(row[0])}">{(marks or {}).get(row[0], "")} {escape(row[0])}</th>'
         + "".join(f'<td data-sort="{escape(_sort_key(content))}">{_with_interval(content)}</td>' for content in row[1:])
