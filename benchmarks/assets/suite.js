@@ -19,6 +19,7 @@ window.reportExtension = ({ page, state, choose }) => {
   // choices that no record has are closed, in the order of the controls; what is chosen moves to an open one
   function settleGroup(group) {
     let left = group.entries;
+    if (!left.length) return;
     (group.controls ?? []).forEach((name, i) => {
       const open = new Set(left.map((entry) => entry.key[i]));
       if (!open.has(state[name])) state[name] = Math.min(...open);
@@ -140,11 +141,14 @@ window.reportExtension = ({ page, state, choose }) => {
     };
   }
 
-  const DASHES = ["solid", "dash", "dot", "dashdot"];
-  const PANELS = ["Multiplier, 1 is the target or worth", "Price level: least winning cost, currency an impression",
+  const PANELS = ["Multiplier, 1 is the target or worth", "Price level: least winning cost",
     "Share of the budget spent, as predicted", "Constraint ratios so far, 1 is the limit", "Impressions won a tick, by slot"];
 
-  const look = (entry) => [`var(--method-${entry.colour % 8})`, DASHES[Math.floor(entry.colour / 8) % DASHES.length]];
+  // one colour an agent; whose colour is taken by the other one is drawn like text
+  const look = (entry, first) => {
+    const isTaken = first && first.colour % 8 === entry.colour % 8;
+    return isTaken ? "var(--ink)" : `var(--method-${entry.colour % 8})`;
+  };
 
   function episodeFigure() {
     const one = chosen(episodes);
@@ -160,11 +164,11 @@ window.reportExtension = ({ page, state, choose }) => {
     for (const [entry, choice] of [[one, state.agent], [two, state.other - 1]]) {
       if (!entry) continue;
       const name = escaped(page.controls.agent[choice]);
-      const [colour, dash] = look(entry);
+      const colour = look(entry, entry === one ? undefined : one);
       const base = entry.base > 0 ? entry.base : 1;
-      line(0, name, entry.multiplier.map((x) => x === null ? null : x / base), { color: colour, dash, width: 2, shape: "vh" });
-      line(1, name, entry.least_winning_cost, { color: colour, dash, width: 2, shape: "vh" });
-      if (entry.budget_ratio) line(2, name, entry.budget_ratio, { color: colour, dash, width: 2 });
+      line(0, name, entry.multiplier.map((x) => x === null ? null : x / base), { color: colour, width: 2, shape: "hvh" });
+      line(1, name, entry.least_winning_cost, { color: colour, width: 2, shape: "hvh" });
+      if (entry.budget_ratio) line(2, name, entry.budget_ratio, { color: colour, width: 2 });
       for (const [kind, style] of Object.entries(episodes.ratios)) {
         const ratio = entry[`${kind}_ratio`];
         if (!ratio) continue;
@@ -173,7 +177,7 @@ window.reportExtension = ({ page, state, choose }) => {
       }
       if (entry === two) {
         const won = ends.map((_, t) => [1, 2, 3].reduce((sum, k) => sum + (entry[`slot${k}`]?.[t] ?? 0), 0));
-        line(4, `${name}: won`, won, { color: colour, dash: "dot", width: 2, shape: "vh" });
+        line(4, `${name}: won`, won, { color: colour, dash: "dot", width: 2, shape: "hvh" });
       }
     }
     for (const k of [0, 1, 2]) {
@@ -201,9 +205,8 @@ window.reportExtension = ({ page, state, choose }) => {
       found.annotations.push({ text, x: 0, xref: "paper", xanchor: "left", y: top, yref: "paper", yanchor: "bottom", yshift: 3,
         showarrow: false, font: { color: "var(--ink)", size: 12 } });
     });
-    if (ratios) found.yaxis4.range = [0, 2];
-    else {
-      found.yaxis4.range = [0, 2];
+    found.yaxis4.range = [0, 2];
+    if (!ratios) {
       found.annotations.push({ text: "this task has no limit but the budget", x: 0.5, xref: "paper", y: 0.4, yref: "y4", showarrow: false, font: { color: MUTED } });
     }
     return { traces, patches: [], layout: found };
@@ -223,17 +226,15 @@ window.reportExtension = ({ page, state, choose }) => {
   }
 
   // the agents that are drawn lead the legend of the episode
-  const arrays = { solid: "", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3" };
   function legend(...drawn) {
     const list = get("viewer-legend");
     for (const old of list.querySelectorAll(".agent")) old.remove();
     for (let k = 2; k >= 0; k -= 2) {
       if (!drawn[k]) continue;
-      const [colour, dash] = look(drawn[k]);
+      const colour = look(drawn[k], k ? drawn[0] : undefined);
       const entry = document.createElement("li");
       entry.className = "agent";
-      entry.innerHTML = `<svg class="mark" viewBox="0 0 26 10" aria-hidden="true"><path d="M0 5H26" style="stroke:${colour};`
-        + `stroke-width:3;stroke-dasharray:${arrays[dash] || "none"}"/></svg>`;
+      entry.innerHTML = `<svg class="mark" viewBox="0 0 26 10" aria-hidden="true"><path d="M0 5H26" style="stroke:${colour};stroke-width:3"/></svg>`;
       entry.append(page.controls.agent[drawn[k + 1]]);
       list.prepend(entry);
     }

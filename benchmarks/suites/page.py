@@ -24,7 +24,7 @@ from benchmarks.suites.tables import cost_cells, speed_cells
 PAGE = "report.html"
 """Name of the page in the directory of the results, where no other is asked for."""
 MOST_BANDS = 5  # of profiles at first sight
-_EMPTY = {"figures": {}, "controls": {}, "notes": []}
+_EMPTY: dict[str, object] = {"figures": {}, "controls": {}, "notes": []}
 
 
 def write_page(directory: Path, out: Path | None = None, bootstrap: Bootstrap | None = None) -> Path:

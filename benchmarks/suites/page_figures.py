@@ -81,6 +81,11 @@ class Found:
         with_delta = any(analysis.delta_m for analysis in self.variants.values())
         return [name for name in MEASURES if name != "delta_m" or with_delta]
 
+    @property
+    def methods_on_axis(self) -> tuple[str, ...]:
+        """Methods that have a number on the suite's axis."""
+        return tuple(name for name in self.methods if self.x("methods", name) is not None)
+
     def label(self, variant: str) -> str:
         """Of a variant, for people."""
         return str(next(entry["label"] for entry in self.record.variants if entry["name"] == variant))
@@ -101,7 +106,7 @@ def measured(analysis: VariantAnalysis, measure: str) -> dict[str, Estimate]:
 
 
 def _of_all(analysis: VariantAnalysis, method: str, measure: str) -> Estimate:
-    """Over all tasks; the interquartile mean of a single task is in units of the score, and divided by the reference."""
+    """Over all tasks; a single task's interquartile mean is in units of the score: divided by the reference."""
     summary = analysis.summary(method, None)
     if measure == "share":
         return summary.share
@@ -227,12 +232,12 @@ def profiles(found: Found) -> Figure:
 
 def has_axis(found: Found) -> bool:
     """Whether variants or methods lie on an axis, or there are several variants."""
-    return len(found.variants) > 1 or any(found.x("methods", name) is not None for name in found.methods)
+    return len(found.variants) > 1 or bool(found.methods_on_axis)
 
 
 def along_axis(found: Found) -> Figure:
     """Share of the reference against the suite's axis; for variants that are only named a forest plot."""
-    if any(found.x("methods", name) is not None for name in found.methods):
+    if bool(found.methods_on_axis):
         return _methods_on_axis(found)
     if all(found.x("variants", name) is not None for name in found.variants):
         return _variants_on_axis(found)
@@ -242,7 +247,7 @@ def along_axis(found: Found) -> Figure:
 def _methods_on_axis(found: Found) -> Figure:
     """Methods with a number as a line; the others as level lines that they are compared with. Control `variant`."""
     traces = []
-    on_axis = [name for name in found.methods if found.x("methods", name) is not None]
+    on_axis = found.methods_on_axis
     places = [found.x("methods", name) or 0.0 for name in on_axis]
     for v, analysis in enumerate(found.variants.values()):
         when = {"variant": [v]}
@@ -252,17 +257,10 @@ def _methods_on_axis(found: Found) -> Figure:
         line = _with_intervals([x for _, x in present], shares, found.record.axis, INK, 0)
         traces.append({"trace": line, "when": when})
         for method in analysis.methods:
-            if found.x("methods", method) is None:
+            if method not in on_axis:
                 index = found.methods.index(method)
                 share = analysis.summary(method, None).share
-                level = {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "name": text(found.labels[method]),
-                    "x": values([min(places), max(places)]),
-                    "y": values([share.value] * 2),
-                    "line": {"color": colour("method", index), "dash": dash("method", index), "width": 1.5},
-                }
+                level = _level(places, share, found.labels[method], colour("method", index), index)
                 traces.append({"trace": level, "when": when})
     return {"traces": traces, "layout": _axis_layout(found.record.axis, places), "patches": []}
 
@@ -283,9 +281,7 @@ def _variants_on_axis(found: Found) -> Figure:
             index,
         )
         if len(present) == 1 and len(places) > 1:  # does not depend on what distinguishes the variants
-            share = present[0][1]
-            line |= {"x": values([min(places.values()), max(places.values())]), "y": values([share.value] * 2)}
-            line |= {"mode": "lines", "error_y": {"visible": False}}
+            line = _level(list(places.values()), present[0][1], found.labels[method], colour("method", index), index)
         traces.append({"trace": line, "when": {}})
     return {"traces": traces, "layout": _axis_layout(found.record.axis, list(places.values())), "patches": []}
 
@@ -314,6 +310,15 @@ def _with_intervals(x: Sequence[float], shares: Sequence[Estimate], name: str, i
             for place, share in zip(x, shares, strict=True)
         ],
     }
+
+
+def _level(places: Sequence[float], share: Estimate, name: str, ink: str, index: int) -> dict[str, Any]:
+    """A level line over the axis; only its right end has the interval."""
+    line = _with_intervals([min(places), max(places)], [share, share], name, ink, index)
+    for side in ("array", "arrayminus"):
+        line["error_y"][side][0] = 0
+    hover = f"{text(name)}<br>{number(share.value)} ({interval(share)})"
+    return {**line, "mode": "lines", "line": {**line["line"], "width": 1.5}, "hovertext": [hover, hover]}
 
 
 def _axis_layout(title: str, places: Sequence[float]) -> dict[str, Any]:
@@ -360,9 +365,7 @@ def _forest(found: Found) -> Figure:
 
 def n_forest_rows(found: Found) -> int:
     """Rows of the forest plot, 0 where the axis has numbers."""
-    is_numeric = any(found.x("methods", name) is not None for name in found.methods) or all(
-        found.x("variants", name) is not None for name in found.variants
-    )
+    is_numeric = bool(found.methods_on_axis) or all(found.x("variants", name) is not None for name in found.variants)
     return 0 if is_numeric else sum(len(analysis.methods) for analysis in found.variants.values())
 
 

@@ -88,7 +88,8 @@ def _tasks_table(record: SuiteRecord, variant: str, label: str) -> str:
     rows = tuple(
         tuple(f"{task[key]:,}" if key != "name" else task[key] for key in keys) for task in record.tasks[variant]
     )
-    return f"<details><summary>Tasks and trajectories: {escape(label)}</summary>{sortable(f'Tasks: {label}', head, rows)}</details>"
+    content = sortable(f"Tasks: {label}", head, rows)
+    return f"<details><summary>Tasks and trajectories: {escape(label)}</summary>{content}</details>"
 
 
 def leaderboard(found: Found) -> Section:
@@ -96,7 +97,7 @@ def leaderboard(found: Found) -> Section:
     ours = [found.labels[name] for name in found.record.ours if name in found.methods]
     intro = (
         "Scores are over that of the constant multiplier that would have been best in hindsight (dotted line at 1). "
-        "Intervals: 95 % stratified bootstrap over the paired test episodes and, of trained methods, the training seeds."
+        "Intervals: 95 % stratified bootstrap over the paired test episodes and, of trained methods, training seeds."
     )
     if any(analysis.comparisons for analysis in found.variants.values()):
         intro += (
@@ -159,8 +160,13 @@ def axis(found: Found) -> Section:
     counts = dict.fromkeys(counted(analysis) for analysis in found.variants.values())
     title = f"Score against {found.record.axis}" if found.record.axis and not n_rows else "Score by variant"
     note = f"share of the reference over all tasks; 95 % stratified bootstrap intervals; {'; '.join(counts)}"
-    intro = "Methods without a place on the axis are level lines." if not n_rows else "One row a method and variant."
-    body = f"<p>{escape(intro)}</p>{legend(found)}{grid([card('axis', title, note, rows=n_rows, wide=True)])}"
+    intro, shown = "One row a method and variant.", found.methods
+    if not n_rows:
+        intro = "What has no place on the axis is a level line, its interval at the right end."
+        if found.methods_on_axis:
+            intro += " The line in the colour of the text joins the methods that have one."
+            shown = tuple(name for name in found.methods if name not in found.methods_on_axis)
+    body = f"<p>{escape(intro)}</p>{legend(found, shown)}{grid([card('axis', title, note, rows=n_rows, wide=True)])}"
     return Section("axis", title, body)
 
 
@@ -199,20 +205,20 @@ def feasibility_table(found: Found, analysis: VariantAnalysis) -> str:
 def profiles(found: Found) -> Section:
     """Performance profiles."""
     intro = (
-        "Share of the test episodes, all tasks with equal weight, that score above a level: higher is better, and curves "
-        "that cross show that the order depends on the level (arXiv 2108.13264, section 4.2)."
+        "Share of the test episodes, all tasks with equal weight, that score above a level: higher is better, and "
+        "curves that cross show that the order depends on the level (arXiv 2108.13264, section 4.2)."
     )
     body = f"<p>{escape(intro)}</p>{variant_select(found, 'profiles')}"
     body += select("profile", "Band of", ["all methods", *(found.labels[name] for name in found.methods)])
-    body += legend(found) + grid([card("profiles", "Performance profiles", "95 % bands", wide=True)])
+    body += legend(found, found.methods) + grid([card("profiles", "Performance profiles", "95 % bands", wide=True)])
     return Section("profiles", "Performance profiles", body)
 
 
 def weights(records: Records) -> Section:
     """The heat map with its slider."""
     intro = (
-        "How much each source task (column) counts in the training of a target task (row). Drag the slider, use the arrow "
-        "keys on it, or play. One run of one training seed: n = 1, no interval."
+        "How much each source task (column) counts in the training of a target task (row). Drag the slider, use the "
+        "arrow keys on it, or play. One run of one training seed: n = 1, no interval."
     )
     chooser = "".join(
         select(name, label, records.controls[name])
@@ -225,13 +231,12 @@ def weights(records: Records) -> Section:
         'value="0"><output id="frame-step" for="frame"></output></div>'
     )
     cards = [
-        card("weights", "Sources by targets", "one run"),
-        card("weight-lines", "One target over training", "one run"),
+        card(name, title, "one run: n = 1, no interval").replace('class="plot"', 'class="plot square"')
+        for name, title in (("weights", "Sources by targets"), ("weight-lines", "One target over training"))
     ]
-    cards[0] = cards[0].replace('class="plot"', 'class="plot square"')
-    cards[1] = cards[1].replace('class="plot"', 'class="plot square"')
     note = '<p class="note" id="weights-note" aria-live="polite"></p>'
-    body = f"<p>{escape(intro)}</p>{_left_out(records)}<div class='chooser'>{chooser}{select('wtarget', 'Target', _targets(records))}</div>"
+    chooser += select("wtarget", "Target", _targets(records))
+    body = f"<p>{escape(intro)}</p>{_left_out(records)}<div class='chooser'>{chooser}</div>"
     body += f"{radios('quantity', 'Quantity', ['Weight', 'Alignment'])}{scrub}{note}{grid(cards)}"
     return Section("weights", "Weights over time", body)
 
@@ -243,9 +248,9 @@ def _targets(records: Records) -> list[str]:
 def episodes(records: Records) -> Section:
     """The episode viewer."""
     intro = (
-        "One test episode tick by tick, on one axis of time: what one agent bid, what prices were, what it spent against "
-        "the plan in proportion to the expected traffic, whether it kept its limits so far (ratio at most 1), and "
-        "which slots it won. One campaign: n = 1, no interval."
+        "One test episode tick by tick, on one axis of time: what one agent bid, what prices were, what it spent "
+        "against the plan in proportion to the expected traffic, whether it kept its limits so far (ratio at most 1), "
+        "and which slots it won. One campaign: n = 1, no interval."
     )
     names = (("evariant", "Variant"), ("etask", "Task"), ("episode", "Episode"), ("agent", "Agent"), ("eseed", "Seed"))
     chooser = "".join(
@@ -261,7 +266,7 @@ def episodes(records: Records) -> Section:
     ]
     entries = "".join(f"<li>{mark}</li>" for mark in marks)
     note = '<p class="note" id="viewer-note" aria-live="polite"></p>'
-    figure = card("episode", "Over the episode", "one campaign, tick by tick", wide=True).replace(
+    figure = card("episode", "Over the episode", "one campaign, tick by tick: n = 1, no interval", wide=True).replace(
         'class="plot"', 'class="plot tall"'
     )
     body = f"<p>{escape(intro)}</p>{_left_out(records)}<div class='chooser'>{chooser}</div>{note}"
@@ -309,8 +314,8 @@ def sortable(
         + "</tr>"
         for row in rows
     )
-    content = f"<table class='sortable'><caption>{escape(caption)}</caption><thead><tr>{first}</tr></thead><tbody>{lines}</tbody></table>"
-    return scroll(caption, content)
+    head_and_body = f"<thead><tr>{first}</tr></thead><tbody>{lines}</tbody>"
+    return scroll(caption, f"<table class='sortable'><caption>{escape(caption)}</caption>{head_and_body}</table>")
 
 
 def _sort_key(content: str) -> str:
@@ -342,9 +347,11 @@ def variant_select(found: Found, where: str) -> str:
     return select("variant", "Variant", labels, f"-{where}") if len(labels) > 1 else ""
 
 
-def legend(found: Found) -> str:
-    """The methods with their lines."""
-    entries = "".join(f"<li>{swatch('method', i)} {escape(found.labels[m])}</li>" for i, m in enumerate(found.methods))
+def legend(found: Found, shown: Sequence[str]) -> str:
+    """Methods with their lines."""
+    entries = "".join(
+        f"<li>{swatch('method', found.methods.index(name))} {escape(found.labels[name])}</li>" for name in shown
+    )
     return f'<ul class="legend">{entries}</ul>'
 
 

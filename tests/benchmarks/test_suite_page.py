@@ -337,7 +337,8 @@ def test_the_page_works_from_the_keyboard(browser: Any, plain_page: Path) -> Non
     on_page = set(page.evaluate("[...document.querySelectorAll('[data-control]')].map((e) => e.dataset.control)"))
     assert on_page <= reached and on_page <= wanted
     assert page.evaluate(
-        "[...document.querySelectorAll('select, input, button')].every((e) => e.labels?.length || e.ariaLabel || e.textContent)"
+        "[...document.querySelectorAll('select, input, button')]"
+        ".every((e) => e.labels?.length || e.ariaLabel || e.textContent)"
     )
     opened.close()
 
@@ -370,6 +371,15 @@ def test_choices_without_a_record_are_closed(browser: Any, plain_page: Path) -> 
     opened.pick("agent", 2)
     assert opened.page.evaluate("document.querySelector('select[data-control=eseed]').value") == "1"
     assert opened.page.locator("#viewer-note").inner_text().startswith("UNIFORM spent ")
+    opened.close()
+
+
+@needs_browser
+def test_a_page_without_records_opens(browser: Any, tmp_path: Path) -> None:
+    out = write_results(tmp_path / "bare", with_weights=False, n_viewed=0)
+    opened = Opened(browser, write_page(out, bootstrap=FAST))
+    opened.pick("task", 2)
+    assert opened.page.locator("#note-by-task").inner_text().startswith("MaxClicks: 95 % stratified bootstrap")
     opened.close()
 
 
