@@ -95,7 +95,7 @@ window.reportExtension = ({ page, state, choose }) => {
       hoverinfo: "text",
       hovertext: run.targets.map((target, row) => run.sources.map((source, k) =>
         `target ${escaped(target)}<br>source ${escaped(source)}<br>${figures(z[row][k])}`)),
-      ...(n <= 8 && innerWidth > 500 ? { texttemplate: isWeight ? "%{z:.2f}" : "%{z:.3~s}" } : {}),
+      ...(n <= 8 && innerWidth > 500 ? { texttemplate: isWeight ? "%{z:.2f}" : "%{z:.3~g}" } : {}),
     };
     const names = (values, tasks, sign) => {
       const every = Math.ceil(tasks.length / 24);
@@ -124,8 +124,8 @@ window.reportExtension = ({ page, state, choose }) => {
       trace: {
         type: "scatter", mode: frames.length > 1 ? "lines" : "markers", name: escaped(run.sources[k]), x: run.steps,
         y: frames.map((flat) => flat[row * n + k]),
-        line: { color: `var(--task-${place})`, width: run.sources[k] === run.targets[row] ? 3.5 : 1.75 },
-        marker: { color: `var(--task-${place})`, size: 8 },
+        line: { color: `var(--task-${n > SHOWN ? place : k})`, width: run.sources[k] === run.targets[row] ? 3.5 : 1.75 },
+        marker: { color: `var(--task-${n > SHOWN ? place : k})`, size: 8 },
       },
     }));
     const step = run.steps[state.frame];
@@ -166,9 +166,9 @@ window.reportExtension = ({ page, state, choose }) => {
       const name = escaped(page.controls.agent[choice]);
       const colour = look(entry, entry === one ? undefined : one);
       const base = entry.base > 0 ? entry.base : 1;
-      line(0, name, entry.multiplier.map((x) => x === null ? null : x / base), { color: colour, width: 2, shape: "hvh" });
-      line(1, name, entry.least_winning_cost, { color: colour, width: 2, shape: "hvh" });
-      if (entry.budget_ratio) line(2, name, entry.budget_ratio, { color: colour, width: 2 });
+      line(0, `${name}: multiplier`, entry.multiplier.map((x) => x === null ? null : x / base), { color: colour, width: 2, shape: "hvh" });
+      line(1, `${name}: price`, entry.least_winning_cost, { color: colour, width: 2, shape: "hvh" });
+      if (entry.budget_ratio) line(2, `${name}: spent`, entry.budget_ratio, { color: colour, width: 2 });
       for (const [kind, style] of Object.entries(episodes.ratios)) {
         const ratio = entry[`${kind}_ratio`];
         if (!ratio) continue;

@@ -42,6 +42,8 @@ SEQUENTIAL = [[k / 4, f"var(--scale-{k})"] for k in range(5)]
 """Colours of shares and weights from low to high; they follow the colour scheme."""
 MOST_WRITTEN = 12  # columns of a heat map whose cells are labelled
 
+MOST_NAMED = 24  # columns of a heat map that are named; of more every second, third ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -184,11 +186,11 @@ def task_map(found: Found) -> Figure:
         }
         if len(tasks) <= MOST_WRITTEN:
             trace["texttemplate"] = "%{z:.2f}"
-        when = {"variant": [v]}
+        when, every = {"variant": [v]}, -(-len(tasks) // MOST_NAMED)
         traces.append({"trace": trace, "when": when})
         patch = _rows([found.labels[method] for method in methods]) | {
-            "xaxis.tickvals": list(range(len(tasks))),
-            "xaxis.ticktext": [text(task, LABEL_LENGTH) for task in tasks],
+            "xaxis.tickvals": list(range(0, len(tasks), every)),
+            "xaxis.ticktext": [text(task, LABEL_LENGTH) for task in tasks[::every]],
             "xaxis.range": [-0.5, len(tasks) - 0.5],
         }
         patches.append({"when": when, "layout": patch})

@@ -23,7 +23,7 @@ from benchmarks.report_page import (
     select,
     swatch,
 )
-from benchmarks.report_text import number, p_text, percent, ranges
+from benchmarks.report_text import number, p_text, ranges
 from benchmarks.suites.analysis import VariantAnalysis
 from benchmarks.suites.page_figures import MEASURES, Found, counted, measured, n_forest_rows
 from benchmarks.suites.page_records import Records
@@ -374,4 +374,4 @@ def _estimate(found: Estimate, decimals: int) -> str:
 
 
 def _share(found: Estimate) -> str:
-    return f"{percent(found.value)} [{number(100 * found.low, 0)}, {number(100 * found.high, 0)}]"
+    return f"{number(100 * found.value, 0)} % [{number(100 * found.low, 0)}, {number(100 * found.high, 0)}]"
