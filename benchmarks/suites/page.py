@@ -40,10 +40,13 @@ def write_page(directory: Path, out: Path | None = None, bootstrap: Bootstrap | 
 
     Raises:
         FileNotFoundError: The directory holds no results.
+        IsADirectoryError: `out` is one.
         ValueError: It holds no rows, or rows that are not paired.
         ModuleNotFoundError: plotly is not installed.
     """
     out = directory / PAGE if out is None else out
+    if out.is_dir():
+        raise IsADirectoryError(f"`out` must be a file, found the directory {out}")
     page = render(directory, plotly_script(), bootstrap)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, page.encode())

@@ -23,7 +23,7 @@ from benchmarks.suites.page import render, write_page
 from benchmarks.suites.page_figures import Found, along_axis, n_forest_rows, profiles
 from benchmarks.suites.page_records import episode_records, weight_records
 from benchmarks.suites.publishing import publish
-from benchmarks.suites.store import Store
+from benchmarks.suites.store import Store, SuiteRecord
 from tests.benchmarks.suites.made_up import ERROR, METHODS, N_TICKS, STEPS, TASKS, write_results
 
 FAST = Bootstrap(n_resamples=200)
@@ -186,6 +186,22 @@ def test_the_command_reads_published_results_too(
     assert len(data_of(out.read_text(encoding="utf-8"))["weights"]["entries"]) == 4
     assert run_command(["bench", "report", str(tmp_path / "nothing")]) != 0
     assert "holds no results of a suite" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_directory_is_refused(plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="`out` must be a file, found the directory"):
+        write_page(plain, tmp_path, FAST)
+
+
+def test_the_speed_suite_is_a_table(tmp_path: Path) -> None:
+    record = SuiteRecord(
+        id="speed/v1", version=1, size="full", title="Speed", question="How fast?", tasks={}, variants=[], methods=[]
+    )
+    Store(tmp_path).write_suite(record)
+    figure = {"name": "market", "value": 12.5, "unit": "x", "reference": "a <loop>", "bound": "memory"}
+    (tmp_path / "speed.json").write_text(json.dumps([figure]))
+    page = render(tmp_path, "")
+    assert "a &lt;loop&gt;" in page and 'data-sort="12.5"' in page and not data_of(page)["figures"]
 
 
 def run_command(arguments: list[str]) -> int:
