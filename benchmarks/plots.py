@@ -4,6 +4,7 @@ A figure is a dict of
     traces: list of {"trace": plotly trace, "when": {control: [choices]}}: shown while all controls agree;
     layout: plotly layout;
     patches: list of {"when": ..., "layout": {"dotted.path": value}}: laid over the layout while they agree.
+A figure that is made of the page's records instead is {"build": name, "controls": [names]}: see `assets/suite.js`.
 Colours are names of CSS variables, so that they follow the colour scheme. Text is escaped for plotly's own
 markup; numbers sit on numeric axes with text labels, so that a name is never read as a date or a number.
 """
@@ -81,14 +82,14 @@ def values(array: ArrayLike) -> list[float | None]:
 def scores(analysis: Analysis) -> dict[str, Figure]:
     """One dot plot a task, the choice of measure on a control `measure`."""
     shares = [s.share for s in analysis.summaries.values()]
-    common = _padded([1.0, *(x for e in shares for x in (e.low, e.high))])
+    common = padded([1.0, *(x for e in shares for x in (e.low, e.high))])
     figures = {}
     for k, task in enumerate(analysis.tasks):
         traces, patches = [], []
         for choice, (name, label) in enumerate(MEASURES.items()):
             when = {"measure": [choice]}
             estimates = {m: getattr(analysis.summaries[m, task], name) for m in analysis.paired.methods}
-            traces += _dots(analysis, estimates, when)
+            traces += dots(analysis.methods, estimates, when)
             is_share = name == "share" or task is None
             title = label if is_share else f"{label} ({analysis.report.score_unit})"
             patch: dict[str, Any] = {"xaxis.title.text": text(title)}
@@ -99,7 +100,7 @@ def scores(analysis: Analysis) -> dict[str, Figure]:
             patches.append({"when": when, "layout": patch})
         figures[f"score-{k}"] = {
             "traces": traces,
-            "layout": _dot_layout(analysis.paired.methods),
+            "layout": dot_layout(analysis.paired.methods),
             "patches": patches,
         }
     return figures
@@ -112,13 +113,13 @@ def differences(analysis: Analysis) -> dict[str, Figure]:
         methods = [m for m in analysis.paired.methods if m != baseline]
         for k, task in enumerate(analysis.tasks):
             estimates = {m: analysis.comparisons[m, baseline, task].difference for m in methods}
-            layout = _dot_layout(methods)
+            layout = dot_layout(methods)
             unit = "share of reference" if task is None else analysis.report.score_unit
             layout["xaxis"]["title"]["text"] = text(f"Difference ({unit})")
-            layout["xaxis"]["range"] = _padded([0.0, *(x for e in estimates.values() for x in (e.low, e.high))])
+            layout["xaxis"]["range"] = padded([0.0, *(x for e in estimates.values() for x in (e.low, e.high))])
             layout["shapes"] = [vertical_line(0.0)]
             figures[f"difference-{b}-{k}"] = {
-                "traces": _dots(analysis, estimates, {}),
+                "traces": dots(analysis.methods, estimates, {}),
                 "layout": layout,
                 "patches": [],
             }
@@ -233,17 +234,30 @@ def losses(analysis: Analysis) -> dict[str, Figure]:
     return figures
 
 
-def _dots(analysis: Analysis, estimates: Mapping[str, Estimate], when: Mapping[str, list[int]]) -> list[dict[str, Any]]:
-    """One point with its interval a method, at y = -row."""
+def dots(
+    order: Sequence[str],
+    estimates: Mapping[str, Estimate],
+    when: Mapping[str, list[int]],
+    labels: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """One point with its interval a method, at y = -row.
+
+    Args:
+        order: All methods of the page: a method's place gives its colour and marker.
+        estimates: By method, from top to bottom.
+        when: The choices of the controls at which the points are shown.
+        labels: Of the methods for people; without, their names.
+    """
     out = []
     for row, (method, estimate) in enumerate(estimates.items()):
-        index = analysis.methods.index(method)
+        index = order.index(method)
+        label = text(labels[method] if labels else method)
         runs = f", {estimate.n_train_seeds} training seeds" if estimate.n_train_seeds else ""
-        hover = f"{text(method)}<br>{number(estimate.value)} ({interval(estimate)})"
+        hover = f"{label}<br>{number(estimate.value)} ({interval(estimate)})"
         trace = {
             "type": "scatter",
             "mode": "markers",
-            "name": text(method),
+            "name": label,
             "x": values([estimate.value]),
             "y": [-row],
             "marker": {"color": colour("method", index), "size": 10, "symbol": symbol(index)},
@@ -263,7 +277,7 @@ def _dots(analysis: Analysis, estimates: Mapping[str, Estimate], when: Mapping[s
     return out
 
 
-def _dot_layout(methods: Sequence[str]) -> dict[str, Any]:
+def dot_layout(methods: Sequence[str]) -> dict[str, Any]:
     """Names on the left, one row each."""
     layout = _layout()
     layout["yaxis"] |= {
@@ -372,7 +386,7 @@ def vertical_line(x: float) -> dict[str, Any]:
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "below"}
 
 
-def _padded(numbers: Sequence[float]) -> list[float | None]:
+def padded(numbers: Sequence[float]) -> list[float | None]:
     """Range of the numbers with 6 % of air on both sides."""
     low, high = min(numbers), max(numbers)
     air = 0.06 * (high - low) or 1.0

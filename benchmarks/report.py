@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from auction_env.files import write_atomically
@@ -54,7 +55,12 @@ def render_page(analysis: Analysis, plotly_js: str) -> str:
 
 
 def assemble_page(
-    title: str, intro: Sequence[str], parts: Sequence[Section], data: Mapping[str, object], plotly_js: str
+    title: str,
+    intro: Sequence[str],
+    parts: Sequence[Section],
+    data: Mapping[str, object],
+    plotly_js: str,
+    extra: str = "",
 ) -> str:
     """A self-contained page.
 
@@ -63,11 +69,15 @@ def assemble_page(
         parts: The sections; the first is where the page begins.
         data: What the page's script reads: `figures`, `controls`, `notes` (see `page_data`).
         plotly_js: The source of plotly.js.
+        extra: Name of a further style sheet and script of `assets`; the script runs before the page's own.
     """
     assets = files("benchmarks") / "assets"
+    styles, scripts = (["report.css"], ["report.js"])
+    if extra:
+        styles, scripts = [*styles, f"{extra}.css"], [f"{extra}.js", *scripts]
     fields = {
         "title": escape(title),
-        "style": _palette() + (assets / "report.css").read_text(encoding="utf-8"),
+        "style": _palette() + _joined(assets, styles),
         "intro": "".join(f"<p>{escape(paragraph)}</p>" for paragraph in intro),
         "navigation": "".join(f'<li><a href="#{p.anchor}">{escape(p.heading)}</a></li>' for p in parts),
         "sections": "".join(
@@ -78,7 +88,7 @@ def assemble_page(
         "first": parts[0].anchor,
         "data": _json(data),
         "plotly": plotly_js.replace("</script", "<\\/script"),
-        "script": (assets / "report.js").read_text(encoding="utf-8"),
+        "script": _joined(assets, scripts),
     }
     template = (assets / "report.html").read_text(encoding="utf-8")
     # one pass over the template: what is filled in is never searched for placeholders
@@ -88,6 +98,10 @@ def assemble_page(
         name, rest = piece.split("}}", 1)
         out += [fields[name], rest]
     return "".join(out)
+
+
+def _joined(assets: Traversable, names: Sequence[str]) -> str:
+    return "\n".join((assets / name).read_text(encoding="utf-8") for name in names)
 
 
 def page_data(analysis: Analysis) -> dict[str, object]:

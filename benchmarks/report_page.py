@@ -217,11 +217,7 @@ def episodes(analysis: Analysis) -> str:
     marks = [swatch("method", analysis.methods.index(method)) for method in shown]
     pick = radios("method", "Method", ["All methods", *shown], ["", *marks])
     titles = [episode.title for episode in analysis.report.episodes]
-    options = "".join(f'<option value="{e}">{escape(title)}</option>' for e, title in enumerate(titles))
-    episode = (
-        '<p class="choice"><label for="control-episode">Episode</label> '
-        f'<select id="control-episode" data-control="episode">{options}</select></p>'
-    )
+    episode = select("episode", "Episode", titles)
     plans = (
         f"{line_mark('var(--ink)', 'solid', 1)} budget",
         f"{line_mark('var(--muted)', 'dash', 1.5)} plan in proportion to the traffic",
@@ -291,7 +287,7 @@ def reproduce(analysis: Analysis) -> str:
 def pairs_table(heading: str, pairs: Mapping[str, str]) -> str:
     """A heading and a table of names and values."""
     rows = [f'<tr><th scope="row">{escape(k)}</th><td class="value">{escape(v)}</td></tr>' for k, v in pairs.items()]
-    return f"<h3>{heading}</h3>{_scroll(heading, '<table class=pairs><tbody>' + ''.join(rows) + '</tbody></table>')}"
+    return f"<h3>{heading}</h3>{scroll(heading, '<table class=pairs><tbody>' + ''.join(rows) + '</tbody></table>')}"
 
 
 # ---------------------------------------------------------------- building blocks
@@ -300,7 +296,7 @@ def pairs_table(heading: str, pairs: Mapping[str, str]) -> str:
 def card(figure: str, title: str, note: str, rows: int = 0, wide: bool = False) -> str:
     """A figure's frame; the height follows the rows of a dot plot."""
     height = f' style="height:{62 + 26 * rows}px"' if rows else ""
-    small = f"<small>{escape(note)}</small>" if note else ""
+    small = f'<small id="note-{figure}">{escape(note)}</small>' if note else ""
     return (
         f'<figure class="card{" wide" if wide else ""}"><figcaption>{escape(title)} {small}</figcaption>'
         f'<div class="plot" id="plot-{figure}" data-figure="{figure}" role="img"'
@@ -321,6 +317,16 @@ def radios(control: str, legend: str, labels: Sequence[str], marks: Sequence[str
         for i, label in enumerate(labels)
     ]
     return f'<fieldset class="choice"><legend>{escape(legend)}</legend>{"".join(items)}</fieldset>'
+
+
+def select(control: str, label: str, choices: Sequence[str], where: str = "") -> str:
+    """A list to choose from; `where` tells apart several of one control."""
+    options = "".join(f'<option value="{i}">{escape(choice)}</option>' for i, choice in enumerate(choices))
+    identity = f"control-{control}{where}"
+    return (
+        f'<p class="choice"><label for="{identity}">{escape(label)}</label> '
+        f'<select id="{identity}" data-control="{control}">{options}</select></p>'
+    )
 
 
 def line_mark(colour: str, dash: str, width: float) -> str:
@@ -377,12 +383,13 @@ def table(
         + "</tbody>"
         for title, rows in groups
     )
-    return _scroll(
+    return scroll(
         caption, f"<table><caption>{escape(caption)}</caption><thead><tr>{first}</tr></thead>{bodies}</table>"
     )
 
 
-def _scroll(label: str, content: str) -> str:
+def scroll(label: str, content: str) -> str:
+    """A box for a wide table: it scrolls sideways, the page does not."""
     return f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {escape(label)}">{content}</div>'
 
 

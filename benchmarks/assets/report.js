@@ -7,13 +7,17 @@
   const dragmode = matchMedia("(hover: hover) and (pointer: fine)").matches ? "zoom" : false;
   const config = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
   const state = {};
-  for (const name of Object.keys(page.controls)) state[name] = 0;
+  const initial = page.initial ?? {};
+  for (const name of Object.keys(page.controls)) state[name] = initial[name] ?? 0;
+  // a page may bring more: `settle` mends choices that do not go together, `show` writes text, `build` makes figures
+  const more = window.reportExtension?.({ page, state, choose }) ?? {};
 
   // what depends on a control: figure ids by control
   const dependent = {};
   for (const [id, figure] of Object.entries(page.figures)) {
-    for (const part of [...figure.traces, ...figure.patches]) {
-      for (const name of Object.keys(part.when)) (dependent[name] ??= new Set()).add(id);
+    const conditions = figure.build ? [] : [...figure.traces, ...figure.patches].map((part) => part.when);
+    for (const name of [...(figure.controls ?? []), ...conditions.flatMap(Object.keys)]) {
+      (dependent[name] ??= new Set()).add(id);
     }
   }
 
@@ -38,8 +42,9 @@
 
   function draw(id) {
     const element = document.getElementById(`plot-${id}`);
-    const figure = page.figures[id];
     if (!element) return;
+    const spec = page.figures[id];
+    const figure = spec.build ? more.build(spec) : spec;
     const styles = getComputedStyle(root);
     const layout = resolved({ ...figure.layout, dragmode }, styles);
     for (const patch of figure.patches.filter((p) => applies(p.when))) {
@@ -54,13 +59,20 @@
   function showState() {
     for (const [name, choice] of Object.entries(state)) {
       root.dataset[name] = page.controls[name][choice] ?? "";
-      for (const input of document.querySelectorAll(`input[data-control="${name}"]`)) {
+      for (const input of document.querySelectorAll(`input[type=radio][data-control="${name}"]`)) {
         input.checked = Number(input.value) === choice;
       }
+      for (const slider of document.querySelectorAll(`input[type=range][data-control="${name}"]`)) slider.value = choice;
       for (const select of document.querySelectorAll(`select[data-control="${name}"]`)) select.value = choice;
     }
+    for (const part of document.querySelectorAll("[data-when]")) part.hidden = !applies(JSON.parse(part.dataset.when));
+    for (const { id, when, text } of page.captions ?? []) {
+      const caption = document.getElementById(`note-${id}`);
+      if (caption && applies(when)) caption.textContent = text;
+    }
+    more.show?.();
     const note = document.getElementById("episode-note");
-    if (note) note.textContent = page.notes[state.episode][state.method];
+    if (note && page.notes.length) note.textContent = page.notes[state.episode][state.method];
   }
 
   // "#method=PID&episode=..." or "?method=PID": names of choices; unknown ones are passed over
@@ -77,22 +89,32 @@
 
   function writeAddress() {
     const chosen = new URLSearchParams();
-    for (const [name, choice] of Object.entries(state)) if (choice) chosen.set(name, page.controls[name][choice]);
+    for (const [name, choice] of Object.entries(state)) if (choice !== (initial[name] ?? 0)) chosen.set(name, page.controls[name][choice]);
     history.replaceState(null, "", `#${chosen}`);
   }
 
-  document.addEventListener("change", ({ target }) => {
-    const name = target.dataset?.control;
-    if (!name) return;
-    state[name] = Number(target.value);
+  function choose(name, choice) {
+    const before = { ...state };
+    state[name] = choice;
+    more.settle?.();
     showState();
     writeAddress();
-    dependent[name]?.forEach(draw);
-  });
-  addEventListener("hashchange", () => { if (readAddress()) { showState(); drawAll(); } });
+    const changed = Object.keys(state).filter((key) => state[key] !== before[key]);
+    new Set(changed.flatMap((key) => [...(dependent[key] ?? [])])).forEach(draw);
+  }
+
+  for (const kind of ["change", "input"]) {
+    document.addEventListener(kind, ({ target }) => {
+      // a slider tells of every step as `input`; all others of a choice as `change`
+      const wanted = target.type === "range" ? "input" : "change";
+      if (target.dataset?.control && kind === wanted) choose(target.dataset.control, Number(target.value));
+    });
+  }
+  addEventListener("hashchange", () => { if (readAddress()) { more.settle?.(); showState(); drawAll(); } });
   dark.addEventListener("change", drawAll);
 
   readAddress();
+  more.settle?.();
   showState();
   drawAll();
   root.dataset.rendered = "true";

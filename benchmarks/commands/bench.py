@@ -75,6 +75,15 @@ def _add_suites(kinds: Commands) -> None:
         "--metric", choices=("score_expected", "score"), default="score_expected", help="default: %(default)s"
     )
     table.set_defaults(run=_run_table)
+    report = kinds.add_parser(
+        "report",
+        help="one self-contained interactive page of a suite's results",
+        description="Writes one HTML page that needs no network: leaderboard, scores by task, profiles, weights over"
+        " training, episodes, cost.",
+    )
+    report.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` or `publish` wrote")
+    report.add_argument("--out", type=Path, metavar="FILE", help="default: DIR/report.html")
+    report.set_defaults(run=_run_report)
     publish = kinds.add_parser("publish", help="copy a suite's rows, compact, to where results are committed")
     publish.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
     publish.add_argument(
@@ -132,6 +141,13 @@ def _run_table(arguments: argparse.Namespace) -> None:
     wide = Console(width=max(console.width, 160))  # a narrow terminal wraps lines, but no figure is cut
     for table in tables.tables(arguments.directory, arguments.metric):
         wide.print(table)
+
+
+def _run_report(arguments: argparse.Namespace) -> None:
+    from benchmarks.suites.page import write_page
+
+    page = write_page(arguments.directory, arguments.out)
+    console.print(f"{page.stat().st_size / 1e6:,.1f} MB: {page}", soft_wrap=True)
 
 
 def _run_publish(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,194 @@
+"""Weights over training and single episodes, compact, for the script of a suite's page (`assets/suite.js`).
+
+Both are lists of records whose `key` holds the choices of the controls that show them: indices into the lists that
+`Records` names. What does not fit the page is left out, and `Records.left_out` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from benchmarks.plots import values
+from benchmarks.suites.store import RATIOS, SuiteRecord
+
+Float = NDArray[np.float64]
+
+MOST_FRAMES = 80  # of a run's training that the slider steps through
+MOST_NUMBERS = 250_000  # of each kind on the page: about 1.5 MB
+CLIPPED_SHARE = 0.02  # of the alignments lies beyond the ends of the colours
+_LINES = ("multiplier", "least_winning_cost", "slot1", "slot2", "slot3", *RATIOS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """What the script reads.
+
+    Attributes:
+        controls: Choices of every control, as people read them; the last control is the innermost.
+        entries: The records, each with its `key` of one choice a control.
+        left_out: A sentence on what is not on the page; empty where all is.
+    """
+
+    controls: dict[str, list[str]]
+    entries: list[dict[str, Any]]
+    left_out: str = ""
+
+    def __post_init__(self) -> None:
+        sizes = [len(choices) for choices in self.controls.values()]
+        for entry in self.entries:
+            if not all(0 <= choice < n for choice, n in zip(entry["key"], sizes, strict=True)):
+                raise ValueError(f"`key` of a record must be choices of {sizes}, found {entry['key']}")
+
+
+def weight_records(record: SuiteRecord, weights: pa.Table, runs: pa.Table) -> Records:
+    """Weights and alignments of every run that has them; controls `wvariant`, `wmethod`, `wseed`.
+
+    A frame is (targets, sources) row by row. With more numbers than `MOST_NUMBERS` in all, frames are thinned evenly,
+    the last kept; if a frame a run is still too much, later runs are left out.
+    """
+    about = {run["run_id"]: run for run in runs.select(["run_id", "variant", "method", "train_seed"]).to_pylist()}
+    found = [(about[name], part) for name, part in _groups(weights, ["run_id"]) if name in about]
+    variants = [entry["name"] for entry in record.variants]
+    methods = [name for name in record.labels if any(run["method"] == name for run, _ in found)]
+    seeds = sorted({run["train_seed"] for run, _ in found})
+    found.sort(key=lambda item: (item[0]["train_seed"], variants.index(item[0]["variant"])))
+    cells = [2 * len(set(part["target"])) * len(set(part["source"])) for _, part in found]
+    n_runs = int(np.searchsorted(np.cumsum(cells), MOST_NUMBERS, side="right"))
+    most = min(MOST_FRAMES, MOST_NUMBERS // max(1, sum(cells[:n_runs])))
+    entries, is_thinned = [], False
+    for run, part in found[:n_runs]:
+        entry, whole = _frames(part, most)
+        entry["key"] = [variants.index(run["variant"]), methods.index(run["method"]), seeds.index(run["train_seed"])]
+        entries.append(entry)
+        is_thinned |= not whole
+    notes = [f"Of each run {most} records are on this page."] if is_thinned else []
+    if n_runs < len(found):
+        notes.append(f"Of {len(found)} runs with weights {n_runs} are on this page: all do not fit.")
+    labels = {variant["name"]: variant["label"] for variant in record.variants}
+    controls = {
+        "wvariant": [labels[name] for name in variants],
+        "wmethod": [record.labels[name] for name in methods],
+        "wseed": [_seed(seed) for seed in seeds],
+    }
+    return Records(controls=controls, entries=entries, left_out=" ".join(notes))
+
+
+def _frames(part: dict[str, NDArray[Any]], most: int) -> tuple[dict[str, Any], bool]:
+    """The frames of a run, and whether they are all that there are."""
+    targets, sources = list(dict.fromkeys(part["target"])), list(dict.fromkeys(part["source"]))
+    steps = np.unique(part["step"])
+    kept = steps[np.unique(np.linspace(len(steps) - 1, 0, min(most, len(steps))).round().astype(int))]
+    place = {name: {key: i for i, key in enumerate(keys)} for name, keys in (("target", targets), ("source", sources))}
+    chosen = np.isin(part["step"], kept)
+    at = (
+        np.searchsorted(kept, part["step"][chosen]),
+        np.array([place["target"][name] for name in part["target"][chosen]]),
+        np.array([place["source"][name] for name in part["source"][chosen]]),
+    )
+    grids = {}
+    for name in ("weight", "alignment"):
+        grid = np.full((len(kept), len(targets), len(sources)), np.nan)
+        grid[at] = part[name][chosen]
+        grids[name] = grid
+    size = np.abs(grids["alignment"][np.isfinite(grids["alignment"])])
+    entry = {
+        "targets": targets,
+        "sources": sources,
+        "steps": kept.tolist(),
+        "weight": [_short(frame, 3) for frame in grids["weight"].reshape(len(kept), -1)],
+        "alignment": [_short(frame, 3) for frame in grids["alignment"].reshape(len(kept), -1)] if len(size) else None,
+        "most_weight": float(np.nanmax(grids["weight"])),
+        "most_alignment": float(np.quantile(size, 1 - CLIPPED_SHARE)) if len(size) else 0.0,
+    }
+    return entry, len(kept) == len(steps)
+
+
+def episode_records(record: SuiteRecord, order: Sequence[str], episodes: pa.Table) -> Records:
+    """Kept test episodes tick by tick; controls `evariant`, `etask`, `episode`, `agent`, `eseed`.
+
+    A record's `colour` is the method's place in `order`, the methods of the page; episodes of others are left out.
+    Ratios are clipped at 1000 where they are infinite. With more numbers than `MOST_NUMBERS` the later episodes of
+    each task are left out.
+    """
+    keys = ["variant", "task", "seed", "advertiser", "method", "train_seed"]
+    found = list(_groups(episodes, keys))
+    units = sorted({(key[2], key[3]) for key, _ in found})
+    variants = [entry["name"] for entry in record.variants]
+    tasks = list(dict.fromkeys(task["name"] for name in variants for task in record.tasks.get(name, ())))
+    tasks += [name for name in dict.fromkeys(key[1] for key, _ in found) if name not in tasks]
+    found = [item for item in found if item[0][4] in order and item[0][4] in record.labels]
+    methods = [name for name in order if any(key[4] == name for key, _ in found)]
+    seeds = sorted({key[5] for key, _ in found})
+    of_task: dict[Any, list[Any]] = {}
+    for key in sorted({item[0][:4] for item in found}):
+        of_task.setdefault(key[:2], []).append(key[2:])
+    # first the first episode of every task, so that no task is left out for another's second
+    found.sort(key=lambda item: (of_task[item[0][:2]].index(item[0][2:4]), item[0][5]))
+    sizes = np.cumsum([len(_LINES) * len(part["tick"]) for _, part in found])
+    n_kept = int(np.searchsorted(sizes, MOST_NUMBERS, side="right"))
+    entries = []
+    for key, part in found[:n_kept]:
+        by_tick = np.argsort(part["tick"], kind="stable")
+        place = (
+            variants.index(key[0]),
+            tasks.index(key[1]),
+            units.index((key[2], key[3])),
+            methods.index(key[4]),
+            seeds.index(key[5]),
+        )
+        entry = {"key": list(place), "colour": order.index(key[4])}
+        entries.append(entry | _episode({name: column[by_tick] for name, column in part.items()}))
+    labels = {variant["name"]: variant["label"] for variant in record.variants}
+    controls = {
+        "evariant": [labels[name] for name in variants],
+        "etask": tasks,
+        "episode": [f"market seed {seed}, advertiser {advertiser}" for seed, advertiser in units],
+        "agent": [record.labels[name] for name in methods],
+        "eseed": [_seed(seed) for seed in seeds],
+    }
+    lacking = len(found) - n_kept
+    left_out = f"{lacking} of {len(found)} kept episodes do not fit this page." if lacking else ""
+    return Records(controls=controls, entries=entries, left_out=left_out)
+
+
+def _episode(part: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    out: dict[str, Any] = {"base": float(part["base"][0]), "objective": float(part["objective"][-1])}
+    ratio, cost = part["budget_ratio"], np.cumsum(part["cost"])
+    spent = np.flatnonzero(np.isfinite(ratio) & (ratio > 0))
+    out["budget"] = float(f"{cost[spent[-1]] / ratio[spent[-1]]:.4g}") if len(spent) else None
+    out["plan"] = _short(part["planned_spend_share"], 4)
+    out["impressions"] = _short(part["n_impressions"], 4)
+    for name in _LINES:
+        column = part[name]
+        if not np.isnan(column).all():
+            out[name] = _short(np.where(np.isinf(column), 1000.0, column), 4)
+    return out
+
+
+def _groups(table: pa.Table, keys: Sequence[str]) -> Iterator[tuple[Any, dict[str, NDArray[Any]]]]:
+    """Rows of each value of the keys, in the order of their first row: the key (a tuple of several) and columns."""
+    columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    place: dict[Any, list[int]] = {}
+    for row, key in enumerate(zip(*(columns[name].tolist() for name in keys), strict=True)):
+        place.setdefault(key if len(keys) > 1 else key[0], []).append(row)
+    for key, rows in place.items():
+        yield key, {name: column[rows] for name, column in columns.items()}
+
+
+def _short(array: Iterable[float], digits: int) -> list[float | int | None]:
+    """Numbers of a few significant digits; whole ones without a point, None where not finite."""
+    out: list[float | int | None] = []
+    for x in values(np.asarray(array)):
+        rounded = None if x is None else float(f"{x:.{digits}g}")
+        out.append(int(rounded) if rounded is not None and rounded == int(rounded) else rounded)
+    return out
+
+
+def _seed(seed: int) -> str:
+    return "not trained" if seed < 0 else f"training seed {seed}"
