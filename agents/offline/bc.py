@@ -1,17 +1,17 @@
 """Behaviour cloning: the mean of the logged actions (Pomerleau 1991; the baseline of every offline paper).
 
-torchrl's: `BCLoss`. Checked: with `loss_function="l2"` it is mean (pi(s) - a)^2, the negative log-likelihood of a Gaussian of
-fixed width up to constants; no hidden entropy or weight terms (`test_offline_losses`).
+torchrl's: `BCLoss`. Checked: with `loss_function="l2"` it is mean (pi(s) - a)^2, the negative log-likelihood of a
+Gaussian of fixed width up to constants; no hidden entropy or weight terms (`test_offline_losses`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tensordict import TensorDict
-from tensordict.nn import TensorDictModule
+from tensordict import TensorDict  # type: ignore[import-untyped]
+from tensordict.nn import TensorDictModule  # type: ignore[import-untyped]
 from torch import Tensor
-from torchrl.objectives import BCLoss
+from torchrl.objectives import BCLoss  # type: ignore[import-untyped]
 
 from agents.offline.learner import Learner, adam
 from agents.offline.networks import DeterministicActor

@@ -1,16 +1,18 @@
 """Conservative Q-learning (Kumar et al. 2020, arXiv 2006.04779): critics that are low where nothing was logged. CQL(H).
 
-torchrl's, checked against the paper and the authors' code (`test_offline_losses`): `CQLLoss.q_loss`, the critics' Bellman error
-(without entropy in the target; `loss_function="l2"`), `actor_loss` and `alpha_loss` of SAC, and `actor_bc_loss`, which the code
-takes for the actor's first steps.
+torchrl's, checked against the paper and the authors' code (`test_offline_losses`): `CQLLoss.q_loss`, the critics'
+Bellman error (without entropy in the target; `loss_function="l2"`), `actor_loss` and `alpha_loss` of SAC, and
+`actor_bc_loss`, which the code takes for the actor's first steps.
 
 Ours: the penalty, equation 4 with log-sum-exp as in appendix F,
 
-    log sum_a exp Q(s, a)  ~  log 1/(2N) (sum_{a_i ~ U} exp Q(s, a_i) / U(a_i) + sum_{a_i ~ pi(. | s)} exp Q(s, a_i) / pi(a_i | s))
+    log sum_a exp Q(s, a)  ~  log 1/(2N) (sum_i exp Q(s, u_i) / U(u_i) + sum_i exp Q(s, a_i) / pi(a_i | s))
 
-because torchrl 0.14's `cql_loss` is another quantity: it takes the log-sum-exp over three actions (one of each kind) and then
-the mean over N such triples, which is lower than the log-sum-exp over all of them; and it evaluates the actions that the
-policy takes in s' at s' instead of s. Its Lagrangian multiplier never multiplies the penalty, so there is none here either.
+with u_i uniform and a_i of the policy, N of each;
+because torchrl 0.14's `cql_loss` is another quantity: it takes the log-sum-exp over three actions (one of each kind)
+and then the mean over N such triples, which is lower than the log-sum-exp over all of them; and it evaluates the
+actions that the policy takes in s' at s' instead of s. Its Lagrangian multiplier never multiplies the penalty, so there
+is none here either.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict  # type: ignore[import-untyped]
 from torch import Tensor
-from torchrl.modules import TanhNormal
-from torchrl.objectives import CQLLoss
+from torchrl.modules import TanhNormal  # type: ignore[import-untyped]
+from torchrl.objectives import CQLLoss  # type: ignore[import-untyped]
 
 from agents.offline.learner import Learner, adam, prepared
 from agents.offline.networks import SquashedGaussianActor, action_spec, q_pair, squashed

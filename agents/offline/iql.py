@@ -4,12 +4,12 @@ torchrl's: `IQLLoss`. Checked against the paper (`test_offline_losses`):
 
 - value: expectile regression of min Q'(s, a) - V(s), weight |expectile - 1(u < 0)| (equations 4 and 5), with the target
   critics, as the authors' code does;
-- critics: squared error to r + discount V(s') (equation 6), with `loss_function="l2"`: torchrl's default is the Huber loss,
-  and its default `expectile` of 0.5 is no maximum at all, so that both are set here;
+- critics: squared error to r + discount V(s') (equation 6), with `loss_function="l2"`: torchrl's default is the Huber
+  loss, and its default `expectile` of 0.5 is no maximum at all, so that both are set here;
 - actor: -exp(beta (min Q' - V)) log pi(a | s), weights cut at 100 (equation 7, and the code); `temperature` is beta.
 
-Ours: the policy, a Gaussian whose mean goes through a tanh and whose deviation does not depend on the state (appendix B).
-Its mean is played.
+Ours: the policy, a Gaussian whose mean goes through a tanh and whose deviation does not depend on the state (appendix
+B). Its mean is played.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from tensordict import TensorDict
-from tensordict.nn import TensorDictModule
+from tensordict import TensorDict  # type: ignore[import-untyped]
+from tensordict.nn import TensorDictModule  # type: ignore[import-untyped]
 from torch import Tensor, nn
-from torchrl.modules import IndependentNormal, ProbabilisticActor
-from torchrl.objectives import IQLLoss
+from torchrl.modules import IndependentNormal, ProbabilisticActor  # type: ignore[import-untyped]
+from torchrl.objectives import IQLLoss  # type: ignore[import-untyped]
 
 from agents.offline.learner import Learner, adam, prepared
 from agents.offline.networks import LOG_STD_RANGE, N_OBSERVATION, mlp, q_pair

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
-from torchrl.objectives import LossModule, SoftUpdate, ValueEstimators
+from torchrl.objectives import LossModule, SoftUpdate, ValueEstimators  # type: ignore[import-untyped]
 
+from agents.offline.networks import Policy
 from agents.offline.settings import Settings
 
 
@@ -27,8 +28,8 @@ class Learner(nn.Module, ABC):
     def update(self, batch: TensorDict, step: int) -> dict[str, Tensor]:
         """One step, counted from 0; returns the losses by name."""
 
-    def prepare(self, data: TensorDict) -> None:
-        """Told all transitions before the first step; a model-based learner keeps them."""
+    def prepare(self, data: TensorDict, policy: Policy) -> None:
+        """Told all transitions, and their normalisation, before the first step; a model-based learner keeps them."""
 
     def minimise(self, name: str, loss: Tensor) -> Tensor:
         """A step of one optimizer, on the parameters that it has; returns the loss."""
@@ -46,7 +47,7 @@ def adam(parameters: nn.Module | list[nn.Parameter], settings: Settings) -> Adam
     return Adam(listed, lr=settings.learning_rate)
 
 
-def prepared(loss: LossModule, settings: Settings, tau: float | None) -> SoftUpdate | None:
+def prepared(loss: LossModule, settings: Settings, tau: float) -> SoftUpdate:
     """Gives a loss its one-step targets (of `steps_to_next_obs` ticks), and the updater of its target networks."""
     loss.make_value_estimator(ValueEstimators.TD0, gamma=settings.discount)
-    return None if tau is None else SoftUpdate(loss, tau=tau)
+    return SoftUpdate(loss, tau=tau)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from tensordict.nn import TensorDictModule
+from tensordict.nn import TensorDictModule  # type: ignore[import-untyped]
 from torch import Tensor, nn
-from torchrl.data import Bounded
-from torchrl.modules import ProbabilisticActor, TanhNormal
+from torchrl.data import Bounded  # type: ignore[import-untyped]
+from torchrl.modules import ProbabilisticActor, TanhNormal  # type: ignore[import-untyped]
 
 from agents.observing import OBSERVATION_NAMES
 

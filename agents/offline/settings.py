@@ -1,7 +1,7 @@
 """Settings of offline learners: a complete TOML file an algorithm, a user's file over it, assignments over both.
 
-The numbers stand in `agents/offline/defaults/NAME.toml` and nowhere else. What an algorithm has beside `Settings` stands in
-its own file.
+The numbers stand in `agents/offline/defaults/NAME.toml` and nowhere else. What an algorithm has beside `Settings`
+stands in its own file.
 """
 
 from __future__ import annotations

@@ -4,20 +4,21 @@ torchrl's: `TD3BCLoss`, targets included. Checked against the paper and its code
 
 - the actor minimises -lambda Q1(s, pi(s)) + (pi(s) - a)^2 with lambda = alpha / mean |Q1(s, pi(s))|, not differentiated
   (equation 5; the paper averages over logged actions, its code over those of the policy, as torchrl does);
-- the critics regress r + discount min_i Q'_i(s', clip(pi'(s') + clip(noise))) (TD3, arXiv 1802.09477, algorithm 1), with
-  `loss_function="l2"`: torchrl's default is the Huber loss.
+- the critics regress r + discount min_i Q'_i(s', clip(pi'(s') + clip(noise))) (TD3, arXiv 1802.09477, algorithm 1),
+  with `loss_function="l2"`: torchrl's default is the Huber loss.
 
-Ours: actor and targets every `policy_delay` steps, and the normalised states that the paper asks for (`networks.Policy`).
+Ours: actor and targets every `policy_delay` steps, and the normalised states that the paper asks for
+(`networks.Policy`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tensordict import TensorDict
-from tensordict.nn import TensorDictModule
+from tensordict import TensorDict  # type: ignore[import-untyped]
+from tensordict.nn import TensorDictModule  # type: ignore[import-untyped]
 from torch import Tensor
-from torchrl.objectives import TD3BCLoss
+from torchrl.objectives import TD3BCLoss  # type: ignore[import-untyped]
 
 from agents.offline.learner import Learner, adam, prepared
 from agents.offline.networks import DeterministicActor, action_spec, q_pair

@@ -1,7 +1,7 @@
 """The training loop of all offline learners: batches, steps, state.
 
-What a step draws depends on (seed, step) alone: torch's generator is seeded before each, and given back to the caller as it
-was. So a run that was killed goes on from its state to the same numbers.
+What a step draws depends on (seed, step) alone: torch's generator is seeded before each, and given back to the caller
+as it was. So a run that was killed goes on from its state to the same numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict  # type: ignore[import-untyped]
 from torch import Tensor
 
 from agents.checkpoint import read, write
@@ -57,8 +57,8 @@ def train(
         settings: Of the algorithm; None takes its packaged ones.
         seed: Of everything that is drawn.
         progress: Called after each step with the steps done and the losses.
-        checkpoint: File of the run's state, written every `checkpoint_every` steps and at the end. If it is there, the run
-            goes on from it; with more `steps` than before, a finished one too.
+        checkpoint: File of the run's state, written every `checkpoint_every` steps and at the end. If it is there, the
+            run goes on from it; with more `steps` than before, a finished one too.
         checkpoint_every: Steps.
 
     Raises:
@@ -87,7 +87,7 @@ def train(
         policy = make_policy(learner.actor, transitions)
         batches = as_tensors(transitions, policy)
         torch.manual_seed(_draw(seed, -2))
-        learner.prepare(batches)
+        learner.prepare(batches, policy)
         run = _Run(learner, checkpoint, _identity(algo, settings, task, seed, transitions))
         for step in range(run.resume(), settings.steps):
             torch.manual_seed(_draw(seed, step))

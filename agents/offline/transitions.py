@@ -1,8 +1,9 @@
 """Logged trajectories of any task as transitions of `Bidding-v0`'s decision problem for one task. No torch here.
 
-A transition is a tick in which the campaign was alive and bid. The observation is the environment's (`agents.observing`),
-the action is the log of the multiplier over the worth of a unit of the task's objective (`auction_env.actions`), the
-reward that of `agents.learning_reward`: the rewards of an episode sum to scale x score x worth / budget.
+A transition is a tick in which the campaign was alive and bid. The observation is the environment's
+(`agents.observing`), the action is the log of the multiplier over the worth of a unit of the task's objective
+(`auction_env.actions`), the reward that of `agents.learning_reward`: the rewards of an episode sum to scale x score x
+worth / budget.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ def read_transitions(
         raise ValueError(f"`n_step` must be at least 1, found {n_step}")
     if data.n_episodes == 0:
         raise ValueError("`data` must hold at least one episode, found none")
+    task.check(data.targets)
     starts = data.episode_starts
     length = np.diff(starts)
     final = np.repeat(starts[1:] - 1, length)  # (n,) last row of each row's episode
