@@ -9,13 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tensordict import TensorDict  # type: ignore[import-untyped]
-from tensordict.nn import TensorDictModule  # type: ignore[import-untyped]
+from tensordict.nn import TensorDictModule, TensorDictParams  # type: ignore[import-untyped]
 from torch import Tensor
 from torchrl.objectives import BCLoss  # type: ignore[import-untyped]
 
 from agents.offline.learner import Learner, adam
 from agents.offline.networks import DeterministicActor
 from agents.offline.settings import Settings
+
+
+class Cloning(BCLoss):  # type: ignore[misc]
+    """torchrl's loss, with an annotation that it lacks and warns of."""
+
+    target_actor_network_params: TensorDictParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,7 @@ class BcLearner(Learner):
         super().__init__()
         self.actor = build_actor(settings)
         network = TensorDictModule(self.actor, in_keys=["observation"], out_keys=["action"])
-        self.loss = BCLoss(network, loss_function="l2")
+        self.loss = Cloning(network, loss_function="l2")
         self.optimizers = {"actor": adam(self.actor, settings)}
 
     def update(self, batch: TensorDict, step: int) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ class CqlLearner(Learner):
             target_entropy=settings.target_entropy,
             action_spec=action_spec(),
         )
-        self._targets = prepared(self.loss, settings, settings.tau)
+        self._targets = prepared(self.loss, settings.discount, settings.tau)
         self.optimizers = {
             "critic": adam(self.loss.qvalue_network_params, settings),
             "actor": adam(self.actor, settings),

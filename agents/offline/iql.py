@@ -6,6 +6,7 @@ torchrl's: `IQLLoss`. Checked against the paper (`test_offline_losses`):
   critics, as the authors' code does;
 - critics: squared error to r + discount V(s') (equation 6), with `loss_function="l2"`: torchrl's default is the Huber
   loss, and its default `expectile` of 0.5 is no maximum at all, so that both are set here;
+  it also drops `steps_to_next_obs`, so that targets of n ticks get their discount^n as its discount here;
 - actor: -exp(beta (min Q' - V)) log pi(a | s), weights cut at 100 (equation 7, and the code); `temperature` is beta.
 
 Ours: the policy, a Gaussian whose mean goes through a tanh and whose deviation does not depend on the state (appendix
@@ -84,7 +85,8 @@ class IqlLearner(Learner):
             temperature=settings.beta,
             expectile=settings.expectile,
         )
-        self._targets = prepared(self.loss, settings, settings.tau)
+        # this loss drops `steps_to_next_obs`; where a target sums fewer ticks than `n_step`, it does not bootstrap
+        self._targets = prepared(self.loss, settings.discount**settings.n_step, settings.tau)
         self.optimizers = {
             "value": adam(self.loss.value_network_params, settings),
             "critic": adam(self.loss.qvalue_network_params, settings),

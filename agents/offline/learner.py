@@ -47,7 +47,7 @@ def adam(parameters: nn.Module | list[nn.Parameter], settings: Settings) -> Adam
     return Adam(listed, lr=settings.learning_rate)
 
 
-def prepared(loss: LossModule, settings: Settings, tau: float) -> SoftUpdate:
+def prepared(loss: LossModule, discount: float, tau: float) -> SoftUpdate:
     """Gives a loss its one-step targets (of `steps_to_next_obs` ticks), and the updater of its target networks."""
-    loss.make_value_estimator(ValueEstimators.TD0, gamma=settings.discount)
+    loss.make_value_estimator(ValueEstimators.TD0, gamma=discount)
     return SoftUpdate(loss, tau=tau)

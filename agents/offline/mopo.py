@@ -111,7 +111,7 @@ class MopoLearner(Learner):
             target_entropy=settings.target_entropy,
             action_spec=action_spec(),
         )
-        self._targets = prepared(self.loss, settings, settings.tau)
+        self._targets = prepared(self.loss, settings.discount, settings.tau)
         self.optimizers = {
             "model": adam(self.ensemble, settings),
             "critic": adam(self.loss.qvalue_network_params, settings),

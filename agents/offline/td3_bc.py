@@ -60,7 +60,7 @@ class Td3BcLearner(Learner):
             noise_clip=settings.noise_clip,
             loss_function="l2",
         )
-        self._targets = prepared(self.loss, settings, settings.tau)
+        self._targets = prepared(self.loss, settings.discount, settings.tau)
         self.optimizers = {
             "actor": adam(self.actor, settings),
             "critic": adam(self.loss.qvalue_network_params, settings),

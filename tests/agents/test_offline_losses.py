@@ -51,7 +51,7 @@ def batch() -> TensorDict:
     )
 
 
-def critics(parameters: Any, network: Any, observation: Tensor, action: Tensor) -> Tensor:
+def critics(parameters: Any, observation: Tensor, action: Tensor) -> Tensor:
     """(2, B) from first principles: the weights of each critic through a plain perceptron."""
     found = []
     for weights in parameters.unbind(0):
@@ -80,12 +80,12 @@ def test_td3_bc_is_equation_5_and_td3s_targets(batch: TensorDict) -> None:
     learner = Td3BcLearner(settings("td3_bc", "policy_noise=0.0"))
     loss = learner.loss
     action = learner.actor(batch["observation"])
-    q = critics(loss.qvalue_network_params, None, batch["observation"], action)[0]
+    q = critics(loss.qvalue_network_params, batch["observation"], action)[0]
     wanted = -2.5 / q.abs().mean().detach() * q.mean() + ((action - batch["action"]) ** 2).mean()
     torch.testing.assert_close(loss.actor_loss(batch)[0], wanted)
     after = batch["next", "observation"]
-    target = critics(loss.target_qvalue_network_params, None, after, learner.actor(after)).amin(dim=0)
-    values = critics(loss.qvalue_network_params, None, batch["observation"], batch["action"])
+    target = critics(loss.target_qvalue_network_params, after, learner.actor(after)).amin(dim=0)
+    values = critics(loss.qvalue_network_params, batch["observation"], batch["action"])
     wanted = ((values - bellman(batch, target).detach()) ** 2).mean(dim=1).sum()
     torch.testing.assert_close(loss.qvalue_loss(batch)[0], wanted)
 
@@ -95,16 +95,17 @@ def test_td3_bcs_weight_has_no_gradient(batch: TensorDict) -> None:
     parameter = learner.actor.body[-1].bias
     found = torch.autograd.grad(learner.loss.actor_loss(batch)[0], parameter)[0]
     action = learner.actor(batch["observation"])
-    q = critics(learner.loss.qvalue_network_params.data, None, batch["observation"], action)[0]
-    weight = float(2.5 / q.abs().mean())
+    q = critics(learner.loss.qvalue_network_params.data, batch["observation"], action)[0]
+    weight = float(2.5 / q.abs().mean().detach())
     wanted = torch.autograd.grad(-weight * q.mean() + ((action - batch["action"]) ** 2).mean(), parameter)[0]
     torch.testing.assert_close(found, wanted)
 
 
 def test_iql_is_equations_5_to_7(batch: TensorDict) -> None:
-    learner = IqlLearner(settings("iql", "expectile=0.8", "beta=2.0"))
+    learner = IqlLearner(settings("iql", "expectile=0.8", "beta=2.0", "n_step=3"))
+    batch["steps_to_next_obs"] = torch.where(batch["next", "terminated"], 1, 3)
     loss = learner.loss
-    least = critics(loss.target_qvalue_network_params, None, batch["observation"], batch["action"]).amin(dim=0)
+    least = critics(loss.target_qvalue_network_params, batch["observation"], batch["action"]).amin(dim=0)
 
     def value(observation: Tensor) -> Tensor:
         body = loss.value_network_params["module"]
@@ -114,7 +115,7 @@ def test_iql_is_equations_5_to_7(batch: TensorDict) -> None:
     u = least - value(batch["observation"])
     weight = torch.where(u < 0, 0.2, 0.8)
     torch.testing.assert_close(loss.value_loss(batch)[0], (weight * u**2).mean())
-    values = critics(loss.qvalue_network_params, None, batch["observation"], batch["action"])
+    values = critics(loss.qvalue_network_params, batch["observation"], batch["action"])
     target = bellman(batch, value(batch["next", "observation"])).detach()
     torch.testing.assert_close(loss.qvalue_loss(batch)[0], ((values - target) ** 2).mean(dim=1).sum())
     loc, scale = learner.actor(batch["observation"])
@@ -140,9 +141,9 @@ def test_cqls_penalty_is_the_log_integral_and_torchrls_is_not(batch: TensorDict)
     with_steep_critics(learner, slope)
     log_integral = math.log((math.exp(slope) - math.exp(-slope)) / slope)  # of exp(slope a) over [-1, 1]
     wanted = 2 * (log_integral - slope * float(batch["action"].mean()))
-    assert float(learner.penalty(batch)) == pytest.approx(wanted, abs=0.1)
+    assert float(learner.penalty(batch).detach()) == pytest.approx(wanted, abs=0.1)
     learner.loss.q_loss(batch)  # leaves what `cql_loss` reads
-    theirs = [float(learner.loss.cql_loss(batch)[0]) for learner.loss.num_random in (10, 200)]
+    theirs = [float(learner.loss.cql_loss(batch)[0].detach()) for learner.loss.num_random in (10, 200)]
     # the sum of both critics too, but the log-sum-exp of three actions, not an average over them: + log 3
     assert all(abs(2 * (value / 2 - math.log(3)) - wanted) > 0.5 for value in theirs)
 
@@ -164,7 +165,7 @@ def test_the_actor_of_cql_and_mopo_is_that_of_sac(batch: TensorDict, algo: str) 
     torch.manual_seed(1)
     policy = TanhNormal(*learner.actor(batch["observation"]))
     action = policy.rsample()
-    least = critics(learner.loss.qvalue_network_params, None, batch["observation"], action).amin(dim=0)
+    least = critics(learner.loss.qvalue_network_params, batch["observation"], action).amin(dim=0)
     torch.testing.assert_close(found, (0.3 * policy.log_prob(action) - least).mean())
 
 
@@ -177,10 +178,10 @@ def test_the_critics_of_cql_and_mopo(batch: TensorDict, algo: str) -> None:
     torch.manual_seed(1)
     policy = TanhNormal(*learner.actor(after))
     action = policy.rsample()
-    value = critics(loss.target_qvalue_network_params, None, after, action).amin(dim=0)
+    value = critics(loss.target_qvalue_network_params, after, action).amin(dim=0)
     if algo == "mopo":  # the entropy is in SAC's targets, and not in those of CQL
         value = value - 0.3 * policy.log_prob(action)
-    values = critics(loss.qvalue_network_params, None, batch["observation"], batch["action"])
+    values = critics(loss.qvalue_network_params, batch["observation"], batch["action"])
     torch.testing.assert_close(found, ((values - bellman(batch, value).detach()) ** 2).mean(dim=1).sum())
 
 
@@ -195,7 +196,7 @@ def test_bcqs_targets_are_equation_13(batch: TensorDict) -> None:
     for k in range(3):
         generated = learner.actor.autoencoder.decode(after, latents[k * B : (k + 1) * B])
         action = learner.target_actor.perturb(after, generated)
-        assert float((action - generated).abs().max()) <= 0.05 + 1e-6
+        assert float((action - generated).detach().abs().max()) <= 0.05 + 1e-6
         pair = torch.stack([q(after, action)[:, 0] for q in (learner.target_actor.critic, learner.target_second)])
         best = torch.maximum(best, 0.75 * pair.amin(dim=0) + 0.25 * pair.amax(dim=0))
     torch.testing.assert_close(found[:, 0], bellman(batch, best))

@@ -1,4 +1,4 @@
-"""The reader of logs for offline learners: against the relabelling of the generative agent, the environment and a loop."""
+"""The reader of logs for offline learners: against the relabelling of `vamo`, the environment and a plain loop."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def test_ticks_without_a_bid_begin_no_transition(log: TrajectoryData) -> None:
     whole = read_transitions(log, TASKS["MaxConversions"])
     assert len(read.action) == len(whole.action) - 2
     np.testing.assert_array_equal(read.next_observation[1], whole.observation[2])  # what followed stays what it was
-    assert read.terminated[3] and read.reward[:4].sum() == pytest.approx(read.returns[0])
+    assert read.terminated[3]
+    # what was earned in the last tick moves to the one before it; that of a tick within the day belongs to nobody's action
+    assert read.reward[3] == pytest.approx(whole.reward[4] + whole.reward[5])
     np.testing.assert_array_equal(read.returns, whole.returns)
 
 
