@@ -106,7 +106,7 @@ def test_ticks_without_a_bid_begin_no_transition(log: TrajectoryData) -> None:
     assert len(read.action) == len(whole.action) - 2
     np.testing.assert_array_equal(read.next_observation[1], whole.observation[2])  # what followed stays what it was
     assert read.terminated[3]
-    # what was earned in the last tick moves to the one before it; that of a tick within the day belongs to nobody's action
+    # what was earned in the last tick moves to the one before it
     assert read.reward[3] == pytest.approx(whole.reward[4] + whole.reward[5])
     np.testing.assert_array_equal(read.returns, whole.returns)
 
