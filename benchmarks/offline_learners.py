@@ -109,9 +109,7 @@ class Comparison:
             if algo == "mopo" and self._settings.steps is not None:
                 changes.append(f"model_steps={max(1, self._settings.steps // 4)}")
             started = time.process_time()
-            bidder = train(
-                algo, self._log(n), self._task, settings=read_settings(algo, None, changes), seed=seed
-            )
+            bidder = train(algo, self._log(n), self._task, settings=read_settings(algo, None, changes), seed=seed)
             seconds = time.process_time() - started
             save(path, bidder)
             write_atomically(note, json.dumps({"method": name, "train_seconds": seconds}).encode())

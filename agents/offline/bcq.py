@@ -66,7 +66,8 @@ class Autoencoder(nn.Module):
         std = log_std.clamp(*LOG_STD_RANGE).exp()
         decoded = self.decode(observation, mean + std * torch.randn_like(std))
         divergence = -0.5 * (1 + (std**2).log() - mean**2 - std**2).mean()
-        return nn.functional.mse_loss(decoded, action) + 0.5 * divergence
+        loss: Tensor = nn.functional.mse_loss(decoded, action) + 0.5 * divergence
+        return loss
 
 
 class BcqActor(nn.Module):
@@ -154,7 +155,8 @@ def spread_latents(n: int) -> Tensor:
     """(n, N_LATENT) quantiles of the cut normal, spread over the plane by a rank-1 lattice: the same every time."""
     i = torch.arange(n, dtype=torch.float64)
     shares = torch.stack(((i + 0.5) / n, (i * 0.6180339887498949 + 0.5) % 1.0), dim=1)
-    return torch.special.ndtri(shares).clamp(-LATENT_CLIP, LATENT_CLIP).float()
+    quantiles: Tensor = torch.special.ndtri(shares)
+    return quantiles.clamp(-LATENT_CLIP, LATENT_CLIP).float()
 
 
 def build_actor(settings: BcqSettings) -> BcqActor:

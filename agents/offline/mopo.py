@@ -7,9 +7,9 @@ min_j Q_j (equation 7).
 Ours, from algorithm 2 and section 4.3 of the paper:
 
 - an ensemble of Gaussians over the change of the 16 features and the reward, each member trained on batches of its own
-  by likelihood (as in arXiv 1805.12114, with log variances bounded softly), each term weighted by its standard deviation
-  (beta-NLL with beta 0.5, arXiv 2203.09168: else features without noise drown the reward); requirements do not change within an
-  episode;
+  by likelihood (as in arXiv 1805.12114, with log variances bounded softly), each term weighted by its standard
+  deviation (beta-NLL with beta 0.5, arXiv 2203.09168: else features without noise drown the reward); requirements do
+  not change within an episode;
 - short rollouts under the current policy that branch from logged states; every tick a member is drawn for each of them;
 - the penalised reward r - penalty x u(s, a), u = max_i ||sigma_i(s, a)|| in standard deviations of features and reward;
   `penalty` is in standard deviations of the reward of a tick;
@@ -169,7 +169,8 @@ class MopoLearner(Learner):
         nll = 0.5 * (error * (-log_variance).exp() + log_variance)  # (K, B, 17)
         nll = nll * log_variance.detach().exp().sqrt()
         known = torch.cat((ticks["has_next"].expand(-1, -1, N_FEATURES), torch.ones_like(ticks["has_next"])), dim=-1)
-        return (nll * known).sum() / known.sum()
+        loss: Tensor = (nll * known).sum() / known.sum()
+        return loss
 
     @torch.no_grad()
     def predict(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -132,7 +132,8 @@ class Policy(nn.Module):
     def to_action(self, log_multiplier: Tensor) -> Tensor:
         """(m,) log multipliers as actions (m, 1), clipped to [-1, 1]."""
         low, high = self.bounds
-        return (2.0 * (log_multiplier - low) / (high - low) - 1.0).clamp(-1.0, 1.0).float()[:, None]
+        action: Tensor = (2.0 * (log_multiplier - low) / (high - low) - 1.0).clamp(-1.0, 1.0).float()[:, None]
+        return action
 
     def forward(self, observation: Tensor) -> Tensor:
         """(n,) log multipliers, float64, from raw observations (n, 31)."""

@@ -68,7 +68,8 @@ class Settings:
         missing = [name for name in kinds if name not in record]
         if missing:
             raise ValueError(f"settings must hold every key, `{missing[0]}` is missing")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in record.items()})
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in record.items()}
+        return cls(**values)
 
 
 def settings_class(algo: str) -> type[Settings]:

@@ -3,8 +3,8 @@
     python -m benchmarks.sanity.offline [--algos iql cql]
 
 Each learns from logs of advertiser 0 in `stationary_market` with few ticks: half by random constants with noise, half
-by a noisy PID. Prints shares of the linear programme's optimum on episodes that nobody has seen, beside those of the two logging
-policies and of the best constant.
+by a noisy PID. Prints shares of the linear programme's optimum on episodes that nobody has seen, beside those of the
+two logging policies and of the best constant.
 """
 
 from __future__ import annotations

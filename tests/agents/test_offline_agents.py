@@ -132,8 +132,8 @@ def test_bad_input_is_refused(log: TrajectoryData, trained: OfflineBidder) -> No
         train("td3bc", log, TASK)
     with pytest.raises(ValueError, match="`seed` must not be negative, found -1"):
         train("bc", log, TASK, seed=-1)
-    with pytest.raises(ValueError, match="the losses of 'bc' must stay finite"):
-        train("bc", log, TASK, settings=tiny("bc", "learning_rate=1e30"))
+    with pytest.raises(ValueError, match="the losses of 'td3_bc' must stay finite"):
+        train("td3_bc", log, TASK, settings=tiny("td3_bc", "learning_rate=1e30"))
 
 
 @pytest.mark.parametrize(
