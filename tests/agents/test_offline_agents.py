@@ -195,7 +195,7 @@ def test_bcq_beats_its_logs_where_the_optimum_is_known() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("algo", "least"), [("bc", 0.84), ("td3_bc", 0.88), ("iql", 0.91), ("cql", 0.93)])
+@pytest.mark.parametrize(("algo", "least"), [("td3_bc", 0.85), ("iql", 0.9), ("cql", 0.94)])
 def test_the_others_come_near_the_known_optimum(algo: str, least: float) -> None:
     from benchmarks.sanity.offline import known_answer_log, share_of_optimum
 
