@@ -37,7 +37,9 @@ def write(path: str | Path, kind: str, tensors: Mapping[str, Tensor], record: Ma
         record: JSON values.
     """
     path = Path(path)
-    stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    stored = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     text = json.dumps(record)
     metadata = {"kind": kind, "version": str(VERSION), "record": text, "sha256": _checksum(stored, text)}
     write_atomically(path, safetensors.torch.save(stored, metadata))
@@ -76,5 +78,5 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -16,16 +16,13 @@ from stable_baselines3.common.policies import BasePolicy
 
 from agents.bidder import Campaigns, TickView
 from agents.checkpoint import CheckpointError, read, write
+from agents.observing import OBSERVATION_NAMES, check_campaigns, observe
 from agents.sb3_policy import build_policy
 from agents.sb3_settings import Sb3Settings, check_algorithm
 from auction_env.actions import ActionKind, LogMultiplier, RelativeAdjustment, TwoCoefficient
-from auction_env.observation import FEATURE_NAMES
-from auction_env.tasks import REQUIREMENT_NAMES, Targets, Task
+from auction_env.tasks import Task
 
 KIND = "sb3-agent"
-_OBSERVATION = (*FEATURE_NAMES, *REQUIREMENT_NAMES)
-_FLAGS = [i for i, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("wants_", "has_"))]
-_ANY_TARGETS = Targets.of([1.0], 1.0, 1.0, 1.0, 1.0)  # flags do not depend on the numbers
 _ACTION_KINDS: dict[str, type[LogMultiplier] | type[RelativeAdjustment] | type[TwoCoefficient]] = {
     "log_multiplier": LogMultiplier,
     "relative": RelativeAdjustment,
@@ -52,13 +49,7 @@ class Sb3Bidder:
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes; ValueError for campaigns of a task with another objective or other constraints."""
-        given = campaigns.requirements[:, _FLAGS]
-        wanted = self.task.requirements(_ANY_TARGETS)[:, _FLAGS]  # (1, n_flags)
-        if (given != wanted).any():
-            raise ValueError(
-                f"agent {self.name!r} was trained for task {self.task.name!r} and must play its objective and"
-                f" constraints, found the requirements {_named(given[(given != wanted).any(axis=1)][0])}"
-            )
+        check_campaigns(self.name, self.task, campaigns.requirements)
         self._base = self._previous = campaigns.base
         self._requirements = campaigns.requirements
         self._state: tuple[NDArray[Any], ...] | None = None
@@ -66,7 +57,7 @@ class Sb3Bidder:
 
     def act(self, view: TickView) -> NDArray[np.float64]:
         """Multipliers, shape (n,)."""
-        observation = np.concatenate((view.features, self._requirements), axis=1).astype(np.float32)  # (n, 31)
+        observation = observe(view.features, self._requirements)  # (n, 31)
         action, self._state = self.policy.predict(
             observation, state=self._state, episode_start=self._is_start, deterministic=True
         )
@@ -87,7 +78,7 @@ def save(path: str | Path, bidder: Sb3Bidder) -> None:
         "settings": bidder.settings.to_dict(),
         "task": bidder.task.to_json(),
         "action": {"kind": kinds[type(action_kind)], **asdict(action_kind)},
-        "observation": list(_OBSERVATION),
+        "observation": list(OBSERVATION_NAMES),
         "name": bidder.name,
     }
     write(path, KIND, bidder.policy.state_dict(), record)
@@ -112,14 +103,14 @@ def load(path: str | Path, *, algorithm: str | None = None, name: str | None = N
         check_algorithm(found)
         if algorithm is not None and found != algorithm:
             raise CheckpointError(f"{str(path)!r} must be of algorithm {algorithm!r}, found {found!r}")
-        if tuple(record["observation"]) != _OBSERVATION:
+        if tuple(record["observation"]) != OBSERVATION_NAMES:
             raise CheckpointError(
-                f"{str(path)!r} must be for the observation {list(_OBSERVATION)}, found {record['observation']}"
+                f"{str(path)!r} must be for the observation {list(OBSERVATION_NAMES)}, found {record['observation']}"
             )
         action = dict(record["action"])
         action_kind = _ACTION_KINDS[action.pop("kind")](**action)
         settings = Sb3Settings.from_dict(found, record["settings"])
-        policy = build_policy(found, settings.policy, len(_OBSERVATION), action_kind.n_actions)
+        policy = build_policy(found, settings.policy, len(OBSERVATION_NAMES), action_kind.n_actions)
         policy.load_state_dict(tensors)
         task, label = Task.from_json(record["task"]), record["name"]
     except CheckpointError:
@@ -127,10 +118,6 @@ def load(path: str | Path, *, algorithm: str | None = None, name: str | None = N
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{str(path)!r} must hold a complete agent, found {error}") from error
     return Sb3Bidder(policy, settings, task, action_kind, name=label if name is None else name)
-
-
-def _named(flags: NDArray[np.float64]) -> list[str]:
-    return [REQUIREMENT_NAMES[index] for index, is_set in zip(_FLAGS, flags, strict=True) if is_set]
 
 
 def _make(algorithm: str, /, path: str | Path, *, name: str | None = None) -> Sb3Bidder:

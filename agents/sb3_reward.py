@@ -19,9 +19,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
+from agents.learning_reward import reward_column, reward_unit
 from agents.sb3_settings import RewardSettings
 from auction_env.market import market_targets
-from auction_env.tasks import OUTCOMES, QUANTITIES, Totals, unevenness
+from auction_env.tasks import OUTCOMES, Totals, unevenness
 from auction_env.vector_env import BiddingVectorEnv
 
 Float = NDArray[np.float64]
@@ -63,9 +64,8 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
             self._sums[name] += tick[name]
         self._cost.append(tick["cost"])
         self._volume.append(tick["n_impressions"])
-        quantity, expected = QUANTITIES[self._task.basis], self._settings.signal == "expected"
-        is_predicted = expected or self._task.objective == "continuous_conversions"
-        reward = tick[quantity.predicted if is_predicted else quantity.realised] * self._unit
+        expected = self._settings.signal == "expected"
+        reward = tick[reward_column(self._task, self._settings.signal)] * self._unit
         if is_over:
             totals = Totals(**self._sums, unevenness=unevenness(np.stack(self._cost), np.stack(self._volume)))
             score = self._task.score(totals, self._targets, expected=expected)
@@ -77,7 +77,7 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
 
     def _begin(self, advertiser: NDArray[np.int64]) -> None:
         self._targets = self._targets_of_all.at(advertiser)
-        self._unit = self._settings.scale * self._task.unit_worth(self._targets) / self._targets.budget
+        self._unit = reward_unit(self._task, self._targets, self._settings.scale)
         self._sums = {name: np.zeros(self.num_envs) for name in OUTCOMES}
         self._cost: list[Float] = []
         self._volume: list[Float] = []

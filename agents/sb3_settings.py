@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from agents.learning_reward import check_signal
+from agents.settings_files import check_key, check_positive, check_value, nearest, parse_value, read_toml
 
 ALGORITHMS = ("ppo", "sac", "td3", "recurrent_ppo", "tqc")
 """Algorithms by the names that commands, files and the registry use."""
@@ -42,9 +44,8 @@ class RewardSettings:
     scale: float = 1.0  # return of an episode that buys its whole budget's worth and keeps all limits
 
     def __post_init__(self) -> None:
-        if self.signal not in ("expected", "sampled"):
-            raise ValueError(f"`reward.signal` must be 'expected' or 'sampled', found {self.signal!r}")
-        _check_positive("reward.scale", self.scale)
+        check_signal("reward.signal", self.signal)
+        check_positive("reward.scale", self.scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         for name in ("scaling_episodes", "validation_episodes", "validate_every"):
-            _check_positive(f"run.{name}", getattr(self, name))
+            check_positive(f"run.{name}", getattr(self, name))
         if not (np.isfinite(self.action_noise) and self.action_noise >= 0):
             raise ValueError(f"`run.action_noise` must be finite and not negative, found {self.action_noise}")
 
@@ -103,12 +104,12 @@ class Sb3Settings:
         """Settings from sections; ValueError naming an unknown section or key and the nearest known one."""
         known = known_keys(name)
         for section, values in record.items():
-            _check_key("section", section, known)
+            check_key("section", section, known)
             if not isinstance(values, Mapping):
                 raise ValueError(f"section {section!r} must be a table, found {values!r}")
             for key, value in values.items():
-                _check_key(f"key of section {section!r}", key, known[section])
-                _check_value(f"{section}.{key}", value, known[section][key])
+                check_key(f"key of section {section!r}", key, known[section])
+                check_value(f"{section}.{key}", value, known[section][key])
         return cls(
             name=name,
             algorithm=dict(record.get("algorithm", {})),
@@ -131,16 +132,13 @@ def read_settings(name: str, path: Path | None = None, assignments: Iterable[str
     record: dict[str, Any] = tomllib.loads(packaged.read_text(encoding="utf-8"))
     layers = []
     if path is not None:
-        try:
-            layers.append(tomllib.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:  # of TOML or UTF-8
-            raise ValueError(f"{path} must be a TOML file: {error}") from error
+        layers.append(read_toml(path))
     for assignment in assignments:
         target, is_assigned, text = assignment.partition("=")
         section, has_section, key = target.partition(".")
         if not (is_assigned and has_section and key):
             raise ValueError(f"`--set` must be SECTION.KEY=VALUE, found {assignment!r}")
-        layers.append({section.strip(): {key.strip(): _value(text.strip())}})
+        layers.append({section.strip(): {key.strip(): parse_value(text.strip())}})
     for layer in layers:
         Sb3Settings.from_dict(name, layer)  # so that an error is about what the user wrote
         for section, values in layer.items():
@@ -151,7 +149,7 @@ def read_settings(name: str, path: Path | None = None, assignments: Iterable[str
 def check_algorithm(name: str) -> None:
     """ValueError that names the nearest if there is no such algorithm."""
     if name not in ALGORITHMS:
-        raise ValueError(f"`algo` must be one of {ALGORITHMS}, found {name!r}{_nearest(name, ALGORITHMS)}")
+        raise ValueError(f"`algo` must be one of {ALGORITHMS}, found {name!r}{nearest(name, ALGORITHMS)}")
 
 
 def known_keys(name: str) -> dict[str, dict[str, Any]]:
@@ -171,35 +169,3 @@ def known_keys(name: str) -> dict[str, dict[str, Any]]:
 def _number(default: Any) -> int | float | None:
     """A default from which the type follows: that of texts, flags and None is left to the algorithm."""
     return default if isinstance(default, int | float) and not isinstance(default, bool) else None
-
-
-def _value(text: str) -> Any:
-    """A value as TOML writes it; what is no TOML value is a text."""
-    try:
-        return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _check_key(what: str, key: str, known: Iterable[str]) -> None:
-    names = sorted(known)
-    if key not in names:
-        raise ValueError(f"{what} must be one of {names}, found {key!r}{_nearest(key, names)}")
-
-
-def _check_value(name: str, value: Any, default: Any) -> None:
-    if default is None:
-        return
-    wanted: tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        raise ValueError(f"`{name}` must be of type {type(default).__name__}, found {value!r}")
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"`{name}` must be positive, found {value}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f", nearest: {near[0]!r}" if near else ""

@@ -16,6 +16,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import Tensor
 from torch.optim import Optimizer
 
+from agents.optimizer_state import below, load_tensors, tensors_of
+
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
 
@@ -24,8 +26,7 @@ def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and JSON values of a model between two calls of `learn`."""
     tensors = {f"policy/{name}": tensor for name, tensor in model.policy.state_dict().items()}
     for label, optimizer in _optimizers(model).items():
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"{label}/{index}/{key}": torch.as_tensor(value) for key, value in state.items()}
+        tensors |= tensors_of(label, optimizer)
     tensors |= {f"variable/{name}": getattr(model, name).detach() for name in _variables(model)}
     record: dict[str, Any] = {name: getattr(model, name) for name in _COUNTERS}
     buffer = _replay_buffer(model)
@@ -39,13 +40,9 @@ def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
 @torch.no_grad()
 def restore(model: BaseAlgorithm, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     """Continues from the `state_of` a model with equal arguments."""
-    model.policy.load_state_dict(_below("policy", tensors))
+    model.policy.load_state_dict(below("policy", tensors))
     for label, optimizer in _optimizers(model).items():
-        state: dict[int, dict[str, Tensor]] = {}
-        for path, tensor in _below(label, tensors).items():
-            index, key = path.split("/")
-            state.setdefault(int(index), {})[key] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        load_tensors(label, optimizer, tensors)
     for name in _variables(model):
         getattr(model, name).copy_(tensors[f"variable/{name}"])
     for name in _COUNTERS:
@@ -77,7 +74,3 @@ def _variables(model: BaseAlgorithm) -> list[str]:
 
 def _replay_buffer(model: BaseAlgorithm) -> ReplayBuffer | None:
     return model.replay_buffer if isinstance(model, OffPolicyAlgorithm) else None
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}

@@ -26,6 +26,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 import auction_env  # noqa: F401 - registers the environment
 from agents.checkpoint import read, write
+from agents.observing import observe, scale_of
 from agents.random_multiplier import RandomMultiplierBidder
 from agents.rollout import rollout
 from agents.sb3 import NativeVecEnv
@@ -215,9 +216,7 @@ def measure_scale(job: TrainingJob) -> tuple[Float, Float]:
     played = job.play(RandomMultiplierBidder(), SCALING_SEED, n)
     n_ticks = len(played.features)
     requirements = np.broadcast_to(played.requirements, (n_ticks, *played.requirements.shape))
-    observed = np.concatenate((played.features, requirements), axis=2).reshape(n_ticks * n, -1)
-    mean, std = observed.mean(axis=0), observed.std(axis=0)
-    return mean, np.where(std > 1e-6 * np.abs(mean), std, 1.0)
+    return scale_of(observe(played.features, requirements).reshape(n_ticks * n, -1))
 
 
 class _Run:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from auction_env.actions import log_multiplier
 from auction_env.data import TrajectoryData
+from auction_env.data.multipliers import relative_multiplier
 from auction_env.tasks import BASES, QUANTITIES, Task
 from vamo.config import RewardSignal
 
@@ -53,18 +54,6 @@ def return_to_go(target_return: Float, reward_so_far: Float, scale: Float) -> Fl
         scale: `return_scale` of the episode.
     """
     return target_return - reward_so_far / scale
-
-
-def relative_multiplier(data: TrajectoryData, task: Task) -> Float:
-    """(n,) the bids of a log as multipliers of what `task` counts: bid / predicted amount; 0 where that is 0.
-
-    The same bids are another multiplier for another objective, so the logged action holds for targets with the
-    source's own basis only.
-    """
-    offered = data[QUANTITIES[task.basis].offered]
-    other = np.divide(data.bid, offered, out=np.zeros(len(data)), where=offered > 0)
-    is_same = np.array([source.basis == task.basis for source in data.tasks])[data.task]
-    return np.where(is_same, data.action, other)
 
 
 def sums_so_far(values: Float, episode_starts: Int) -> Float:

@@ -209,6 +209,26 @@ def fit_generative(setting: Setting) -> Fitted:
     return fitted
 
 
+def fit_offline(setting: Setting) -> Fitted:
+    """An offline learner (`algo=NAME` of `agents.offline`) for each task, from the task's own logs.
+
+    It has nothing to be asked for, so it is not tuned; further settings are "key=value" of the algorithm.
+    """
+    from agents.offline import read_settings, train
+
+    algorithm = setting.option("algo")
+    own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
+    settings = read_settings(algorithm, assignments=own)
+    fitted, started = Fitted(bidders={}), time.perf_counter()
+    for name, games in setting.targets.items():
+        logs = setting.logs[0][name]
+        fitted.bidders[name] = train(algorithm, logs, games.task, settings=settings, seed=setting.train_seed)
+        fitted.n_steps += settings.steps
+    fitted.train_seconds = time.perf_counter() - started
+    fitted.step_seconds = fitted.train_seconds / fitted.n_steps
+    return fitted
+
+
 def fit_sb3(setting: Setting) -> Fitted:
     """A Stable-Baselines3 agent (`algo=NAME`, `steps=N` environment steps) for each task, trained in its market."""
     from agents.sb3_settings import read_settings
@@ -237,6 +257,7 @@ METHODS: dict[str, Fit] = {
     "vamo": fit_vamo,
     "vamo-each": fit_vamo_each,
     "generative": fit_generative,
+    "offline": fit_offline,
     "sb3": fit_sb3,
 }
 """How the methods of suites are made, by the name that an `Arm` gives."""

@@ -65,6 +65,17 @@ GENERATIVE = tuple(
 """Generative baselines on the tasks' own logs: the plain one, and one whose decision is a single forward pass too; the
 others are compared by `benchmarks.generative_learners`, since 47 copies of a diffusion planner take hours."""
 
+OFFLINE_STEPS: dict[Size, int] = {"full": 20_000, "cpu": 1_000, "testing": 8}
+
+
+def offline(size: Size) -> tuple[Arm, ...]:
+    """Offline reinforcement learning on the tasks' own logs."""
+    return tuple(
+        Arm(name=name, label=label, method="offline", settings=(f"algo={name}", f"steps={OFFLINE_STEPS[size]}"))
+        for name, label in (("bc", "behaviour cloning"), ("iql", "IQL"), ("cql", "CQL"))
+    )
+
+
 SB3_STEPS: dict[Size, int] = {"full": 400_000, "cpu": 36_864, "testing": 3_072}
 
 

@@ -19,6 +19,7 @@ def make(size: Size) -> Suite:
         variants=(Variant(name="family", label="six tasks, long tail", data=SIX[size]),),
         arms=(
             *arms.RULES,
+            *arms.offline(size),
             *arms.GENERATIVE,
             arms.SINGLE,
             arms.POOLED,

@@ -17,7 +17,7 @@ SIX: dict[Size, FamilyData] = {
         n_collected=40, n_validation=40, n_scored=6,
     ),
     "testing": FamilyData(
-        n_tasks=6, seed=1, shift=0.5, most=24, fewest=6, n_groups=6, n_harmful=0, n_impressions=480,
+        n_tasks=6, seed=1, shift=0.5, most=24, fewest=8, n_groups=6, n_harmful=0, n_impressions=480,
         n_collected=6, n_validation=6, n_scored=6,
     ),
 }  # fmt: skip

@@ -14,7 +14,7 @@ def make(size: Size) -> Suite:
     n_train, n_validation, n_impressions = {
         "full": ((2000, 500, 100), 96, 50_000),
         "cpu": ((480, 144, 48), 48, 4_800),
-        "testing": ((24, 12, 6), 6, 480),
+        "testing": ((24, 12, 8), 6, 480),
     }[size]
     data = MarketData(
         tasks=("MaxConversions", "TargetCPA", "TargetROAS"),
@@ -35,7 +35,7 @@ def make(size: Size) -> Suite:
         title="Live leaderboard",
         question="Who wins against live competitors, against rules, and against copies of itself?",
         variants=(Variant(name="market", label="standard market", data=data),),
-        arms=(*arms.RULES, *arms.sb3(size), *arms.GENERATIVE, arms.SINGLE, arms.UNIFORM, arms.VAO),
+        arms=(*arms.RULES, *arms.sb3(size), *arms.offline(size), *arms.GENERATIVE, arms.SINGLE, arms.UNIFORM, arms.VAO),
         validation=validation(size),
         test=test(size),
         train_seeds=train_seeds(size),

@@ -1,0 +1,51 @@
+"""Behaviour cloning: the mean of the logged actions (Pomerleau 1991; the baseline of every offline paper).
+
+torchrl's: `BCLoss`. Checked: with `loss_function="l2"` it is mean (pi(s) - a)^2, the negative log-likelihood of a
+Gaussian of fixed width up to constants; no hidden entropy or weight terms (`test_offline_losses`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tensordict import TensorDict  # type: ignore[import-untyped]
+from tensordict.nn import TensorDictModule, TensorDictParams  # type: ignore[import-untyped]
+from torch import Tensor
+from torchrl.objectives import BCLoss  # type: ignore[import-untyped]
+
+from agents.offline.learner import Learner, adam
+from agents.offline.networks import DeterministicActor
+from agents.offline.settings import Settings
+
+
+class Cloning(BCLoss):  # type: ignore[misc]
+    """torchrl's loss, with an annotation that it lacks and warns of."""
+
+    target_actor_network_params: TensorDictParams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BcSettings(Settings):
+    """Nothing of its own; `signal`, `reward_scale`, `discount` and `n_step` do not matter, as no reward does."""
+
+
+class BcLearner(Learner):
+    """Regression of the logged actions."""
+
+    def __init__(self, settings: BcSettings) -> None:
+        super().__init__()
+        self.actor = build_actor(settings)
+        network = TensorDictModule(self.actor, in_keys=["observation"], out_keys=["action"])
+        self.loss = Cloning(network, loss_function="l2")
+        self.optimizers = {"actor": adam(self.actor, settings)}
+
+    def update(self, batch: TensorDict, step: int) -> dict[str, Tensor]:
+        return {"actor": self.minimise("actor", self.loss(batch)["loss_bc"])}
+
+
+def build_actor(settings: BcSettings) -> DeterministicActor:
+    """The network that is stored."""
+    return DeterministicActor(settings.hidden)
+
+
+SETTINGS, LEARNER = BcSettings, BcLearner
