@@ -40,11 +40,13 @@ class RewardSettings:
 
     signal: str = "expected"  # "expected": predicted amounts; "sampled": what happened
     scale: float = 1.0  # return of an episode that buys its whole budget's worth and keeps all limits
+    shaping: float = 0.0  # weight of the potential min(budget left, time left); 0: none
 
     def __post_init__(self) -> None:
         if self.signal not in ("expected", "sampled"):
             raise ValueError(f"`reward.signal` must be 'expected' or 'sampled', found {self.signal!r}")
         _check_positive("reward.scale", self.scale)
+        _check_not_negative("reward.shaping", self.shaping)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +70,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         for name in ("scaling_episodes", "validation_episodes", "validate_every"):
             _check_positive(f"run.{name}", getattr(self, name))
-        if not (np.isfinite(self.action_noise) and self.action_noise >= 0):
-            raise ValueError(f"`run.action_noise` must be finite and not negative, found {self.action_noise}")
+        _check_not_negative("run.action_noise", self.action_noise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +199,11 @@ def _check_value(name: str, value: Any, default: Any) -> None:
 def _check_positive(name: str, value: float) -> None:
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"`{name}` must be positive, found {value}")
+
+
+def _check_not_negative(name: str, value: float) -> None:
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"`{name}` must be finite and not negative, found {value}")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

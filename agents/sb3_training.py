@@ -32,7 +32,7 @@ from agents.sb3 import NativeVecEnv
 from agents.sb3_bidder import Sb3Bidder, save
 from agents.sb3_policy import algorithm_class, policy_kwargs
 from agents.sb3_reward import LearningReward
-from agents.sb3_settings import Sb3Settings
+from agents.sb3_settings import Sb3Settings, known_keys
 from agents.sb3_state import restore, state_of
 from auction_env.bidding import BiddingSpec
 from auction_env.params import MarketParams
@@ -195,10 +195,11 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
     if job.settings.run.action_noise:
         n = job.spec.action_kind.n_actions
         arguments["action_noise"] = NormalActionNoise(np.zeros(n), np.full(n, job.settings.run.action_noise))
+    discount = arguments.get("gamma", known_keys(name)["algorithm"]["gamma"])
     try:
         model: BaseAlgorithm = cls(
             "MlpLstmPolicy" if name == "recurrent_ppo" else "MlpPolicy",
-            NativeVecEnv(LearningReward(envs, job.settings.reward)),
+            NativeVecEnv(LearningReward(envs, job.settings.reward, discount=discount)),
             seed=job.seed,
             device="cpu",
             policy_kwargs=policy_kwargs(job.settings.policy, mean, std),

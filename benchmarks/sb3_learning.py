@@ -25,7 +25,7 @@ from auction_env.files import write_atomically
 from benchmarks.console import console, progress_bar
 
 TEST_SEED, N_TEST = 2_000_000, 192
-STEPS = {"ppo": 36_864, "recurrent_ppo": 36_864, "sac": 12_288, "td3": 12_288, "tqc": 12_288}
+STEPS = {"ppo": 36_864, "recurrent_ppo": 36_864, "sac": 24_576, "td3": 24_576, "tqc": 24_576}
 SEEDS = {"ppo": 5}  # the others 3
 VALIDATE_EVERY = {"ppo": 6_144, "recurrent_ppo": 6_144, "sac": 3_072, "td3": 3_072, "tqc": 3_072}
 RATIOS = np.geomspace(0.5, 2.5, 33)
