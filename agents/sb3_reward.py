@@ -10,13 +10,13 @@ scale x score / (budget / worth): `scale` for an episode that spends its budget 
 Predicted amounts are the conditional expectation of the sampled ones given what was exposed: the same optimum for
 objectives without a ratio limit, and the score's penalty of expected instead of sampled ratios for those with one.
 
-With `shaping` w > 0 each tick also gets discount * P(s') - P(s) of the potential (Ng, Harada and Russell 1999, theorem 1)
+With `shaping` w > 0 each tick also gets discount * P(s') - P(s) of the potential (Ng, Harada and Russell 1999)
 
     P(s) = w * scale * min(budget_left, time_left)          both as shares, 0 at the end
 
-which changes no optimal policy: over an episode it adds the constant -P(s_0) to the return. Money spent ahead of an even
-pace then costs w in the tick that spends it, so that a tick's reward says what the tick was worth. Without it the best
-bid of one tick is a small difference between large returns, which learned Q functions miss (docs/agents/sb3.md).
+which changes no optimal policy: over an episode it adds the constant -P(s_0) to the discounted return. Money spent
+ahead of an even pace then costs w in the tick that spends it, so that a tick's reward says what the tick was worth.
+Without it the best bid of one tick is a small difference between large returns (docs/agents/sb3.md).
 """
 
 from __future__ import annotations
@@ -88,18 +88,19 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
 
     def _potential_change(self) -> Float:
         """(n,) of the tick whose cost has just been noted."""
-        before, self._potential = self._potential, self._potential_now()
+        before = self._potential
+        self._potential = self._potential_now()
         return self._discount * self._potential - before
 
     def _potential_now(self) -> Float:
-        budget_left = 1.0 - sum(self._cost, np.zeros(self.num_envs)) / self._targets.budget
-        time_left = 1.0 - len(self._cost) / self._n_ticks
-        return self._settings.shaping * self._settings.scale * np.minimum(budget_left, time_left)
+        budget_left = 1.0 - np.sum(self._cost, axis=0) / self._targets.budget
+        potential: Float = np.minimum(budget_left, 1.0 - len(self._cost) / self._n_ticks)
+        return self._settings.shaping * self._settings.scale * potential
 
     def _begin(self, advertiser: NDArray[np.int64]) -> None:
         self._targets = self._targets_of_all.at(advertiser)
         self._unit = self._settings.scale * self._task.unit_worth(self._targets) / self._targets.budget
         self._sums = {name: np.zeros(self.num_envs) for name in OUTCOMES}
         self._cost: list[Float] = []
-        self._potential = self._potential_now()
+        self._potential: Float = self._potential_now()
         self._volume: list[Float] = []

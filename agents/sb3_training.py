@@ -86,6 +86,9 @@ class TrainingJob:
                 raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
+        starts = self.settings.algorithm.get("learning_starts", 0)
+        if self.steps <= starts:
+            raise ValueError(f"`steps` must be above `algorithm.learning_starts` = {starts}, found {self.steps}")
         action = asdict(self.settings.action)
         spec = BiddingSpec.resolve(
             task=self.task,
@@ -162,12 +165,14 @@ def train(
     if not run.history:
         run.validate(tell)
     unit = _unit(job, model)
+    # rollouts of an on-policy algorithm, but episodes of an off-policy one: all copies end together
+    log_interval = 1 if isinstance(model, OnPolicyAlgorithm) else job.n_envs
     while model.num_timesteps < job.steps:
         stretch = min(_up(job.settings.run.validate_every, unit), _up(job.steps - model.num_timesteps, unit))
         draws = np.random.SeedSequence([job.seed, model.num_timesteps])
         model.set_random_seed(int(draws.generate_state(1)[0] >> 1))
         model._last_obs = None  # all environments begin anew
-        model.learn(stretch, callback=callback, reset_num_timesteps=False)
+        model.learn(stretch, callback=callback, log_interval=log_interval, reset_num_timesteps=False)
         run.validate(tell)
     return run.finish()
 

@@ -205,6 +205,8 @@ def test_unknown_algorithm_action_kind_and_argument() -> None:
         job("ppo", "action.kind=logs")
     with pytest.raises(ValueError, match=r"`algorithm.n_steps` must be of type int, found 'many'"):
         job("ppo", "algorithm.n_steps=many")
+    with pytest.raises(ValueError, match=r"`steps` must be above `algorithm.learning_starts` = 12, found 12"):
+        job("sac", steps=12)
     with pytest.raises(ValueError, match="settings that sac takes"):
         make_model(job("sac", "algorithm.ent_coef=much"))
 
