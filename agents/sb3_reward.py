@@ -44,6 +44,8 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
         discount: That of the algorithm, which the change of the potential needs.
     """
 
+    _potential: Float  # (n,) of the state of now
+
     def __init__(self, env: VectorEnv[Any, Any, Any], settings: RewardSettings, *, discount: float = 1.0) -> None:
         super().__init__(env)
         inner = env.unwrapped
@@ -88,19 +90,18 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
 
     def _potential_change(self) -> Float:
         """(n,) of the tick whose cost has just been noted."""
-        before = self._potential
-        self._potential = self._potential_now()
+        before, self._potential = self._potential, self._potential_now()
         return self._discount * self._potential - before
 
     def _potential_now(self) -> Float:
         budget_left = 1.0 - np.sum(self._cost, axis=0) / self._targets.budget
-        potential: Float = np.minimum(budget_left, 1.0 - len(self._cost) / self._n_ticks)
-        return self._settings.shaping * self._settings.scale * potential
+        weight = self._settings.shaping * self._settings.scale
+        return np.asarray(weight * np.minimum(budget_left, 1.0 - len(self._cost) / self._n_ticks), np.float64)
 
     def _begin(self, advertiser: NDArray[np.int64]) -> None:
         self._targets = self._targets_of_all.at(advertiser)
         self._unit = self._settings.scale * self._task.unit_worth(self._targets) / self._targets.budget
         self._sums = {name: np.zeros(self.num_envs) for name in OUTCOMES}
         self._cost: list[Float] = []
-        self._potential: Float = self._potential_now()
+        self._potential = self._potential_now()
         self._volume: list[Float] = []

@@ -112,20 +112,27 @@ def plot(rows: Sequence[dict[str, Any]], known: dict[str, Any], path: Path) -> N
     algos = [algo for algo in ALGORITHMS if any(row["algo"] == algo for row in rows)]
     if not algos:
         raise ValueError("`rows` must hold at least one training to plot, found none")
-    figure = Figure(figsize=(3.6 * len(algos), 3.2), layout="constrained")
-    panels = figure.subplots(1, len(algos), sharey=True, squeeze=False)[0]
-    for panel, algo in zip(panels, algos, strict=True):
+    n_columns = min(len(algos), 3)
+    n_rows = -(-len(algos) // n_columns)
+    figure = Figure(figsize=(3.4 * n_columns, 2.6 * n_rows + 0.4), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for panel in panels[len(algos) :]:
+        panel.remove()
+    for panel, algo in zip(panels[: len(algos)], algos, strict=True):
         own = [row for row in rows if row["algo"] == algo]
         panel.axhline(known["fixed_validation"], color="#303436", linestyle="--", label="best fixed multiplier")
         steps, curves = curves_of(own)
-        panel.plot(steps / 1000, curves.T, color="#0242bb", alpha=0.35, linewidth=0.8)
+        each = panel.plot(steps / 1000, curves.T, color="#0242bb", alpha=0.35, linewidth=0.8)
+        each[0].set_label("one seed")
         panel.plot(steps / 1000, curves.mean(axis=0), color="#0242bb", linewidth=2, label="mean of the seeds")
         panel.set_title(f"{LABELS[algo]}, {len(own)} seed{'s' if len(own) > 1 else ''}")
         panel.grid(color="#e4e6e9", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
-        panel.set_xlabel("thousand environment steps")
-    panels[0].set_ylabel("validation score")
-    panels[0].legend(loc="lower right", fontsize=7)
+    for panel in panels[max(len(algos) - n_columns, 0) : len(algos)]:  # the lowest of each column
+        panel.tick_params(labelbottom=True)
+    figure.supxlabel("thousand environment steps", fontsize="medium")
+    figure.supylabel("validation score", fontsize="medium")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, dpi=130)
 
 

@@ -22,7 +22,7 @@ from auction_env import TASKS
 from benchmarks.sanity.markets import stationary_market
 
 MARKET = stationary_market(n_ticks=12, impressions_per_tick=1000, budget_per_tick=2.0)
-STEPS = {"ppo": 30_720, "recurrent_ppo": 30_720, "sac": 7_680, "td3": 7_680, "tqc": 7_680}
+STEPS = {"ppo": 30_720, "recurrent_ppo": 30_720, "sac": 15_360, "td3": 15_360, "tqc": 15_360}
 TEST_SEEDS = np.arange(12)
 
 
