@@ -265,4 +265,5 @@ def test_ppo_finds_the_known_optimum() -> None:
 
     result = train(known_answer_job("ppo"))
     before, after = agents.FixedBidder(), result.bidder
+    # seeds 0, 1, 2 of the training reached 0.957, 0.960 and 0.945, the constant that it starts from 0.844
     assert share_of_optimum(after) > 0.93 > 0.87 > share_of_optimum(before)
