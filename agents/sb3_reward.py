@@ -9,6 +9,14 @@ with the amounts, the objective and the score of predicted outcomes (`signal="ex
 scale x score / (budget / worth): `scale` for an episode that spends its budget at the target and keeps all limits.
 Predicted amounts are the conditional expectation of the sampled ones given what was exposed: the same optimum for
 objectives without a ratio limit, and the score's penalty of expected instead of sampled ratios for those with one.
+
+With `shaping` w > 0 each tick also gets discount * P(s') - P(s) of the potential (Ng, Harada and Russell 1999)
+
+    P(s) = w * scale * min(budget_left, time_left)          both as shares, 0 at the end
+
+which changes no optimal policy: over an episode it adds the constant -P(s_0) to the discounted return. Money spent
+ahead of an even pace then costs w in the tick that spends it, so that a tick's reward says what the tick was worth.
+Without it the best bid of one tick is a small difference between large returns (docs/agents/sb3.md).
 """
 
 from __future__ import annotations
@@ -33,10 +41,13 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
 
     Args:
         env: A `BiddingVectorEnv` in the autoreset mode SAME_STEP.
-        settings: Signal and scale.
+        settings: Signal, scale and shaping.
+        discount: That of the algorithm, which the change of the potential needs.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], settings: RewardSettings) -> None:
+    _potential: Float  # (n,) of the state of now
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], settings: RewardSettings, *, discount: float = 1.0) -> None:
         super().__init__(env)
         inner = env.unwrapped
         if not isinstance(inner, BiddingVectorEnv):
@@ -46,6 +57,7 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
         spec = inner.spec_of_bidding
         self._task, self._settings = spec.task, settings
         self._targets_of_all = market_targets(spec.params, spec.population)
+        self._n_ticks, self._discount = spec.params.n_ticks, discount
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts episodes of all copies together; ValueError for a `reset_mask`."""
@@ -65,19 +77,30 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
         self._cost.append(tick["cost"])
         self._volume.append(tick["n_impressions"])
         expected = self._settings.signal == "expected"
-        reward = tick[reward_column(self._task, self._settings.signal)] * self._unit
+        reward = tick[reward_column(self._task, self._settings.signal)] * self._unit + self._potential_change()
         if is_over:
             totals = Totals(**self._sums, unevenness=unevenness(np.stack(self._cost), np.stack(self._volume)))
             score = self._task.score(totals, self._targets, expected=expected)
             reward = reward + (score - self._task.reward(totals, expected=expected)) * self._unit
-            tick["return"] = score * self._unit
+            tick["return"] = score * self._unit  # without the potential
             tick["_return"] = np.ones(self.num_envs, bool)
             self._begin(infos["advertiser"])
         return observation, reward, terminated, truncated, infos
+
+    def _potential_change(self) -> Float:
+        """(n,) of the tick whose cost has just been noted."""
+        before, self._potential = self._potential, self._potential_now()
+        return self._discount * self._potential - before
+
+    def _potential_now(self) -> Float:
+        budget_left = 1.0 - np.sum(self._cost, axis=0) / self._targets.budget
+        weight = self._settings.shaping * self._settings.scale
+        return np.asarray(weight * np.minimum(budget_left, 1.0 - len(self._cost) / self._n_ticks), np.float64)
 
     def _begin(self, advertiser: NDArray[np.int64]) -> None:
         self._targets = self._targets_of_all.at(advertiser)
         self._unit = reward_unit(self._task, self._targets, self._settings.scale)
         self._sums = {name: np.zeros(self.num_envs) for name in OUTCOMES}
         self._cost: list[Float] = []
+        self._potential = self._potential_now()
         self._volume: list[Float] = []

@@ -10,10 +10,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agents.learning_reward import check_signal
-from agents.settings_files import check_key, check_positive, check_value, nearest, parse_value, read_toml
+from agents.settings_files import (
+    check_key,
+    check_not_negative,
+    check_positive,
+    check_value,
+    nearest,
+    parse_value,
+    read_toml,
+)
 
 ALGORITHMS = ("ppo", "sac", "td3", "recurrent_ppo", "tqc")
 """Algorithms by the names that commands, files and the registry use."""
@@ -42,10 +48,12 @@ class RewardSettings:
 
     signal: str = "expected"  # "expected": predicted amounts; "sampled": what happened
     scale: float = 1.0  # return of an episode that buys its whole budget's worth and keeps all limits
+    shaping: float = 0.0  # weight of the potential min(budget left, time left); 0: none
 
     def __post_init__(self) -> None:
         check_signal("reward.signal", self.signal)
         check_positive("reward.scale", self.scale)
+        check_not_negative("reward.shaping", self.shaping)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +77,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         for name in ("scaling_episodes", "validation_episodes", "validate_every"):
             check_positive(f"run.{name}", getattr(self, name))
-        if not (np.isfinite(self.action_noise) and self.action_noise >= 0):
-            raise ValueError(f"`run.action_noise` must be finite and not negative, found {self.action_noise}")
+        check_not_negative("run.action_noise", self.action_noise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ from agents.sb3 import NativeVecEnv
 from agents.sb3_bidder import Sb3Bidder, save
 from agents.sb3_policy import algorithm_class, policy_kwargs
 from agents.sb3_reward import LearningReward
-from agents.sb3_settings import Sb3Settings
+from agents.sb3_settings import Sb3Settings, known_keys
 from agents.sb3_state import restore, state_of
 from auction_env.bidding import BiddingSpec
 from auction_env.params import MarketParams
@@ -87,6 +87,9 @@ class TrainingJob:
                 raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
+        starts = self.settings.algorithm.get("learning_starts", 0)
+        if self.steps <= starts:
+            raise ValueError(f"`steps` must be above `algorithm.learning_starts` = {starts}, found {self.steps}")
         action = asdict(self.settings.action)
         spec = BiddingSpec.resolve(
             task=self.task,
@@ -163,12 +166,14 @@ def train(
     if not run.history:
         run.validate(tell)
     unit = _unit(job, model)
+    # rollouts of an on-policy algorithm, but episodes of an off-policy one: all copies end together
+    log_interval = 1 if isinstance(model, OnPolicyAlgorithm) else job.n_envs
     while model.num_timesteps < job.steps:
         stretch = min(_up(job.settings.run.validate_every, unit), _up(job.steps - model.num_timesteps, unit))
         draws = np.random.SeedSequence([job.seed, model.num_timesteps])
         model.set_random_seed(int(draws.generate_state(1)[0] >> 1))
         model._last_obs = None  # all environments begin anew
-        model.learn(stretch, callback=callback, reset_num_timesteps=False)
+        model.learn(stretch, callback=callback, log_interval=log_interval, reset_num_timesteps=False)
         run.validate(tell)
     return run.finish()
 
@@ -196,10 +201,11 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
     if job.settings.run.action_noise:
         n = job.spec.action_kind.n_actions
         arguments["action_noise"] = NormalActionNoise(np.zeros(n), np.full(n, job.settings.run.action_noise))
+    discount = arguments.get("gamma", known_keys(name)["algorithm"]["gamma"])
     try:
         model: BaseAlgorithm = cls(
             "MlpLstmPolicy" if name == "recurrent_ppo" else "MlpPolicy",
-            NativeVecEnv(LearningReward(envs, job.settings.reward)),
+            NativeVecEnv(LearningReward(envs, job.settings.reward, discount=discount)),
             seed=job.seed,
             device="cpu",
             policy_kwargs=policy_kwargs(job.settings.policy, mean, std),

@@ -49,6 +49,12 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"`{name}` must be positive, found {value}")
 
 
+def check_not_negative(name: str, value: float) -> None:
+    """ValueError if a number is negative or not finite."""
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"`{name}` must be finite and not negative, found {value}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error that names the nearest known name; empty if none is near."""
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)

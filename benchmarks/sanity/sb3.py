@@ -1,6 +1,6 @@
 """The Stable-Baselines3 agents in a market whose optimum is known.
 
-    python -m benchmarks.sanity.sb3 [--algos ppo td3]
+    python -m benchmarks.sanity.sb3 [--algos ppo td3] [--seeds 3]
 
 Trains each on `stationary_market` with few ticks and prints its share of the linear programme's optimum on episodes
 that it has not seen, beside that of the constant it starts from (the target CPA). The budget binds well below that.
@@ -22,7 +22,7 @@ from auction_env import TASKS
 from benchmarks.sanity.markets import stationary_market
 
 MARKET = stationary_market(n_ticks=12, impressions_per_tick=1000, budget_per_tick=2.0)
-STEPS = {"ppo": 30_720, "recurrent_ppo": 30_720, "sac": 7_680, "td3": 7_680, "tqc": 7_680}
+STEPS = {"ppo": 30_720, "recurrent_ppo": 30_720, "sac": 15_360, "td3": 15_360, "tqc": 15_360}
 TEST_SEEDS = np.arange(12)
 
 
@@ -56,12 +56,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Trains and prints the shares."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sanity.sb3")
     parser.add_argument("--algos", nargs="*", choices=ALGORITHMS, default=list(ALGORITHMS))
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each (default: %(default)s)")
     arguments = parser.parse_args(argv)
+    if arguments.seeds < 1:
+        parser.error(f"`seeds` must be at least 1, found {arguments.seeds}")
     torch.set_num_threads(1)
     print(f"target CPA as a constant: {share_of_optimum(FixedBidder()):.3f}")
     for name in arguments.algos:
-        result = train(known_answer_job(name))
-        print(f"{name}: {share_of_optimum(result.bidder):.3f} after {result.best.step:,} steps", flush=True)
+        shares = []
+        for seed in range(arguments.seeds):
+            result = train(known_answer_job(name, seed=seed))
+            shares.append(share_of_optimum(result.bidder))
+        each = ", ".join(f"{share:.3f}" for share in shares)
+        print(f"{name}: {np.mean(shares):.3f} after {STEPS[name]:,} steps (seeds: {each})", flush=True)
 
 
 if __name__ == "__main__":

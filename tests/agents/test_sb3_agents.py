@@ -131,6 +131,35 @@ def test_the_return_is_the_score_over_what_the_budget_buys(signal: str) -> None:
         assert np.any(score < played.objective(expected=True))  # the limit is broken, so that the last term counts
 
 
+@pytest.mark.parametrize("discount", [1.0, 0.9])
+def test_shaping_adds_a_constant_to_the_discounted_return(discount: float) -> None:
+    added, leads = np.zeros(3), []
+    envs = [
+        LearningReward(
+            gym.make_vec("auction_env/Bidding-v0", num_envs=3, autoreset_mode="SameStep", params=PARAMS),
+            RewardSettings(scale=10.0, shaping=weight),
+            discount=discount,
+        )
+        for weight in (0.5, 0.0)
+    ]
+    options = {"episode_seed": np.array([7, 8, 9]), "advertiser": np.array([0, 1, 2])}
+    for env in envs:
+        env.reset(seed=0, options=options)
+    for t in range(12):  # two episodes: the second begins with a whole budget again
+        shaped, plain = (env.step(np.array([[0.9], [0.0], [-0.9]], np.float32)) for env in envs)
+        change = shaped[1] - plain[1]
+        added += discount ** (t % 6) * change
+        if t % 6 == 0:
+            budget_left, time_left = shaped[0][:, 1], 5 / 6
+            np.testing.assert_allclose(change, 5 * (discount * np.minimum(budget_left, time_left) - 1), rtol=1e-5)
+            leads.append(budget_left < time_left)
+        if t % 6 == 5:
+            np.testing.assert_allclose(added, -5.0, rtol=1e-9)
+            np.testing.assert_array_equal(shaped[4]["final_info"]["return"], plain[4]["final_info"]["return"])
+            added[:] = 0
+    assert np.any(leads) and not np.all(leads)  # both arms of the minimum
+
+
 def test_the_normalisation_is_measured_and_part_of_the_weights() -> None:
     model = make_model(job("ppo"))
     state = model.policy.state_dict()
@@ -159,6 +188,7 @@ def test_a_funnel_task_is_learned_in_a_market_with_a_funnel(tmp_path: Path) -> N
         ("run.validate_every=0", "`run.validate_every` must be positive, found 0"),
         ("run.validate_every=1.5", "`run.validate_every` must be of type int"),
         ("run.action_noise=0.1", "for off-policy algorithms"),
+        ("reward.shaping=-1", "`reward.shaping` must be finite and not negative, found -1"),
         ("learning_rate", "SECTION.KEY=VALUE"),
         ("algorithm.seed=3", "must be one of"),
     ],
@@ -175,6 +205,8 @@ def test_unknown_algorithm_action_kind_and_argument() -> None:
         job("ppo", "action.kind=logs")
     with pytest.raises(ValueError, match=r"`algorithm.n_steps` must be of type int, found 'many'"):
         job("ppo", "algorithm.n_steps=many")
+    with pytest.raises(ValueError, match=r"`steps` must be above `algorithm.learning_starts` = 12, found 12"):
+        job("sac", steps=12)
     with pytest.raises(ValueError, match="settings that sac takes"):
         make_model(job("sac", "algorithm.ent_coef=much"))
 
@@ -233,4 +265,5 @@ def test_ppo_finds_the_known_optimum() -> None:
 
     result = train(known_answer_job("ppo"))
     before, after = agents.FixedBidder(), result.bidder
+    # seeds 0, 1, 2 of the training reached 0.957, 0.960 and 0.945, the constant that it starts from 0.844
     assert share_of_optimum(after) > 0.93 > 0.87 > share_of_optimum(before)
