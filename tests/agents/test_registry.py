@@ -156,14 +156,22 @@ def test_an_entry_point_cannot_take_the_name_of_another(install: Install, caplog
     assert "must have another name than this package's agents" in caplog.text
 
 
-def test_the_generative_agent_is_an_entry_point_of_this_package() -> None:
+def generative_entries() -> dict[str, str]:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    points = project["project"]["entry-points"][registry.GROUP]
-    assert set(points) == {"vamo"}
-    module, _, attribute = points["vamo"].partition(":")
+    points: dict[str, str] = project["project"]["entry-points"][registry.GROUP]
+    return points
+
+
+def test_the_generative_agents_are_entry_points_of_this_package() -> None:
+    assert set(generative_entries()) == {"vamo", "dt", "cdt", "diffbid", "gave", "gas"}
+
+
+@pytest.mark.parametrize("name", generative_entries())
+def test_an_entry_point_names_an_agent_of_a_checkpoint(name: str) -> None:
+    module, _, attribute = generative_entries()[name].partition(":")
     entry = getattr(importlib.import_module(module), attribute)
     assert isinstance(entry, AgentEntry)
-    assert entry.name == "vamo"
+    assert entry.name == name
     pytest.importorskip("torch")
     with pytest.raises(FileNotFoundError):
         entry.load()("no/such/checkpoint.safetensors")
