@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -101,6 +104,12 @@ class Learner(nn.Module):
     def decide(self, batch: Windows) -> Tensor:
         """(n,) normalised actions of the windows' last tick."""
         raise NotImplementedError
+
+    def with_settings(self, settings: Settings) -> Self:
+        """The same parameters, which are shared, under settings that differ in what is asked for."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
 
     def observed(self, batch: Windows) -> Tensor:
         """Normalised observations, (n, W, O)."""

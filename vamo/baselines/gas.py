@@ -35,15 +35,23 @@ class Critic(nn.Module):
 
 
 class Gas(Learner):
-    """The policy and its critics, trained side by side: no gradient passes between them."""
+    """The policy and its critics.
+
+    The paper trains the critics after the policy. Implicit Q-learning learns from the logs alone and never asks the
+    policy for an action, so the order does not matter; here they train side by side. All that they share is the
+    clipping of the gradient's norm.
+    """
 
     def __init__(self, settings: Settings, statistics: Statistics) -> None:
         super().__init__(settings, statistics)
-        own = settings.algorithm
-        assert isinstance(own, GasSettings)
-        self.own = own
         self.policy = DecisionTransformer(settings, statistics)
-        self.critics = nn.ModuleList([Critic(settings, self.n_observed) for _ in own.penalties])
+        self.critics = nn.ModuleList([Critic(settings, self.n_observed) for _ in self.own.penalties])
+
+    @property
+    def own(self) -> GasSettings:
+        """The algorithm's settings."""
+        assert isinstance(self.settings.algorithm, GasSettings)
+        return self.settings.algorithm
 
     def forward(self, batch: Windows) -> Tensor:
         """The decision transformer's loss and implicit Q-learning's (arXiv 2110.06169, Eq. 5 and 6), not discounted.
