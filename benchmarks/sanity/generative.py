@@ -31,7 +31,7 @@ _TASK = TASKS["MaxConversions"]
 
 def logged_days(n: int = 128) -> TrajectoryData:
     """Days of advertiser 0, which alone is steered: all others bid as they do in the test."""
-    return to_trajectories(play(NoisyBidder(FixedBidder(), level_sd=0.3, tick_sd=0.3), 0, n), period=np.arange(n))
+    return to_trajectories(play(NoisyBidder(FixedBidder(), level_sd=0.3, tick_sd=0.1), 0, n), period=np.arange(n))
 
 
 def trained(algo: str, logs: TrajectoryData, *, steps: int | None = None, seed: int = 0) -> GenerativeBidder:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Prints the share of each learner; exits with 1 where one is below `LEAST_SHARE`."""
     torch.set_num_threads(1)
     logs = logged_days()
-    print(f"{'logs':8} {share_of_optimum(NoisyBidder(FixedBidder(), level_sd=0.3, tick_sd=0.3)):.3f}", flush=True)
+    print(f"{'logs':8} {share_of_optimum(NoisyBidder(FixedBidder(), level_sd=0.3, tick_sd=0.1)):.3f}", flush=True)
     shares = []
     for algo in (sys.argv[1:] if argv is None else argv) or ALGORITHMS:
         shares.append(share_of_optimum(trained(algo, logs)))

@@ -131,6 +131,30 @@ class Learner(nn.Module):
         return torch.minimum(torch.maximum(log, self.action_low), self.action_high)
 
 
+class Critic(nn.Module):
+    """A Q-transformer: V(s) from the output at the tick's state token, Q(s, a) from that at its action token.
+
+    Args:
+        config: Sizes.
+        n_observed: Length of the observation.
+        n_conditions: Tokens of what is to go.
+    """
+
+    def __init__(self, config: Backbone, n_observed: int, n_conditions: int = 0) -> None:
+        super().__init__()
+        self.n_conditions = n_conditions
+        self.trunk = Trunk(config, n_observed, n_conditions)
+        self.value_head = head(config.d_model, config.d_model)
+        self.action_value_head = head(config.d_model, config.d_model)
+
+    def forward(
+        self, conditions: Tensor, observation: Tensor, category: Tensor, tick: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """V and Q of every tick, (n, W) each; arguments as of `Trunk.forward`, conditions beyond its own unread."""
+        h = self.trunk(conditions[..., : self.n_conditions], observation, category, tick, action)
+        return self.value_head(h[:, :, 0])[..., 0], self.action_value_head(h[:, :, 1])[..., 0]
+
+
 def expectile_loss(error: Tensor, tau: float) -> Tensor:
     """|tau - 1(u < 0)| u^2 of u = target - value (implicit Q-learning, arXiv 2110.06169, Eq. 4)."""
     return torch.where(error < 0, 1 - tau, tau) * error.square()
