@@ -54,7 +54,7 @@ def test_command_checkpoint_and_agent_by_name(logs: Path, tmp_path: Path, capsys
     for bidder in bidders:
         bidder.reset(campaigns_of(played, TASKS["TargetCPA"]))
         decided.append(bidder.act(next(iter(views_of(played)))))
-    assert not np.array_equal(*decided)  # another return is asked for
+    assert not np.array_equal(decided[0], decided[1])  # another return is asked for
     with pytest.raises(ValueError, match="agent 'dt' takes"):
         make("dt", path=str(out), cost=0.1)
 

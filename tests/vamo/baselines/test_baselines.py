@@ -71,15 +71,15 @@ def test_what_is_asked_for_reaches_the_learner(data: TrajectoryData) -> None:
     wide = bidder.asking(spread=2.0)
     first = next(views_of(data))
     decided = []
-    for player in (bidder, wide, bidder.asking(spread=1e-9)):
-        player.reset(campaigns_of(data, CPA))
-        decided.append(player.act(first))
+    for asked in (bidder, wide, bidder.asking(spread=1e-9)):
+        asked.reset(campaigns_of(data, CPA))
+        decided.append(asked.act(first))
     assert not np.allclose(decided[0], decided[1])
     assert bidder.settings.algorithm == read("gas").algorithm
     assert isinstance(bidder.learner, Gas)
-    assert wide._player is not None
-    policy = bidder.learner.policy.decide(wide._player.observe(first))  # as at every first tick: nothing came before
-    unsearched = wide._player.base * np.exp(bidder.learner.multiplier(policy).detach().numpy())
+    player = Player(campaigns_of(data, CPA), bidder.ask(data.n_episodes), bidder.settings)
+    policy = bidder.learner.policy.decide(player.observe(first))
+    unsearched = player.base * np.exp(bidder.learner.multiplier(policy).detach().numpy())
     np.testing.assert_allclose(decided[2], unsearched, rtol=1e-5)
 
 
