@@ -17,7 +17,7 @@ from vamo.model import INPUT_BOUND
 class Trunk(nn.Module):
     """Causal transformer over the tokens of each tick: what is to go (one token each), state, action.
 
-    The order is the decision transformer's (arXiv 2106.01345, Section 3), so that the output at a tick's state token
+    The order is the decision transformer's (arXiv 2106.01345), so that the output at a tick's state token
     knows all but that tick's action and what follows.
 
     Args:
@@ -156,7 +156,7 @@ class Critic(nn.Module):
 
 
 def expectile_loss(error: Tensor, tau: float) -> Tensor:
-    """|tau - 1(u < 0)| u^2 of u = target - value (implicit Q-learning, arXiv 2110.06169, Eq. 4)."""
+    """|tau - 1(u < 0)| u^2 of u = target - value (implicit Q-learning, arXiv 2110.06169)."""
     return torch.where(error < 0, 1 - tau, tau) * error.square()
 
 

@@ -32,7 +32,7 @@ class Gas(Learner):
         return self.settings.algorithm
 
     def forward(self, batch: Windows) -> Tensor:
-        """The decision transformer's loss and implicit Q-learning's (arXiv 2110.06169, Eq. 5 and 6), not discounted.
+        """The decision transformer's loss and implicit Q-learning's (arXiv 2110.06169), not discounted.
 
         The reward of a tick is how much of its preference's score it adds. The last tick of a window has no next state
         in it: there the realised score to go stands for the next value, which is 0 at the episode's end.
