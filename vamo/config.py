@@ -45,12 +45,13 @@ Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 
 
-def _require(rule: bool, name: str, text: str, value: object) -> None:
+def require(rule: bool, name: str, text: str, value: object) -> None:
+    """Raises ValueError "`name` must be text, found value" where the rule does not hold."""
     if not rule:
         raise ValueError(f"`{name}` must be {text}, found {value!r}")
 
 
-def _check_fields(config: Any) -> None:
+def check_fields(config: Any) -> None:
     """Raises ValueError for a field whose value is not of its annotated type; integers pass as floats."""
     hints = get_type_hints(type(config))
     for f in dataclasses.fields(config):
@@ -58,9 +59,9 @@ def _check_fields(config: Any) -> None:
         if hint is float and type(value) is int:
             object.__setattr__(config, f.name, float(value))  # frozen: the one write, before anyone reads
             continue
-        _require(_is_of(value, hint), f.name, _describe(hint), value)
+        require(_is_of(value, hint), f.name, _describe(hint), value)
         if isinstance(value, float):
-            _require(math.isfinite(value), f.name, "finite", value)
+            require(math.isfinite(value), f.name, "finite", value)
 
 
 def _is_of(value: object, hint: Any) -> bool:
@@ -94,7 +95,7 @@ class DataConfig:
     action_label: ActionLabel = "hindsight"
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +127,12 @@ class ModelConfig:
     n_periods: int = 0
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         for name in ("d_model", "n_blocks", "n_heads", "context", "n_ticks", "n_categories", "horizon"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        _require(self.d_model % self.n_heads == 0, "d_model", f"a multiple of {self.n_heads}", self.d_model)
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        require(self.d_model % self.n_heads == 0, "d_model", f"a multiple of {self.n_heads}", self.d_model)
         highest = self.context // 2
-        _require(0 <= self.n_periods <= highest, "n_periods", f"in [0, {highest}]", self.n_periods)
+        require(0 <= self.n_periods <= highest, "n_periods", f"in [0, {highest}]", self.n_periods)
 
 
 MODEL_SIZES = {
@@ -195,22 +196,22 @@ class WeightingConfig:
     pairs_per_step: int = 64
 
     def __post_init__(self) -> None:
-        _check_fields(self)
-        _require(self.temperature > 0, "temperature", "positive", self.temperature)
-        _require(0 < self.target_entropy < 1, "target_entropy", "in (0, 1)", self.target_entropy)
+        check_fields(self)
+        require(self.temperature > 0, "temperature", "positive", self.temperature)
+        require(0 < self.target_entropy < 1, "target_entropy", "in (0, 1)", self.target_entropy)
         for name in ("rms_decay", "ema_decay"):
-            _require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+            require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
         counts = ("refresh_every", "validation_batch_size", "targets_per_refresh", "pairs_per_step")
         for name in counts:
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        _require(self.alignment_batch_size >= 2, "alignment_batch_size", "at least 2", self.alignment_batch_size)
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        require(self.alignment_batch_size >= 2, "alignment_batch_size", "at least 2", self.alignment_batch_size)
         if self.scaling == "cosine":
             norms = "ghost or explicit for `scaling` cosine"
-            _require(self.estimator != "forward_mode", "estimator", norms, self.estimator)
+            require(self.estimator != "forward_mode", "estimator", norms, self.estimator)
         if self.per_sample:
-            _require(self.refresh_every == 1, "refresh_every", "1 for `per_sample` weights", self.refresh_every)
-            _require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
-            _require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
+            require(self.refresh_every == 1, "refresh_every", "1 for `per_sample` weights", self.refresh_every)
+            require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
+            require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,9 +228,9 @@ class SharingConfig:
     n_nearest: int = 1
 
     def __post_init__(self) -> None:
-        _check_fields(self)
-        _require(0 <= self.percentile <= 100, "percentile", "in [0, 100]", self.percentile)
-        _require(self.n_nearest >= 1, "n_nearest", "at least 1", self.n_nearest)
+        check_fields(self)
+        require(0 <= self.percentile <= 100, "percentile", "in [0, 100]", self.percentile)
+        require(self.n_nearest >= 1, "n_nearest", "at least 1", self.n_nearest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,12 +256,12 @@ class BalancingConfig:
     famo_decay: float = 0.001
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         for name in ("uncertainty_rate", "dwa_temperature", "gradnorm_rate", "famo_rate"):
-            _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
+            require(getattr(self, name) > 0, name, "positive", getattr(self, name))
         for name in ("gradnorm_alpha", "famo_decay"):
-            _require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
-        _require(self.dwa_period >= 1, "dwa_period", "at least 1", self.dwa_period)
+            require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
+        require(self.dwa_period >= 1, "dwa_period", "at least 1", self.dwa_period)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,20 +309,20 @@ class TrainConfig:
     snapshots: int = 0
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         for name in ("steps", "batch_size", "log_every", "evaluation_windows"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("learning_rate", "clip_norm"):
-            _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
+            require(getattr(self, name) > 0, name, "positive", getattr(self, name))
         for name in ("weight_decay", "warmup_steps", "seed", "patience", "snapshots"):
-            _require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
-        _require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
+            require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
+        require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
         if self.method in get_args(MultitaskMethod):
             eager = f"false for method {self.method!r}, which takes gradients of one target after the other"
-            _require(not self.compile, "compile", eager, self.compile)
+            require(not self.compile, "compile", eager, self.compile)
         if self.method == "gradnorm":
-            _require(not self.compile, "compile", "false for method 'gradnorm', which keeps the graph", self.compile)
-        _require(0 <= self.final_learning_rate <= 1, "final_learning_rate", "in [0, 1]", self.final_learning_rate)
+            require(not self.compile, "compile", "false for method 'gradnorm', which keeps the graph", self.compile)
+        require(0 <= self.final_learning_rate <= 1, "final_learning_rate", "in [0, 1]", self.final_learning_rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,10 +343,10 @@ class AgentConfig:
     limit_ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_fields(self)
-        _require(0 <= self.quantile <= 1, "quantile", "in [0, 1]", self.quantile)
+        check_fields(self)
+        require(0 <= self.quantile <= 1, "quantile", "in [0, 1]", self.quantile)
         for name in ("budget_ratio", "limit_ratio"):
-            _require(getattr(self, name) > 0, name, "positive", getattr(self, name))
+            require(getattr(self, name) > 0, name, "positive", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,10 +372,10 @@ class Config:
         Raises:
             ValueError: Unknown key (the nearest known one is named) or a value that breaks a rule.
         """
-        return _build(cls, record, "")
+        return build(cls, record, "")
 
 
-def _build(cls: type[C], record: object, prefix: str) -> C:
+def build(cls: type[C], record: object, prefix: str) -> C:
     """An instance of the config dataclass `cls` from a nested mapping; `prefix` is its dotted path."""
     if not isinstance(record, Mapping):
         raise ValueError(f"`{prefix.rstrip('.') or 'config'}` must be a table of keys, found {record!r}")
@@ -382,13 +383,14 @@ def _build(cls: type[C], record: object, prefix: str) -> C:
     values = {}
     for key, value in record.items():
         if key not in hints:
-            raise ValueError(f"`{prefix}{key}` is no key of the config{_nearest(prefix, str(key), hints)}")
+            raise ValueError(f"`{prefix}{key}` is no key of the config{nearest(prefix, str(key), hints)}")
         is_table = dataclasses.is_dataclass(hints[key])
-        values[key] = _build(hints[key], value, f"{prefix}{key}.") if is_table else value
+        values[key] = build(hints[key], value, f"{prefix}{key}.") if is_table else value
     return cls(**values)
 
 
-def _nearest(prefix: str, key: str, known: Iterable[str]) -> str:
+def nearest(prefix: str, key: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown key: which known one is nearest."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
     return f"; the nearest is `{prefix}{close[0]}`" if close else ""
 

@@ -8,26 +8,26 @@ from vamo.baselines.training import GenerativeBidder, load_baseline, save_baseli
 __all__ = ["ALGORITHMS", "GenerativeBidder", "Settings", "load_baseline", "read", "save_baseline", "train_baseline"]
 
 
-def load_dt(path: str) -> GenerativeBidder:
-    """The decision transformer of a checkpoint."""
-    return load_baseline(path, algo="dt")
+def load_dt(path: str, *, quantile: float | None = None) -> GenerativeBidder:
+    """The decision transformer of a checkpoint; what it is asked for as in `GenerativeBidder.asking`."""
+    return load_baseline(path, algo="dt").asking(quantile=quantile)
 
 
-def load_cdt(path: str) -> GenerativeBidder:
+def load_cdt(path: str, *, quantile: float | None = None, cost: float | None = None) -> GenerativeBidder:
     """The constrained decision transformer of a checkpoint."""
-    return load_baseline(path, algo="cdt")
+    return load_baseline(path, algo="cdt").asking(quantile=quantile, cost=cost)
 
 
-def load_diffbid(path: str) -> GenerativeBidder:
+def load_diffbid(path: str, *, quantile: float | None = None, cost: float | None = None) -> GenerativeBidder:
     """The diffusion planner of a checkpoint."""
-    return load_baseline(path, algo="diffbid")
+    return load_baseline(path, algo="diffbid").asking(quantile=quantile, cost=cost)
 
 
-def load_gave(path: str) -> GenerativeBidder:
+def load_gave(path: str, *, quantile: float | None = None) -> GenerativeBidder:
     """GAVE of a checkpoint."""
-    return load_baseline(path, algo="gave")
+    return load_baseline(path, algo="gave").asking(quantile=quantile)
 
 
-def load_gas(path: str) -> GenerativeBidder:
+def load_gas(path: str, *, quantile: float | None = None, spread: float | None = None) -> GenerativeBidder:
     """GAS of a checkpoint."""
-    return load_baseline(path, algo="gas")
+    return load_baseline(path, algo="gas").asking(quantile=quantile, spread=spread)

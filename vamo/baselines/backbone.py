@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +17,7 @@ from vamo.model import INPUT_BOUND
 class Trunk(nn.Module):
     """Causal transformer over the tokens of each tick: what is to go (one token each), state, action.
 
-    The order is the decision transformer's (arXiv 2106.01345, Section 3), so that the output at a tick's state token
+    The order is the decision transformer's (arXiv 2106.01345), so that the output at a tick's state token
     knows all but that tick's action and what follows.
 
     Args:
@@ -102,6 +105,12 @@ class Learner(nn.Module):
         """(n,) normalised actions of the windows' last tick."""
         raise NotImplementedError
 
+    def with_settings(self, settings: Settings) -> Self:
+        """The same parameters, which are shared, under settings that differ in what is asked for."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
+
     def observed(self, batch: Windows) -> Tensor:
         """Normalised observations, (n, W, O)."""
         x = (batch.observation - self.observation_mean) / self.observation_std
@@ -122,8 +131,32 @@ class Learner(nn.Module):
         return torch.minimum(torch.maximum(log, self.action_low), self.action_high)
 
 
+class Critic(nn.Module):
+    """A Q-transformer: V(s) from the output at the tick's state token, Q(s, a) from that at its action token.
+
+    Args:
+        config: Sizes.
+        n_observed: Length of the observation.
+        n_conditions: Tokens of what is to go.
+    """
+
+    def __init__(self, config: Backbone, n_observed: int, n_conditions: int = 0) -> None:
+        super().__init__()
+        self.n_conditions = n_conditions
+        self.trunk = Trunk(config, n_observed, n_conditions)
+        self.value_head = head(config.d_model, config.d_model)
+        self.action_value_head = head(config.d_model, config.d_model)
+
+    def forward(
+        self, conditions: Tensor, observation: Tensor, category: Tensor, tick: Tensor, action: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """V and Q of every tick, (n, W) each; arguments as of `Trunk.forward`, conditions beyond its own unread."""
+        h = self.trunk(conditions[..., : self.n_conditions], observation, category, tick, action)
+        return self.value_head(h[:, :, 0])[..., 0], self.action_value_head(h[:, :, 1])[..., 0]
+
+
 def expectile_loss(error: Tensor, tau: float) -> Tensor:
-    """|tau - 1(u < 0)| u^2 of u = target - value (implicit Q-learning, arXiv 2110.06169, Eq. 4)."""
+    """|tau - 1(u < 0)| u^2 of u = target - value (implicit Q-learning, arXiv 2110.06169)."""
     return torch.where(error < 0, 1 - tau, tau) * error.square()
 
 

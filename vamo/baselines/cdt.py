@@ -26,7 +26,7 @@ class ConstrainedDecisionTransformer(Learner):
         self.policy_head = nn.Linear(settings.backbone.d_model, 2)
 
     def forward(self, batch: Windows) -> Tensor:
-        """-log pi(a) - lambda H(pi), the paper's objective with entropy regularisation (Section 4.1)."""
+        """-log pi(a) - lambda H(pi), the paper's objective with entropy regularisation."""
         assert isinstance(self.settings.algorithm, CdtSettings)
         mean, log_std = self.policy(batch)
         z = (self.actions(batch) - mean) / log_std.exp()
@@ -48,7 +48,7 @@ class ConstrainedDecisionTransformer(Learner):
 
 
 def pareto_targets(tape: Tape, seed: int) -> tuple[Tensor, Tensor]:
-    """Episodes and the totals that they are relabelled with (Section 4.2): as many as the tape has episodes.
+    """The paper's augmentation: as many episodes as the tape has, and the totals that they are relabelled with.
 
     A cost kappa is drawn from the range of the data, a return rho between the best return within that cost, which is
     the Pareto frontier, and the best return of all; (rho, kappa) is infeasible as far as the data know, and the best

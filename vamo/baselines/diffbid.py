@@ -1,6 +1,8 @@
 """DiffBid (arXiv 2405.16141): the day's states by guided diffusion, the action by inverse dynamics.
 
-The noise schedules and the sampler are those of the package diffusers.
+The noise schedules and the sampler are those of the package diffusers. The network predicts the clean states, not the
+noise: with few sampling steps the first one starts from almost pure noise, where a clean state computed from a
+predicted noise is that noise's error many times over (arXiv 2305.08891 on schedules that end in pure noise).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from vamo.model import INPUT_BOUND, group_means
 
 
 class Denoiser(nn.Module):
-    """The noise in a day of states: one token a tick, attention in both directions over the campaign's ticks."""
+    """The clean day of a noisy one: one token a tick, attention in both directions over the campaign's ticks."""
 
     def __init__(self, config: Backbone, n_static: int, n_noise_steps: int) -> None:
         super().__init__()
@@ -46,7 +48,7 @@ class Denoiser(nn.Module):
         tick: Tensor,
         mask: Tensor,
     ) -> Tensor:
-        """(n, W, N_FEATURES) the noise.
+        """(n, W, N_FEATURES) the clean states.
 
         Args:
             states: (n, W, N_FEATURES), clean where they are known.
@@ -69,7 +71,7 @@ class Denoiser(nn.Module):
 
 
 class DiffBid(Learner):
-    """Denoiser and inverse dynamics a = f(s, s')."""
+    """Denoiser, and inverse dynamics from the last states and the next one to the action between them."""
 
     def __init__(self, settings: Settings, statistics: Statistics) -> None:
         import diffusers  # slow to import, and for this baseline only
@@ -78,7 +80,8 @@ class DiffBid(Learner):
         own, config = settings.algorithm, settings.backbone
         assert isinstance(own, DiffbidSettings)
         self.own, n_static = own, self.n_observed - N_FEATURES
-        schedule = {"num_train_timesteps": own.n_noise_steps, "beta_schedule": "squaredcos_cap_v2"}
+        schedule: dict[str, Any] = {"num_train_timesteps": own.n_noise_steps, "beta_schedule": "squaredcos_cap_v2"}
+        schedule["prediction_type"] = "sample"
         library: Any = diffusers  # its schedulers have no annotations
         self.noising = library.DDPMScheduler(**schedule)
         self.sampler = library.DDIMScheduler(
@@ -86,12 +89,11 @@ class DiffBid(Learner):
         )
         self.sampler.set_timesteps(own.n_sample_steps)
         self.denoiser = Denoiser(config, n_static, own.n_noise_steps)
-        self.inverse = nn.Sequential(
-            encoder(2 * N_FEATURES + 1 + n_static, config.d_model), nn.GELU(), nn.Linear(config.d_model, 1)
-        )
+        n_inputs = (own.inverse_history + 1) * N_FEATURES + 1 + n_static
+        self.inverse = nn.Sequential(encoder(n_inputs, config.d_model), nn.GELU(), nn.Linear(config.d_model, 1))
 
     def forward(self, batch: Windows) -> Tensor:
-        """Squared error of the noise (the paper's denoising loss) and of the inverse dynamics' action.
+        """Squared errors of the clean states and of the inverse dynamics' action, in standard deviations.
 
         The states before a random tick are kept clean, as they are in use, where the past is known.
         """
@@ -108,9 +110,9 @@ class DiffBid(Learner):
         noisy = torch.where(known[..., None], x, self.noising.add_noise(x, noise, noise_step))
         condition = self.to_go(batch.to_go, [RETURN, COST])[:, 0]
         predicted = self.denoiser(noisy, known, noise_step, condition, has_condition, static, batch.tick, is_ours)
-        denoising = group_means((predicted - noise).square().mean(dim=2), is_ours * ~known, 1)
+        denoising = group_means((predicted - x).square().mean(dim=2), is_ours * ~known, 1)
         has_next = torch.cat([is_ours[:, 1:], torch.zeros(n, 1)], dim=1)
-        action = self._action(x, torch.roll(x, -1, dims=1), has_next, static)
+        action = self._action(self._recent(x), torch.roll(x, -1, dims=1), has_next, static)
         inverse = group_means((action - self.actions(batch)).square(), batch.mask, 1)
         return denoising + self.own.inverse_weight * inverse
 
@@ -119,26 +121,33 @@ class DiffBid(Learner):
         x = self.observed(batch)
         return x[..., :N_FEATURES], x[:, 0, N_FEATURES:]
 
-    def _action(self, state: Tensor, following: Tensor, has_next: Tensor, static: Tensor) -> Tensor:
-        """(n, W) normalised actions that lead from states to the following ones; the last tick has none."""
+    def _recent(self, states: Tensor) -> Tensor:
+        """(n, W, L N_FEATURES) of states (n, W, N_FEATURES): each tick's and the L - 1 before it, 0 before the day."""
+        ages = range(self.own.inverse_history)
+        shifted = [nn.functional.pad(states, (0, 0, age, 0))[:, : states.shape[1]] for age in ages]
+        return torch.cat(shifted, dim=-1)
+
+    def _action(self, recent: Tensor, following: Tensor, has_next: Tensor, static: Tensor) -> Tensor:
+        """(n, W) normalised actions that lead from recent states to the following one; the last tick has none."""
         has = has_next[..., None]
-        static = static[:, None].expand(-1, state.shape[1], -1)
-        out: Tensor = self.inverse(torch.cat([state, following * has, has, static], dim=-1))[..., 0]
+        static = static[:, None].expand(-1, recent.shape[1], -1)
+        out: Tensor = self.inverse(torch.cat([recent, following * has, has, static], dim=-1))[..., 0]
         return out
 
     def decide(self, batch: Windows) -> Tensor:
         """The action toward the next state of a sampled day that begins with the states seen."""
         x, static = self._split(batch)
-        now = x.shape[1] - 1
+        now, recent = x.shape[1] - 1, self._recent(x)[:, -1:]
         if now + 1 == self.settings.backbone.n_ticks:
-            return self._action(x[:, now:], x[:, now:], torch.zeros(len(x), 1), static)[:, 0]
+            return self._action(recent, torch.zeros_like(x[:, :1]), torch.zeros(len(x), 1), static)[:, 0]
         plan = self.plan(x, static, self.to_go(batch.to_go, [RETURN, COST])[:, 0], batch.seed)
-        return self._action(x[:, now:], plan[:, now + 1 : now + 2], torch.ones(len(x), 1), static)[:, 0]
+        return self._action(recent, plan[:, now + 1 : now + 2], torch.ones(len(x), 1), static)[:, 0]
 
     def plan(self, seen: Tensor, static: Tensor, condition: Tensor, seed: int) -> Tensor:
         """(n, n_ticks, N_FEATURES) states of the day: those seen, and sampled ones after them.
 
-        Classifier-free guidance: noise = uncond + omega (cond - uncond).
+        Classifier-free guidance: free + omega (guided - free), which for clean states is the same as for noises, since
+        at a given noisy state the one is a linear function of the other.
         """
         n, n_seen = seen.shape[:2]
         length = self.settings.backbone.n_ticks

@@ -11,7 +11,7 @@ from vamo.model import group_means
 
 
 class DecisionTransformer(Learner):
-    """Tokens return to go, state, action; the state token's output predicts the action (Algorithm 1)."""
+    """Tokens return to go, state, action; the state token's output predicts the action."""
 
     def __init__(self, settings: Settings, statistics: Statistics) -> None:
         super().__init__(settings, statistics)

@@ -4,47 +4,54 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, linear
+from torch.func import functional_call
 
-from vamo.baselines.backbone import Learner, Trunk, expectile_loss, head
+from vamo.baselines.backbone import Critic, Learner, Trunk, expectile_loss
 from vamo.baselines.reader import FIRST_SCORE, Statistics, Windows
 from vamo.baselines.settings import GaveSettings, Settings
 from vamo.model import group_means
 
 
 class Gave(Learner):
-    """A decision transformer on the score to go with the paper's four losses (Section 3).
+    """A decision transformer on the score to go with the paper's four losses.
 
     The coefficient beta in (0.5, 1.5) scales the logged action. Our actions are logarithms of multipliers, so that
-    log(beta) is added. The return of an explored action is read by a head on the state token's output and the action,
-    not by a second pass with the action's token replaced.
+    log(beta) is added. As in the authors' code, explored actions are valued by a second pass with their tokens in place
+    of the logged ones; ours passes through a critic apart from the policy, whose parameters that pass does not train.
+
+    What an action is valued by is `evaluated`. The paper's (`after`) is the score to go after the tick, r_{t+1}, which
+    is the higher the less the tick earns: it favours bids that buy nothing. `rest` is the score from the tick on, read
+    by a critic that is not told it.
     """
 
     def __init__(self, settings: Settings, statistics: Statistics) -> None:
         super().__init__(settings, statistics)
-        d_model = settings.backbone.d_model
+        own, d_model = settings.algorithm, settings.backbone.d_model
+        assert isinstance(own, GaveSettings)
+        self.own = own
         self.trunk = Trunk(settings.backbone, self.n_observed, 1)
+        self.critic = Critic(settings.backbone, self.n_observed, 1 if own.evaluated == "after" else 0)
         self.action_head = nn.Linear(d_model, 1)
         self.beta_head = nn.Linear(d_model, 1)
-        self.value_head = head(d_model, d_model)
-        self.return_head = head(d_model + 1, d_model)
 
     def _stream(self, batch: Windows) -> Tensor:
+        """(n, W, D) what the policy knows before the tick's action."""
         conditions = self.to_go(batch.to_go, [FIRST_SCORE])
         out: Tensor = self.trunk(conditions, self.observed(batch), batch.category, batch.tick, self.actions(batch))
         return out[:, :, 0]
 
     def forward(self, batch: Windows) -> Tensor:
         """The weighted sum of the losses of return, action, value and exploration."""
-        own = self.settings.algorithm
-        assert isinstance(own, GaveSettings)
-        h, action = self._stream(batch), self.actions(batch)
-        target = self.to_go(batch.next_to_go, [FIRST_SCORE])[..., 0]  # r_{t+1}
+        own, h, action = self.own, self._stream(batch), self.actions(batch)
+        conditions = self.to_go(batch.to_go, [FIRST_SCORE])
+        target = (conditions if own.evaluated == "rest" else self.to_go(batch.next_to_go, [FIRST_SCORE]))[..., 0]
+        known = (conditions, self.observed(batch), batch.category, batch.tick)
         explored = action + self.beta(h).log() / self.action_std
-        logged_return = self.return_head(torch.cat([h, action[..., None]], dim=-1))[..., 0]
-        explored_return = self._frozen_return(h.detach(), explored)
-        value = self.value_head(h)[..., 0]
-        # w: how much more the explored action is expected to leave than the logged one; no gradient passes it
+        value, logged_return = self.critic(*known, action)
+        # held parameters: only the explored actions learn from the critic
+        held = {name: parameter.detach() for name, parameter in self.critic.named_parameters()}
+        explored_return = functional_call(self.critic, held, (*known, explored))[1]
+        # w: how much more the explored action is expected to bring than the logged one; no gradient passes it
         weight = torch.sigmoid(own.sharpness * (explored_return - logged_return)).detach()
         predicted = self.action_head(h)[..., 0]
         to_logged = (1 - weight) * (predicted - action).square()
@@ -61,14 +68,6 @@ class Gave(Learner):
         """(n, W) the coefficients: sigmoid + 0.5."""
         out: Tensor = torch.sigmoid(self.beta_head(h)[..., 0]) + 0.5
         return out
-
-    def _frozen_return(self, h: Tensor, action: Tensor) -> Tensor:
-        """The return head with its parameters held: only the explored action learns from the value function."""
-        first, _, last = self.return_head
-        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
-        x = torch.cat([h, action[..., None]], dim=-1)
-        hidden = gelu(linear(x, first.weight.detach(), first.bias.detach()))
-        return linear(hidden, last.weight.detach(), last.bias.detach())[..., 0]
 
     def decide(self, batch: Windows) -> Tensor:
         """The predicted action of the last tick."""

@@ -64,7 +64,7 @@ def so_far(requirements: Float, base: Float, amounts: Float, cost: Float, penalt
     The return is in units of `relabel.return_scale`. The cost of a task with limits on a ratio is what was spent more
     than the limit allows for the amounts so far, over the budget (the largest over the limits); it adds up over ticks
     and must not end above 0. That of a task without is the share of the budget spent, and must not end above 1. A
-    score is the return times min(1, (limit / ratio so far) ** penalty), as in GAVE (arXiv 2504.14587, Section 3.2).
+    score is the return times min(1, (limit / ratio so far) ** penalty), as in GAVE (arXiv 2504.14587).
 
     Args:
         requirements: (n, N_REQUIREMENTS).

@@ -8,30 +8,21 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from vamo.config import (  # the package's own helpers: one wording of errors for all settings
-    Config,
-    DataConfig,
-    ModelConfig,
-    TrainConfig,
-    _build,
-    _check_fields,
-    _nearest,
-    _require,
-)
+from vamo.config import Config, DataConfig, ModelConfig, TrainConfig, build, check_fields, nearest, require
 
 ALGORITHMS = ("dt", "cdt", "diffbid", "gave", "gas")
 DEFAULTS = Path(__file__).with_name("settings.toml")
 
 
 def _check_share(name: str, value: float) -> None:
-    _require(0 <= value < 1, name, "in [0, 1)", value)
+    require(0 <= value < 1, name, "in [0, 1)", value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """Size of the transformer; `context` is the ticks of a window, for `diffbid` those of the day."""
+    """Size of the transformer; `context` is the ticks of a window, for `diffbid` all of the day's."""
 
     d_model: int
     n_blocks: int
@@ -41,7 +32,7 @@ class Backbone:
     n_categories: int
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         ModelConfig(**dataclasses.asdict(self))  # the same rules
 
 
@@ -59,7 +50,7 @@ class Training:
     seed: int
 
     def __post_init__(self) -> None:
-        _check_fields(self)
+        check_fields(self)
         TrainConfig(**dataclasses.asdict(self))
 
 
@@ -76,8 +67,8 @@ class Asking:
     cost: float
 
     def __post_init__(self) -> None:
-        _check_fields(self)
-        _require(0 <= self.quantile <= 1, "quantile", "in [0, 1]", self.quantile)
+        check_fields(self)
+        require(0 <= self.quantile <= 1, "quantile", "in [0, 1]", self.quantile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +89,8 @@ class CdtSettings:
     augmented_share: float
 
     def __post_init__(self) -> None:
-        _check_fields(self)
-        _require(self.entropy_weight >= 0, "entropy_weight", "not negative", self.entropy_weight)
+        check_fields(self)
+        require(self.entropy_weight >= 0, "entropy_weight", "not negative", self.entropy_weight)
         _check_share("augmented_share", self.augmented_share)
 
 
@@ -112,6 +103,7 @@ class DiffbidSettings:
         n_sample_steps: Denoising steps of a decision (DDIM).
         guidance: omega; 1 is the conditional model alone.
         unconditional_share: Share of training episodes that are shown no condition.
+        inverse_history: States, the present one included, that the inverse dynamics read beside the next one.
         inverse_weight: Weight of the inverse dynamics' loss.
     """
 
@@ -119,15 +111,17 @@ class DiffbidSettings:
     n_sample_steps: int
     guidance: float
     unconditional_share: float
+    inverse_history: int
     inverse_weight: float
 
     def __post_init__(self) -> None:
-        _check_fields(self)
-        _require(self.n_noise_steps >= 2, "n_noise_steps", "at least 2", self.n_noise_steps)
+        check_fields(self)
+        require(self.n_noise_steps >= 2, "n_noise_steps", "at least 2", self.n_noise_steps)
         rule = f"in [1, {self.n_noise_steps}]"
-        _require(1 <= self.n_sample_steps <= self.n_noise_steps, "n_sample_steps", rule, self.n_sample_steps)
-        _require(self.guidance >= 0, "guidance", "not negative", self.guidance)
-        _require(self.inverse_weight > 0, "inverse_weight", "positive", self.inverse_weight)
+        require(1 <= self.n_sample_steps <= self.n_noise_steps, "n_sample_steps", rule, self.n_sample_steps)
+        require(self.guidance >= 0, "guidance", "not negative", self.guidance)
+        require(self.inverse_history >= 1, "inverse_history", "at least 1", self.inverse_history)
+        require(self.inverse_weight > 0, "inverse_weight", "positive", self.inverse_weight)
         _check_share("unconditional_share", self.unconditional_share)
 
 
@@ -136,12 +130,15 @@ class GaveSettings:
     """Of GAVE.
 
     Attributes:
+        evaluated: What actions are valued by: the score to go `after` the tick (the paper's), or the `rest` of the
+            score from the tick on.
         penalty: gamma of the score: how steeply it falls with the realised ratio above the limit.
         expectile: tau of the value function.
         sharpness: alpha of the weight between logged and explored action.
         return_weight, action_weight, value_weight, explore_weight: Of the four losses.
     """
 
+    evaluated: Literal["rest", "after"]
     penalty: float
     expectile: float
     sharpness: float
@@ -151,11 +148,11 @@ class GaveSettings:
     explore_weight: float
 
     def __post_init__(self) -> None:
-        _check_fields(self)
-        _require(0 < self.expectile < 1, "expectile", "in (0, 1)", self.expectile)
+        check_fields(self)
+        require(0 < self.expectile < 1, "expectile", "in (0, 1)", self.expectile)
         for name in ("penalty", "return_weight", "action_weight", "value_weight", "explore_weight"):
-            _require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
-        _require(self.sharpness > 0, "sharpness", "positive", self.sharpness)
+            require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
+        require(self.sharpness > 0, "sharpness", "positive", self.sharpness)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,13 +178,13 @@ class GasSettings:
     def __post_init__(self) -> None:
         given = self.penalties
         is_list = isinstance(given, (list, tuple)) and all(type(x) in (int, float) and x >= 0 for x in given)
-        _require(is_list and len(given) > 0, "penalties", "a list of numbers that are not negative", given)
+        require(is_list and len(given) > 0, "penalties", "a list of numbers that are not negative", given)
         object.__setattr__(self, "penalties", tuple(float(x) for x in given))  # frozen: JSON and TOML give lists
-        _require(0 < self.expectile < 1, "expectile", "in (0, 1)", self.expectile)
+        require(0 < self.expectile < 1, "expectile", "in (0, 1)", self.expectile)
         for name, least in (("n_candidates", 2), ("n_rounds", 1), ("seed", 0)):
             value = getattr(self, name)
-            _require(type(value) is int and value >= least, name, f"an integer of at least {least}", value)
-        _require(self.spread > 0, "spread", "positive", self.spread)
+            require(type(value) is int and value >= least, name, f"an integer of at least {least}", value)
+        require(self.spread > 0, "spread", "positive", self.spread)
 
 
 Own = DtSettings | CdtSettings | DiffbidSettings | GaveSettings | GasSettings
@@ -210,6 +207,12 @@ class Settings:
     train: Training
     agent: Asking
     algorithm: Own
+
+    def __post_init__(self) -> None:
+        if isinstance(self.algorithm, DiffbidSettings):
+            size = self.backbone
+            rule = f"{size.n_ticks}, as `backbone.n_ticks`, for 'diffbid', which plans the whole day"
+            require(size.context == size.n_ticks, "backbone.context", rule, size.context)
 
     @property
     def penalties(self) -> tuple[float, ...]:
@@ -234,14 +237,14 @@ class Settings:
     def from_dict(cls, record: Mapping[str, Any]) -> Settings:
         """Settings of a complete nested record; raises ValueError for an unknown key or a bad value."""
         name = record.get("name")
-        _require(name in ALGORITHMS, "algo", f"one of {ALGORITHMS}", name)
+        require(name in ALGORITHMS, "algo", f"one of {ALGORITHMS}", name)
         kinds = {**_SECTIONS, "algorithm": _OWN[str(name)]}
         for key in record:
             if key != "name" and key not in kinds:
-                raise ValueError(f"`{key}` is no section of the settings{_nearest('', key, kinds)}")
+                raise ValueError(f"`{key}` is no section of the settings{nearest('', key, kinds)}")
         return cls(
             name=str(name),
-            **{key: _build(kind, record.get(key, {}), f"{key}.") for key, kind in kinds.items()},
+            **{key: build(kind, record.get(key, {}), f"{key}.") for key, kind in kinds.items()},
         )
 
 
@@ -252,7 +255,7 @@ def read(name: str, assignments: Iterable[str] = ()) -> Settings:
         ValueError: Unknown algorithm or key (the nearest is named), or a value that breaks a rule.
     """
     if name not in ALGORITHMS:
-        raise ValueError(f"`algo` must be one of {ALGORITHMS}, found {name!r}{_nearest('', name, ALGORITHMS)}")
+        raise ValueError(f"`algo` must be one of {ALGORITHMS}, found {name!r}{nearest('', name, ALGORITHMS)}")
     packaged = tomllib.loads(DEFAULTS.read_text(encoding="utf-8"))
     own = packaged.get(name, {})
     sections = (*_SECTIONS, "algorithm")

@@ -23,7 +23,7 @@ from vamo.baselines.dt import DecisionTransformer
 from vamo.baselines.gas import Gas
 from vamo.baselines.gave import Gave
 from vamo.baselines.reader import COST, Player, Statistics, Tape, TapeBatches, Windows
-from vamo.baselines.settings import CdtSettings, DiffbidSettings, Settings
+from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, Settings
 from vamo.checkpoint import CheckpointError, read, write
 from vamo.dataset import data_hash
 from vamo.history import Record
@@ -63,26 +63,40 @@ class GenerativeBidder:
         self._player: Player | None = None
 
     def asking(
-        self, *, quantile: float | None = None, cost: float | None = None, name: str | None = None
+        self,
+        *,
+        quantile: float | None = None,
+        cost: float | None = None,
+        spread: float | None = None,
+        name: str | None = None,
     ) -> GenerativeBidder:
         """The same model as a fresh bidder that asks for something else; what is not given stays.
 
         Args:
             quantile: Of the training returns or scores, in [0, 1].
             cost: Of CDT and DiffBid: excess over the limit, as a share of the budget.
+            spread: Of GAS: of the search's first round, in standard deviations of the logged actions.
             name: Label in results.
 
         Raises:
-            ValueError: A number out of range, or a cost for an algorithm that is asked for none.
+            ValueError: A number out of range, or one for an algorithm that does not know it.
         """
-        if cost is not None and not isinstance(self.settings.algorithm, CdtSettings | DiffbidSettings):
+        own = self.settings.algorithm
+        if cost is not None and not isinstance(own, CdtSettings | DiffbidSettings):
             raise ValueError(f"`cost` must not be given for {self.settings.name!r}, found {cost}")
+        if spread is not None:
+            if not isinstance(own, GasSettings):
+                raise ValueError(f"`spread` must not be given for {self.settings.name!r}, found {spread}")
+            own = dataclasses.replace(own, spread=spread)
         given = {"quantile": quantile, "cost": cost}
         agent = dataclasses.replace(self.settings.agent, **{k: v for k, v in given.items() if v is not None})
-        label = self.name if name is None else name
-        other = GenerativeBidder(self.learner, self.task, self.quantiles, name=label, data_hash=self.data_hash)
-        other.settings = dataclasses.replace(self.settings, agent=agent)
-        return other
+        return GenerativeBidder(
+            self.learner.with_settings(dataclasses.replace(self.settings, agent=agent, algorithm=own)),
+            self.task,
+            self.quantiles,
+            name=self.name if name is None else name,
+            data_hash=self.data_hash,
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GenerativeBidder:
         """A fresh bidder with the same model, which is not changed by playing; in an episode, one that is not."""
@@ -150,12 +164,15 @@ def train_baseline(
         name: Label of the bidder; the algorithm by default.
 
     Raises:
-        ValueError: Too little data, data of several tasks or of another task in validation, or a checkpoint of
-            another run.
+        ValueError: Too little data, data of several tasks, of another task in validation, of days of another length
+            than `backbone.n_ticks`, or a checkpoint of another run.
         FloatingPointError: A loss that is not finite.
     """
     if training.n_episodes < _FEWEST:
         raise ValueError(f"`training` must hold at least {_FEWEST} episodes, found {training.n_episodes}")
+    n_ticks = int(training.tick.max()) + 1
+    if n_ticks < settings.backbone.n_ticks:  # more are the reader's error
+        raise ValueError(f"`backbone.n_ticks` must be that of the data, {n_ticks}, found {settings.backbone.n_ticks}")
     tape, held_out = Tape("training", training, settings), Tape("validation", validation, settings)
     if tape.task != held_out.task:
         raise ValueError(f"`validation` must be of task {tape.task.name!r}, found {held_out.task.name!r}")

@@ -13,6 +13,7 @@ from tests.vamo.test_agent import campaigns_of, views_of
 from vamo.baselines import ALGORITHMS, Settings, load_baseline, read, save_baseline, train_baseline
 from vamo.baselines.backbone import Learner
 from vamo.baselines.cdt import pareto_targets
+from vamo.baselines.gas import Gas
 from vamo.baselines.reader import COST, RETURN, Player, Tape, Windows
 from vamo.baselines.training import make_learner
 from vamo.checkpoint import CheckpointError
@@ -54,6 +55,32 @@ def test_a_decision_knows_nothing_later(algo: str, data: TrajectoryData) -> None
     torch.testing.assert_close(learner.decide(early), learner.decide(changed))
     changed.action[:, -2] += 3.0
     assert not torch.allclose(learner.decide(early), learner.decide(changed))
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_a_decision_does_not_depend_on_the_other_campaigns(algo: str, data: TrajectoryData) -> None:
+    learner, batch = learner_and_batch(algo, data)
+    early = batch._replace(**{k: getattr(batch, k)[:, :4] for k in ("observation", "tick", "to_go", "action", "mask")})
+    alone = early._replace(**{k: getattr(early, k)[2:3] for k in early._fields if k != "seed"})
+    torch.testing.assert_close(learner.decide(early)[2:3], learner.decide(alone))
+
+
+def test_what_is_asked_for_reaches_the_learner(data: TrajectoryData) -> None:
+    """The search of GAS with another spread decides otherwise; the bidder it came from stays as it was."""
+    bidder = train_baseline(data, data, small("gas", "train.steps=1"))
+    wide = bidder.asking(spread=2.0)
+    first = next(views_of(data))
+    decided = []
+    for asked in (bidder, wide, bidder.asking(spread=1e-9)):
+        asked.reset(campaigns_of(data, CPA))
+        decided.append(asked.act(first))
+    assert not np.allclose(decided[0], decided[1])
+    assert bidder.settings.algorithm == read("gas").algorithm
+    assert isinstance(bidder.learner, Gas)
+    player = Player(campaigns_of(data, CPA), bidder.ask(data.n_episodes), bidder.settings)
+    policy = bidder.learner.policy.decide(player.observe(first))
+    unsearched = player.base * np.exp(bidder.learner.multiplier(policy).detach().numpy())
+    np.testing.assert_allclose(decided[2], unsearched, rtol=1e-5)
 
 
 def test_the_stream_is_causal(data: TrajectoryData) -> None:
@@ -100,7 +127,7 @@ def test_one_batch_is_learned_and_every_parameter_gets_a_gradient(algo: str, dat
     assert [name for name, has in seen.items() if not has] == []
 
 
-@pytest.mark.parametrize("algo", ["cdt", "gas"])
+@pytest.mark.parametrize("algo", ALGORITHMS)
 def test_replay_gives_the_training_windows(algo: str) -> None:
     """Logged episodes through the acting code: the numbers of the training windows, exactly."""
     data = make_data(5, task=CPA, share_ended=0.0)
@@ -172,6 +199,12 @@ def test_errors(data: TrajectoryData) -> None:
         read("dtt")
     with pytest.raises(ValueError, match="`cost` must not be given for 'dt'"):
         train_baseline(data, data, small("dt", "train.steps=1")).asking(cost=0.1)
+    with pytest.raises(ValueError, match="`spread` must not be given for 'dt'"):
+        train_baseline(data, data, small("dt", "train.steps=1")).asking(spread=0.1)
+    with pytest.raises(ValueError, match=r"`backbone\.context` must be 48, as `backbone\.n_ticks`, .* found 8"):
+        read("diffbid", ["backbone.context=8"])
+    with pytest.raises(ValueError, match=r"`backbone\.n_ticks` must be that of the data, 48, found 96"):
+        train_baseline(data, data, small("dt", "backbone.n_ticks=96"))
     other = make_data(3, task=TASKS["MaxConversions"])
     with pytest.raises(ValueError, match="`validation` must be of task 'TargetCPA', found 'MaxConversions'"):
         train_baseline(data, other, small("dt"))
