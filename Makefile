@@ -8,6 +8,7 @@ PYTHON ?= python3# any Python from 3.11 on, used to create .venv
 TORCH ?= 2.13.0# the release that `make lock` pins
 LOGS ?=# make demo LOGS=DIR: train on the data set in DIR instead of simulated logs
 PYTEST_ARGS ?=# make test PYTEST_ARGS="-k market -x"
+TEST_JOBS ?= 2# processes that run the tests, each on one thread but for what a test asks for; 0: none beside pytest
 BENCH_ARGS ?=
 
 VENV := .venv
@@ -27,7 +28,7 @@ demo: $(STAMP) ## simulate, train, compare, write runs/demo/report.html; LOGS=DI
 	@$(BIN)/vamo demo $(if $(LOGS),--logs "$(LOGS)")
 
 test: $(STAMP) ## run the tests; PYTEST_ARGS="-k market -x" goes to pytest
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
 browser: ## install Debian's Chromium, in which the tests open the report pages; without it they are skipped
 	@command -v chromium >/dev/null || { \

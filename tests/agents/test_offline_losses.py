@@ -236,7 +236,8 @@ def test_mopos_model_learns_a_linear_market() -> None:
     learner.prepare(data, Policy(DeterministicActor((4,)), torch.zeros(31), torch.ones(31), -1.0, 1.0))
     for _ in range(300):
         learner.minimise("model", learner.model_loss())
-    mean, log_variance = learner.ensemble(observation[:200], action[:200])
+    with torch.no_grad():
+        mean, log_variance = learner.ensemble(observation[:200], action[:200])
     predicted = float(reward.mean()) + float(reward.std()) * mean[..., -1]
     assert float((predicted - 2.0 - action[:200, 0]).abs().mean()) < 0.1
     assert float((mean[..., 2] - 0.5 * action[:200, 0]).abs().mean()) < 0.1
