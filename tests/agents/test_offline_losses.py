@@ -247,7 +247,7 @@ def test_mopos_model_learns_a_linear_market() -> None:
     expected = 2.0 + action[:200] - float(reward.std()) * 0.5 * std.norm(dim=-1).amax(dim=0)[:, None]
     assert float((penalised - expected).mean()) == pytest.approx(0.0, abs=0.05)
     far, near = 30 * torch.ones(1, 31), torch.zeros(1, 31)
-    spread = [float(learner.ensemble(x, torch.zeros(1, 1))[0].std(dim=0).mean()) for x in (far, near)]
+    spread = [float(learner.ensemble(x, torch.zeros(1, 1))[0].detach().std(dim=0).mean()) for x in (far, near)]
     assert spread[0] > 5 * spread[1]
 
 
