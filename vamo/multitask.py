@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -63,8 +64,11 @@ def make_aggregator(method: MultitaskMethod, n_targets: int) -> Aggregator:
 
 @contextmanager
 def without_solver_warnings() -> Iterator[None]:
-    """Silences what cvxpy says of the way in which torchjd states Nash-MTL's problem."""
-    with warnings.catch_warnings():
+    """Silences what cvxpy says of the way in which torchjd states Nash-MTL's problem, and its divisions by 0.
+
+    They arise where a gradient's products with all others sum to 0; torchjd then keeps the weights that it had.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not DPP", category=UserWarning)
         yield
 
