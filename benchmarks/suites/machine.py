@@ -6,8 +6,10 @@ import importlib.metadata
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -80,7 +82,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def command_line() -> str:
-    """The command that this process was started with, from the name of the program on."""
-    program = "vamo" if Path(sys.argv[0]).name in ("vamo", "cli.py") else Path(sys.argv[0]).name
-    return " ".join([program, *sys.argv[1:]])
+def command_line(argv: Sequence[str] | None = None) -> str:
+    """A command, by default this process's, as it is published: quoted, without the folder, which is the machine's."""
+    program, *arguments = sys.argv if argv is None else argv
+    kept, skip = ["vamo" if Path(program).name in ("vamo", "cli.py") else Path(program).name], False
+    for argument in arguments:
+        if not skip and argument != "--out" and not argument.startswith("--out="):
+            kept.append(argument)
+        skip = argument == "--out"
+    return shlex.join(kept)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks.cli import main
+from benchmarks.suites import machine
 from benchmarks.suites.engines import run_locally
 from benchmarks.suites.execute import Job, Tables, execute
 from benchmarks.suites.running import run_suite
@@ -232,3 +233,8 @@ def test_speed_is_a_suite_with_one_table(
     main(["bench", "table", str(tmp_path / "speed-v1-testing")])
     shown = capsys.readouterr().out
     assert shown.count("an episode") == 5 and "12.5" in shown and "Speed (speed/v1/testing)" in shown
+
+
+def test_the_published_command_names_no_folder() -> None:
+    given = ["/somewhere/bin/vamo", "bench", "run", "data-scarce/v1", "--out", "/home/me/x", "--seeds", "2", "--out=y"]
+    assert machine.command_line(given) == "vamo bench run data-scarce/v1 --seeds 2"
