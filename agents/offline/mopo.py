@@ -40,7 +40,7 @@ from auction_env.observation import FEATURE_NAMES
 
 N_FEATURES = len(FEATURE_NAMES)
 TIME_LEFT, BUDGET_LEFT = FEATURE_NAMES.index("time_left"), FEATURE_NAMES.index("budget_left")
-LOG_VARIANCE_RANGE = (-6.0, 2.0)
+LOG_VARIANCE_RANGE = (-10.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,7 @@ class MopoSettings(Settings):
     n_rollouts: int  # branched off at once
     rollout_every: int  # steps of the policy between two sets of rollouts, each of which replaces the one before
     penalty: float  # weight of the uncertainty, the paper's lambda
+    shaping: float  # weight w of the potential w x scale x min(budget_left, time_left) in the critics' rewards
     real_share: float  # of logged transitions in a batch
     alpha_init: float  # entropy coefficient at the start
     target_entropy: float  # of the policy, nats
@@ -69,23 +70,24 @@ class MopoSettings(Settings):
         if not 0 <= self.real_share <= 1:
             raise ValueError(f"`real_share` must be from 0 to 1, found {self.real_share}")
         self.check_not_negative("penalty")
+        self.check_not_negative("shaping")
         self.check_share("tau")
 
 
 class Ensemble(nn.Module):
-    """Gaussians over what a tick changes: K perceptrons side by side."""
+    """Gaussians: K perceptrons side by side, from (..., n_in) to mean and log variance of n_out numbers."""
 
-    def __init__(self, n_members: int, hidden: tuple[int, ...]) -> None:
+    def __init__(self, n_members: int, n_in: int, hidden: tuple[int, ...], n_out: int) -> None:
         super().__init__()
-        sizes = (N_OBSERVATION + 1, *hidden, 2 * (N_FEATURES + 1))
+        sizes = (n_in, *hidden, 2 * n_out)
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(n_members, a, b) / math.sqrt(a)) for a, b in itertools.pairwise(sizes)
         )
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n_members, 1, b)) for b in sizes[1:])
 
-    def forward(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance (K, B, 17) of the features' change and the reward; inputs (K, B, ...) or (B, ...)."""
-        x = torch.cat((observation, action), dim=-1)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance (K, B, n_out); inputs (K, B, ...) or (B, ...), n_in columns in all."""
+        x = torch.cat(inputs, dim=-1)
         x = x.expand(len(self.weights[0]), -1, -1)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, x, weight)
@@ -96,6 +98,19 @@ class Ensemble(nn.Module):
         return mean, low + nn.functional.softplus(bounded - low)
 
 
+def _beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood times the standard deviation (arXiv 2203.09168, beta 0.5), elementwise."""
+    nll = 0.5 * ((target - mean) ** 2 * (-log_variance).exp() + log_variance)
+    return nll * log_variance.detach().exp().sqrt()
+
+
+def _draw(distribution: tuple[Tensor, Tensor], member: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, n_out) drawn from the member (B,) of each row, and the deviations (K, B, n_out) of all."""
+    mean, log_variance = distribution
+    std, row = (0.5 * log_variance).exp(), torch.arange(len(member))
+    return mean[member, row] + std[member, row] * torch.randn_like(mean[0]), std
+
+
 class MopoLearner(Learner):
     """The ensemble first, then SAC on logged and imagined transitions."""
 
@@ -103,7 +118,8 @@ class MopoLearner(Learner):
         super().__init__()
         self._settings = settings
         self.actor = build_actor(settings)
-        self.ensemble = Ensemble(settings.n_members, settings.hidden)
+        self.spend = Ensemble(settings.n_members, N_OBSERVATION + 1, settings.hidden, 1)
+        self.rest = Ensemble(settings.n_members, N_OBSERVATION + 2, settings.hidden, N_FEATURES + 1)
         self.loss = SACLoss(
             squashed(self.actor),
             qvalue_network=q_pair(settings.hidden),
@@ -115,7 +131,7 @@ class MopoLearner(Learner):
         _ = self.loss.target_entropy  # a buffer from its first use on: the state of a run must have it from the start
         self._targets = prepared(self.loss, settings.discount, settings.tau)
         self.optimizers = {
-            "model": adam(self.ensemble, settings),
+            "model": adam([*self.spend.parameters(), *self.rest.parameters()], settings),
             "critic": adam(self.loss.qvalue_network_params, settings),
             "actor": adam(self.actor, settings),
             "alpha": adam([self.loss.log_alpha], settings),
@@ -143,6 +159,11 @@ class MopoLearner(Learner):
         self._least_budget = observation[:, BUDGET_LEFT].min()
         reward = data["next", "reward"]
         self._reward_mean, self._reward_std = reward.mean(), reward.std().clamp_min(1e-6)
+        self._reward_low, self._reward_high = reward.min(), reward.max()
+        self._mean, self._std = policy.mean[:N_FEATURES], policy.std[:N_FEATURES]
+        has_next = data["has_next"][:, 0]
+        change = (after - observation)[has_next]
+        self._change_mean, self._change_std = change.mean(dim=0), change.std(dim=0).clamp_min(1e-2)
 
     def update(self, batch: TensorDict, step: int) -> dict[str, Tensor]:
         s = self._settings
@@ -150,7 +171,7 @@ class MopoLearner(Learner):
             return {"model": self.minimise("model", self.model_loss())}
         if (step - s.model_steps) % s.rollout_every == 0:
             self.imagine()
-        mixed = self._mix(batch)
+        mixed = self.shaped(self._mix(batch))
         losses = {"critic": self.minimise("critic", self.loss.qvalue_v2_loss(mixed)[0])}
         actor, sampled = self.loss.actor_loss(mixed)
         losses["actor"] = self.minimise("actor", actor)
@@ -162,32 +183,53 @@ class MopoLearner(Learner):
         """Negative log-likelihood of ticks of the log, of a batch of its own for each member."""
         rows = torch.randint(len(self._data), (self._settings.n_members, self._settings.batch_size))
         ticks = self._data[rows]
-        mean, log_variance = self.ensemble(ticks["observation"], ticks["action"])
         change = (ticks["next", "observation"] - ticks["observation"])[..., :N_FEATURES]
+        change = (change - self._change_mean) / self._change_std
+        spend = change[..., [BUDGET_LEFT]]
         reward = (ticks["next", "reward"] - self._reward_mean) / self._reward_std
-        error = (torch.cat((change, reward), dim=-1) - mean) ** 2
-        nll = 0.5 * (error * (-log_variance).exp() + log_variance)  # (K, B, 17)
-        nll = nll * log_variance.detach().exp().sqrt()
-        known = torch.cat((ticks["has_next"].expand(-1, -1, N_FEATURES), torch.ones_like(ticks["has_next"])), dim=-1)
-        loss: Tensor = (nll * known).sum() / known.sum()
+        is_known = ticks["has_next"]
+        spend = torch.where(is_known, spend, 0.0)
+        inputs = (ticks["observation"], ticks["action"])
+        nll = _beta_nll(*self.spend(*inputs), spend)
+        rest = _beta_nll(*self.rest(*inputs, spend), torch.cat((change, reward), dim=-1))
+        nll = torch.cat((nll, rest), dim=-1)  # (K, B, 18)
+        loss: Tensor = (nll * is_known).sum() / (nll.shape[-1] * is_known.sum())
         return loss
 
     @torch.no_grad()
     def predict(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Draws what a tick brings: next observation (B, 31), penalised reward (B, 1), whether the episode is over."""
-        mean, log_variance = self.ensemble(observation, action)
-        std = (0.5 * log_variance).exp()
-        member = torch.randint(len(mean), (len(observation),))
-        row = torch.arange(len(observation))
-        drawn = mean[member, row] + std[member, row] * torch.randn(len(observation), N_FEATURES + 1)
-        uncertainty = std.norm(dim=-1).amax(dim=0)[:, None]  # (B, 1)
+        member = torch.randint(self._settings.n_members, (len(observation),))
+        spend, spend_std = _draw(self.spend(observation, action), member)
+        before = observation[:, [BUDGET_LEFT]]
+        mean, std = self._change_mean[BUDGET_LEFT], self._change_std[BUDGET_LEFT]
+        spend = (before + mean + std * spend).clamp_min(self._low[BUDGET_LEFT]).minimum(before)
+        budget_left = spend
+        drawn, rest_std = _draw(self.rest(observation, action, (budget_left - before - mean) / std), member)
+        uncertainty = torch.cat((spend_std, rest_std), dim=-1).norm(dim=-1).amax(dim=0)[:, None]  # (B, 1)
         after = observation.clone()
-        features = observation[:, :N_FEATURES] + drawn[:, :N_FEATURES]
+        features = observation[:, :N_FEATURES] + self._change_mean + self._change_std * drawn[:, :N_FEATURES]
+        features[:, [BUDGET_LEFT]] = budget_left
         features[:, TIME_LEFT] = observation[:, TIME_LEFT] - self._tick  # known
         after[:, :N_FEATURES] = torch.maximum(torch.minimum(features, self._high), self._low)
-        reward = self._reward_mean + self._reward_std * (drawn[:, -1:] - self._settings.penalty * uncertainty)
+        reward = (self._reward_mean + self._reward_std * drawn[:, -1:]).clamp(self._reward_low, self._reward_high)
+        reward = reward - self._settings.penalty * self._reward_std * uncertainty
         is_over = (after[:, TIME_LEFT] < self._end_of_day) | (features[:, BUDGET_LEFT] < self._least_budget)
         return after, reward, is_over[:, None]
+
+    def shaped(self, batch: TensorDict) -> TensorDict:
+        """The batch with discount^steps P(s') - P(s) added to its rewards; P is 0 after the end."""
+        after = batch["next"]
+        factor = self._settings.discount ** batch["steps_to_next_obs"] * ~after["terminated"]
+        change = factor * self.potential(after["observation"]) - self.potential(batch["observation"])
+        after["reward"] = after["reward"] + change
+        return batch
+
+    def potential(self, observation: Tensor) -> Tensor:
+        """P (B, 1) of normalised observations (B, 31)."""
+        left = observation[:, [BUDGET_LEFT, TIME_LEFT]] * self._std[[BUDGET_LEFT, TIME_LEFT]]
+        left = left + self._mean[[BUDGET_LEFT, TIME_LEFT]]
+        return self._settings.shaping * self._settings.reward_scale * left.amin(dim=1, keepdim=True)
 
     @torch.no_grad()
     def imagine(self) -> None:
