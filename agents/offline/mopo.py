@@ -6,18 +6,22 @@ min_j Q_j (equation 7).
 
 Ours, from algorithm 2 and section 4.3 of the paper:
 
-- an ensemble of Gaussians over the change of the 16 features and the reward, each member trained on batches of its own
-  by likelihood (as in arXiv 1805.12114, with log variances bounded softly), each term weighted by its standard
-  deviation (beta-NLL with beta 0.5, arXiv 2203.09168: else features without noise drown the reward); requirements do
-  not change within an episode;
+- an ensemble of Gaussians over the spend of a tick, and over the change of the 16 features and the reward given the
+  spend (one after the other, since what a tick earns is nearly proportional to what it pays: drawn apart, an imagined
+  tick earns without paying), each member trained on batches of its own by likelihood (as in arXiv 1805.12114, with log
+  variances bounded softly), each term weighted by its standard deviation (beta-NLL with beta 0.5, arXiv 2203.09168:
+  else features without noise drown the reward); requirements do not change within an episode;
 - short rollouts under the current policy that branch from logged states; every tick a member is drawn for each of them;
-- the penalised reward r - penalty x u(s, a), u = max_i ||sigma_i(s, a)|| in standard deviations of features and reward;
-  `penalty` is in standard deviations of the reward of a tick;
+- the penalised reward r - penalty x (u(s, a) - u_0), u = max_i ||sigma_i(s, a)|| in standard deviations of spend,
+  features and reward; `penalty` is in standard deviations of the reward of a tick;
 - termination is known: the day ends, or the budget left falls below any with which a logged campaign still bid.
 
-Differences: all members roll out (the paper picks 5 of 7 by validation); predicted features stay within the logged
-range; and since 48 ticks without discount are far for one-step targets, a transition of a rollout sums the penalised
-rewards up to the rollout's end (model-based value expansion, arXiv 1803.00101). The logged transitions stay one-step.
+Differences: u_0, the mean of u on logged ticks, which the paper has not: without it a tick of life costs as much as its
+noise, and a policy that may end its episode by spending all does so early. The rewards of SAC's transitions are shaped
+by the potential of `agents.sb3_reward`, which changes no optimal policy. All members roll out (the paper picks 5 of 7
+by validation); predicted features and rewards stay within the logged range, and no tick spends more than is left. Since
+48 ticks without discount are far for one-step targets, a transition of a rollout sums the penalised rewards up to the
+rollout's end (model-based value expansion, arXiv 1803.00101); the logged transitions stay one-step.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ from auction_env.observation import FEATURE_NAMES
 
 N_FEATURES = len(FEATURE_NAMES)
 TIME_LEFT, BUDGET_LEFT = FEATURE_NAMES.index("time_left"), FEATURE_NAMES.index("budget_left")
+LEAST_CHANGE = 1e-2  # standard deviations of a feature: a constant one must not have rounding errors as its scale
 LOG_VARIANCE_RANGE = (-10.0, 2.0)
 
 
@@ -163,7 +168,10 @@ class MopoLearner(Learner):
         self._mean, self._std = policy.mean[:N_FEATURES], policy.std[:N_FEATURES]
         has_next = data["has_next"][:, 0]
         change = (after - observation)[has_next]
-        self._change_mean, self._change_std = change.mean(dim=0), change.std(dim=0).clamp_min(1e-2)
+        if len(change) == 0:
+            raise ValueError("`data` must hold two ticks of a trajectory for a model of what follows, found none")
+        self._change_mean = change.mean(dim=0)
+        self._change_std = change.std(dim=0, correction=0).clamp_min(LEAST_CHANGE)
 
     def update(self, batch: TensorDict, step: int) -> dict[str, Tensor]:
         s = self._settings
@@ -187,13 +195,14 @@ class MopoLearner(Learner):
         change = (change - self._change_mean) / self._change_std
         spend = change[..., [BUDGET_LEFT]]
         reward = (ticks["next", "reward"] - self._reward_mean) / self._reward_std
-        is_known = ticks["has_next"]
-        spend = torch.where(is_known, spend, 0.0)
+        has_next = ticks["has_next"]
         inputs = (ticks["observation"], ticks["action"])
-        nll = _beta_nll(*self.spend(*inputs), spend)
-        rest = _beta_nll(*self.rest(*inputs, spend), torch.cat((change, reward), dim=-1))
-        nll = torch.cat((nll, rest), dim=-1)  # (K, B, 18)
-        loss: Tensor = (nll * is_known).sum() / (nll.shape[-1] * is_known.sum())
+        predicted = self.spend(*inputs)
+        given = torch.where(has_next, spend, predicted[0].detach())  # a log does not show what its last tick left
+        rest = _beta_nll(*self.rest(*inputs, given), torch.cat((change, reward), dim=-1))
+        nll = torch.cat((_beta_nll(*predicted, spend), rest), dim=-1)  # (K, B, 18)
+        known = torch.cat((has_next.expand(-1, -1, N_FEATURES + 1), torch.ones_like(has_next)), dim=-1)
+        loss: Tensor = (nll * known).sum() / known.sum()
         return loss
 
     @torch.no_grad()
@@ -203,8 +212,7 @@ class MopoLearner(Learner):
         spend, spend_std = _draw(self.spend(observation, action), member)
         before = observation[:, [BUDGET_LEFT]]
         mean, std = self._change_mean[BUDGET_LEFT], self._change_std[BUDGET_LEFT]
-        spend = (before + mean + std * spend).clamp_min(self._low[BUDGET_LEFT]).minimum(before)
-        budget_left = spend
+        budget_left = (before + mean + std * spend).clamp_min(self._low[BUDGET_LEFT]).minimum(before)
         drawn, rest_std = _draw(self.rest(observation, action, (budget_left - before - mean) / std), member)
         uncertainty = torch.cat((spend_std, rest_std), dim=-1).norm(dim=-1).amax(dim=0)[:, None]  # (B, 1)
         after = observation.clone()
@@ -213,9 +221,17 @@ class MopoLearner(Learner):
         features[:, TIME_LEFT] = observation[:, TIME_LEFT] - self._tick  # known
         after[:, :N_FEATURES] = torch.maximum(torch.minimum(features, self._high), self._low)
         reward = (self._reward_mean + self._reward_std * drawn[:, -1:]).clamp(self._reward_low, self._reward_high)
-        reward = reward - self._settings.penalty * self._reward_std * uncertainty
+        reward = reward - self._settings.penalty * self._reward_std * (uncertainty - self._usual_uncertainty)
         is_over = (after[:, TIME_LEFT] < self._end_of_day) | (features[:, BUDGET_LEFT] < self._least_budget)
         return after, reward, is_over[:, None]
+
+    @torch.no_grad()
+    def uncertainty(self, observation: Tensor, action: Tensor) -> Tensor:
+        """u (B, 1) at the mean prediction of the spend."""
+        mean, log_variance = self.spend(observation, action)
+        _, log_variance_of_rest = self.rest(observation, action, mean.mean(dim=0))
+        std = (0.5 * torch.cat((log_variance, log_variance_of_rest), dim=-1)).exp()
+        return std.norm(dim=-1).amax(dim=0)[:, None]
 
     def shaped(self, batch: TensorDict) -> TensorDict:
         """The batch with discount^steps P(s') - P(s) added to its rewards; P is 0 after the end."""
@@ -235,7 +251,9 @@ class MopoLearner(Learner):
     def imagine(self) -> None:
         """Replaces the imagined transitions by rollouts from logged states under the current policy."""
         s = self._settings
-        observation = self._data["observation"][torch.randint(len(self._data), (s.n_rollouts,))]
+        rows = torch.randint(len(self._data), (s.n_rollouts,))
+        observation = self._data["observation"][rows]
+        self._usual_uncertainty = self.uncertainty(observation, self._data["action"][rows]).mean()
         alive = torch.ones(s.n_rollouts, 1, dtype=torch.bool)
         ticks = []
         for _ in range(s.rollout_length):
