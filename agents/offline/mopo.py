@@ -197,10 +197,11 @@ class MopoLearner(Learner):
         reward = (ticks["next", "reward"] - self._reward_mean) / self._reward_std
         has_next = ticks["has_next"]
         inputs = (ticks["observation"], ticks["action"])
-        predicted = self.spend(*inputs)
-        given = torch.where(has_next, spend, predicted[0].detach())  # a log does not show what its last tick left
-        rest = _beta_nll(*self.rest(*inputs, given), torch.cat((change, reward), dim=-1))
-        nll = torch.cat((_beta_nll(*predicted, spend), rest), dim=-1)  # (K, B, 18)
+        mean, log_variance = self.spend(*inputs)
+        given = torch.where(has_next, spend, mean.detach())  # a log does not show what its last tick left
+        nll_of_spend = _beta_nll(mean, log_variance, spend)
+        mean, log_variance = self.rest(*inputs, given)
+        nll = torch.cat((nll_of_spend, _beta_nll(mean, log_variance, torch.cat((change, reward), dim=-1))), dim=-1)
         known = torch.cat((has_next.expand(-1, -1, N_FEATURES + 1), torch.ones_like(has_next)), dim=-1)
         loss: Tensor = (nll * known).sum() / known.sum()
         return loss
@@ -231,7 +232,8 @@ class MopoLearner(Learner):
         mean, log_variance = self.spend(observation, action)
         _, log_variance_of_rest = self.rest(observation, action, mean.mean(dim=0))
         std = (0.5 * torch.cat((log_variance, log_variance_of_rest), dim=-1)).exp()
-        return std.norm(dim=-1).amax(dim=0)[:, None]
+        largest: Tensor = std.norm(dim=-1).amax(dim=0)[:, None]
+        return largest
 
     def shaped(self, batch: TensorDict) -> TensorDict:
         """The batch with discount^steps P(s') - P(s) added to its rewards; P is 0 after the end."""
