@@ -6,18 +6,22 @@ min_j Q_j (equation 7).
 
 Ours, from algorithm 2 and section 4.3 of the paper:
 
-- an ensemble of Gaussians over the change of the 16 features and the reward, each member trained on batches of its own
-  by likelihood (as in arXiv 1805.12114, with log variances bounded softly), each term weighted by its standard
-  deviation (beta-NLL with beta 0.5, arXiv 2203.09168: else features without noise drown the reward); requirements do
-  not change within an episode;
+- an ensemble of Gaussians over the spend of a tick, and over the change of the 16 features and the reward given the
+  spend (one after the other, since what a tick earns is nearly proportional to what it pays: drawn apart, an imagined
+  tick earns without paying), each member trained on batches of its own by likelihood (as in arXiv 1805.12114, with log
+  variances bounded softly), each term weighted by its standard deviation (beta-NLL with beta 0.5, arXiv 2203.09168:
+  else features without noise drown the reward); requirements do not change within an episode;
 - short rollouts under the current policy that branch from logged states; every tick a member is drawn for each of them;
-- the penalised reward r - penalty x u(s, a), u = max_i ||sigma_i(s, a)|| in standard deviations of features and reward;
-  `penalty` is in standard deviations of the reward of a tick;
+- the penalised reward r - penalty x (u(s, a) - u_0), u = max_i ||sigma_i(s, a)|| in standard deviations of spend,
+  features and reward; `penalty` is in standard deviations of the reward of a tick;
 - termination is known: the day ends, or the budget left falls below any with which a logged campaign still bid.
 
-Differences: all members roll out (the paper picks 5 of 7 by validation); predicted features stay within the logged
-range; and since 48 ticks without discount are far for one-step targets, a transition of a rollout sums the penalised
-rewards up to the rollout's end (model-based value expansion, arXiv 1803.00101). The logged transitions stay one-step.
+Differences: u_0, the mean of u on logged ticks, which the paper has not: without it a tick of life costs as much as its
+noise, and a policy that may end its episode by spending all does so early. The rewards of SAC's transitions are shaped
+by the potential of `agents.sb3_reward`, which changes no optimal policy. All members roll out (the paper picks 5 of 7
+by validation); predicted features and rewards stay within the logged range, and no tick spends more than is left. Since
+48 ticks without discount are far for one-step targets, a transition of a rollout sums the penalised rewards up to the
+rollout's end (model-based value expansion, arXiv 1803.00101); the logged transitions stay one-step.
 """
 
 from __future__ import annotations
@@ -40,7 +44,8 @@ from auction_env.observation import FEATURE_NAMES
 
 N_FEATURES = len(FEATURE_NAMES)
 TIME_LEFT, BUDGET_LEFT = FEATURE_NAMES.index("time_left"), FEATURE_NAMES.index("budget_left")
-LOG_VARIANCE_RANGE = (-6.0, 2.0)
+LEAST_CHANGE = 1e-2  # standard deviations of a feature: a constant one must not have rounding errors as its scale
+LOG_VARIANCE_RANGE = (-10.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,7 @@ class MopoSettings(Settings):
     n_rollouts: int  # branched off at once
     rollout_every: int  # steps of the policy between two sets of rollouts, each of which replaces the one before
     penalty: float  # weight of the uncertainty, the paper's lambda
+    shaping: float  # weight w of the potential w x scale x min(budget_left, time_left) in the critics' rewards
     real_share: float  # of logged transitions in a batch
     alpha_init: float  # entropy coefficient at the start
     target_entropy: float  # of the policy, nats
@@ -69,23 +75,24 @@ class MopoSettings(Settings):
         if not 0 <= self.real_share <= 1:
             raise ValueError(f"`real_share` must be from 0 to 1, found {self.real_share}")
         self.check_not_negative("penalty")
+        self.check_not_negative("shaping")
         self.check_share("tau")
 
 
 class Ensemble(nn.Module):
-    """Gaussians over what a tick changes: K perceptrons side by side."""
+    """Gaussians: K perceptrons side by side, from (..., n_in) to mean and log variance of n_out numbers."""
 
-    def __init__(self, n_members: int, hidden: tuple[int, ...]) -> None:
+    def __init__(self, n_members: int, n_in: int, hidden: tuple[int, ...], n_out: int) -> None:
         super().__init__()
-        sizes = (N_OBSERVATION + 1, *hidden, 2 * (N_FEATURES + 1))
+        sizes = (n_in, *hidden, 2 * n_out)
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(n_members, a, b) / math.sqrt(a)) for a, b in itertools.pairwise(sizes)
         )
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n_members, 1, b)) for b in sizes[1:])
 
-    def forward(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance (K, B, 17) of the features' change and the reward; inputs (K, B, ...) or (B, ...)."""
-        x = torch.cat((observation, action), dim=-1)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance (K, B, n_out); inputs (K, B, ...) or (B, ...), n_in columns in all."""
+        x = torch.cat(inputs, dim=-1)
         x = x.expand(len(self.weights[0]), -1, -1)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, x, weight)
@@ -96,6 +103,19 @@ class Ensemble(nn.Module):
         return mean, low + nn.functional.softplus(bounded - low)
 
 
+def _beta_nll(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood times the standard deviation (arXiv 2203.09168, beta 0.5), elementwise."""
+    nll = 0.5 * ((target - mean) ** 2 * (-log_variance).exp() + log_variance)
+    return nll * log_variance.detach().exp().sqrt()
+
+
+def _draw(distribution: tuple[Tensor, Tensor], member: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, n_out) drawn from the member (B,) of each row, and the deviations (K, B, n_out) of all."""
+    mean, log_variance = distribution
+    std, row = (0.5 * log_variance).exp(), torch.arange(len(member))
+    return mean[member, row] + std[member, row] * torch.randn_like(mean[0]), std
+
+
 class MopoLearner(Learner):
     """The ensemble first, then SAC on logged and imagined transitions."""
 
@@ -103,7 +123,8 @@ class MopoLearner(Learner):
         super().__init__()
         self._settings = settings
         self.actor = build_actor(settings)
-        self.ensemble = Ensemble(settings.n_members, settings.hidden)
+        self.spend = Ensemble(settings.n_members, N_OBSERVATION + 1, settings.hidden, 1)
+        self.rest = Ensemble(settings.n_members, N_OBSERVATION + 2, settings.hidden, N_FEATURES + 1)
         self.loss = SACLoss(
             squashed(self.actor),
             qvalue_network=q_pair(settings.hidden),
@@ -115,7 +136,7 @@ class MopoLearner(Learner):
         _ = self.loss.target_entropy  # a buffer from its first use on: the state of a run must have it from the start
         self._targets = prepared(self.loss, settings.discount, settings.tau)
         self.optimizers = {
-            "model": adam(self.ensemble, settings),
+            "model": adam([*self.spend.parameters(), *self.rest.parameters()], settings),
             "critic": adam(self.loss.qvalue_network_params, settings),
             "actor": adam(self.actor, settings),
             "alpha": adam([self.loss.log_alpha], settings),
@@ -143,6 +164,14 @@ class MopoLearner(Learner):
         self._least_budget = observation[:, BUDGET_LEFT].min()
         reward = data["next", "reward"]
         self._reward_mean, self._reward_std = reward.mean(), reward.std().clamp_min(1e-6)
+        self._reward_low, self._reward_high = reward.min(), reward.max()
+        self._mean, self._std = policy.mean[:N_FEATURES], policy.std[:N_FEATURES]
+        has_next = data["has_next"][:, 0]
+        change = (after - observation)[has_next]
+        if len(change) == 0:
+            raise ValueError("`data` must hold two ticks of a trajectory for a model of what follows, found none")
+        self._change_mean = change.mean(dim=0)
+        self._change_std = change.std(dim=0, correction=0).clamp_min(LEAST_CHANGE)
 
     def update(self, batch: TensorDict, step: int) -> dict[str, Tensor]:
         s = self._settings
@@ -150,7 +179,7 @@ class MopoLearner(Learner):
             return {"model": self.minimise("model", self.model_loss())}
         if (step - s.model_steps) % s.rollout_every == 0:
             self.imagine()
-        mixed = self._mix(batch)
+        mixed = self.shaped(self._mix(batch))
         losses = {"critic": self.minimise("critic", self.loss.qvalue_v2_loss(mixed)[0])}
         actor, sampled = self.loss.actor_loss(mixed)
         losses["actor"] = self.minimise("actor", actor)
@@ -162,38 +191,71 @@ class MopoLearner(Learner):
         """Negative log-likelihood of ticks of the log, of a batch of its own for each member."""
         rows = torch.randint(len(self._data), (self._settings.n_members, self._settings.batch_size))
         ticks = self._data[rows]
-        mean, log_variance = self.ensemble(ticks["observation"], ticks["action"])
         change = (ticks["next", "observation"] - ticks["observation"])[..., :N_FEATURES]
+        change = (change - self._change_mean) / self._change_std
+        spend = change[..., [BUDGET_LEFT]]
         reward = (ticks["next", "reward"] - self._reward_mean) / self._reward_std
-        error = (torch.cat((change, reward), dim=-1) - mean) ** 2
-        nll = 0.5 * (error * (-log_variance).exp() + log_variance)  # (K, B, 17)
-        nll = nll * log_variance.detach().exp().sqrt()
-        known = torch.cat((ticks["has_next"].expand(-1, -1, N_FEATURES), torch.ones_like(ticks["has_next"])), dim=-1)
+        has_next = ticks["has_next"]
+        inputs = (ticks["observation"], ticks["action"])
+        mean, log_variance = self.spend(*inputs)
+        given = torch.where(has_next, spend, mean.detach())  # a log does not show what its last tick left
+        nll_of_spend = _beta_nll(mean, log_variance, spend)
+        mean, log_variance = self.rest(*inputs, given)
+        nll = torch.cat((nll_of_spend, _beta_nll(mean, log_variance, torch.cat((change, reward), dim=-1))), dim=-1)
+        known = torch.cat((has_next.expand(-1, -1, N_FEATURES + 1), torch.ones_like(has_next)), dim=-1)
         loss: Tensor = (nll * known).sum() / known.sum()
         return loss
 
     @torch.no_grad()
     def predict(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Draws what a tick brings: next observation (B, 31), penalised reward (B, 1), whether the episode is over."""
-        mean, log_variance = self.ensemble(observation, action)
-        std = (0.5 * log_variance).exp()
-        member = torch.randint(len(mean), (len(observation),))
-        row = torch.arange(len(observation))
-        drawn = mean[member, row] + std[member, row] * torch.randn(len(observation), N_FEATURES + 1)
-        uncertainty = std.norm(dim=-1).amax(dim=0)[:, None]  # (B, 1)
+        member = torch.randint(self._settings.n_members, (len(observation),))
+        spend, spend_std = _draw(self.spend(observation, action), member)
+        before = observation[:, [BUDGET_LEFT]]
+        mean, std = self._change_mean[BUDGET_LEFT], self._change_std[BUDGET_LEFT]
+        budget_left = (before + mean + std * spend).clamp_min(self._low[BUDGET_LEFT]).minimum(before)
+        drawn, rest_std = _draw(self.rest(observation, action, (budget_left - before - mean) / std), member)
+        uncertainty = torch.cat((spend_std, rest_std), dim=-1).norm(dim=-1).amax(dim=0)[:, None]  # (B, 1)
         after = observation.clone()
-        features = observation[:, :N_FEATURES] + drawn[:, :N_FEATURES]
+        features = observation[:, :N_FEATURES] + self._change_mean + self._change_std * drawn[:, :N_FEATURES]
+        features[:, [BUDGET_LEFT]] = budget_left
         features[:, TIME_LEFT] = observation[:, TIME_LEFT] - self._tick  # known
         after[:, :N_FEATURES] = torch.maximum(torch.minimum(features, self._high), self._low)
-        reward = self._reward_mean + self._reward_std * (drawn[:, -1:] - self._settings.penalty * uncertainty)
+        reward = (self._reward_mean + self._reward_std * drawn[:, -1:]).clamp(self._reward_low, self._reward_high)
+        reward = reward - self._settings.penalty * self._reward_std * (uncertainty - self._usual_uncertainty)
         is_over = (after[:, TIME_LEFT] < self._end_of_day) | (features[:, BUDGET_LEFT] < self._least_budget)
         return after, reward, is_over[:, None]
+
+    @torch.no_grad()
+    def uncertainty(self, observation: Tensor, action: Tensor) -> Tensor:
+        """u (B, 1) at the mean prediction of the spend."""
+        mean, log_variance = self.spend(observation, action)
+        _, log_variance_of_rest = self.rest(observation, action, mean.mean(dim=0))
+        std = (0.5 * torch.cat((log_variance, log_variance_of_rest), dim=-1)).exp()
+        largest: Tensor = std.norm(dim=-1).amax(dim=0)[:, None]
+        return largest
+
+    def shaped(self, batch: TensorDict) -> TensorDict:
+        """The batch with discount^steps P(s') - P(s) added to its rewards; P is 0 after the end."""
+        after = batch["next"]
+        factor = self._settings.discount ** batch["steps_to_next_obs"] * ~after["terminated"]
+        change = factor * self.potential(after["observation"]) - self.potential(batch["observation"])
+        after["reward"] = after["reward"] + change
+        return batch
+
+    def potential(self, observation: Tensor) -> Tensor:
+        """P (B, 1) of normalised observations (B, 31)."""
+        left = observation[:, [BUDGET_LEFT, TIME_LEFT]] * self._std[[BUDGET_LEFT, TIME_LEFT]]
+        left = left + self._mean[[BUDGET_LEFT, TIME_LEFT]]
+        return self._settings.shaping * self._settings.reward_scale * left.amin(dim=1, keepdim=True)
 
     @torch.no_grad()
     def imagine(self) -> None:
         """Replaces the imagined transitions by rollouts from logged states under the current policy."""
         s = self._settings
-        observation = self._data["observation"][torch.randint(len(self._data), (s.n_rollouts,))]
+        rows = torch.randint(len(self._data), (s.n_rollouts,))
+        observation = self._data["observation"][rows]
+        self._usual_uncertainty = self.uncertainty(observation, self._data["action"][rows]).mean()
         alive = torch.ones(s.n_rollouts, 1, dtype=torch.bool)
         ticks = []
         for _ in range(s.rollout_length):

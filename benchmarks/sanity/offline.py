@@ -1,10 +1,11 @@
 """The offline learners in a market whose optimum is known.
 
-    python -m benchmarks.sanity.offline [--algos iql cql]
+    python -m benchmarks.sanity.offline [--algos iql cql] [--seed 0]
 
 Each learns from logs of advertiser 0 in `stationary_market` with few ticks: half by random constants with noise, half
-by a noisy PID. Prints shares of the linear programme's optimum on episodes that nobody has seen, beside those of the
-two logging policies and of the best constant.
+by a noisy PID. Behaviour cloning, which can only be as good as its logs, learns from the noisy PID alone. Prints shares
+of the linear programme's optimum on episodes that nobody has seen, beside those of the two logging policies and of the
+best constant.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ def logging_policies() -> dict[str, Bidder]:
     }
 
 
-def known_answer_log(n: int = 200) -> TrajectoryData:
-    """n trajectories, in equal parts of the logging policies."""
-    each = n // 2
+def known_answer_log(n: int = 200, only: str | None = None) -> TrajectoryData:
+    """n trajectories, in equal parts of the logging policies, or all of the one that `only` names."""
+    policies = {name: policy for name, policy in logging_policies().items() if only in (None, name)}
+    each = n // len(policies)
     parts = []
-    for position, (name, policy) in enumerate(logging_policies().items()):
+    for position, (name, policy) in enumerate(policies.items()):
         period = position * each + np.arange(each)
         played = rollout(policy, seeds=LOG_SEED + period, advertisers=np.zeros(each, np.int64), **_market())
         parts.append(to_trajectories(played, period=period, policy=name))
@@ -78,14 +80,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Trains and prints the shares."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sanity.offline")
     parser.add_argument("--algos", nargs="*", choices=ALGORITHMS, default=list(ALGORITHMS))
+    parser.add_argument("--seed", type=int, default=0, help="of the training")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
-    best, data = optimum(), known_answer_log()
+    best, mixed = optimum(), known_answer_log()
     for name, policy in logging_policies().items():
         print(f"log by {name}: {share_of_optimum(policy, best):.3f}")
     print(f"best constant: {max(share_of_optimum(FixedBidder(ratio), best) for ratio in RATIOS):.3f}")
     for algo in arguments.algos:
-        bidder = train(algo, data, TASKS["MaxConversions"], settings=read_settings(algo))
+        data = known_answer_log(only="noisy-pid") if algo == "bc" else mixed
+        bidder = train(algo, data, TASKS["MaxConversions"], settings=read_settings(algo), seed=arguments.seed)
         print(f"{algo}: {share_of_optimum(bidder, best):.3f}", flush=True)
 
 

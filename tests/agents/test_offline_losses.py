@@ -19,7 +19,7 @@ from agents.offline.bc import BcLearner
 from agents.offline.bcq import BcqLearner, spread_latents
 from agents.offline.cql import CqlLearner
 from agents.offline.iql import IqlLearner
-from agents.offline.mopo import Ensemble, MopoLearner
+from agents.offline.mopo import BUDGET_LEFT, Ensemble, MopoLearner
 from agents.offline.networks import DeterministicActor, Policy
 from agents.offline.td3_bc import Td3BcLearner
 
@@ -237,21 +237,53 @@ def test_mopos_model_learns_a_linear_market() -> None:
     for _ in range(300):
         learner.minimise("model", learner.model_loss())
     with torch.no_grad():
-        mean, log_variance = learner.ensemble(observation[:200], action[:200])
+        _, spend_variance = learner.spend(observation[:200], action[:200])
+        mean, log_variance = learner.rest(observation[:200], action[:200], torch.zeros(200, 1))
     predicted = float(reward.mean()) + float(reward.std()) * mean[..., -1]
     assert float((predicted - 2.0 - action[:200, 0]).abs().mean()) < 0.1
-    assert float((mean[..., 2] - 0.5 * action[:200, 0]).abs().mean()) < 0.1
-    std = (0.5 * log_variance).exp()
+    change = learner._change_mean[2] + learner._change_std[2] * mean[..., 2]
+    assert float((change - 0.5 * action[:200, 0]).abs().mean()) < 0.1
+    std = (0.5 * torch.cat((spend_variance, log_variance), dim=-1)).exp()
     assert float(std[..., -1].mean() * reward.std()) == pytest.approx(0.1, rel=0.5)
+    learner.imagine()  # which finds the usual uncertainty
     _, penalised, _ = learner.predict(observation[:200], action[:200])
-    expected = 2.0 + action[:200] - float(reward.std()) * 0.5 * std.norm(dim=-1).amax(dim=0)[:, None]
+    excess = std.norm(dim=-1).amax(dim=0)[:, None] - learner._usual_uncertainty
+    expected = 2.0 + action[:200] - float(reward.std()) * 0.5 * excess
     assert float((penalised - expected).mean()) == pytest.approx(0.0, abs=0.05)
     far, near = 30 * torch.ones(1, 31), torch.zeros(1, 31)
-    spread = [float(learner.ensemble(x, torch.zeros(1, 1))[0].detach().std(dim=0).mean()) for x in (far, near)]
+    spread = [float(learner.spend(x, torch.zeros(1, 1))[0].detach().std(dim=0).mean()) for x in (far, near)]
     assert spread[0] > 5 * spread[1]
 
 
 def test_mopos_ensemble_members_differ() -> None:
-    mean, _ = Ensemble(3, (8,))(torch.randn(5, 31), torch.randn(5, 1))
+    mean, _ = Ensemble(3, 32, (8,), 17)(torch.randn(5, 31), torch.randn(5, 1))
     assert mean.shape == (3, 5, 17)
     assert not np.allclose(mean[0].detach().numpy(), mean[1].detach().numpy())
+
+
+def test_mopos_imagined_ticks_spend_no_more_than_is_left(batch: TensorDict) -> None:
+    learner = MopoLearner(settings("mopo"))
+    learner.prepare(batch, Policy(DeterministicActor((4,)), torch.zeros(31), torch.ones(31), -1.0, 1.0))
+    learner._usual_uncertainty = torch.zeros(())
+    before = batch["observation"]
+    after, _, _ = learner.predict(before, batch["action"])
+    left = BUDGET_LEFT
+    assert (after[:, left] <= before[:, left]).all() and (after[:, left] >= learner._low[left]).all()
+    assert (after[:, left] < before[:, left]).any()
+
+
+def test_mopos_shaping_adds_a_constant_to_the_return_of_an_episode(batch: TensorDict) -> None:
+    n = 12
+    learner = MopoLearner(settings("mopo", "discount=0.9", "shaping=0.7", "reward_scale=3.0"))
+    learner.prepare(batch, Policy(DeterministicActor((4,)), torch.zeros(31), torch.ones(31), -1.0, 1.0))
+    states = torch.rand(n + 1, 31)
+    reward, ended = torch.rand(n, 1), torch.zeros(n, 1, dtype=torch.bool)
+    ended[-1] = True
+    after = TensorDict({"observation": states[1:], "reward": reward, "terminated": ended}, batch_size=[n])
+    episode = TensorDict(
+        {"observation": states[:-1], "steps_to_next_obs": torch.ones(n, 1, dtype=torch.int64), "next": after},
+        batch_size=[n],
+    )
+    factor = 0.9 ** torch.arange(n)[:, None]
+    added = (factor * (learner.shaped(episode)["next", "reward"] - reward)).sum()
+    assert float(added) == pytest.approx(-0.7 * 3.0 * float(states[0, :2].min()), abs=1e-5)
