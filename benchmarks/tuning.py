@@ -23,6 +23,7 @@ from auction_env import MarketParams, Population, Task
 from auction_env.files import write_atomically
 
 SPACES = Path(__file__).with_name("search_spaces.toml")
+GENERATIVE_SPACES = Path(__file__).with_name("generative_spaces.toml")
 
 
 class Choice(NamedTuple):

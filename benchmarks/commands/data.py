@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,13 @@ def _add_collect(commands: Commands) -> None:
     collector = commands.add_parser(
         "collect",
         help="simulate trajectories of a task into a data set",
-        description="Logs market episodes in which a policy steers every advertiser. Killed and started again with the"
-        " same arguments, it goes on where it was and leaves the same bytes.",
+        description="Logs market episodes in which a policy steers every advertiser, or some of them. Killed and"
+        " started again with the same arguments, it goes on where it was and leaves the same bytes.",
     )
     collector.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
     _add_collection(collector)
+    who = "steer and log these only, beside scripts, as in evaluations; default: every advertiser"
+    collector.add_argument("--advertisers", type=int, nargs="+", metavar="J", help=who)
     collector.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
     collector.set_defaults(run=_run_collect)
 
@@ -66,7 +69,11 @@ def _add_collection(collector: argparse.ArgumentParser) -> None:
         "--policy", default="mixed", help="mixed, a policy, or shares: random=1,noisy-pid=3; default: %(default)s"
     )
     collector.add_argument(
-        "--episodes", type=int, default=100, metavar="N", help="market episodes, 48 trajectories each; default: 100"
+        "--episodes",
+        type=int,
+        default=100,
+        metavar="N",
+        help="market episodes, a trajectory a steered advertiser; default: 100",
     )
     collector.add_argument("--seed", type=int, default=0, metavar="S", help="of the first market; default: %(default)s")
     collector.add_argument("--impressions", type=int, metavar="N", help="an episode; default: full size, 500,000")
@@ -137,7 +144,7 @@ def _amount(text: str) -> float | int:
 def _run_collect(arguments: argparse.Namespace) -> None:
     from benchmarks.collecting import collect
 
-    collection = _collection(arguments)
+    collection = replace(_collection(arguments), advertisers=arguments.advertisers and tuple(arguments.advertisers))
     n_workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
     summary = collect(collection, arguments.out, n_workers=n_workers, force=arguments.force)
     resumed = f", {summary.n_resumed:,} of them found finished" if summary.n_resumed else ""

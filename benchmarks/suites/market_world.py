@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import collect
+from agents import rollout, to_trajectories
 from agents.logging_policies import make_policy, parse_shares
 from auction_env import TASKS, MarketParams, Population, auctionnet_population, data
 from auction_env.data import TrajectoryData
@@ -24,6 +24,7 @@ Int = NDArray[np.int64]
 
 TRAIN, VALIDATION = "train", "validation"
 _APART = 2**20  # market seeds between the logs of two parts
+_ROLLED_OUT = 256  # trajectories in memory
 
 
 def make(setting: MarketData, suite: Suite, logs: Path) -> World:
@@ -72,7 +73,7 @@ def _games(setting: MarketData, task: str, seeds: Seeds, condition: Condition) -
         population=mixed_population() if condition.competitors == "mixed" else population,
         seeds=drawn,
         advertisers=advertisers,
-        days=_days(condition.days, len(drawn)),
+        days=_days(condition.days, len(drawn), population.n_advertisers),
         competitors=condition.competitors,
     )
 
@@ -84,36 +85,38 @@ def mixed_population() -> Population:
     return replace(base, behaviour=tuple(turns[j % len(turns)] for j in range(base.n_advertisers)))
 
 
-def _days(days: tuple[int, ...], n: int) -> Int | None:
-    return np.asarray(days, np.int64)[np.arange(n) % len(days)] if days else None
+def _days(days: tuple[int, ...], n: int, n_advertisers: int) -> Int | None:
+    """The days take turns, and begin with another one in every round of the advertisers: all meet all."""
+    turn = np.arange(n) + np.arange(n) // n_advertisers
+    return np.asarray(days, np.int64)[turn % len(days)] if days else None
 
 
 def _collect(setting: MarketData, task: str, n: int, first_seed: int, days: tuple[int, ...], path: Path) -> None:
-    """Logs n trajectories, the same number of every day as far as it goes; nothing where that has been done."""
+    """Logs n trajectories, each in a market of its own; nothing where that has been done.
+
+    One seat is steered and all others follow their scripts, as in the test episodes: were all steered, the logs would
+    show the prices of another market, and what was measured would be that shift.
+    """
     if (path / MANIFEST).is_file():
         return
     population, params = auctionnet_population(), _params(setting)
-    n_episodes = max(-(-n // population.n_advertisers), len(days))
+    who = np.arange(n) % population.n_advertisers
+    of_day = _days(days, n, population.n_advertisers)
     policy = make_policy(parse_shares(setting.policy), TASKS[task], params, population)
-    episodes = collect(
-        policy,
-        seeds=first_seed + np.arange(n_episodes),
-        task=TASKS[task],
-        params=params,
-        population=population,
-        days=_days(days, n_episodes),
-    )
+
+    def parts() -> Iterator[TrajectoryData]:
+        for start in range(0, n, _ROLLED_OUT):
+            part = np.arange(start, min(start + _ROLLED_OUT, n))
+            played = rollout(
+                policy,
+                seeds=first_seed + part,
+                advertisers=who[part],
+                task=TASKS[task],
+                params=params,
+                population=population,
+                days=None if of_day is None else of_day[part],
+            )
+            yield to_trajectories(played, period=part, policy=setting.policy)
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    data.write(path, _first(episodes, _shares(n, n_episodes)), metadata={"policy": setting.policy})
-
-
-def _shares(n: int, n_episodes: int) -> list[int]:
-    """How many trajectories of each market episode are kept: n in all."""
-    return [n // n_episodes + (position < n % n_episodes) for position in range(n_episodes)]
-
-
-def _first(episodes: Iterator[TrajectoryData], counts: list[int]) -> Iterator[TrajectoryData]:
-    """The kept trajectories of each episode, of advertisers spread over the market."""
-    for log, n in zip(episodes, counts, strict=True):
-        if n:
-            yield log.select(np.arange(n) * log.n_episodes // n)
+    data.write(path, parts(), metadata={"policy": setting.policy})

@@ -16,7 +16,7 @@ import numpy as np
 
 from agents import Bidder, make, record_prices
 from benchmarks.suites.worlds import Games, Logs, World
-from benchmarks.tuning import Choice, choose, read_spaces, tune
+from benchmarks.tuning import GENERATIVE_SPACES, Choice, candidates_of, choose, read_spaces, tune
 
 HISTORY_SEED = 2**38
 N_HISTORY = 8
@@ -188,25 +188,33 @@ def choose_asked(setting: Setting, fitted: Fitted, candidates: Mapping[str, Mapp
 def fit_generative(setting: Setting) -> Fitted:
     """A generative baseline (`algo=NAME` of `vamo.baselines`) for each task, from the task's own logs.
 
-    Further settings are "section.key=value" of the algorithm.
+    Further settings are "section.key=value" of the algorithm. What it may be asked for is searched in
+    `generative_spaces.toml`, by as many candidates as `vamo` has.
     """
-    from benchmarks.experiment import ASKED_QUANTILES
+    from benchmarks.experiment import BUDGET_RATIOS
     from vamo.baselines import read, train_baseline
 
     algorithm = setting.option("algo")
     own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
     settings = read(algorithm, (*setting.training, *own, f"train.seed={setting.train_seed}"))
+    points: list[dict[str, Any]] = list(
+        candidates_of(read_spaces(GENERATIVE_SPACES)[algorithm], len(BUDGET_RATIOS), seed=0)
+    )
     sources, validation = setting.logs
     fitted, started = Fitted(bidders={}), time.perf_counter()
     candidates: dict[str, dict[str, Bidder]] = {}
     for name in setting.targets:
         bidder = train_baseline(sources[name], validation[name], settings)
-        candidates[name] = {f"quantile={q:g}": bidder.asking(quantile=q) for q in ASKED_QUANTILES}
+        candidates[name] = {_words(point): bidder.asking(**point) for point in points}
         fitted.n_steps += settings.train.steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
     choose_asked(setting, fitted, candidates)
     return fitted
+
+
+def _words(point: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.3g}" for name, value in point.items()) or "as trained"
 
 
 def fit_offline(setting: Setting) -> Fitted:

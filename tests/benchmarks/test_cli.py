@@ -70,8 +70,12 @@ def test_collect_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main(arguments)
     assert "must be empty unless `force` is set" in capsys.readouterr().err
-    main([*arguments, "--policy", "random", "--force"])
-    assert set(data.load(tmp_path / "set").seed) == {0, 1, 2}
+    main([*arguments, "--policy", "random", "--advertisers", "5", "2", "--force"])
+    some = data.load(tmp_path / "set")
+    assert set(some.seed) == {0, 1, 2} and set(some.advertiser) == {2, 5} and some.n_episodes == 6
+    with pytest.raises(SystemExit):
+        main([*arguments, "--advertisers", "48", "--force"])
+    assert "`advertisers` must be different indices in 0..47" in capsys.readouterr().err
 
 
 def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

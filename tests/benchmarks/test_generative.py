@@ -1,8 +1,7 @@
-"""The known answer, the command, the agents by name and the comparison of the generative baselines."""
+"""The known answer, the command and the agents by name of the generative baselines."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 
 from agents import FixedBidder, NoisyBidder, make
 from auction_env import TASKS, data
-from benchmarks import generative_learners
 from benchmarks.cli import main
 from benchmarks.sanity.generative import logged_days, share_of_optimum, trained
 from tests.vamo.synthetic import make_data
@@ -57,20 +55,3 @@ def test_command_checkpoint_and_agent_by_name(logs: Path, tmp_path: Path, capsys
     assert not np.array_equal(decided[0], decided[1])  # another return is asked for
     with pytest.raises(ValueError, match="agent 'dt' takes"):
         make("dt", path=str(out), cost=0.1)
-
-
-def test_comparison_is_resumable(tmp_path: Path) -> None:
-    sizes = ["--periods", "1", "--impressions", "400", "--episodes", "2", "--steps", "1", "--batch", "8"]
-    command = ["--out", str(tmp_path), "--tasks", "MaxConversions", "--seeds", "1", "--methods", "dt", "PID (tuned)"]
-    generative_learners.main([*command, *sizes])
-    path = tmp_path / "MaxConversions-dt-0.json"
-    written, record = path.stat().st_mtime_ns, json.loads(path.read_text())
-    assert len(record["tuning"]["candidates"]) == generative_learners.N_CANDIDATES
-    assert record["train_s"] > 0
-    assert record["tick_ms"] > 0
-    (tmp_path / "summary.json").unlink()
-    generative_learners.main([*command, *sizes])
-    assert path.stat().st_mtime_ns == written
-    assert set(json.loads((tmp_path / "summary.json").read_text())["summaries"]["method"]) == {"dt", "PID (tuned)"}
-    with pytest.raises(ValueError, match="must be of sizes"):
-        generative_learners.main([*command, *sizes, "--steps", "2"])

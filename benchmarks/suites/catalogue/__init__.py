@@ -8,8 +8,10 @@ from collections.abc import Callable
 from benchmarks.suites.catalogue import (
     ablation,
     data_scarce,
+    from_logs,
     many_tasks,
     online,
+    optimisers,
     shift,
     temperature,
     validation_size,
@@ -18,7 +20,17 @@ from benchmarks.suites.spec import SIZES, Size, Suite
 
 SUITES: dict[str, Callable[[Size], Suite]] = {
     module.ID: module.make
-    for module in (data_scarce, ablation, temperature, validation_size, many_tasks, shift, online)
+    for module in (
+        data_scarce,
+        ablation,
+        temperature,
+        validation_size,
+        many_tasks,
+        shift,
+        online,
+        from_logs,
+        optimisers,
+    )
 }
 """What makes each suite at a size."""
 

@@ -39,40 +39,86 @@ SINGLE_LOGGED = Arm(
 UNIFORM_LOGGED = shared(
     "uniform-logged", "uniform sharing, logged actions", "train.method=uniform", "data.action_label=logged"
 )
-MULTITASK = tuple(
-    shared(name.replace("_", "-"), label, f"train.method={name}")
-    for name, label in (
-        ("pcgrad", "PCGrad"),
-        ("cagrad", "CAGrad"),
-        ("nash_mtl", "Nash-MTL"),
-        ("fairgrad", "FairGrad"),
-        ("upgrad", "UPGrad"),
-        ("famo", "FAMO"),
+MULTITASK_LABELS = {
+    "pcgrad": "PCGrad",
+    "cagrad": "CAGrad",
+    "nash_mtl": "Nash-MTL",
+    "fairgrad": "FairGrad",
+    "upgrad": "UPGrad",
+    "famo": "FAMO",
+    "mean": "mean of the gradients",
+    "random": "random weights",
+    "graddrop": "GradDrop",
+    "gradvac": "GradVac",
+    "mgda": "MGDA",
+    "imtl_g": "IMTL-G",
+    "aligned_mtl": "Aligned-MTL",
+    "dualproj": "DualProj",
+    "uncertainty": "uncertainty weighting",
+    "dwa": "DWA",
+    "gradnorm": "GradNorm",
+}
+
+
+def multitask(*names: str) -> tuple[Arm, ...]:
+    """Multi-task optimisers, with their settings as packaged; all by default."""
+    return tuple(
+        shared(name.replace("_", "-"), MULTITASK_LABELS[name], f"train.method={name}")
+        for name in names or MULTITASK_LABELS
     )
-)
+
+
 SHARING = (
     shared("cds", "conservative data sharing", "train.method=cds"),
     shared("nearest", "nearest-task sharing", "train.method=nearest"),
 )
 
-GENERATIVE = tuple(
-    Arm(name=name, label=label, method="generative", settings=(f"algo={name}",))
-    for name, label in (
-        ("dt", "decision transformer"),
-        ("gave", "GAVE"),
-    )
-)
-"""Generative baselines on the tasks' own logs: the plain one, and one whose decision is a single forward pass too; the
-others are compared by `benchmarks.generative_learners`, since 47 copies of a diffusion planner take hours."""
-
-OFFLINE_STEPS: dict[Size, int] = {"full": 20_000, "cpu": 1_000, "testing": 8}
+ONE_PASS = ("dt", "gave")
+"""Generative baselines whose decision is one forward pass, so that 47 copies of them can play as well."""
+GENERATIVE_LABELS = {
+    "dt": "decision transformer",
+    "cdt": "constrained decision transformer",
+    "diffbid": "DiffBid",
+    "gave": "GAVE",
+    "gas": "GAS",
+}
 
 
-def offline(size: Size) -> tuple[Arm, ...]:
-    """Offline reinforcement learning on the tasks' own logs."""
+def generative(*names: str) -> tuple[Arm, ...]:
+    """Generative baselines on the tasks' own logs; all by default."""
     return tuple(
-        Arm(name=name, label=label, method="offline", settings=(f"algo={name}", f"steps={OFFLINE_STEPS[size]}"))
-        for name, label in (("bc", "behaviour cloning"), ("iql", "IQL"), ("cql", "CQL"))
+        Arm(name=name, label=GENERATIVE_LABELS[name], method="generative", settings=(f"algo={name}",))
+        for name in names or GENERATIVE_LABELS
+    )
+
+
+OFFLINE_STEPS: dict[Size, tuple[str, ...]] = {"full": ("steps=20000",), "cpu": ("steps=1000",), "testing": ("steps=8",)}
+MOPO_STEPS: dict[Size, tuple[str, ...]] = {
+    "full": ("steps=30000", "model_steps=10000"),
+    "cpu": ("steps=3000", "model_steps=1000"),
+    "testing": ("steps=8", "model_steps=2"),
+}
+"""Those of its model and of its policy together."""
+OFFLINE_LABELS = {
+    "bc": "behaviour cloning",
+    "iql": "IQL",
+    "cql": "CQL",
+    "td3_bc": "TD3+BC",
+    "bcq": "BCQ",
+    "mopo": "MOPO",
+}
+
+
+def offline(size: Size, *names: str) -> tuple[Arm, ...]:
+    """Offline reinforcement learning on the tasks' own logs; all learners by default."""
+    return tuple(
+        Arm(
+            name=name.replace("_", "-"),
+            label=OFFLINE_LABELS[name],
+            method="offline",
+            settings=(f"algo={name}", *(MOPO_STEPS if name == "mopo" else OFFLINE_STEPS)[size]),
+        )
+        for name in names or OFFLINE_LABELS
     )
 
 

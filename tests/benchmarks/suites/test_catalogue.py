@@ -8,11 +8,14 @@ from typing import get_args
 import pytest
 
 from agents import registry
+from agents.offline import ALGORITHMS, read_settings
 from benchmarks.suites.catalogue import SUITES, get_suite
 from benchmarks.suites.methods import METHODS
 from benchmarks.suites.spec import SIZES, Condition, FamilyData, MarketData, Size, Suite
 from tests.benchmarks.suites.tiny import DATA, RULES, UNIFORM, VAO, suite
 from vamo import Config, override
+from vamo.baselines import ALGORITHMS as GENERATIVE
+from vamo.config import Method
 
 HASHES: dict[str, str] = {
     "data-scarce/v1": "428a3cf2a6bc8098",
@@ -36,9 +39,16 @@ HASHES: dict[str, str] = {
     "online/v1": "f68954fde104f154",
     "online/v1/cpu": "4be90268cad08e88",
     "online/v1/testing": "f610ab7eeb132d92",
+    "from-logs/v1": "76f21256971d30d2",
+    "from-logs/v1/cpu": "1eb0695e462b422c",
+    "from-logs/v1/testing": "962fef6f954a944a",
+    "optimisers/v1": "6234ac1ffb388df9",
+    "optimisers/v1/cpu": "0b7cda5a4edff225",
+    "optimisers/v1/testing": "063610ce88fbc87c",
 }
 """First 16 digits of `Suite.hash`. A released suite is never edited: make another version instead."""
 
+METHODS_OF_TRAINING = set(get_args(Method))
 ALL = [(name, size) for name in SUITES for size in get_args(Size)]
 
 
@@ -58,6 +68,9 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
             registry.get(dict(setting.split("=") for setting in arm.settings)["agent"])
         elif arm.method in ("vamo", "vamo-each"):
             override(Config(), (*found.training, *arm.settings))
+        elif arm.method == "offline":
+            algo, *own = arm.settings
+            read_settings(algo.removeprefix("algo="), assignments=own)
     assert len({run.id for run in found.runs()}) == len(found.runs())
     assert len(found.train_seeds) == (2 if size == "testing" else 10)
 
@@ -65,6 +78,16 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
 def test_sizes_compare_the_same_methods() -> None:
     for name in SUITES:
         assert len({tuple(arm.name for arm in get_suite(name, size).arms) for size in get_args(Size)}) == 1
+
+
+def test_all_learners_and_optimisers_are_compared_somewhere() -> None:
+    from_logs, optimisers = get_suite("from-logs/v1"), get_suite("optimisers/v1")
+    learners = {
+        arm.settings[0].removeprefix("algo=") for arm in from_logs.arms if arm.method in ("offline", "generative")
+    }
+    assert learners == {*ALGORITHMS, *GENERATIVE}
+    methods = {setting for arm in optimisers.arms for setting in arm.settings if setting.startswith("train.method=")}
+    assert methods == {f"train.method={name}" for name in METHODS_OF_TRAINING}
 
 
 def test_no_episode_is_in_two_parts() -> None:

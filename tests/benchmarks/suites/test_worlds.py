@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from agents import FixedBidder, HindsightBidder
+from agents.logging_policies import make_policy
 from auction_env import TASKS
 from auction_env.params import Drift
-from benchmarks.suites.market_world import mixed_population
+from benchmarks.suites.market_world import _days, mixed_population
 from benchmarks.suites.spec import Condition, MarketData, Suite, Variant
 from benchmarks.suites.worlds import World, log_key, open_world, references
 from tests.benchmarks.suites.tiny import suite
@@ -52,11 +53,31 @@ def test_logs_have_the_sizes_and_days_asked_for(world: World) -> None:
     train, validation = world.load()
     assert {name: log.n_episodes for name, log in train.items()} == {"MaxConversions": 13, "TargetROAS": 5}
     assert {name: log.n_episodes for name, log in validation.items()} == {"MaxConversions": 4, "TargetROAS": 4}
-    assert [len(set(log.seed)) for log in (*train.values(), *validation.values())] == [3, 3, 1, 1]  # a day an episode
-    seeds = [set(log.seed) for log in (*train.values(), *validation.values())]
-    assert len(set().union(*seeds)) == sum(map(len, seeds))  # no market is logged twice
-    kept = set(train["MaxConversions"].advertiser.tolist())
-    assert kept == {0, 9, 19, 28, 38} | {0, 12, 24, 36}  # 5, 4 and 4 of 48, spread over the market
+    seeds = np.concatenate([log.seed[log.episode_starts[:-1]] for log in (*train.values(), *validation.values())])
+    assert len(set(seeds)) == len(seeds)  # no market is logged twice
+    assert train["MaxConversions"].advertiser[train["MaxConversions"].episode_starts[:-1]].tolist() == list(range(13))
+
+
+def test_logs_are_of_the_market_that_tests_are_played_in(world: World, cache: Path) -> None:
+    """The logged seat alone is steered: its day is the one that a rollout of the logging policy plays."""
+    log = world.load()[0]["TargetROAS"]
+    first = log.episode_starts[:-1]
+    games = replace(
+        world.tests["TargetROAS, day 5"],
+        seeds=log.seed[first],
+        advertisers=log.advertiser[first],
+        days=np.array([1, 2, 3, 1, 2]),
+    )
+    policy = make_policy({"noisy-pid": 1}, games.task, games.params, games.population)
+    np.testing.assert_allclose(games.play(policy).total("cost"), log.totals().cost, rtol=1e-6)
+
+
+def test_every_advertiser_meets_every_day() -> None:
+    days = _days((1, 2, 3), 48 * 3, 48)
+    assert days is not None
+    assert {(j, day) for j, day in zip(np.arange(144) % 48, days.tolist(), strict=True)} == {
+        (j, day) for j in range(48) for day in (1, 2, 3)
+    }
 
 
 def test_values_fall_as_the_days_drift(world: World) -> None:

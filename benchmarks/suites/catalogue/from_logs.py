@@ -1,0 +1,57 @@
+"""`from-logs/v1`: learners from logs of one task, with many and with few of them, against tuned rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks.suites.catalogue import arms
+from benchmarks.suites.catalogue.families import N_CANDIDATES, TRAINING, test, train_seeds, validation
+from benchmarks.suites.spec import MarketData, Size, Suite, Variant
+
+ID = "from-logs/v1"
+
+
+def make(size: Size) -> Suite:
+    """The suite at a size."""
+    tasks = ("MaxConversions", "TargetCPA")
+    many, few, n_validation, n_impressions = {
+        "full": (2000, 24, 96, 50_000),
+        "cpu": (480, 24, 48, 4_800),
+        "testing": (24, 10, 6, 480),
+    }[size]
+    data = MarketData(
+        tasks=tasks,
+        n_train=(many,) * len(tasks),
+        n_validation=n_validation,
+        n_impressions=n_impressions,
+        policy="noisy-pid=2,random=1",
+        log_seed=2**43,
+    )
+    return Suite(
+        id=ID,
+        size=size,
+        title="Learning from logs",
+        question="What do offline and generative learners make of one task's logs, and do they beat tuned rules?",
+        variants=(
+            Variant(name="many", label=f"{many} trajectories", data=data, x=float(many)),
+            Variant(
+                name="few",
+                label=f"{few} trajectories",
+                data=replace(data, n_train=(few,) * len(tasks)),
+                x=float(few),
+                arms=tuple(arm.name for arm in (*arms.offline(size), *arms.generative(), *_VAMO)),
+            ),
+        ),
+        arms=(arms.FIXED, arms.PID, arms.MPC, arms.ONLINE_LP, *arms.offline(size), *arms.generative(), *_VAMO),
+        validation=validation(size),
+        test=test(size),
+        train_seeds=train_seeds(size),
+        training=TRAINING[size],
+        n_candidates=N_CANDIDATES[size],
+        axis="logged trajectories",
+        baseline="single",
+        ours=("single",),
+    )
+
+
+_VAMO = (arms.SINGLE, arms.SINGLE_LOGGED)
