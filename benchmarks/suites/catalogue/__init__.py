@@ -10,6 +10,7 @@ from benchmarks.suites.catalogue import (
     data_scarce,
     from_logs,
     many_tasks,
+    negative_transfer,
     online,
     optimisers,
     shift,
@@ -30,6 +31,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         online,
         from_logs,
         optimisers,
+        negative_transfer,
     )
 }
 """What makes each suite at a size."""

@@ -45,6 +45,9 @@ HASHES: dict[str, str] = {
     "optimisers/v1": "6234ac1ffb388df9",
     "optimisers/v1/cpu": "0b7cda5a4edff225",
     "optimisers/v1/testing": "063610ce88fbc87c",
+    "negative-transfer/v1": "c9f9c409655adb4c",
+    "negative-transfer/v1/cpu": "65dea54808870199",
+    "negative-transfer/v1/testing": "aefef9f13104170c",
 }
 """First 16 digits of `Suite.hash`. A released suite is never edited: make another version instead."""
 

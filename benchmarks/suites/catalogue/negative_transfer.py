@@ -1,0 +1,49 @@
+"""`negative-transfer/v1`: a third of the sources are wrong; who is not misled?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks.suites.catalogue import arms
+from benchmarks.suites.catalogue.arms import shared
+from benchmarks.suites.catalogue.families import N_CANDIDATES, SIX, TRAINING, test, train_seeds, validation
+from benchmarks.suites.spec import Size, Suite, Variant
+
+ID = "negative-transfer/v1"
+
+N_TASKS, N_HARMFUL, N_SCORED = 12, 4, 6
+
+
+def make(size: Size) -> Suite:
+    """The suite at a size."""
+    data = replace(SIX[size], n_tasks=N_TASKS, n_harmful=N_HARMFUL, n_scored=N_SCORED, seed=3)
+    return Suite(
+        id=ID,
+        size=size,
+        title="Negative transfer",
+        question="Where a third of the sources log wrong bids, which way of sharing keeps them out?",
+        variants=(Variant(name="harmful", label=f"{N_HARMFUL} of {N_TASKS} logs are wrong", data=data),),
+        arms=(
+            arms.PID,
+            arms.ONLINE_LP,
+            arms.SINGLE,
+            arms.POOLED,
+            arms.UNIFORM,
+            *arms.SHARING,
+            *arms.multitask("pcgrad", "upgrad", "famo"),
+            arms.VAO_TRAINING,
+            arms.SINGLE_LOGGED,
+            arms.UNIFORM_LOGGED,
+            arms.VAO_PAPER,
+            shared("shrinkage", "VAO, shrunk by standard errors", "train.method=vao", "weighting.shrinkage=true"),
+            shared("top1", "VAO, best source only", "train.method=vao", "weighting.kind=top1"),
+            arms.VAO,
+        ),
+        validation=validation(size),
+        test=test(size),
+        train_seeds=train_seeds(size),
+        training=TRAINING[size],
+        n_candidates=N_CANDIDATES[size],
+        baseline="single",
+        ours=("vao", "vao-paper"),
+    )
