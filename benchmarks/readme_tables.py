@@ -1,6 +1,7 @@
 """`python -m benchmarks.readme_tables`: writes the README's tables of results from the committed rows.
 
-A pair of markers takes one suite's tables, of the kinds that it names ("scores" by default):
+A pair of markers takes one suite's tables, of the kinds that it names ("scores" by default; "against=METHOD" for
+differences from a method):
 
     <!-- results: data-scarce-v1-cpu scores tasks comparisons -->
     <!-- end of results -->
@@ -16,14 +17,15 @@ from pathlib import Path
 
 from auction_env.files import write_atomically
 from benchmarks.suites.store import Store
-from benchmarks.suites.tables import markdown
+from benchmarks.suites.tables import AGAINST, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 KINDS = ("scores", "tasks", "comparisons", "feasibility", "cost")
 
 _BLOCK = re.compile(
-    r"(?P<begin><!-- results: (?P<suite>\S+)(?P<kinds>(?: \w+)*) -->\n)(?P<body>.*?)(?P<end><!-- end of results -->)",
+    r"(?P<begin><!-- results: (?P<suite>\S+)(?P<kinds>(?: [\w=-]+)*) -->\n)"
+    r"(?P<body>.*?)(?P<end><!-- end of results -->)",
     re.DOTALL,
 )
 
@@ -42,9 +44,9 @@ def render(text: str, results: Path = RESULTS) -> str:
 
 def _fill(found: re.Match[str], results: Path) -> str:
     suite, kinds = found["suite"], found["kinds"].split() or ["scores"]
-    unknown = [kind for kind in kinds if kind not in KINDS]
+    unknown = [kind for kind in kinds if kind not in KINDS and not kind.startswith(AGAINST)]
     if unknown:
-        raise ValueError(f"kinds of tables must be of {KINDS}, found {unknown[0]!r} for {suite!r}")
+        raise ValueError(f"kinds of tables must be of {KINDS} or {AGAINST}METHOD, found {unknown[0]!r} for {suite!r}")
     if not (results / suite).is_dir():
         known = sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
         raise ValueError(f"results must be of a published suite ({', '.join(known) or 'none yet'}), found {suite!r}")

@@ -74,6 +74,9 @@ def _add_suites(kinds: Commands) -> None:
     table.add_argument(
         "--metric", choices=("score_expected", "score"), default="score_expected", help="default: %(default)s"
     )
+    table.add_argument(
+        "--against", metavar="METHOD", help="instead: paired differences of all other methods from this one"
+    )
     table.set_defaults(run=_run_table)
     report = kinds.add_parser(
         "report",
@@ -139,7 +142,7 @@ def _run_table(arguments: argparse.Namespace) -> None:
     from benchmarks.suites import tables
 
     wide = Console(width=max(console.width, 160))  # a narrow terminal wraps lines, but no figure is cut
-    for table in tables.tables(arguments.directory, arguments.metric):
+    for table in tables.tables(arguments.directory, arguments.metric, arguments.against):
         wide.print(table)
 
 

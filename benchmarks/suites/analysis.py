@@ -7,6 +7,7 @@ The best baseline of a task is the one with the highest mean on the very test ep
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,37 +131,68 @@ def ordered(rows: pa.Table, methods: list[str]) -> pa.Table:
 
 
 def compare_with_best(paired: Paired, ours: list[str], bootstrap: Bootstrap | None = None) -> tuple[Comparison, ...]:
-    """Each of our methods with the best of all others, per task and, over several tasks, on their average.
-
-    Differences are in units of the task's mean reference.
-    A pair of methods is compared on the training seeds that both have; those that share none are left out.
-    """
+    """Each of our methods with the best of all others, per task and, over several tasks, on their average."""
     others = [method for method in paired.methods if method not in ours]
     if not ours or not others:
         return ()
     normalised = paired.normalised()
-    scopes: tuple[str | None, ...] = (*paired.tasks, None) if len(paired.tasks) > 1 else paired.tasks
-    found = []
-    for task in scopes:
+    pairs = []
+    for task in _scopes(paired):
         best = max(others, key=lambda method: _mean(normalised, method, task))
-        for method in ours:
-            both = same_seeds(normalised, (method, best))
-            if both is not None:
-                found.append((method, best, task, both, draw(both, bootstrap)))
-    p_values = [p_value(both, method, best, draws, task) for method, best, task, both, draws in found]
+        pairs += [(method, best, task) for method in ours]
+    return compare_pairs(paired, pairs, bootstrap)
+
+
+def compare_with(
+    store: Store, variant: str, baseline: str, metric: str = METRIC, bootstrap: Bootstrap | None = None
+) -> tuple[Comparison, ...]:
+    """All other methods of a variant with a named one, per task and, over several tasks, on their average.
+
+    Raises:
+        ValueError: The variant has no rows of that method.
+    """
+    rows = store.rows()
+    rows = ordered(rows.filter(pc.equal(rows["variant"], variant)), [entry["name"] for entry in store.suite().methods])
+    names = in_order(rows["method"].to_numpy(zero_copy_only=False))
+    if baseline not in names:
+        raise ValueError(f"`against` must be one of {[str(name) for name in names]} in {variant!r}, found {baseline!r}")
+    paired = pair(rows, metric)
+    pairs = [(method, baseline, task) for task in _scopes(paired) for method in paired.methods if method != baseline]
+    return compare_pairs(paired, pairs, bootstrap)
+
+
+def compare_pairs(
+    paired: Paired, pairs: Sequence[tuple[str, str, str | None]], bootstrap: Bootstrap | None = None
+) -> tuple[Comparison, ...]:
+    """Comparisons of (method, baseline, task); task None is the average over tasks, Holm's adjustment spans all.
+
+    Differences are in units of the task's mean reference. A pair of methods is compared on the training seeds that both
+    have; those that share none are left out.
+    """
+    normalised = paired.normalised()
+    found = []
+    for method, baseline, task in pairs:
+        both = same_seeds(normalised, (method, baseline))
+        if both is not None:
+            found.append((method, baseline, task, both, draw(both, bootstrap)))
+    p_values = [p_value(both, method, baseline, draws, task) for method, baseline, task, both, draws in found]
     return tuple(
         Comparison(
             method=method,
-            baseline=best,
+            baseline=baseline,
             task=task,
-            difference=difference(both, method, best, draws, task),
-            improvement=improvement(both, method, best, draws, task),
+            difference=difference(both, method, baseline, draws, task),
+            improvement=improvement(both, method, baseline, draws, task),
             p_value=p,
             p_holm=float(adjusted),
             test="bootstrap",
         )
-        for (method, best, task, both, draws), p, adjusted in zip(found, p_values, holm(p_values), strict=True)
+        for (method, baseline, task, both, draws), p, adjusted in zip(found, p_values, holm(p_values), strict=True)
     )
+
+
+def _scopes(paired: Paired) -> tuple[str | None, ...]:
+    return (*paired.tasks, None) if len(paired.tasks) > 1 else paired.tasks
 
 
 def _delta_m(paired: Paired, baseline: str, draws: Draws) -> dict[str, Estimate]:

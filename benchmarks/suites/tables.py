@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow.compute as pc
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.bootstrap import Bootstrap, Estimate
-from benchmarks.suites.analysis import METRIC, VariantAnalysis, analyse
+from benchmarks.statistics import Comparison
+from benchmarks.suites.analysis import METRIC, VariantAnalysis, analyse, compare_with
 from benchmarks.suites.speed_suite import FIGURES
 from benchmarks.suites.store import Store, SuiteRecord
+
+AGAINST = "against="
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +59,10 @@ class Cells:
         return "\n".join([f"**{self.title}**", "", *lines, *(f"\n{note}" for note in self.notes)])
 
 
-def tables(directory: Path, metric: str = METRIC) -> list[Table]:
-    """All tables of a suite for the terminal."""
-    return [cells.to_rich() for cells in all_cells(directory, metric)]
+def tables(directory: Path, metric: str = METRIC, against: str | None = None) -> list[Table]:
+    """All tables of a suite for the terminal, or those of its methods against one of them."""
+    found = all_cells(directory, metric) if against is None else against_cells(directory, against, metric)
+    return [cells.to_rich() for cells in found]
 
 
 def all_cells(directory: Path, metric: str = METRIC, bootstrap: Bootstrap | None = None) -> list[Cells]:
@@ -164,6 +169,46 @@ def comparison_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: st
     return Cells(title=f"Against the best baseline: {variant}", header=header, rows=tuple(rows), notes=(note,))
 
 
+def against_cells(directory: Path, baseline: str, metric: str = METRIC) -> list[Cells]:
+    """Every variant's methods against a named one: paired differences by task and on average.
+
+    Raises:
+        ValueError: No variant has rows of that method.
+    """
+    store = Store(directory)
+    record, rows = store.suite(), store.rows()
+    of_baseline = rows.filter(pc.equal(rows["method"], baseline))
+    present = set(of_baseline["variant"].to_pylist())
+    if not present:
+        names = sorted(set(rows["method"].to_pylist()))
+        raise ValueError(f"`against` must be a method with rows, one of {names}, found {baseline!r}")
+    out = []
+    for variant in record.variants:
+        if variant["name"] in present:
+            found = compare_with(store, variant["name"], baseline, metric)
+            out.append(_against_cells(record, found, f"Against {record.labels[baseline]}: {variant['label']}"))
+    return out
+
+
+def _against_cells(record: SuiteRecord, found: Sequence[Comparison], title: str) -> Cells:
+    scopes = tuple(dict.fromkeys(comparison.task for comparison in found))
+    of = {(comparison.method, comparison.task): comparison for comparison in found}
+    rows = tuple(
+        (record.labels.get(method, method), *(_difference(of[method, task]) for task in scopes))
+        for method in dict.fromkeys(comparison.method for comparison in found)
+    )
+    note = (
+        "Paired differences over the mean score of the hindsight constant, with 95 % intervals; * p < 0.05 after Holm's"
+        f" adjustment over these {len(found)} comparisons."
+    )
+    return Cells(title=title, header=("method", *(task or "all" for task in scopes)), rows=rows, notes=(note,))
+
+
+def _difference(found: Comparison) -> str:
+    d = found.difference
+    return f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]{'*' if found.p_holm < 0.05 else ''}"
+
+
 def feasibility_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
     """Share of episodes within all limits."""
     share = {(f.method, f.task): f.feasible.value for f in analysis.feasibility if f.constraint is None}
@@ -239,14 +284,18 @@ def _median(runs: Sequence[dict[str, Any]], name: str) -> str:
 
 
 def markdown(directory: Path, wanted: Sequence[str] = ("scores", "tasks", "comparisons")) -> Iterator[str]:
-    """The README's tables of a published suite."""
+    """The README's tables of a published suite: kinds, or "against=METHOD"."""
     prefixes = {
         "tasks": "By task",
         "comparisons": "Against the best",
         "feasibility": "Episodes within",
         "cost": "Cost of a run",
     }
-    for cells in all_cells(directory):
+    plain = [kind for kind in wanted if not kind.startswith(AGAINST)]
+    for cells in all_cells(directory) if plain else ():
         kind = next((name for name, prefix in prefixes.items() if cells.title.startswith(prefix)), "scores")
-        if kind in wanted:
+        if kind in plain:
             yield cells.to_markdown()
+    for kind in wanted:
+        if kind.startswith(AGAINST):
+            yield from (cells.to_markdown() for cells in against_cells(directory, kind.removeprefix(AGAINST)))

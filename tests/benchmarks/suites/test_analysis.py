@@ -14,10 +14,10 @@ from benchmarks import readme_tables
 from benchmarks.bootstrap import Bootstrap, draw
 from benchmarks.pairing import pair
 from benchmarks.profiles import profile, same_seeds
-from benchmarks.suites.analysis import analyse, analyse_variant
+from benchmarks.suites.analysis import analyse, analyse_variant, compare_with
 from benchmarks.suites.publishing import round_significant
 from benchmarks.suites.store import RATIOS, ROWS, RUNS, Store, SuiteRecord
-from benchmarks.suites.tables import Cells, all_cells
+from benchmarks.suites.tables import Cells, against_cells, all_cells, markdown
 
 N = 50
 
@@ -207,6 +207,28 @@ def test_no_rows_is_an_error_that_says_so(tmp_path: Path) -> None:
     Store(tmp_path).write_suite(record_of({"a": False}))
     with pytest.raises(ValueError, match="must hold rows, found none"):
         analyse(Store(tmp_path))
+
+
+def test_every_method_is_compared_with_a_named_one(tmp_path: Path) -> None:
+    scores = {
+        "base": {"T": normal(1.0), "U": normal(1.0)},
+        "better": {"T": normal(1.2, runs=4), "U": normal(1.2, runs=4, seed=1)},
+        "same": {"T": normal(1.0), "U": normal(1.0)},
+    }
+    store = Store(tmp_path)
+    store.write_suite(record_of({"base": False, "better": True, "same": False}))
+    store.write_run("all", {"runs": run_row("base", -1), "rows": rows_of(scores)})
+    (cells,) = against_cells(tmp_path, "base")
+    assert cells.header == ("method", "T", "U", "all") and [row[0] for row in cells.rows] == ["BETTER", "SAME"]
+    assert all(
+        cell.startswith("+0.100 [") and cell.endswith("*") for cell in cells.rows[0][1:]
+    )  # over the reference of 2
+    assert cells.rows[1][1:] == ("+0.000 [+0.000, +0.000]",) * 3
+    assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE: variant**")
+    with pytest.raises(ValueError, match=r"one of \['base', 'better', 'same'\], found 'nobody'"):
+        against_cells(tmp_path, "nobody")
+    with pytest.raises(ValueError, match="in 'v', found 'nobody'"):
+        compare_with(store, "v", "nobody")
 
 
 def test_markdown() -> None:
