@@ -87,7 +87,11 @@ def _add_suites(kinds: Commands) -> None:
     report.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` or `publish` wrote")
     report.add_argument("--out", type=Path, metavar="FILE", help="default: DIR/report.html")
     report.set_defaults(run=_run_report)
-    publish = kinds.add_parser("publish", help="copy a suite's rows, compact, to where results are committed")
+    publish = kinds.add_parser(
+        "publish",
+        help="copy a suite's rows, compact, to where results are committed, and write their page",
+        description="Replaces what is published of the suite: rows with five significant digits, and report.html.",
+    )
     publish.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
     publish.add_argument(
         "--to", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: %(default)s"
@@ -154,7 +158,10 @@ def _run_report(arguments: argparse.Namespace) -> None:
 
 
 def _run_publish(arguments: argparse.Namespace) -> None:
+    from benchmarks.suites.page import write_page
     from benchmarks.suites.publishing import publish
 
     target, n_bytes = publish(arguments.directory, arguments.to)
-    console.print(f"{n_bytes / 1e6:,.2f} MB: {target}", soft_wrap=True)
+    page = write_page(target)
+    console.print(f"{n_bytes / 1e6:,.2f} MB of rows: {target}", soft_wrap=True)
+    console.print(f"{page.stat().st_size / 1e6:,.1f} MB: {page}", soft_wrap=True)

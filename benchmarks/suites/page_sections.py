@@ -51,7 +51,7 @@ def about(record: SuiteRecord, runs: pa.Table, found: Found) -> Section:
         "Size": f"{record.size}: {SIZES[record.size]}" if record.size in SIZES else record.size,
         "Methods": str(len(found.methods)),
         "Tasks": str(len(found.tasks)),
-        "Training seeds": ranges(record.train_seeds) or "none",
+        "Training seeds": f"{len(record.train_seeds)} ({ranges(record.train_seeds)})" if record.train_seeds else "none",
         "Runs": f"{len(done):,} finished, {len(runs) - len(done):,} failed",
         "Test episodes": "; ".join(
             f"{found.label(name)}: {counted(analysis)}" if len(found.variants) > 1 else counted(analysis)
