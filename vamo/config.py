@@ -41,6 +41,7 @@ RewardSignal = Literal["value", "conversions"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
 ActionLabel = Literal["logged", "hindsight"]
+ResponseLogs = Literal["own", "all"]
 Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -89,10 +90,14 @@ class DataConfig:
             constraint ratios of the episode (the paper's, and every decision transformer's). `hindsight`: the
             multiplier that would have scored best from the tick on (`vamo.hindsight`), given only what is known at
             the tick; then no return is asked for.
+        response: Which logs the response model behind labels of hindsight is fitted to. `own`: each log's labels come
+            from that log, so that what a wrong log says stays where alignment can see it. `all`: one model of all
+            sources, whose labels are a little less noisy where logs are tiny, and all wrong where one log is.
     """
 
     reward_signal: RewardSignal = "value"
     action_label: ActionLabel = "hindsight"
+    response: ResponseLogs = "own"
 
     def __post_init__(self) -> None:
         check_fields(self)

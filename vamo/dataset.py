@@ -170,7 +170,7 @@ class Episodes:
                 asked = realised(data, new)
             else:
                 if self._response is None:
-                    self._response = Response.fit([data])
+                    self._response = Response.fit([data])  # of this log alone: `data.response=own`
                 action = best_log_multipliers(data, task, self._response)
             base = task.unit_worth(data.targets)
             requirements = requirement_inputs(

@@ -109,7 +109,8 @@ def train(
     sources = _used_sources(sources, validation, targets, config)
     if checkpoint_every < 1:
         raise ValueError(f"`checkpoint_every` must be at least 1, found {checkpoint_every}")
-    response = Response.fit(sources.values()) if config.data.action_label == "hindsight" else None
+    is_pooled = (config.data.action_label, config.data.response) == ("hindsight", "all")
+    response = Response.fit(sources.values()) if is_pooled else None
     training = [Episodes(name, data, config, device, response=response) for name, data in sources.items()]
     held_out = [
         Episodes(f"{name} (validation)", validation[name], config, device, response=response) for name in targets

@@ -30,7 +30,8 @@ ARMS = (
     _vao("periodicity", "with the periodicity module", "model.n_periods=2"),
     _vao("long-context", "context of 16 ticks", "model.context=16"),
     # labels
-    _vao("logged", "logged actions, asked for a return", "data.action_label=logged"),
+    arms.VAO_ONE_RESPONSE,
+    arms.VAO_LOGGED,
     arms.SINGLE_LOGGED,
     arms.UNIFORM_LOGGED,
     arms.VAO_PAPER,
