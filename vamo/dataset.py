@@ -127,6 +127,7 @@ class Episodes:
         response: Response | None = None,
     ) -> None:
         self.task = task_of(name, data)
+        self._name = name
         self.n_episodes = data.n_episodes
         if len(data) and not 0 <= data.tick.min() <= data.tick.max() < config.model.n_ticks:
             raise ValueError(
@@ -170,7 +171,7 @@ class Episodes:
                 asked = realised(data, new)
             else:
                 if self._response is None:
-                    self._response = Response.fit([data])  # of this log alone: `data.response=own`
+                    self._response = _own_response(self._name, data)
                 action = best_log_multipliers(data, task, self._response)
             base = task.unit_worth(data.targets)
             requirements = requirement_inputs(
@@ -238,6 +239,15 @@ class Episodes:
 
     def _tensor(self, values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(values).to(self._device)
+
+
+def _own_response(name: str, data: TrajectoryData) -> Response:
+    """Fitted to one log alone (`data.response=own`)."""
+    try:
+        return Response.fit([data])
+    except ValueError as error:
+        rule = "must hold 2 ticks of an episode with an action above 0 for labels of hindsight (or `data.response=all`)"
+        raise ValueError(f"source {name!r} {rule}, found none") from error
 
 
 def _offered(data: TrajectoryData) -> NDArray[np.float64]:

@@ -109,12 +109,7 @@ def train(
     sources = _used_sources(sources, validation, targets, config)
     if checkpoint_every < 1:
         raise ValueError(f"`checkpoint_every` must be at least 1, found {checkpoint_every}")
-    is_pooled = (config.data.action_label, config.data.response) == ("hindsight", "all")
-    response = Response.fit(sources.values()) if is_pooled else None
-    training = [Episodes(name, data, config, device, response=response) for name, data in sources.items()]
-    held_out = [
-        Episodes(f"{name} (validation)", validation[name], config, device, response=response) for name in targets
-    ]
+    training, held_out = labelled(sources, validation, targets, config, device)
     pairs = [(k, i) for k in range(len(targets)) for i in range(len(training))]
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]
@@ -162,6 +157,23 @@ def train(
         sources=tuple(sources),
         best_loss=trainer.best_loss,
     )
+
+
+def labelled(
+    sources: Mapping[str, TrajectoryData],
+    validation: Mapping[str, TrajectoryData],
+    targets: tuple[str, ...],
+    config: Config,
+    device: torch.device | str = "cpu",
+) -> tuple[list[Episodes], list[Episodes]]:
+    """Training and validation episodes, with the response models that `data.response` asks for."""
+    is_pooled = (config.data.action_label, config.data.response) == ("hindsight", "all")
+    response = Response.fit(sources.values()) if is_pooled else None
+    training = [Episodes(name, data, config, device, response=response) for name, data in sources.items()]
+    held_out = [
+        Episodes(f"{name} (validation)", validation[name], config, device, response=response) for name in targets
+    ]
+    return training, held_out
 
 
 def _used_sources(

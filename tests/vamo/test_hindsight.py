@@ -12,8 +12,11 @@ from auction_env.data import TrajectoryData, load
 from auction_env.tasks import TASKS, Constraint, Task, Totals
 from tests.vamo.synthetic import Float, make_data
 from tests.vamo.test_response import exact
+from vamo import Config, override
+from vamo.dataset import Episodes
 from vamo.hindsight import LOG_GRID, best_log_multipliers
 from vamo.response import Response
+from vamo.training import labelled
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
 
@@ -138,3 +141,25 @@ def test_beats_a_constant_for_every_objective(task: str, tmp_path: Path) -> None
         for bidder in (FixedBidder(np.exp(best[rows])), FixedBidder(0.9))
     )
     assert labels > 1.1 * logged
+
+
+@pytest.mark.parametrize(("response", "is_spoilt"), [("own", False), ("all", True)])
+def test_a_log_with_wrong_bids_spoils_no_other_labels(response: str, is_spoilt: bool) -> None:
+    """Unless one response is fitted to all logs."""
+    good = exact(6).with_task(TARGET_CPA)
+    wrong = dataclasses.replace(good, action=3 * good.action, bid=3 * good.bid)
+    config = override(Config(), [f"data.response={response}", "model.context=4"])
+
+    def labels_beside(other: TrajectoryData) -> list[Float]:
+        parts = labelled({"good": good, "other": other}, {"good": good}, ("good",), config)
+        return [part[0].view(TARGET_CPA).action.numpy() for part in parts]
+
+    for alone, beside in zip(labels_beside(good), labels_beside(wrong), strict=True):
+        assert np.allclose(alone, beside, atol=1e-5) is not is_spoilt
+
+
+def test_a_log_without_a_fit_of_its_own_is_named() -> None:
+    data = exact(1).with_task(TARGET_CPA)
+    first = data.action * (np.arange(len(data)) == 0)
+    with pytest.raises(ValueError, match=r"source 'x' must hold 2 ticks .* \(or `data.response=all`\), found none"):
+        Episodes("x", dataclasses.replace(data, action=first), Config()).view(TARGET_CPA)
