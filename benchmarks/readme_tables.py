@@ -1,4 +1,4 @@
-"""`python -m benchmarks.readme_tables`: writes the README's tables of results from the committed rows.
+"""`python -m benchmarks.readme_tables`: writes the tables of results in README and findings from the committed rows.
 
 A pair of markers takes one suite's tables, of the kinds that it names ("scores" by default; "against=METHOD" for
 differences from a method):
@@ -21,6 +21,7 @@ from benchmarks.suites.tables import AGAINST, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+FILES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
 KINDS = ("scores", "tasks", "comparisons", "feasibility", "cost")
 
 _BLOCK = re.compile(
@@ -56,23 +57,24 @@ def _fill(found: re.Match[str], results: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Rewrites the file, or with `--check` exits with 1 where that would change it."""
+    """Rewrites the files, or with `--check` exits with 1 where that would change one."""
     parser = argparse.ArgumentParser(description="Writes tables of committed results between markers.")
-    parser.add_argument("file", type=Path, nargs="?", default=ROOT / "README.md", help="default: the README")
+    parser.add_argument("files", type=Path, nargs="*", default=FILES, metavar="FILE", help="default: README, findings")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit with 1 where tables are not up to date"
     )
     arguments = parser.parse_args(argv)
-    text = arguments.file.read_text(encoding="utf-8")
-    try:
-        filled = render(text, arguments.results)
-    except (OSError, ValueError) as error:
-        sys.exit(f"{arguments.file}: {error}")
-    if arguments.check and filled != text:
-        sys.exit(f"{arguments.file} must have the tables of the committed rows: python -m benchmarks.readme_tables")
-    if not arguments.check:
-        write_atomically(arguments.file, filled.encode())
+    for file in arguments.files:
+        text = file.read_text(encoding="utf-8")
+        try:
+            filled = render(text, arguments.results)
+        except (OSError, ValueError) as error:
+            sys.exit(f"{file}: {error}")
+        if arguments.check and filled != text:
+            sys.exit(f"{file} must have the tables of the committed rows: python -m benchmarks.readme_tables")
+        if not arguments.check:
+            write_atomically(file, filled.encode())
 
 
 if __name__ == "__main__":

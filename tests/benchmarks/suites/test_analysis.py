@@ -236,8 +236,9 @@ def test_markdown() -> None:
     assert cells.to_markdown() == "**T**\n\n| a | b |\n| --- | ---: |\n| x | 1 |\n\nn"
 
 
-def test_readme_is_up_to_date() -> None:
-    text = (readme_tables.ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", readme_tables.FILES, ids=lambda file: file.name)
+def test_published_tables_are_up_to_date(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
     assert readme_tables.render(text) == text, "run python -m benchmarks.readme_tables"
 
 
