@@ -145,9 +145,10 @@ def _run_table(arguments: argparse.Namespace) -> None:
 
     from benchmarks.suites import tables
 
-    wide = Console(width=max(console.width, 160))  # a narrow terminal wraps lines, but no figure is cut
     for table in tables.tables(arguments.directory, arguments.metric, arguments.against):
-        wide.print(table)
+        needed = Console(width=10_000).measure(table).maximum
+        # as wide as the table: a narrow terminal wraps lines, but no figure is cut
+        Console(width=max(console.width, needed)).print(table)
 
 
 def _run_report(arguments: argparse.Namespace) -> None:

@@ -189,6 +189,9 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["bench", "table", str(out)])
     shown = capsys.readouterr().out
     assert "constant (tuned)" in shown and "random (tuned)" in shown and "Cost of a run" in shown
+    main(["bench", "table", str(out), "--against", "fixed"])
+    cells = next(line for line in capsys.readouterr().out.splitlines() if "random (tuned)" in line)
+    assert cells.count("[") == cells.count("]") == 7  # six tasks and all, however narrow the terminal
     main(["bench", "publish", str(out), "--to", str(tmp_path / "results")])
     published = Store(tmp_path / "results" / "data-scarce-v1-testing")
     assert published.rows().num_rows == rows.num_rows
