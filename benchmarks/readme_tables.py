@@ -17,12 +17,11 @@ from pathlib import Path
 
 from auction_env.files import write_atomically
 from benchmarks.suites.store import Store
-from benchmarks.suites.tables import AGAINST, markdown
+from benchmarks.suites.tables import AGAINST, KINDS, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 FILES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
-KINDS = ("scores", "tasks", "comparisons", "feasibility", "cost")
 
 _BLOCK = re.compile(
     r"(?P<begin><!-- results: (?P<suite>\S+)(?P<kinds>(?: [\w=-]+)*) -->\n)"

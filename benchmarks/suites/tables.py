@@ -21,12 +21,15 @@ from benchmarks.suites.speed_suite import FIGURES
 from benchmarks.suites.store import Store, SuiteRecord
 
 AGAINST = "against="
+KINDS = ("axis", "scores", "tasks", "comparisons", "feasibility", "cost")
+"""Kinds of tables: "axis" is the mean score by variant, the others are of one variant, "cost" of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cells:
-    """A table: the first column is text, the others are figures."""
+    """A table of one of the `KINDS`: the first column is text, the others are figures."""
 
+    kind: str
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -102,6 +105,7 @@ def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) ->
             )
         )
     return Cells(
+        kind="scores",
         title=f"{record.title} ({record.id}): {variant}",
         header=("method", "mean score", "IQM", "sd of seeds", "delta_m %"),
         rows=tuple(rows),
@@ -109,16 +113,23 @@ def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) ->
     )
 
 
-def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
-    """How to read the scores, what they rest on, what is missing."""
+def _basis(analysis: VariantAnalysis) -> list[str]:
+    """What the scores rest on."""
     n_seeds = max(analysis.summary(method, None).mean.n_train_seeds for method in analysis.methods)
     n_episodes = analysis.summary(analysis.methods[0], None).mean.n_episodes
     notes = [
         "Score over that of the best constant multiplier in hindsight, with 95 % intervals;"
-        f" {n_seeds} training seeds, {n_episodes} paired test episodes."
+        f" {n_seeds} training seed{'' if n_seeds == 1 else 's'}, {n_episodes} paired test episodes."
     ]
     if 0 < n_seeds < 10:
-        notes.append(f"{n_seeds} training seeds are few: published tables have 10.")
+        few = "1 training seed is" if n_seeds == 1 else f"{n_seeds} training seeds are"
+        notes.append(f"{few} few: published tables have 10.")
+    return notes
+
+
+def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
+    """What the scores rest on, how to read them, what is missing."""
+    notes = _basis(analysis)
     if analysis.delta_m:
         notes.append(f"delta_m counts against {record.labels[record.baseline]}; lower is better.")
     for lack in analysis.missing:
@@ -137,7 +148,7 @@ def task_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> 
         )
         for method in analysis.methods
     )
-    return Cells(title=f"By task: {variant}", header=("method", *analysis.tasks), rows=rows)
+    return Cells(kind="tasks", title=f"By task: {variant}", header=("method", *analysis.tasks), rows=rows)
 
 
 def _iqm(analysis: VariantAnalysis, method: str) -> str:
@@ -166,7 +177,13 @@ def comparison_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: st
         "Differences are over the mean score of the hindsight constant. The baseline is the best by its mean on the"
         " same test episodes, which flatters it."
     )
-    return Cells(title=f"Against the best baseline: {variant}", header=header, rows=tuple(rows), notes=(note,))
+    return Cells(
+        kind="comparisons",
+        title=f"Against the best baseline: {variant}",
+        header=header,
+        rows=tuple(rows),
+        notes=(note,),
+    )
 
 
 def against_cells(directory: Path, baseline: str, metric: str = METRIC) -> list[Cells]:
@@ -201,7 +218,9 @@ def _against_cells(record: SuiteRecord, found: Sequence[Comparison], title: str)
         "Paired differences over the mean score of the hindsight constant, with 95 % intervals; * p < 0.05 after Holm's"
         f" adjustment over these {len(found)} comparisons."
     )
-    return Cells(title=title, header=("method", *(task or "all" for task in scopes)), rows=rows, notes=(note,))
+    return Cells(
+        kind="against", title=title, header=("method", *(task or "all" for task in scopes)), rows=rows, notes=(note,)
+    )
 
 
 def _difference(found: Comparison) -> str:
@@ -216,7 +235,12 @@ def feasibility_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: s
         (record.labels.get(method, method), *(f"{share[method, task]:.0%}" for task in analysis.tasks))
         for method in analysis.methods
     )
-    return Cells(title=f"Episodes within all limits: {variant}", header=("method", *analysis.tasks), rows=rows)
+    return Cells(
+        kind="feasibility",
+        title=f"Episodes within all limits: {variant}",
+        header=("method", *analysis.tasks),
+        rows=rows,
+    )
 
 
 def axis_cells(record: SuiteRecord, found: dict[str, VariantAnalysis]) -> Cells:
@@ -234,7 +258,13 @@ def axis_cells(record: SuiteRecord, found: dict[str, VariantAnalysis]) -> Cells:
     )
     by_name = {variant["name"]: variant for variant in record.variants}
     header = tuple(by_name[name]["label"] for name in found)
-    return Cells(title=f"{record.title} ({record.id}): mean over the tasks", header=("method", *header), rows=rows)
+    return Cells(
+        kind="axis",
+        title=f"{record.title} ({record.id}): mean over the tasks",
+        header=("method", *header),
+        rows=rows,
+        notes=tuple(_basis(next(iter(found.values())))),
+    )
 
 
 def cost_cells(record: SuiteRecord, store: Store) -> Cells:
@@ -251,7 +281,7 @@ def cost_cells(record: SuiteRecord, store: Store) -> Cells:
                 rows.append((f"{label}, {variant}" if several else label, str(len(mine)), *figures))
     header = ("method", "runs", "train s", "tune s", "test s", "step ms", "decision ms", "memory MB")
     notes = (*sorted({run["machine"] for run in runs}), "commit " + ", ".join(sorted({run["commit"] for run in runs})))
-    return Cells(title="Cost of a run (medians)", header=header, rows=tuple(rows), notes=notes)
+    return Cells(kind="cost", title="Cost of a run (medians)", header=header, rows=tuple(rows), notes=notes)
 
 
 def speed_cells(record: SuiteRecord, figures: Sequence[dict[str, Any]]) -> Cells:
@@ -262,6 +292,7 @@ def speed_cells(record: SuiteRecord, figures: Sequence[dict[str, Any]]) -> Cells
     )
     note = record.versions.get("machine", "")
     return Cells(
+        kind="scores",
         title=f"{record.title} ({record.id})",
         header=("figure", "value", "unit", "reference", "bound"),
         rows=rows,
@@ -285,16 +316,9 @@ def _median(runs: Sequence[dict[str, Any]], name: str) -> str:
 
 def markdown(directory: Path, wanted: Sequence[str] = ("scores", "tasks", "comparisons")) -> Iterator[str]:
     """The README's tables of a published suite: kinds, or "against=METHOD"."""
-    prefixes = {
-        "tasks": "By task",
-        "comparisons": "Against the best",
-        "feasibility": "Episodes within",
-        "cost": "Cost of a run",
-    }
     plain = [kind for kind in wanted if not kind.startswith(AGAINST)]
     for cells in all_cells(directory) if plain else ():
-        kind = next((name for name, prefix in prefixes.items() if cells.title.startswith(prefix)), "scores")
-        if kind in plain:
+        if cells.kind in plain:
             yield cells.to_markdown()
     for kind in wanted:
         if kind.startswith(AGAINST):

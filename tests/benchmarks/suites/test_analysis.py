@@ -232,7 +232,7 @@ def test_every_method_is_compared_with_a_named_one(tmp_path: Path) -> None:
 
 
 def test_markdown() -> None:
-    cells = Cells(title="T", header=("a", "b"), rows=(("x", "1"),), notes=("n",))
+    cells = Cells(kind="scores", title="T", header=("a", "b"), rows=(("x", "1"),), notes=("n",))
     assert cells.to_markdown() == "**T**\n\n| a | b |\n| --- | ---: |\n| x | 1 |\n\nn"
 
 
