@@ -155,7 +155,8 @@ class SuiteRecord:
         baseline: The method against which gains of sharing are counted (delta_m); empty where there is none.
         ours: Methods that are compared with the best of all others.
         train_seeds: Of the methods that are trained.
-        commit, command: Of the first call.
+        commit: Of the first call.
+        command: Of all calls, joined by &&.
         versions: Of Python and packages, by name.
     """
 

@@ -174,6 +174,12 @@ def test_logs_are_shared_by_variants_that_use_fewer_of_them(cache: Path) -> None
     assert references(worlds[0], cache).keys() == first.keys() == worlds[0].tests.keys()
 
 
+def test_the_record_keeps_every_command(tmp_path: Path) -> None:
+    for command in ("bench --seeds 1", "bench --seeds 2", "bench --seeds 1"):
+        run_suite(suite(RULES[0]), tmp_path, n_workers=1, command=command)
+    assert Store(tmp_path).suite().command == "bench --seeds 1 && bench --seeds 2"
+
+
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["bench", "run", "data-scarce/v1/testing", "--out", str(out), "--workers", "2"]
