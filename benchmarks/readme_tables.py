@@ -50,8 +50,9 @@ def _fill(found: re.Match[str], results: Path) -> str:
     if not (results / suite).is_dir():
         known = sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
         raise ValueError(f"results must be of a published suite ({', '.join(known) or 'none yet'}), found {suite!r}")
-    record = Store(results / suite).suite()
-    parts = [*markdown(results / suite, kinds), f"`{record.command}` at commit {record.commit}."]
+    store = Store(results / suite)
+    commits = sorted(set(store.runs()["commit"].to_pylist())) or [store.suite().commit]  # speed figures have no runs
+    parts = [*markdown(results / suite, kinds), f"`{store.suite().command}` at commit {', '.join(commits)}."]
     return found["begin"] + "\n" + "\n\n".join(parts) + "\n\n" + found["end"]
 
 
