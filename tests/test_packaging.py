@@ -31,6 +31,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+RESULTS = ROOT / "benchmarks" / "results"
+"""For readers of the repository."""
+
+
 def read(wheel: Path, name: str) -> str:
     """A file of the wheel's dist-info folder."""
     with zipfile.ZipFile(wheel) as archive:
@@ -46,7 +50,7 @@ def test_wheel_holds_the_four_packages_and_nothing_else(wheel: Path) -> None:
         str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and RESULTS not in path.parents
     }
     assert {n for n in names if ".dist-info/" not in n} == sources, "data files belong in the wheel too"
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
