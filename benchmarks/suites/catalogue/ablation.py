@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmarks.suites.catalogue import arms
 from benchmarks.suites.catalogue.arms import shared
-from benchmarks.suites.catalogue.families import N_CANDIDATES, SIX, TRAINING, test, train_seeds, validation
-from benchmarks.suites.spec import Arm, Size, Suite, Variant
+from benchmarks.suites.catalogue.families import protocol, six
+from benchmarks.suites.spec import Arm, Size, Suite
 
 ID = "ablation/v1"
 
@@ -56,13 +56,9 @@ def make(size: Size) -> Suite:
         size=size,
         title="Ablations",
         question="What do conditioning, head, labels, alignments and weighting each contribute?",
-        variants=(Variant(name="family", label="six tasks, long tail", data=SIX[size]),),
+        variants=six(size),
         arms=ARMS,
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         baseline="single",
         ours=("vao",),
     )

@@ -27,6 +27,7 @@ SINGLE = Arm(name="single", label="single-task", method="vamo-each", settings=("
 POOLED = shared("pooled", "pooled sharing", "train.method=pooled")
 UNIFORM = shared("uniform", "uniform sharing", "train.method=uniform")
 VAO = shared("vao", "VAO", "train.method=vao")
+VAO_SHRUNK = shared("shrinkage", "VAO, shrunk by standard errors", "train.method=vao", "weighting.shrinkage=true")
 VAO_TRAINING = shared("vao-training", "VAO, training gradient", "train.method=vao", "weighting.gradient=training")
 PAPER = ("train.method=vao", "data.action_label=logged", "weighting.scaling=none", "weighting.temperature=0.1")
 VAO_PAPER = shared("vao-paper", "VAO as published (logged actions, raw inner products)", *PAPER)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import N_CANDIDATES, SIX, TRAINING, test, train_seeds, validation
-from benchmarks.suites.spec import Size, Suite, Variant
+from benchmarks.suites.catalogue.families import protocol, six
+from benchmarks.suites.spec import Size, Suite
 
 ID = "data-scarce/v1"
 
@@ -16,7 +16,7 @@ def make(size: Size) -> Suite:
         size=size,
         title="Data-scarce tasks",
         question="Does sharing by validation-aligned weights help tasks with few logs, and does it beat tuned rules?",
-        variants=(Variant(name="family", label="six tasks, long tail", data=SIX[size]),),
+        variants=six(size),
         arms=(
             *arms.RULES,
             *arms.offline(size, "bc", "iql", "cql"),
@@ -30,11 +30,7 @@ def make(size: Size) -> Suite:
             arms.VAO_PAPER,
             arms.VAO,
         ),
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         n_viewed=2 if size == "full" else 1,
         baseline="single",
         ours=("vao", "vao-paper"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.suites.spec import TRAIN_SEEDS, FamilyData, Seeds, Size
+from typing import Any
+
+from benchmarks.suites.spec import TRAIN_SEEDS, FamilyData, Seeds, Size, Variant
 
 VALIDATION, TEST = 5_000_000, 6_000_000
 """First market seeds of the episodes to tune on and to test on: apart from those of the demo and of its defaults."""
@@ -35,16 +37,17 @@ N_CANDIDATES: dict[Size, int] = {"full": 32, "cpu": 12, "testing": 2}
 N_SEEDS: dict[Size, int] = {"full": 10, "cpu": 10, "testing": 2}
 
 
-def validation(size: Size) -> Seeds:
-    """Episodes to tune on."""
-    return Seeds(first=VALIDATION, n=N_VALIDATION[size])
+def six(size: Size) -> tuple[Variant, ...]:
+    """The six tasks as a suite's only variant."""
+    return (Variant(name="family", label="six tasks, long tail", data=SIX[size]),)
 
 
-def test(size: Size) -> Seeds:
-    """Episodes to test on."""
-    return Seeds(first=TEST, n=N_TEST[size])
-
-
-def train_seeds(size: Size) -> tuple[int, ...]:
-    """Training seeds."""
-    return TRAIN_SEEDS[: N_SEEDS[size]]
+def protocol(size: Size) -> dict[str, Any]:
+    """What all suites do alike, arguments of `Suite`: episodes to tune and to test on, training, tuning, seeds."""
+    return {
+        "validation": Seeds(first=VALIDATION, n=N_VALIDATION[size]),
+        "test": Seeds(first=TEST, n=N_TEST[size]),
+        "train_seeds": TRAIN_SEEDS[: N_SEEDS[size]],
+        "training": TRAINING[size],
+        "n_candidates": N_CANDIDATES[size],
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import N_CANDIDATES, TRAINING, test, train_seeds, validation
+from benchmarks.suites.catalogue.families import protocol
 from benchmarks.suites.spec import MarketData, Size, Suite, Variant
 
 ID = "from-logs/v1"
@@ -43,11 +43,7 @@ def make(size: Size) -> Suite:
             ),
         ),
         arms=(arms.FIXED, arms.PID, arms.MPC, arms.ONLINE_LP, *arms.offline(size), *arms.generative(), *_VAMO),
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         axis="logged trajectories",
         baseline="single",
         ours=("single",),

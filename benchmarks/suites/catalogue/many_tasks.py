@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import N_CANDIDATES, TRAINING, test, train_seeds, validation
+from benchmarks.suites.catalogue.families import protocol
 from benchmarks.suites.spec import FamilyData, Size, Suite, Variant
 
 ID = "many-tasks/v1"
@@ -48,11 +48,7 @@ def make(size: Size) -> Suite:
             for k in COUNTS[size]
         ),
         arms=(arms.PID, arms.SINGLE, arms.POOLED, arms.UNIFORM, arms.VAO),
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         n_viewed=0,
         axis="tasks",
         baseline="single",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from benchmarks.suites.catalogue import arms
 from benchmarks.suites.catalogue.arms import shared
-from benchmarks.suites.catalogue.families import N_CANDIDATES, SIX, TRAINING, test, train_seeds, validation
+from benchmarks.suites.catalogue.families import SIX, protocol
 from benchmarks.suites.spec import Size, Suite, Variant
 
 ID = "negative-transfer/v1"
@@ -37,15 +37,11 @@ def make(size: Size) -> Suite:
             arms.VAO_PAPER,
             arms.VAO_LOGGED,
             arms.VAO_ONE_RESPONSE,
-            shared("shrinkage", "VAO, shrunk by standard errors", "train.method=vao", "weighting.shrinkage=true"),
+            arms.VAO_SHRUNK,
             shared("top1", "VAO, best source only", "train.method=vao", "weighting.kind=top1"),
             arms.VAO,
         ),
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         baseline="single",
         ours=("vao", "vao-paper"),
     )

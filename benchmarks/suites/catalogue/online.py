@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import N_CANDIDATES, TRAINING, test, train_seeds, validation
+from benchmarks.suites.catalogue.families import protocol
 from benchmarks.suites.spec import Condition, MarketData, Size, Suite, Variant
 
 ID = "online/v1"
@@ -44,10 +44,6 @@ def make(size: Size) -> Suite:
             arms.UNIFORM,
             arms.VAO,
         ),
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         ours=("vao",),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import N_CANDIDATES, SIX, TRAINING, test, train_seeds, validation
-from benchmarks.suites.spec import Size, Suite, Variant
+from benchmarks.suites.catalogue.families import protocol, six
+from benchmarks.suites.spec import Size, Suite
 
 ID = "optimisers/v1"
 
@@ -16,7 +16,7 @@ def make(size: Size) -> Suite:
         size=size,
         title="Multi-task optimisers",
         question="Which way of training one model for all tasks gives the best policies, and what does a step cost?",
-        variants=(Variant(name="family", label="six tasks, long tail", data=SIX[size]),),
+        variants=six(size),
         arms=(
             arms.SINGLE,
             arms.POOLED,
@@ -26,11 +26,7 @@ def make(size: Size) -> Suite:
             arms.VAO_TRAINING,
             arms.VAO,
         ),
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         n_viewed=0,
         baseline="single",
         ours=("vao",),

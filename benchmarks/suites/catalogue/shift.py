@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from auction_env.params import Drift
 from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import N_CANDIDATES, TRAINING, test, train_seeds, validation
+from benchmarks.suites.catalogue.families import protocol
 from benchmarks.suites.spec import Condition, MarketData, Size, Suite, Variant
 
 ID = "shift/v1"
@@ -67,11 +67,7 @@ def make(size: Size) -> Suite:
             arms.VAO_TRAINING,
             arms.VAO,
         ),
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         n_viewed=0 if size == "testing" else 1,
         baseline="single",
         ours=("vao",),

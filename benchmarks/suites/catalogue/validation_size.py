@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.arms import shared
-from benchmarks.suites.catalogue.families import N_CANDIDATES, SIX, TRAINING, test, train_seeds, validation
+from benchmarks.suites.catalogue.families import SIX, protocol
 from benchmarks.suites.spec import FamilyData, Size, Suite, Variant
 
 ID = "validation-size/v1"
@@ -18,7 +17,7 @@ COUNTS: dict[Size, tuple[int, ...]] = {
 }
 DEPENDING = (
     arms.VAO,
-    shared("shrinkage", "VAO, shrunk by standard errors", "train.method=vao", "weighting.shrinkage=true"),
+    arms.VAO_SHRUNK,
 )
 """Methods that see the validation trajectories; the others are run once, with the most of them."""
 
@@ -44,11 +43,7 @@ def make(size: Size) -> Suite:
             for n in counts
         ),
         arms=(*DEPENDING, arms.VAO_TRAINING, arms.UNIFORM, arms.SINGLE),
-        validation=validation(size),
-        test=test(size),
-        train_seeds=train_seeds(size),
-        training=TRAINING[size],
-        n_candidates=N_CANDIDATES[size],
+        **protocol(size),
         n_viewed=0,
         axis="validation trajectories a task",
         baseline="single",
