@@ -7,7 +7,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from agents import Collection, FixedBidder, collect, collect_data_set
+import numpy as np
+
+from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set
 from auction_env import TASKS, Funnel, MarketParams
 from auction_env.data import TrajectoryData, import_auctionnet
 from benchmarks.reference.pandas_import import import_pandas
@@ -23,6 +25,7 @@ def rows(quick: bool) -> Iterator[Row]:
     yield from import_rows(quick)
     yield from collection_rows(quick)
     yield from relabelling_rows(quick)
+    yield from hindsight_rows(quick)
 
 
 def import_rows(quick: bool) -> Iterator[Row]:
@@ -76,10 +79,7 @@ def relabelling_rows(quick: bool) -> Iterator[Row]:
     """Ticks a second that become examples for a task with two further constraints."""
     from vamo.relabel import relabel
 
-    params = MarketParams(n_impressions=480, funnel=Funnel())
-    days = collect(FixedBidder(), seeds=range(10 if quick else 40), task=TASKS["MaxConversions"], params=params)
-    log = TrajectoryData.concat(list(days))
-    target = TASKS["MultiConstraint"]
+    log, target = _small_log(quick), TASKS["MultiConstraint"]
     seconds = median_seconds(lambda: relabel(log, target), 5)
     columns = relabel(log, target)
     n_bytes = sum(part.nbytes for part in columns if hasattr(part, "nbytes"))
@@ -92,3 +92,32 @@ def relabelling_rows(quick: bool) -> Iterator[Row]:
         reference=f"{len(log):,} ticks of MaxConversions for MultiConstraint, one core",
         bound=f"{len(log) / copy_seconds:,.0f}: writing the result",
     )
+
+
+def hindsight_rows(quick: bool) -> Iterator[Row]:
+    """Ticks a second that get the label of hindsight for a task with two further constraints."""
+    from vamo.hindsight import LOG_GRID, best_log_multipliers
+    from vamo.response import Response
+
+    log, target = _small_log(quick), TASKS["MultiConstraint"]
+    response = Response.fit([log])
+    best_log_multipliers(log, target, response)  # compiles
+    seconds = median_seconds(lambda: best_log_multipliers(log, target, response), 5)
+    outcomes = 3  # cost, conversions, order value
+    exponents = np.zeros((len(log), len(LOG_GRID)))
+    exp_seconds = outcomes * median_seconds(lambda: np.exp(exponents), 5)
+    yield Row(
+        name="hindsight_labels_per_s",
+        value=len(log) / seconds,
+        unit="ticks/s",
+        reference=f"{len(log):,} ticks of MaxConversions for MultiConstraint, {len(LOG_GRID)} multipliers",
+        bound=f"{len(log) / exp_seconds:,.0f}: an exponential an outcome and multiplier",
+    )
+
+
+def _small_log(quick: bool) -> TrajectoryData:
+    """Days of all advertisers in a small market; the bids vary, or no response could be learned from them."""
+    params = MarketParams(n_impressions=480, funnel=Funnel())
+    policy = NoisyBidder(FixedBidder())
+    days = collect(policy, seeds=range(10 if quick else 40), task=TASKS["MaxConversions"], params=params)
+    return TrajectoryData.concat(list(days))

@@ -10,6 +10,8 @@ so the day's luck, which nobody can know, averages out instead of being mistaken
 from __future__ import annotations
 
 import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
 
 from auction_env.data import TrajectoryData
 from auction_env.tasks import QUANTITIES, Targets, Task, Totals
@@ -19,7 +21,7 @@ from vamo.response import Response
 LOG_GRID = np.linspace(-2.5, 2.0, 46)
 """Logs of the multipliers that are tried, relative to the worth of a unit of the objective."""
 
-_EPISODES_AT_ONCE = 128  # bounds the memory: a few times this x ticks x multipliers numbers
+_EPISODES_AT_ONCE = 128  # bounds the memory: some twenty times this x ticks x multipliers numbers
 
 
 def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -> Float:
@@ -35,71 +37,65 @@ def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -
     """
     starts = data.episode_starts
     columns = ("cost", *(QUANTITIES[counted].predicted for counted in task.needs))
-    totals = {name: sums_so_far(data[name], starts) for name in columns}
+    so_far = {name: sums_so_far(data[name], starts) for name in columns}
     best = np.empty(len(data))
     for first in range(0, data.n_episodes, _EPISODES_AT_ONCE):
         chosen = np.arange(first, min(first + _EPISODES_AT_ONCE, data.n_episodes))
-        rows = np.arange(starts[chosen[0]], starts[chosen[-1] + 1])
+        rows = slice(starts[chosen[0]], starts[chosen[-1] + 1])
         part = data.select(chosen)
         log_multiplier = np.log(task.unit_worth(part.targets))[:, None] + LOG_GRID
         brings = response.outcomes(part, task, log_multiplier)
-        so_far = {name: sums[rows] for name, sums in totals.items()}
-        best[rows] = _best(_Padded(part), task, part, so_far, brings)
+        best[rows] = _best(task, part, {name: sums[rows] for name, sums in so_far.items()}, brings)
     return best
 
 
-class _Padded:
-    """Rows (n, ...) of episodes as (e, longest, ...) and back."""
-
-    def __init__(self, data: TrajectoryData) -> None:
-        lengths = np.diff(data.episode_starts)
-        self.episode = np.repeat(np.arange(data.n_episodes), lengths)
-        self.position = np.arange(len(data)) - np.repeat(data.episode_starts[:-1], lengths)
-        self.shape = (data.n_episodes, int(lengths.max()))
-
-    def pad(self, rows: Float) -> Float:
-        out = np.zeros((*self.shape, *rows.shape[1:]))
-        out[self.episode, self.position] = rows
-        return out
-
-    def rows(self, padded: Float) -> Float:
-        out: Float = padded[self.episode, self.position]
-        return out
-
-
-def _best(
-    padded: _Padded, task: Task, data: TrajectoryData, so_far: dict[str, Float], brings: dict[str, Float]
-) -> Float:
+def _best(task: Task, data: TrajectoryData, so_far: dict[str, Float], brings: dict[str, Float]) -> Float:
     """Best log multipliers (n,), from outcomes so far (n,) and those (n, m) that m multipliers bring in each tick."""
-    targets = Targets(*(part[:, None] for part in data.targets.at(data.episode_starts[:-1])))
-    past = {name: padded.pad(rows) for name, rows in so_far.items()}
-    to_come = {name: padded.pad(rows) for name, rows in brings.items()}
-    best = np.zeros(padded.shape)
-    for tick in range(padded.shape[1]):
-        left = np.maximum(targets.budget - past["cost"][:, tick, None], 0.0)
-        rest = _until_broke(left, {name: x[:, tick:] for name, x in to_come.items()})
-        total = {name: past[name][:, tick, None] + x for name, x in rest.items()}
-        nothing = np.zeros(total["cost"].shape)
-        # a constant multiplier follows the traffic: its unevenness is taken as 0
-        totals = Totals(**{name: total.get(name, nothing) for name in Totals._fields})
-        score = task.score(totals, targets, expected=True)
-        best[:, tick] = _peak(score)
-    return padded.rows(best)
+    targets = Targets(*(part[:, None] for part in data.targets))
+    left = np.maximum(targets.budget[:, 0] - so_far["cost"], 0.0)
+    rest = _until_broke(left, data.episode_starts, np.stack([brings[name] for name in so_far]))
+    total = {name: past[:, None] + to_come for (name, past), to_come in zip(so_far.items(), rest, strict=True)}
+    nothing = np.zeros(rest.shape[1:])
+    # a constant multiplier follows the traffic: its unevenness is taken as 0
+    totals = Totals(**{name: total.get(name, nothing) for name in Totals._fields})
+    return _peak(task.score(totals, targets, expected=True))
 
 
-def _until_broke(left: Float, brings: dict[str, Float]) -> dict[str, Float]:
-    """Outcomes (e, m) of ticks (e, t, m) under a budget (e, 1), which ends the campaign within a tick."""
-    totals = {name: np.cumsum(x, axis=1) for name, x in brings.items()}
-    n_whole = (totals["cost"] < left[:, None]).sum(axis=1)[:, None]  # ticks paid in full
-    last = np.minimum(n_whole, brings["cost"].shape[1] - 1)
+@njit(cache=True, parallel=True)
+def _until_broke(left: Float, starts: NDArray[np.int64], brings: Float) -> Float:
+    """Outcomes (c, n, m) from each row to its episode's end, under the budget (n,) that is left then.
 
-    def at_last(x: Float) -> Float:
-        taken: Float = np.take_along_axis(x, last, axis=1)[:, 0]
-        return taken
+    The budget ends a campaign within a tick, of which it then has a share. Every row starts anew, for sums in the
+    order of the ticks: the labels are the same whatever the machine. That is up to ticks / 2 additions for every row,
+    outcome and multiplier, of numbers that stay in the first cache.
 
-    over, cost = np.maximum(at_last(totals["cost"]) - left, 0.0), at_last(brings["cost"])
-    missed = np.divide(over, cost, out=np.zeros_like(over), where=cost > 0)  # share of the last tick
-    return {name: at_last(totals[name]) - missed * at_last(brings[name]) for name in brings}
+    Args:
+        left: (n,) currency.
+        starts: (e + 1,) first rows of the episodes.
+        brings: (c, n, m) outcomes of each tick under m multipliers; the first of the c is the cost.
+    """
+    n_outcomes, _, n_multipliers = brings.shape
+    out = np.empty_like(brings)
+    for episode in prange(len(starts) - 1):
+        stop = starts[episode + 1]
+        for row in range(starts[episode], stop):
+            budget = left[row]
+            for j in range(n_multipliers):
+                spent, last = 0.0, stop - 1
+                for tick in range(row, stop):
+                    spent += brings[0, tick, j]
+                    if spent >= budget:
+                        last = tick
+                        break
+                cost, over = brings[0, last, j], max(spent - budget, 0.0)
+                missed = over / cost if cost > 0.0 else 0.0  # share of the last tick
+                out[0, row, j] = spent - missed * cost
+                for c in range(1, n_outcomes):
+                    gained = 0.0
+                    for tick in range(row, last + 1):
+                        gained += brings[c, tick, j]
+                    out[c, row, j] = gained - missed * brings[c, last, j]
+    return out
 
 
 def _peak(score: Float) -> Float:

@@ -89,11 +89,12 @@ class Response:
         n = np.maximum(data.n_impressions, 1.0)
         own = np.maximum(data[QUANTITIES[task.basis].offered] / n, _TINY)
         basis = _basis(log_multiplier + np.log(own / _price(data))[:, None], self.knots)
-        share = {name: np.exp(basis @ curve) for name, curve in self._curves_of(task.basis).items()}
+        kinds = {counted: OWN if counted == task.basis else CROSS for counted in task.needs}
+        curves = self._curves_of(task.basis)
+        share = {kind: np.exp(basis @ curves[kind]) for kind in {COST, *kinds.values()}}
         out = {"cost": (data.n_impressions * _price(data))[:, None] * share[COST]}
-        for counted in task.needs:
+        for counted, kind in kinds.items():
             column = QUANTITIES[counted]
-            kind = OWN if counted == task.basis else CROSS
             out[column.predicted] = data[column.offered][:, None] * share[kind]
         return out
 
@@ -146,7 +147,11 @@ def _price(data: TrajectoryData) -> Float:
 
 def _basis(x: Float, knots: Float) -> Float:
     """Constant, x and its excess over every knot: (..., ) -> (..., N_KNOTS + 2); linear beyond the outer knots."""
-    return np.concatenate([np.ones_like(x)[..., None], x[..., None], np.maximum(x[..., None] - knots, 0.0)], axis=-1)
+    out = np.empty((*x.shape, 2 + len(knots)))
+    out[..., 0], out[..., 1] = 1.0, x
+    np.subtract(x[..., None], knots, out=out[..., 2:])
+    np.maximum(out[..., 2:], 0.0, out=out[..., 2:])
+    return out
 
 
 def _poisson_fit(basis: Float, outcome: Float, scale: Float) -> Float:
