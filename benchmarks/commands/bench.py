@@ -66,6 +66,14 @@ def _add_suites(kinds: Commands) -> None:
     )
     runner.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster: auto, ray://HOST:PORT, or local")
     runner.add_argument("--out", type=Path, metavar="DIR", help="default: runs/bench/SUITE")
+    runner.add_argument(
+        "--reuse",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="take over the same runs, of any suite, from results in DIR, published ones too; may be repeated",
+    )
     runner.set_defaults(run=_run_suite)
     lister = kinds.add_parser("list", help="list the suites with their sizes")
     lister.set_defaults(run=_run_list)
@@ -131,6 +139,7 @@ def _run_suite(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         ray=arguments.ray,
         out=arguments.out,
+        reuse=arguments.reuse,
     )
 
 

@@ -100,7 +100,7 @@ def _run(job: Job) -> tuple[Fitted, Tables, float, float]:
         decisions += timed.seconds
     play_seconds = time.perf_counter() - started
     tables = {"rows": pa.concat_tables(rows)}
-    if suite.n_viewed and run.train_seed in (-1, suite.train_seeds[0]):
+    if run.n_viewed:
         bidders = {test: fitted.bidders[world.target_of[test]] for test in world.tests}
         parts = [episodes_table(run, test, bidders[test], games) for test, games in world.tests.items()]
         tables["episodes"] = pa.concat_tables(parts)

@@ -47,7 +47,7 @@ def episodes_table(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Tabl
 
     One market at a time, since the impressions of a tick are traced to count the slots.
     """
-    parts = [_episode(run, test, bidder, _single(games, i)) for i in range(run.suite.n_viewed)]
+    parts = [_episode(run, test, bidder, _single(games, i)) for i in range(run.n_viewed)]
     return pa.concat_tables(parts)
 
 

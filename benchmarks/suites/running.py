@@ -13,6 +13,7 @@ from benchmarks.console import console, progress_bar
 from benchmarks.suites import machine
 from benchmarks.suites.engines import run_locally, run_on_ray
 from benchmarks.suites.execute import Job, Tables
+from benchmarks.suites.reuse import take_over
 from benchmarks.suites.spec import Run, Suite
 from benchmarks.suites.store import SUITE_FILE, Store, SuiteRecord
 from benchmarks.suites.worlds import World, open_world, references
@@ -26,6 +27,7 @@ class Outcome(NamedTuple):
 
     n_runs: int  # asked for
     n_found: int  # finished by an earlier call
+    n_taken: int  # taken over from other results
     failed: tuple[str, ...]  # ids of runs that failed
 
 
@@ -37,6 +39,7 @@ def run_suite(
     ray: str | None = None,
     device: str = "cpu",
     command: str = "",
+    reuse: Sequence[Path] = (),
 ) -> Outcome:
     """Does all runs of a suite that are not there yet.
 
@@ -47,15 +50,19 @@ def run_suite(
         ray: Address of a Ray cluster, which then executes the runs.
         device: Where the transformer is trained: "cpu" or "cuda".
         command: What a reader types to get the results.
+        reuse: Directories of other results, whose runs are taken over where they are the same (`take_over`).
 
     Raises:
-        ValueError: The directory holds another suite, or runs that were made with other settings.
+        FileNotFoundError: A directory of `reuse` holds no results.
+        ValueError: The directory holds another suite, published results, or runs that were made with other settings.
     """
     store, runs = Store(out), suite.runs()
     n_workers = len(os.sched_getaffinity(0)) if n_workers is None else n_workers
     if n_workers < 1:
         raise ValueError(f"`workers` must be at least 1, found {n_workers}")
     finished = _finished(store, suite, runs)
+    taken = take_over(store, [run for run in runs if run.id not in finished], reuse)
+    finished |= {run.id for run in taken}
     todo = [run for run in runs if run.id not in finished]
     cache = (out / CACHE).resolve()
     worlds = _make_worlds(suite, cache)
@@ -64,11 +71,14 @@ def run_suite(
     jobs = [Job(run=run, cache=str(cache), commit=commit, device=device) for run in todo]
     ended = run_locally(jobs, n_workers) if ray is None else run_on_ray(jobs, ray, n_workers)
     failed = _collect(store, ended, len(jobs), n_workers)
-    return Outcome(len(runs), len(runs) - len(todo), failed)
+    return Outcome(len(runs), len(runs) - len(todo) - len(taken), len(taken), failed)
 
 
 def _finished(store: Store, suite: Suite, runs: Sequence[Run]) -> set[str]:
     """Ids of the runs that are there and did not fail; ValueError where one was made with other settings."""
+    if store.is_published:
+        rule = "a directory of runs: take over what was published by --reuse"
+        raise ValueError(f"`out` must be {rule}, found published results: {store.path}")
     if (store.path / SUITE_FILE).exists():
         found = store.suite()
         if (found.id, found.size) != (suite.full_id, suite.size):

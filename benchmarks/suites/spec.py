@@ -323,6 +323,12 @@ class Run:
         seed = "" if self.train_seed < 0 else f"--s{self.train_seed}"
         return f"{self.variant.name}--{self.arm.name}{seed}"
 
+    @property
+    def n_viewed(self) -> int:
+        """Test episodes of each task that are kept tick by tick."""
+        is_first = self.train_seed in (-1, self.suite.train_seeds[0])
+        return self.suite.n_viewed if is_first else 0
+
     def config(self) -> dict[str, Any]:
         """All that the run's numbers depend on, as JSON values; other methods and seeds of the suite do not."""
         settings = self.suite.settings()

@@ -232,6 +232,11 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / f"{run_id}.parquet", encoded(checked(tables[name], name, run_id)))
 
+    @property
+    def is_published(self) -> bool:
+        """Whether there is a file a table, which is only read, rather than a file a run."""
+        return (self.path / "runs.parquet").is_file()
+
     def run_ids(self) -> tuple[str, ...]:
         """All runs that have ended, failed ones too, sorted."""
         return tuple(sorted(self.runs()["run_id"].to_pylist()))
