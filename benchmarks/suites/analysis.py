@@ -144,21 +144,30 @@ def compare_with_best(paired: Paired, ours: list[str], bootstrap: Bootstrap | No
 
 
 def compare_with(
-    store: Store, variant: str, baseline: str, metric: str = METRIC, bootstrap: Bootstrap | None = None
-) -> tuple[Comparison, ...]:
-    """All other methods of a variant with a named one, per task and, over several tasks, on their average.
+    store: Store, baseline: str, metric: str = METRIC, bootstrap: Bootstrap | None = None
+) -> dict[str, tuple[Comparison, ...]]:
+    """All other methods with a named one, per task and, over several tasks, on their average, by variant.
+
+    Variants without rows of that method are left out.
 
     Raises:
-        ValueError: The variant has no rows of that method.
+        ValueError: No variant has any.
     """
-    rows = store.rows()
-    rows = ordered(rows.filter(pc.equal(rows["variant"], variant)), [entry["name"] for entry in store.suite().methods])
-    names = in_order(rows["method"].to_numpy(zero_copy_only=False))
-    if baseline not in names:
-        raise ValueError(f"`against` must be one of {[str(name) for name in names]} in {variant!r}, found {baseline!r}")
-    paired = pair(rows, metric)
-    pairs = [(method, baseline, task) for task in _scopes(paired) for method in paired.methods if method != baseline]
-    return compare_pairs(paired, pairs, bootstrap)
+    record, rows = store.suite(), store.rows()
+    out = {}
+    for variant in [entry["name"] for entry in record.variants]:
+        of_variant = ordered(
+            rows.filter(pc.equal(rows["variant"], variant)), [entry["name"] for entry in record.methods]
+        )
+        if baseline in of_variant["method"].to_pylist():
+            paired = pair(of_variant, metric)
+            others = [method for method in paired.methods if method != baseline]
+            pairs = [(method, baseline, task) for task in _scopes(paired) for method in others]
+            out[variant] = compare_pairs(paired, pairs, bootstrap)
+    if not out:
+        names = sorted(set(rows["method"].to_pylist()))
+        raise ValueError(f"`against` must be a method with rows, one of {names}, found {baseline!r}")
+    return out
 
 
 def compare_pairs(
@@ -171,10 +180,14 @@ def compare_pairs(
     """
     normalised = paired.normalised()
     found = []
+    draws_of: dict[tuple[int, ...], Draws] = {}  # by training seeds, on which alone they depend
     for method, baseline, task in pairs:
         both = same_seeds(normalised, (method, baseline))
         if both is not None:
-            found.append((method, baseline, task, both, draw(both, bootstrap)))
+            seeds = tuple(seed for name in (method, baseline) for seed in both.train_seeds[name].tolist())
+            if seeds not in draws_of:
+                draws_of[seeds] = draw(both, bootstrap)
+            found.append((method, baseline, task, both, draws_of[seeds]))
     p_values = [p_value(both, method, baseline, draws, task) for method, baseline, task, both, draws in found]
     return tuple(
         Comparison(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow.compute as pc
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -193,18 +192,12 @@ def against_cells(directory: Path, baseline: str, metric: str = METRIC) -> list[
         ValueError: No variant has rows of that method.
     """
     store = Store(directory)
-    record, rows = store.suite(), store.rows()
-    of_baseline = rows.filter(pc.equal(rows["method"], baseline))
-    present = set(of_baseline["variant"].to_pylist())
-    if not present:
-        names = sorted(set(rows["method"].to_pylist()))
-        raise ValueError(f"`against` must be a method with rows, one of {names}, found {baseline!r}")
-    out = []
-    for variant in record.variants:
-        if variant["name"] in present:
-            found = compare_with(store, variant["name"], baseline, metric)
-            out.append(_against_cells(record, found, f"Against {record.labels[baseline]}: {variant['label']}"))
-    return out
+    record = store.suite()
+    labels = {variant["name"]: variant["label"] for variant in record.variants}
+    return [
+        _against_cells(record, found, f"Against {record.labels[baseline]}: {labels[variant]}")
+        for variant, found in compare_with(store, baseline, metric).items()
+    ]
 
 
 def _against_cells(record: SuiteRecord, found: Sequence[Comparison], title: str) -> Cells:

@@ -14,7 +14,7 @@ from benchmarks import readme_tables
 from benchmarks.bootstrap import Bootstrap, draw
 from benchmarks.pairing import pair
 from benchmarks.profiles import profile, same_seeds
-from benchmarks.suites.analysis import analyse, analyse_variant, compare_with
+from benchmarks.suites.analysis import analyse, analyse_variant
 from benchmarks.suites.publishing import round_significant
 from benchmarks.suites.store import RATIOS, ROWS, RUNS, Store, SuiteRecord
 from benchmarks.suites.tables import Cells, against_cells, all_cells, markdown
@@ -227,8 +227,6 @@ def test_every_method_is_compared_with_a_named_one(tmp_path: Path) -> None:
     assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE: variant**")
     with pytest.raises(ValueError, match=r"one of \['base', 'better', 'same'\], found 'nobody'"):
         against_cells(tmp_path, "nobody")
-    with pytest.raises(ValueError, match="in 'v', found 'nobody'"):
-        compare_with(store, "v", "nobody")
 
 
 def test_markdown() -> None:
