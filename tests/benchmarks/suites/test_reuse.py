@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from benchmarks.suites.analysis import analyse
 from benchmarks.suites.catalogue.arms import rule
 from benchmarks.suites.publishing import publish
 from benchmarks.suites.reuse import take_over
@@ -88,6 +89,7 @@ def test_published_results_get_more_seeds(made: Path, tmp_path: Path) -> None:
     assert len(both) == len(first)
     assert both["score_expected_taken"].to_numpy() == pytest.approx(both["score_expected"].to_numpy(), rel=1e-4)
     assert set(more["train_seed"]) == {-1, 7, 9, 11}
+    assert analyse(Store(tmp_path / "more"))["family"].missing == ()  # rounded and whole rows are paired
 
 
 def test_published_results_are_not_written_into(made: Path, tmp_path: Path) -> None:
