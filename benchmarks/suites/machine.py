@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
+import re
 import resource
 import shlex
 import subprocess
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import auction_env
 
+_FOLDERS = ("--out", "--reuse")
+_SEEDS = re.compile(r" --seeds[ =](\d+)")
 _PACKAGES = ("numpy", "numba", "torch", "pyarrow", "scipy", "gymnasium")
 
 
@@ -83,11 +87,26 @@ def versions() -> dict[str, str]:
 
 
 def command_line(argv: Sequence[str] | None = None) -> str:
-    """A command, by default this process's, as it is published: quoted, without the folder, which is the machine's."""
+    """A command, by default this process's, as it is published: quoted, without folders, which are the machine's.
+
+    Without `--reuse` it makes the same rows.
+    """
     program, *arguments = sys.argv if argv is None else argv
     kept, skip = ["vamo" if Path(program).name in ("vamo", "cli.py") else Path(program).name], False
     for argument in arguments:
-        if not skip and argument != "--out" and not argument.startswith("--out="):
+        if not skip and argument.partition("=")[0] not in _FOLDERS:
             kept.append(argument)
-        skip = argument == "--out"
+        skip = argument in _FOLDERS
     return shlex.join(kept)
+
+
+def joined_commands(earlier: str, latest: str) -> str:
+    """Commands that together give all rows, joined by &&: of those that differ in `--seeds` alone the one with most."""
+    most: dict[str, tuple[float, str]] = {}
+    for command in (*earlier.split(" && "), latest):
+        found = _SEEDS.search(command)
+        n_seeds = int(found[1]) if found else math.inf
+        of_others = _SEEDS.sub("", command)
+        if n_seeds >= most.get(of_others, (0, ""))[0]:
+            most[of_others] = (n_seeds, command)
+    return " && ".join(command for _, command in most.values())

@@ -143,9 +143,9 @@ def _describe(store: Store, suite: Suite, worlds: dict[str, World], command: str
 
 
 def _merged(old: SuiteRecord, new: SuiteRecord) -> SuiteRecord:
-    """The record of both calls; commit and versions stay those of the first, and every command is kept."""
+    """The record of both calls; commit and versions stay those of the first, and of commands those that give all."""
     kept = {key: value for key, value in asdict(old).items() if key in ("commit", "versions")}
-    kept["command"] = " && ".join(dict.fromkeys([*old.command.split(" && "), new.command]))
+    kept["command"] = machine.joined_commands(old.command, new.command)
     joined: dict[str, Any] = {
         "tasks": {**old.tasks, **new.tasks},
         "variants": _joined(old.variants, new.variants),

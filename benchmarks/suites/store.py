@@ -156,7 +156,7 @@ class SuiteRecord:
         ours: Methods that are compared with the best of all others.
         train_seeds: Of the methods that are trained.
         commit: Of the first call.
-        command: Of all calls, joined by &&.
+        command: Of the calls that give all rows, joined by &&.
         versions: Of Python and packages, by name.
     """
 

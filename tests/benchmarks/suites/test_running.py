@@ -175,9 +175,9 @@ def test_logs_are_shared_by_variants_that_use_fewer_of_them(cache: Path) -> None
 
 
 def test_the_record_keeps_every_command(tmp_path: Path) -> None:
-    for command in ("bench --seeds 1", "bench --seeds 2", "bench --seeds 1"):
+    for command in ("bench --agents a", "bench --agents b", "bench --agents a"):
         run_suite(suite(RULES[0]), tmp_path, n_workers=1, command=command)
-    assert Store(tmp_path).suite().command == "bench --seeds 1 && bench --seeds 2"
+    assert Store(tmp_path).suite().command == "bench --agents a && bench --agents b"
 
 
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,4 +247,20 @@ def test_speed_is_a_suite_with_one_table(
 
 def test_the_published_command_names_no_folder() -> None:
     given = ["/somewhere/bin/vamo", "bench", "run", "data-scarce/v1", "--out", "/home/me/x", "--seeds", "2", "--out=y"]
+    given += ["--reuse", "/home/me/z", "--reuse=/home/me/z"]
     assert machine.command_line(given) == "vamo bench run data-scarce/v1 --seeds 2"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "latest", "expected"),
+    [
+        ("run a --seeds 1 --workers 2", "run a --seeds 3 --workers 2", "run a --seeds 3 --workers 2"),
+        ("run a --seeds 10", "run a --seeds 9", "run a --seeds 10"),
+        ("run a --seeds 2", "run a", "run a"),
+        ("run a", "run a --seeds 2", "run a"),
+        ("run a --seeds=1 && run a --agents b", "run a --seeds 2", "run a --seeds 2 && run a --agents b"),
+        ("run a", "run a --device cuda", "run a && run a --device cuda"),
+    ],
+)
+def test_a_command_that_gives_more_replaces_one_that_gives_less(earlier: str, latest: str, expected: str) -> None:
+    assert machine.joined_commands(earlier, latest) == expected
