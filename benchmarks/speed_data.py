@@ -24,8 +24,9 @@ def rows(quick: bool) -> Iterator[Row]:
     """All rows of this part."""
     yield from import_rows(quick)
     yield from collection_rows(quick)
-    yield from relabelling_rows(quick)
-    yield from hindsight_rows(quick)
+    log = _small_log(quick)
+    yield from relabelling_rows(log)
+    yield from hindsight_rows(log)
 
 
 def import_rows(quick: bool) -> Iterator[Row]:
@@ -75,11 +76,11 @@ def collection_rows(quick: bool) -> Iterator[Row]:
     )
 
 
-def relabelling_rows(quick: bool) -> Iterator[Row]:
+def relabelling_rows(log: TrajectoryData) -> Iterator[Row]:
     """Ticks a second that become examples for a task with two further constraints."""
     from vamo.relabel import relabel
 
-    log, target = _small_log(quick), TASKS["MultiConstraint"]
+    target = TASKS["MultiConstraint"]
     seconds = median_seconds(lambda: relabel(log, target), 5)
     columns = relabel(log, target)
     n_bytes = sum(part.nbytes for part in columns if hasattr(part, "nbytes"))
@@ -94,13 +95,12 @@ def relabelling_rows(quick: bool) -> Iterator[Row]:
     )
 
 
-def hindsight_rows(quick: bool) -> Iterator[Row]:
+def hindsight_rows(log: TrajectoryData) -> Iterator[Row]:
     """Ticks a second that get the label of hindsight for a task with two further constraints."""
     from vamo.hindsight import LOG_GRID, best_log_multipliers
     from vamo.response import Response
 
-    log, target = _small_log(quick), TASKS["MultiConstraint"]
-    response = Response.fit([log])
+    target, response = TASKS["MultiConstraint"], Response.fit([log])
     best_log_multipliers(log, target, response)  # compiles
     seconds = median_seconds(lambda: best_log_multipliers(log, target, response), 5)
     outcomes = 3  # cost, conversions, order value

@@ -7,7 +7,7 @@ The best baseline of a task is the one with the highest mean on the very test ep
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,12 +89,18 @@ def analyse(store: Store, metric: str = METRIC, bootstrap: Bootstrap | None = No
     if not rows.num_rows:
         raise ValueError(f"{store.path} must hold rows, found none: no run has finished without an error")
     out = {}
-    for name in [variant["name"] for variant in record.variants]:
-        of_variant = rows.filter(pc.equal(rows["variant"], name))
-        if of_variant.num_rows:
-            missing = _missing(record, runs.filter(pc.equal(runs["variant"], name)), name)
-            out[name] = analyse_variant(of_variant, record, name, metric, bootstrap, missing)
+    for name, of_variant in _by_variant(record, rows):
+        missing = _missing(record, runs.filter(pc.equal(runs["variant"], name)), name)
+        out[name] = analyse_variant(of_variant, record, name, metric, bootstrap, missing)
     return out
+
+
+def _by_variant(record: SuiteRecord, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The variants that have rows, in the suite's order, with their rows."""
+    for variant in record.variants:
+        of_variant = rows.filter(pc.equal(rows["variant"], variant["name"]))
+        if of_variant.num_rows:
+            yield variant["name"], of_variant
 
 
 def analyse_variant(
@@ -106,7 +112,7 @@ def analyse_variant(
     missing: tuple[Missing, ...] = (),
 ) -> VariantAnalysis:
     """The statistics of one variant's rows."""
-    rows = ordered(rows, [method["name"] for method in record.methods])
+    rows = ordered(rows, record)
     paired = pair(rows, metric)
     draws = draw(paired, bootstrap)
     return VariantAnalysis(
@@ -123,8 +129,9 @@ def analyse_variant(
     )
 
 
-def ordered(rows: pa.Table, methods: list[str]) -> pa.Table:
+def ordered(rows: pa.Table, record: SuiteRecord) -> pa.Table:
     """Rows with the methods in the suite's order; those that it does not name come last."""
+    methods = [method["name"] for method in record.methods]
     names = rows["method"].to_numpy(zero_copy_only=False)
     place = {name: k for k, name in enumerate([*methods, *in_order(names)][::-1])}
     return rows.take(np.argsort([-place[str(name)] for name in names], kind="stable"))
@@ -155,12 +162,9 @@ def compare_with(
     """
     record, rows = store.suite(), store.rows()
     out = {}
-    for variant in [entry["name"] for entry in record.variants]:
-        of_variant = ordered(
-            rows.filter(pc.equal(rows["variant"], variant)), [entry["name"] for entry in record.methods]
-        )
-        if baseline in of_variant["method"].to_pylist():
-            paired = pair(of_variant, metric)
+    for variant, of_variant in _by_variant(record, rows):
+        if baseline in pc.unique(of_variant["method"]).to_pylist():
+            paired = pair(ordered(of_variant, record), metric)
             others = [method for method in paired.methods if method != baseline]
             pairs = [(method, baseline, task) for task in _scopes(paired) for method in others]
             out[variant] = compare_pairs(paired, pairs, bootstrap)

@@ -118,14 +118,8 @@ def _last_loss(fitted: Fitted) -> float:
 def _blank(job: Job) -> dict[str, Any]:
     run, nothing = job.run, float("nan")
     return {
-        "run_id": run.id,
-        "suite": run.suite.full_id,
-        "variant": run.variant.name,
-        "method": run.arm.name,
-        "train_seed": run.train_seed,
+        **run.columns(),
         "commit": job.commit,
-        "config_hash": run.config_hash(),
-        "config": json.dumps(run.config(), sort_keys=True),
         "machine": machine.describe(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **dict.fromkeys(("train_seconds", "tune_seconds", "play_seconds", "step_milliseconds"), nothing),

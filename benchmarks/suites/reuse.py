@@ -48,7 +48,7 @@ def take_over(store: Store, runs: Sequence[Run], sources: Iterable[Path]) -> tup
                 found.setdefault(_key(json.loads(row["config"])), _Found(source, row))
     kept: dict[Path, Tables] = {}
     taken = []
-    for run in runs:
+    for run in runs if found else ():
         match = found.get(_key(run.config()))
         if match is None:
             continue
@@ -81,25 +81,18 @@ def _n_viewed(tables: Tables) -> int:
 
 def _renamed(run: Run, old: dict[str, Any], tables: Tables) -> Tables:
     """The tables of one finished run, under the names of `run`."""
-    new = {
-        "run_id": run.id,
-        "suite": run.suite.full_id,
-        "variant": run.variant.name,
-        "method": run.arm.name,
-        "config_hash": run.config_hash(),
-        "config": json.dumps(run.config(), sort_keys=True),
-    }
+    new = run.columns()
     out: Tables = {}
     for name, table in tables.items():
+        if name == "episodes" and not run.n_viewed:
+            continue
         by = ("run_id",) if "run_id" in table.column_names else ("variant", "method", "train_seed")
         for column in by:
             table = table.filter(pc.equal(table[column], old[column]))
-        if name == "episodes" and not run.n_viewed:
-            continue
-        for column in set(new) & set(table.column_names):
-            table = table.set_column(
-                table.column_names.index(column), column, pa.array([new[column]] * len(table), pa.string())
-            )
+        for position, column in enumerate(table.schema):
+            if column.name in new:
+                renamed = pa.array([new[column.name]] * len(table), column.type)
+                table = table.set_column(position, column, renamed)
         if len(table) or name == "runs":
             out[name] = table
     return out

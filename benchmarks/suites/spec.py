@@ -348,6 +348,18 @@ class Run:
         """First 16 digits of the SHA-256 of `config`."""
         return digest(self.config())[:16]
 
+    def columns(self) -> dict[str, Any]:
+        """What the tables of results name the run by, and its settings."""
+        return {
+            "run_id": self.id,
+            "suite": self.suite.full_id,
+            "variant": self.variant.name,
+            "method": self.arm.name,
+            "train_seed": self.train_seed,
+            "config_hash": self.config_hash(),
+            "config": json.dumps(self.config(), sort_keys=True),
+        }
+
 
 def digest(record: Any) -> str:
     """SHA-256 of a JSON value."""
