@@ -65,9 +65,9 @@ def _best(task: Task, data: TrajectoryData, so_far: dict[str, Float], brings: di
 def _until_broke(left: Float, starts: NDArray[np.int64], brings: Float) -> Float:
     """Outcomes (c, n, m) from each row to its episode's end, under the budget (n,) that is left then.
 
-    The budget ends a campaign within a tick, of which it then has a share. Every row starts anew, for sums in the
-    order of the ticks: the labels are the same whatever the machine. That is up to ticks / 2 additions for every row,
-    outcome and multiplier, of numbers that stay in the first cache.
+    The budget ends a campaign within a tick, of which it then has a share. Sums are differences of the episode's sums
+    so far, and the last tick is looked for from that of the row before, so that a row takes a few steps instead of one
+    for every tick to come. All in one order: the labels are the same whatever the machine.
 
     Args:
         left: (n,) currency.
@@ -77,24 +77,26 @@ def _until_broke(left: Float, starts: NDArray[np.int64], brings: Float) -> Float
     n_outcomes, _, n_multipliers = brings.shape
     out = np.empty_like(brings)
     for episode in prange(len(starts) - 1):
-        stop = starts[episode + 1]
-        for row in range(starts[episode], stop):
-            budget = left[row]
-            for j in range(n_multipliers):
-                spent, last = 0.0, stop - 1
-                for tick in range(row, stop):
-                    spent += brings[0, tick, j]
-                    if spent >= budget:
-                        last = tick
-                        break
-                cost, over = brings[0, last, j], max(spent - budget, 0.0)
-                missed = over / cost if cost > 0.0 else 0.0  # share of the last tick
-                out[0, row, j] = spent - missed * cost
-                for c in range(1, n_outcomes):
-                    gained = 0.0
-                    for tick in range(row, last + 1):
-                        gained += brings[c, tick, j]
-                    out[c, row, j] = gained - missed * brings[c, last, j]
+        first, stop = starts[episode], starts[episode + 1]
+        so_far = np.empty((n_outcomes, stop - first + 1))
+        for j in range(n_multipliers):
+            for c in range(n_outcomes):
+                so_far[c, 0] = 0.0
+                for t in range(stop - first):
+                    so_far[c, t + 1] = so_far[c, t] + brings[c, first + t, j]
+            last = 0  # the campaign's last tick of those from `t` on; from row to row it hardly moves
+            for t in range(stop - first):
+                budget = left[first + t]
+                is_spent_at = so_far[0, t] + budget
+                last = max(last, t)
+                while last < stop - first - 1 and so_far[0, last + 1] < is_spent_at:
+                    last += 1
+                while last > t and so_far[0, last] >= is_spent_at:
+                    last -= 1
+                cost, unspent = brings[0, first + last, j], max(budget - (so_far[0, last] - so_far[0, t]), 0.0)
+                share = min(unspent / cost, 1.0) if cost > 0.0 else 1.0  # of the last tick
+                for c in range(n_outcomes):
+                    out[c, first + t, j] = so_far[c, last] - so_far[c, t] + share * brings[c, first + last, j]
     return out
 
 

@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 Work: TypeAlias = Callable[[Job], Tables]
 """What is done with a job; `execute`, but for tests."""
 
-_PRELOADED = ("benchmarks.suites.execute", "vamo", "agents.offline")
+_PRELOADED = ("benchmarks.suites.execute", "vamo", "agents.offline", "torch._dynamo")
+"""What runs import, the last as soon as there is an optimiser."""
 
 N_ATTEMPTS = 3
 """Of a run whose process dies, the first included."""

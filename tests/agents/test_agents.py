@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from agents import (
     collect,
     rollout,
 )  # fmt: skip
+from agents.rollout import markets_at_once
 from auction_env import TASKS, Market, MarketParams, PacingGains, auctionnet_population
 from auction_env.observation import FEATURE_NAMES, StateFeatures
 from auction_env.tasks import REQUIREMENT_NAMES
@@ -67,8 +70,13 @@ def test_a_rollout_is_the_market_played_by_hand() -> None:
         assert episodes.ticks.conversions[tick, 0] == result.conversions[4]
 
 
-def test_a_rollout_does_not_depend_on_its_batches() -> None:
+def test_a_rollout_does_not_depend_on_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     together = run(NoisyBidder(PidBidder()))
+    monkeypatch.setattr(importlib.import_module("agents.rollout"), "markets_at_once", lambda params: 7)
+    apart = run(NoisyBidder(PidBidder()))
+    for name in ("cost", "conversions", "budget_left"):
+        np.testing.assert_array_equal(getattr(apart.ticks, name), getattr(together.ticks, name))
+    np.testing.assert_array_equal(apart.score(), together.score())
     alone = run(NoisyBidder(PidBidder()), seeds=SEEDS[17:18], advertisers=ADVERTISERS[17:18])
     np.testing.assert_array_equal(together.ticks.cost[:, 17], alone.ticks.cost[:, 0])
     np.testing.assert_array_equal(together.features[:, 17], alone.features[:, 0])
@@ -160,6 +168,11 @@ def test_logs_hold_what_happened_and_features_follow_from_them() -> None:
     assert np.all(data.action[rows][data.done[rows]][:-1] == 0)  # who has run out bids no more
 
 
+@pytest.mark.parametrize(("n_impressions", "expected"), [(480, 64), (50_000, 64), (200_000, 38), (500_000, 16)])
+def test_small_markets_run_many_side_by_side(n_impressions: int, expected: int) -> None:
+    assert markets_at_once(MarketParams(n_impressions=n_impressions)) == expected
+
+
 class _Broken:
     name = "broken"
 
@@ -178,7 +191,7 @@ class _Broken:
     [
         (np.nan, "bidder 'broken' must return finite multipliers >= 0, found nan"),
         (-1.0, "bidder 'broken' must return finite multipliers >= 0, found -1.0"),
-        ([1.0], r"bidder 'broken' must return multipliers of shape \(16,\), found \(1,\)"),
+        ([1.0], r"bidder 'broken' must return multipliers of shape \(20,\), found \(1,\)"),
     ],
 )
 def test_a_broken_bidder_is_named(answer: object, message: str) -> None:

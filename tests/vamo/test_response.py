@@ -89,6 +89,20 @@ def test_linear_beyond_the_log() -> None:
         np.testing.assert_allclose(steps[:, 0], steps[:, 1])
 
 
+def test_multipliers_may_come_in_any_order() -> None:
+    data = exact(4)
+    response = Response.fit([data])
+    rng = np.random.default_rng(0)
+    ascending = np.linspace(-9.0, 9.0, 61)
+    shuffled = rng.permuted(np.tile(ascending, (len(data), 1)), axis=1)
+    price = np.log(data.cpa_target)[:, None]
+    found = response.outcomes(data, TASK, price + shuffled)["cost"]
+    expected = response.outcomes(data, TASK, price + ascending)["cost"]
+    order = np.argsort(shuffled, axis=1)
+    np.testing.assert_allclose(np.take_along_axis(found, order, axis=1), expected, rtol=1e-12)
+    assert (np.diff(expected, axis=1) > 0).mean() > 0.99
+
+
 def test_a_tick_cut_short_teaches_nothing() -> None:
     data = make_data(2, share_ended=0.0)
     action = data.action.copy()
