@@ -21,7 +21,7 @@ from agents.oracle import HindsightBidder
 from agents.pid import PidBidder
 from agents.random_multiplier import RandomMultiplierBidder
 from agents.registry import AgentEntry, make
-from agents.rollout import Episodes, rollout, run_episode, to_trajectories
+from agents.rollout import Episodes, rollout, rollout_each, run_episode, to_trajectories
 
 __all__ = [
     "POLICIES",
@@ -63,6 +63,7 @@ __all__ = [
     "record_offers",
     "record_prices",
     "rollout",
+    "rollout_each",
     "run_episode",
     "score_bound",
     "shares_of",

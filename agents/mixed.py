@@ -10,20 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Bidder, Campaigns, TickView
 from auction_env.tasks import Targets
+from auction_env.views import check_multipliers
 
 
-class MixedBidder:
-    """Deals the campaigns out to several bidders, by (episode seed + advertiser) modulo their number.
+class _Dealer:
+    """Bidders that share the campaigns; a subclass says who gets which."""
 
-    So over the episodes of a log every advertiser is steered by each of them, and who steers what does not depend
-    on how episodes are batched.
-
-    Args:
-        bidders: At least one; repeat one to give it a larger share.
-        name: Label in tables.
-    """
-
-    def __init__(self, bidders: Sequence[Bidder], *, name: str = "mixed") -> None:
+    def __init__(self, bidders: Sequence[Bidder], name: str) -> None:
         if not bidders:
             raise ValueError("`bidders` must hold at least one bidder, found none")
         self.name = name
@@ -31,7 +24,7 @@ class MixedBidder:
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes."""
-        turn = deal_campaigns(campaigns.seed, campaigns.advertiser, len(self._bidders))
+        turn = self._turns(campaigns)
         distinct = {id(bidder): bidder for bidder in self._bidders}  # one that is repeated is reset once, for all its
         turns = [[k for k, other in enumerate(self._bidders) if other is bidder] for bidder in distinct.values()]
         dealt = [
@@ -45,8 +38,48 @@ class MixedBidder:
         """Each bidder's multipliers for its campaigns, shape (n,)."""
         multipliers = np.empty(len(view.budget_left))
         for bidder, rows in self._dealt:
-            multipliers[rows] = bidder.act(view._replace(**_take(view, rows, but=("tick",))))
+            answer = bidder.act(view._replace(**_take(view, rows, but=("tick",))))
+            multipliers[rows] = check_multipliers(bidder, answer, len(rows))
         return multipliers
+
+    def _turns(self, campaigns: Campaigns) -> NDArray[np.int64]:
+        """(n,) the position of each campaign's bidder."""
+        raise NotImplementedError
+
+
+class MixedBidder(_Dealer):
+    """Deals the campaigns out to several bidders, by (episode seed + advertiser) modulo their number.
+
+    So over the episodes of a log every advertiser is steered by each of them, and who steers what does not depend
+    on how episodes are batched.
+
+    Args:
+        bidders: At least one; repeat one to give it a larger share.
+        name: Label in tables.
+    """
+
+    def __init__(self, bidders: Sequence[Bidder], *, name: str = "mixed") -> None:
+        super().__init__(bidders, name)
+
+    def _turns(self, campaigns: Campaigns) -> NDArray[np.int64]:
+        return deal_campaigns(campaigns.seed, campaigns.advertiser, len(self._bidders))
+
+
+class InTurn(_Dealer):
+    """Deals the campaigns out in the order in which they come, across batches: for `rollout_each`.
+
+    Args:
+        bidders: At least one.
+    """
+
+    def __init__(self, bidders: Sequence[Bidder]) -> None:
+        super().__init__(bidders, "in turn")
+        self._n_dealt = 0
+
+    def _turns(self, campaigns: Campaigns) -> NDArray[np.int64]:
+        turn = (self._n_dealt + np.arange(len(campaigns.seed))) % len(self._bidders)
+        self._n_dealt += len(turn)
+        return turn
 
 
 def deal_campaigns(seed: ArrayLike, advertiser: ArrayLike, n: int) -> NDArray[np.int64]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Bidder
+from agents.mixed import InTurn
 from auction_env.data import TrajectoryData
 from auction_env.observation import N_FEATURES
 from auction_env.params import MarketParams
@@ -24,6 +25,11 @@ Progress = Callable[[int], None]
 
 _FEWEST_MARKETS, _MOST_MARKETS = 16, 64
 _IMPRESSIONS_AT_ONCE = 160_000  # of a tick of all markets: a full-size market needs a few MB for their values
+_MOST_COPIES = 4
+
+
+_PER_CAMPAIGN = ("seed", "advertiser", "category", "requirements")  # fields of `Episodes` by their axis 0
+_PER_TICK = ("features", "budget_left", "active")  # by their axis 1
 
 
 class Episodes(NamedTuple):
@@ -76,6 +82,13 @@ class Episodes(NamedTuple):
     def ratios(self, *, expected: bool = False) -> dict[str, Float]:
         """(n,) realised over limit, by constraint."""
         return self.task.ratios(self.totals, self.targets, expected=expected)
+
+    def at(self, rows: Int) -> Episodes:
+        """Some of the episodes, by position."""
+        fields = {name: getattr(self, name)[rows] for name in _PER_CAMPAIGN}
+        fields |= {name: getattr(self, name)[:, rows] for name in _PER_TICK}
+        ticks = SteeredTick(*(column[:, rows] for column in self.ticks))
+        return self._replace(targets=self.targets.at(rows), ticks=ticks, **fields)
 
 
 def run_episode(simulation: Simulation, seeds: ArrayLike, bidder: Bidder, days: ArrayLike | None = None) -> Episodes:
@@ -132,13 +145,14 @@ def rollout(
     if any(competitor is bidder for competitor in (competitors or {}).values()):
         raise ValueError(f"`competitors` must be other objects than the bidder, found bidder {bidder.name!r} as both")
     check_days(seeds, days)
-    params = params or MarketParams.for_task(task)
     seeds, advertisers = np.asarray(seeds, np.int64), np.asarray(advertisers, np.int64)
     if seeds.ndim != 1 or seeds.shape != advertisers.shape or len(seeds) == 0:
         raise ValueError(
             f"`seeds` and `advertisers` must be vectors of one length, found {seeds.shape}, {advertisers.shape}"
         )
-    parts, n_at_once = [], markets_at_once(params)
+    params = params or MarketParams.for_task(task)
+    n_copies = len(seeds) // len(np.unique(np.stack((seeds, advertisers)), axis=1).T)
+    parts, n_at_once = [], markets_at_once(params, n_copies)
     for start in range(0, len(seeds), n_at_once):
         chunk = slice(start, start + n_at_once)
         n = len(seeds[chunk])
@@ -159,24 +173,59 @@ def rollout(
     return _concatenate(parts)
 
 
-def markets_at_once(params: MarketParams) -> int:
+def rollout_each(
+    bidders: Sequence[Bidder],
+    *,
+    seeds: ArrayLike,
+    advertisers: ArrayLike,
+    task: Task,
+    params: MarketParams | None = None,
+    population: Population | None = None,
+    days: ArrayLike | None = None,
+    progress: Progress | None = None,
+) -> list[Episodes]:
+    """Evaluates several bidders on the same episodes: what `rollout` gives for each of them, sooner.
+
+    They play side by side, so that the impressions of an episode are drawn once for all of them.
+
+    Args:
+        bidders: At least one.
+        seeds, advertisers, task, params, population, days, progress: As of `rollout`, where all others follow scripts.
+    """
+    seeds, advertisers = np.atleast_1d(seeds), np.atleast_1d(advertisers)
+    check_days(seeds, days)
+    k = len(bidders)
+    played = rollout(
+        InTurn(bidders),
+        seeds=np.repeat(seeds, k),
+        advertisers=np.repeat(advertisers, k),
+        task=task,
+        params=params,
+        population=population,
+        days=None if days is None else np.repeat(days, k),
+        progress=progress,
+    )
+    return [played.at(np.arange(turn, len(seeds) * k, k)) for turn in range(k)]
+
+
+def markets_at_once(params: MarketParams, n_copies: int = 1) -> int:
     """Markets that `rollout` runs side by side: enough for two cores, and more of small ones.
 
     A tick costs Python and a model's forward pass some milliseconds whatever there is to do: 64 markets of 4,800
     impressions take three quarters of the time in one batch that they take in four.
+
+    Args:
+        params: Size of a market.
+        n_copies: How often each episode is played. Copies share the values, so that more of them fit.
     """
     fitting = int(_IMPRESSIONS_AT_ONCE * params.n_ticks / params.n_impressions)
-    return min(max(fitting, _FEWEST_MARKETS), _MOST_MARKETS)
+    return min(max(fitting, _FEWEST_MARKETS), _MOST_MARKETS) * min(n_copies, _MOST_COPIES)
 
 
 def check_days(seeds: ArrayLike, days: ArrayLike | None) -> None:
     """Raises ValueError if there are days, but not one a seed."""
     if days is not None and np.shape(days) != np.shape(seeds):
         raise ValueError(f"`days` must have a day for each seed, found shapes {np.shape(days)} and {np.shape(seeds)}")
-
-
-_PER_CAMPAIGN = ("seed", "advertiser", "category", "requirements")  # axis 0
-_PER_TICK = ("features", "budget_left", "active")  # axis 1
 
 
 def _concatenate(parts: list[Episodes]) -> Episodes:

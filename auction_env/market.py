@@ -179,6 +179,7 @@ class BatchMarket:
             np.ascontiguousarray(np.swapaxes(part, 0, 1))
             for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.spread)
         )
+        self._first, self._kind = self._alike()
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
         self._active = np.ones(self._shape, bool)
         if self.params.conversion_delay > 0:
@@ -251,8 +252,9 @@ class BatchMarket:
         Of advertisers who bid on another basis than conversions (`reset`), the predicted amounts of that.
         """
         n = int(self.opening.n_impressions[market])
-        tiles = self._values[self._items.start[market] : self._items.start[market + 1]]
-        return tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
+        tiles = self._values[self._items.tile[self._items.start[market] : self._items.start[market + 1]]]
+        values: NDArray[np.float32] = tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
+        return values
 
     def draws(self, market: int = 0) -> TickDraws:
         """What the outcomes of a market's impressions are drawn from in the current tick."""
@@ -293,6 +295,19 @@ class BatchMarket:
             )
         return given.astype(np.int64)
 
+    def _alike(self) -> tuple[Int, Int | None]:
+        """First market of each kind, and the kind of each market: those of a kind draw the same impressions.
+
+        Paired comparisons play the same episodes again and again; side by side they are drawn once. No kinds where all
+        differ, or where the rule for budgets changes the values.
+        """
+        everyone = np.arange(self.n_markets)
+        if self.n_markets == 1 or self.params.budget_rule != "in_order":
+            return everyone, None
+        keys = np.column_stack((self._seed.astype(np.int64), self._traffic.day, self._basis))
+        _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        return (everyone, None) if len(first) == self.n_markets else (first, kind.reshape(-1))
+
     def _check(self, multipliers: ArrayLike) -> NDArray[np.float32]:
         given = np.asarray(multipliers, np.float64)
         if given.shape != self._shape:
@@ -310,32 +325,39 @@ class BatchMarket:
 
     def _open(self) -> None:
         """Lays out the tick's items and draws its values."""
-        n = self._volume[self._tick]
+        n, mean, spread = self._volume[self._tick], self._mean[self._tick], self._spread[self._tick]
         self._items = kernel.lay_out(n)
-        n_items = len(self._items.market)
+        seed, basis, drawn = self._seed, self._basis, self._items
+        if self._kind is not None:
+            first = self._first
+            n, mean, spread, seed, basis = n[first], mean[first], spread[first], seed[first], basis[first]
+            drawn = kernel.lay_out(n)
+            tile = drawn.start[self._kind[self._items.market]] + self._items.first // BLOCK
+            self._items = self._items._replace(tile=tile)
+        n_items = len(drawn.market)
         if len(self._values) < n_items:
             self._values = np.empty((n_items, self._shape[1], BLOCK), np.float32)
         self._value_sum = np.empty((n_items, self._shape[1]))
-        key = (self._seed, self._tick, self._items)
-        mean, spread = self._mean[self._tick], self._spread[self._tick]
+        key = (seed, self._tick, drawn)
         correlation = np.float32(self.params.traffic.value_correlation)
         predicted_sum = np.empty((N_BASES, n_items, self._shape[1])) if self.params.funnel else None
         with _threads(n_items):
             if predicted_sum is not None:
-                draw_funnel_values(
-                    *key, mean, spread, self._rules, self._basis, self._values, self._value_sum, predicted_sum
-                )
+                draw_funnel_values(*key, mean, spread, self._rules, basis, self._values, self._value_sum, predicted_sum)
             elif correlation > 0:
                 kernel.draw_correlated_values(*key, mean, spread, correlation, self._values, self._value_sum)
             else:
                 kernel.draw_values(*key, mean, spread, self._values, self._value_sum)
-        predicted_mean = np.zeros((*self._shape, N_BASES))
+        predicted_mean = np.zeros((len(n), self._shape[1], N_BASES))
         sums = (self._value_sum,) if predicted_sum is None else predicted_sum
-        for basis, value_sum in enumerate(sums):
-            predicted_mean[..., basis] = kernel.mean_values(self._items, n, value_sum)
+        for k, value_sum in enumerate(sums):
+            predicted_mean[..., k] = kernel.mean_values(drawn, n, value_sum)
+        if self._kind is not None:
+            predicted_mean = predicted_mean[self._kind]
+            self._value_sum = self._value_sum[self._items.tile]  # a tick changes an item's own where somebody is broke
         self._opening = Opening(
             tick=self._tick,
-            n_impressions=n.copy(),
+            n_impressions=self._volume[self._tick].copy(),
             value_mean=predicted_mean[..., 0].copy(),
             predicted_mean=predicted_mean,
             budget_left=self._budget_left.copy(),

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import Bidder, Episodes, HindsightBidder, PidBidder, rollout
+from agents import Bidder, Episodes, HindsightBidder, PidBidder, rollout_each
 from auction_env import MarketParams, PacingGains, Population, Task
 from auction_env.data import TrajectoryData
 from benchmarks.console import Advance
@@ -147,20 +147,16 @@ def test(
     task: Task, bidders: Mapping[str, Bidder], arena: Arena, advance: Advance
 ) -> tuple[dict[str, Episodes], Episodes]:
     """Plays the test episodes with every bidder, and with the hindsight reference."""
-
-    def play(bidder: Bidder) -> Episodes:
-        return rollout(
-            bidder,
-            seeds=arena.test.seeds,
-            advertisers=arena.test.advertisers,
-            task=task,
-            params=arena.params,
-            population=arena.population,
-            progress=advance,
-        )
-
-    reference = HindsightBidder(task, params=arena.params, population=arena.population, expected=True)
-    return {label: play(bidder) for label, bidder in bidders.items()}, play(reference)
+    played = rollout_each(
+        [*bidders.values(), HindsightBidder(task, params=arena.params, population=arena.population, expected=True)],
+        seeds=arena.test.seeds,
+        advertisers=arena.test.advertisers,
+        task=task,
+        params=arena.params,
+        population=arena.population,
+        progress=advance,
+    )
+    return dict(zip(bidders, played[:-1], strict=True)), played[-1]
 
 
 def rows_of(played: Mapping[str, tuple[dict[str, Episodes], Episodes]], *, suite: str, train_seed: int) -> Rows:

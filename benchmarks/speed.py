@@ -21,7 +21,17 @@ import numpy as np
 from numba import get_num_threads
 from rich.table import Table
 
-from auction_env import BatchMarket, Market, MarketParams, Population, ReplayMarket, auctionnet_population
+from agents import Bidder, PidBidder, rollout, rollout_each
+from auction_env import (
+    TASKS,
+    BatchMarket,
+    Funnel,
+    Market,
+    MarketParams,
+    Population,
+    ReplayMarket,
+    auctionnet_population,
+)
 from auction_env.files import write_atomically
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.tick import Items, draw_values
@@ -164,6 +174,7 @@ def market_rows(quick: bool) -> Iterator[Row]:
     )
 
     yield _batch_row(quick, draws)
+    yield _side_by_side_row(quick)
     yield from _scaling_rows(quick, draws)
 
 
@@ -184,6 +195,24 @@ def _batch_row(quick: bool, draws: float) -> Row:
         unit="ms",
         reference="64 markets of 4,800 impressions and 48 advertisers, a tick of all",
         bound=f"{1e3 * n_draws / draws:.2f} ms: the draws alone",
+    )
+
+
+def _side_by_side_row(quick: bool) -> Row:
+    """What `rollout_each` saves: a tuning of 12 candidates that see the same episodes."""
+    bidders: list[Bidder] = [PidBidder(start) for start in np.linspace(0.5, 1.5, 12)]
+    n_episodes, params = 24, MarketParams(n_impressions=4800, funnel=Funnel())
+    episodes: dict[str, Any] = {"seeds": np.arange(n_episodes), "advertisers": np.arange(n_episodes)}
+    episodes |= {"task": TASKS["TargetCPA"], "params": params}
+    n_runs = 3 if quick else 7
+    apart = median_seconds(lambda: [rollout(bidder, **episodes) for bidder in bidders], n_runs)
+    together = median_seconds(lambda: rollout_each(bidders, **episodes), n_runs)
+    return Row(
+        name="side_by_side_speedup",
+        value=apart / together,
+        unit="x",
+        reference=f"12 PIDs on 24 episodes of 4,800 impressions with a funnel, one after the other: {apart:.2f} s",
+        bound=f"{len(bidders)}x: everything done once, auctions included",
     )
 
 
@@ -240,6 +269,7 @@ def _draws_per_second(market: BatchMarket) -> float:
         market=np.zeros(n_items, np.int64),
         first=np.arange(n_items) * BLOCK,
         n=np.full(n_items, BLOCK),
+        tile=np.arange(n_items),
     )
     one = np.ones((1, n_advertisers), np.float32)
     values = np.empty((n_items, n_advertisers, BLOCK), np.float32)

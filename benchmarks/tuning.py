@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from agents import Bidder, make, rollout
+from agents import Bidder, make, rollout_each
 from agents.rollout import Progress
 from auction_env import MarketParams, Population, Task
 from auction_env.files import write_atomically
@@ -60,21 +60,17 @@ def choose(
     """
     if not candidates:
         raise ValueError("`candidates` must hold at least one bidder, found none")
-    scores = np.stack(
-        [
-            rollout(
-                candidate,
-                seeds=seeds,
-                advertisers=advertisers,
-                task=task,
-                params=params,
-                population=population,
-                days=days,
-                progress=progress,
-            ).score(expected=True)
-            for candidate in candidates
-        ]
+    played = rollout_each(
+        candidates,
+        seeds=seeds,
+        advertisers=advertisers,
+        task=task,
+        params=params,
+        population=population,
+        days=days,
+        progress=progress,
     )
+    scores = np.stack([episodes.score(expected=True) for episodes in played])
     best = int(scores.mean(axis=1).argmax())
     return Choice(candidates[best], best, scores, float(chosen_shares(scores)[best]))
 

@@ -20,7 +20,7 @@ def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, 
     Args:
         turn: Index of the round: with the draws of the last one, new wins would be dropped before old ones.
         exposed: (n_items, n_slots, BLOCK) int32: what `settle_items` wrote.
-        values: (n_items, n_advertisers, BLOCK) float32, changed.
+        values: (n_tiles, n_advertisers, BLOCK) float32, changed.
         open_mask: (n_items,) bool, set for the items that have to be cleared again.
     """
     n_wins = 0
@@ -43,7 +43,7 @@ def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, 
     order = np.argsort(draw)
     for k in range(max(1, int(np.ceil(share * n_wins)))):  # share may round to 0
         item, i = where[order[k]] // BLOCK, where[order[k]] % BLOCK
-        values[item, advertiser, i] = 0
+        values[items.tile[item], advertiser, i] = 0
         open_mask[item] = True
 
 
@@ -56,7 +56,8 @@ def run_tick_dropping(
     In every round, an advertiser whose costs of the tick exceed its budget by a factor f > 1 loses a share
     1 - 1 / f of its exposed wins, at random, and the impressions concerned are cleared again without it; all
     others move up. Exposure stays what it was. An advertiser goes on bidding as long as it has money left.
-    `values` is set to 0 for dropped wins; a dropped bid still counts as submitted.
+    `values` is set to 0 for dropped wins, so that no two items may share a tile; a dropped bid still counts as
+    submitted.
     """
     n_items, n_advertisers = items.market.shape[0], multiplier.shape[1]
     item_totals, item_lwc = np.empty((n_items, n_advertisers, N_TOTALS)), np.empty(n_items)

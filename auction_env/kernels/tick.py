@@ -80,6 +80,7 @@ class Items(NamedTuple):
     market: NDArray[np.int64]  # (n_items,)
     first: NDArray[np.int64]  # (n_items,): first impression
     n: NDArray[np.int64]  # (n_items,): impressions
+    tile: NDArray[np.int64]  # (n_items,): where their values lie; items of markets that are alike share a tile
 
 
 class Ladder(NamedTuple):
@@ -106,7 +107,7 @@ def new_ladder(n_slots):
 
 @njit(cache=True)
 def lay_out(n):
-    """Cuts the impressions of a tick into blocks: (n_markets,) int64 impressions -> `Items`."""
+    """Cuts the impressions of a tick into blocks: (n_markets,) int64 impressions -> `Items`, a tile for each."""
     n_markets = n.shape[0]
     start = np.zeros(n_markets + 1, np.int64)
     for e in range(n_markets):
@@ -118,7 +119,7 @@ def lay_out(n):
             market[item] = e
             first[item] = (item - start[e]) * BLOCK
             size[item] = min(BLOCK, n[e] - first[item])
-    return Items(start, market, first, size)
+    return Items(start, market, first, size, np.arange(n_items))
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
@@ -392,7 +393,7 @@ def settle_item(
     Returns:
         (sum of the least winning costs, whether somebody was exhausted).
     """
-    market, first, n = items.market[item], items.first[item], items.n[item]
+    market, first, n, tile = items.market[item], items.first[item], items.n[item], items.tile[item]
     n_slots = rules.exposure.shape[0]
     ladder = new_ladder(n_slots)
     carry_bid, carry_idx = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
@@ -404,12 +405,12 @@ def settle_item(
     start, lwc_sum, is_broke = np.int64(0), 0.0, False  # a literal 0 would compile the callees twice
     while start < n:
         rank_bids(
-            values[item], multiplier, rules.quality, ladder.reserve, start, n, carry_bid, carry_idx,
+            values[tile], multiplier, rules.quality, ladder.reserve, start, n, carry_bid, carry_idx,
             ladder.top_bid, ladder.top_idx,
         )  # fmt: skip
-        price_slots(values[item], multiplier, rules, ladder, start, n)
+        price_slots(values[tile], multiplier, rules, ladder, start, n)
         end, broke, lwc = settle(
-            seed[market], tick, first, start, n, values[item], rules, ladder, advertisers.sigma[market],
+            seed[market], tick, first, start, n, values[tile], rules, ladder, advertisers.sigma[market],
             advertisers.lower[market], advertisers.upper[market], advertisers.mean[market],
             advertisers.spread[market], keys[market], is_exact, limit, totals,
         )  # fmt: skip
@@ -421,7 +422,7 @@ def settle_item(
             for j in range(multiplier.shape[0]):
                 if multiplier[j] > 0:
                     for i in range(start, end):
-                        value_sum[j] += values[item, j, i]
+                        value_sum[j] += values[tile, j, i]
         for s in range(exposed.shape[0]):
             for i in range(start, end):
                 exposed[s, i] = ladder.top_idx[s, i] if s < ladder.n_exposed[i] else -1

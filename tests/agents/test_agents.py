@@ -19,6 +19,7 @@ from agents import (
     TickView,
     collect,
     rollout,
+    rollout_each,
 )  # fmt: skip
 from agents.rollout import markets_at_once
 from auction_env import TASKS, Market, MarketParams, PacingGains, auctionnet_population
@@ -72,7 +73,7 @@ def test_a_rollout_is_the_market_played_by_hand() -> None:
 
 def test_a_rollout_does_not_depend_on_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     together = run(NoisyBidder(PidBidder()))
-    monkeypatch.setattr(importlib.import_module("agents.rollout"), "markets_at_once", lambda params: 7)
+    monkeypatch.setattr(importlib.import_module("agents.rollout"), "markets_at_once", lambda params, n_copies: 7)
     apart = run(NoisyBidder(PidBidder()))
     for name in ("cost", "conversions", "budget_left"):
         np.testing.assert_array_equal(getattr(apart.ticks, name), getattr(together.ticks, name))
@@ -166,6 +167,36 @@ def test_logs_hold_what_happened_and_features_follow_from_them() -> None:
     np.testing.assert_allclose(data.budget[rows] - np.cumsum(data.cost[rows]), after, rtol=1e-9, atol=1e-9)
     assert data.done[rows[-1]] and not data.done[rows[0]]
     assert np.all(data.action[rows][data.done[rows]][:-1] == 0)  # who has run out bids no more
+
+
+def test_several_bidders_side_by_side_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    bidders = [NoisyBidder(PidBidder()), FixedBidder(0.8), MixedBidder([PidBidder(), FixedBidder()]), FixedBidder(1.2)]
+    module = importlib.import_module("agents.rollout")
+    monkeypatch.setattr(module, "markets_at_once", lambda params, n_copies: 30)  # batches end between copies
+    together = rollout_each(
+        bidders, seeds=SEEDS, advertisers=ADVERTISERS, task=TASKS["TargetROAS"], params=params_for("TargetROAS")
+    )
+    assert len(together) == len(bidders)
+    for bidder, found in zip(bidders, together, strict=True):
+        alone = run(bidder, "TargetROAS")
+        for name, values in alone.ticks._asdict().items():
+            np.testing.assert_array_equal(getattr(found.ticks, name), values, err_msg=name)
+        np.testing.assert_array_equal(found.features, alone.features)
+        np.testing.assert_array_equal(found.ratios()["roas"], alone.ratios()["roas"])
+        np.testing.assert_array_equal(found.seed, SEEDS)
+
+
+def test_a_broken_bidder_among_several_is_named() -> None:
+    with pytest.raises(ValueError, match="bidder 'broken' must return finite multipliers >= 0"):
+        rollout_each([PidBidder(), _Broken(-1.0)], seeds=[1, 2], advertisers=[0, 1], task=TASKS["MaxConversions"])
+    with pytest.raises(ValueError, match="`bidders` must hold at least one bidder, found none"):
+        rollout_each([], seeds=[1], advertisers=[0], task=TASKS["MaxConversions"])
+
+
+def test_copies_are_batched_together() -> None:
+    full, small = MarketParams(), MarketParams(n_impressions=4_800)
+    assert [markets_at_once(full, k) for k in (1, 3, 12)] == [16, 48, 64]
+    assert [markets_at_once(small, k) for k in (1, 3, 12)] == [64, 192, 256]
 
 
 @pytest.mark.parametrize(("n_impressions", "expected"), [(480, 64), (50_000, 64), (200_000, 38), (500_000, 16)])
