@@ -14,6 +14,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Parameters = Mapping[str, Tensor]
 BatchT = TypeVar("BatchT")
@@ -203,7 +204,8 @@ class ForwardMode(_ByTarget[BatchT]):
             def moved(values: dict[str, Tensor], own: BatchT = own) -> Tensor:
                 return self.losses({**parameters, **values}, own)
 
-            rows.append(torch.func.jvp(moved, (dict(varied),), (direction,))[1])
+            with sdpa_kernel(SDPBackend.MATH):  # attention's fused kernels have no forward-mode derivative
+                rows.append(torch.func.jvp(moved, (dict(varied),), (direction,))[1])
         return Alignment(torch.stack(rows), None)
 
 

@@ -1,15 +1,14 @@
 """The transformer's parts: attention that can go on from cached keys and values, and the block around it.
 
-Attention is written out in products and a softmax because the fused kernels have no forward-mode derivative,
-which the alignments need (`vamo.alignment`).
+Attention is torch's fused kernel; where forward-mode derivatives are taken, of which it has none, `vamo.alignment` asks
+torch for the form that is written out in products and a softmax.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vamo.conditioning import BlockUpdate
 
@@ -65,15 +64,14 @@ class Block(nn.Module):
         if past is not None:
             key_value = torch.cat([past, key_value], dim=1)
         keys, values = (self._split(part) for part in key_value.chunk(2, dim=-1))
-        scores = self._split(q) @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1]) + bias  # (n, H, A, P + L)
-        mixed = torch.softmax(scores, dim=-1) @ values
+        mixed = functional.scaled_dot_product_attention(self._split(q), keys, values, attn_mask=bias.to(q.dtype))
         x = x[:, asking] + self.attention_out(mixed.transpose(1, 2).flatten(2))  # (n, H, A, D/H) -> (n, A, D)
         normed = self.norm_mlp(x)
         hidden = self.mlp_in(normed)
         if update is not None:
             assert y is not None
             hidden = hidden + update.mlp_in(normed, y[:, asking])
-        out: Tensor = x + self.mlp_out(nn.functional.gelu(hidden))
+        out: Tensor = x + self.mlp_out(functional.gelu(hidden))
         return out, key_value
 
     def _split(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from auction_env.observation import N_FEATURES
 from vamo.config import MODEL_SIZES, Conditioning, Head, ModelConfig
@@ -168,13 +169,13 @@ def test_padding_never_changes_the_loss(config: ModelConfig) -> None:
 
 @variants
 def test_forward_mode_derivative(config: ModelConfig) -> None:
-    """The derivative along a direction, in double precision: that of the backward pass."""
+    """The derivative along a direction, in double precision: that of the backward pass through the fused kernels."""
     model, batch = trained(Vamo(config)).double(), random_batch()
     batch = batch._replace(**{name: getattr(batch, name).double() for name in FLOATS})
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     g = torch.Generator().manual_seed(3)
     direction = {name: torch.randn(p.shape, generator=g, dtype=p.dtype) for name, p in parameters.items()}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
         forward = torch.func.jvp(lambda p: losses(model, p, batch).mean(), (parameters,), (direction,))[1]
     loss_of(model, batch).mean().backward()  # type: ignore[no-untyped-call]
