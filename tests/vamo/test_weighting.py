@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vamo.config import TrainConfig, WeightingConfig
 from vamo.weighting import (
+    NEGLIGIBLE,
     Evidence,
     Identity,
     Proportional,
@@ -114,6 +115,15 @@ def test_golden_row(weighting: Weighting, row: list[float]) -> None:
 def test_softmax_limits() -> None:
     torch.testing.assert_close(Softmax(1e-4)(EVIDENCE), Top1()(EVIDENCE))
     torch.testing.assert_close(Softmax(1e6)(EVIDENCE), Uniform()(EVIDENCE), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("weighting", [Softmax(0.02), TargetEntropy(0.05)], ids=name)
+def test_a_weight_that_moves_no_sum_is_zero(weighting: Weighting) -> None:
+    """Down to 1e-45 they would be denormal numbers, and so would their gradients."""
+    weights = weighting(evidence(torch.linspace(-3.0, 0.0, 40)[None]))
+    assert (weights == 0).any()
+    assert weights[weights > 0].min() >= NEGLIGIBLE
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(1))
 
 
 def test_softmax_maximises_its_objective() -> None:
