@@ -27,7 +27,6 @@ _FEWEST_MARKETS, _MOST_MARKETS = 16, 64
 _IMPRESSIONS_AT_ONCE = 160_000  # of a tick of all markets: a full-size market needs a few MB for their values
 _MOST_COPIES = 4
 
-
 _PER_CAMPAIGN = ("seed", "advertiser", "category", "requirements")  # fields of `Episodes` by their axis 0
 _PER_TICK = ("features", "budget_left", "active")  # by their axis 1
 
@@ -151,7 +150,7 @@ def rollout(
             f"`seeds` and `advertisers` must be vectors of one length, found {seeds.shape}, {advertisers.shape}"
         )
     params = params or MarketParams.for_task(task)
-    n_copies = len(seeds) // len(np.unique(np.stack((seeds, advertisers)), axis=1).T)
+    n_copies = len(seeds) // np.unique(np.stack((seeds, advertisers)), axis=1).shape[1]
     parts, n_at_once = [], markets_at_once(params, n_copies)
     for start in range(0, len(seeds), n_at_once):
         chunk = slice(start, start + n_at_once)

@@ -179,7 +179,7 @@ class BatchMarket:
             np.ascontiguousarray(np.swapaxes(part, 0, 1))
             for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.spread)
         )
-        self._first, self._kind = self._alike()
+        self._kinds = self._alike()
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
         self._active = np.ones(self._shape, bool)
         if self.params.conversion_delay > 0:
@@ -295,18 +295,17 @@ class BatchMarket:
             )
         return given.astype(np.int64)
 
-    def _alike(self) -> tuple[Int, Int | None]:
+    def _alike(self) -> tuple[Int, Int] | None:
         """First market of each kind, and the kind of each market: those of a kind draw the same impressions.
 
-        Paired comparisons play the same episodes again and again; side by side they are drawn once. No kinds where all
+        Paired comparisons play the same episodes again and again; side by side they are drawn once. None where all
         differ, or where the rule for budgets changes the values.
         """
-        everyone = np.arange(self.n_markets)
         if self.n_markets == 1 or self.params.budget_rule != "in_order":
-            return everyone, None
+            return None
         keys = np.column_stack((self._seed.astype(np.int64), self._traffic.day, self._basis))
         _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        return (everyone, None) if len(first) == self.n_markets else (first, kind.reshape(-1))
+        return None if len(first) == self.n_markets else (first, kind.reshape(-1))
 
     def _check(self, multipliers: ArrayLike) -> NDArray[np.float32]:
         given = np.asarray(multipliers, np.float64)
@@ -328,11 +327,11 @@ class BatchMarket:
         n, mean, spread = self._volume[self._tick], self._mean[self._tick], self._spread[self._tick]
         self._items = kernel.lay_out(n)
         seed, basis, drawn = self._seed, self._basis, self._items
-        if self._kind is not None:
-            first = self._first
+        if self._kinds is not None:
+            first, kind = self._kinds
             n, mean, spread, seed, basis = n[first], mean[first], spread[first], seed[first], basis[first]
             drawn = kernel.lay_out(n)
-            tile = drawn.start[self._kind[self._items.market]] + self._items.first // BLOCK
+            tile = drawn.start[kind[self._items.market]] + self._items.first // BLOCK
             self._items = self._items._replace(tile=tile)
         n_items = len(drawn.market)
         if len(self._values) < n_items:
@@ -352,8 +351,8 @@ class BatchMarket:
         sums = (self._value_sum,) if predicted_sum is None else predicted_sum
         for k, value_sum in enumerate(sums):
             predicted_mean[..., k] = kernel.mean_values(drawn, n, value_sum)
-        if self._kind is not None:
-            predicted_mean = predicted_mean[self._kind]
+        if self._kinds is not None:
+            predicted_mean = predicted_mean[self._kinds[1]]
             self._value_sum = self._value_sum[self._items.tile]  # a tick changes an item's own where somebody is broke
         self._opening = Opening(
             tick=self._tick,

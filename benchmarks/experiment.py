@@ -147,8 +147,9 @@ def test(
     task: Task, bidders: Mapping[str, Bidder], arena: Arena, advance: Advance
 ) -> tuple[dict[str, Episodes], Episodes]:
     """Plays the test episodes with every bidder, and with the hindsight reference."""
-    played = rollout_each(
-        [*bidders.values(), HindsightBidder(task, params=arena.params, population=arena.population, expected=True)],
+    best = HindsightBidder(task, params=arena.params, population=arena.population, expected=True)
+    *played, reference = rollout_each(
+        [*bidders.values(), best],
         seeds=arena.test.seeds,
         advertisers=arena.test.advertisers,
         task=task,
@@ -156,7 +157,7 @@ def test(
         population=arena.population,
         progress=advance,
     )
-    return dict(zip(bidders, played[:-1], strict=True)), played[-1]
+    return dict(zip(bidders, played, strict=True)), reference
 
 
 def rows_of(played: Mapping[str, tuple[dict[str, Episodes], Episodes]], *, suite: str, train_seed: int) -> Rows:

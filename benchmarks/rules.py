@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from agents import Bidder, Episodes, HindsightBidder, record_prices, rollout
+from agents import Bidder, HindsightBidder, record_prices, rollout_each
 from auction_env import MarketParams, auctionnet_population, get_task
 from benchmarks.console import console
 from benchmarks.runner import Rows, concatenate, result_rows
@@ -50,12 +50,9 @@ def compare_on(task_name: str, settings: RulesSettings, out: Path) -> Rows:
         for first, n in ((VALIDATION_SEED, settings.n_validation), (TEST_SEED, settings.n_test))
     )
 
-    def play(bidder: Bidder) -> Episodes:
-        return rollout(bidder, seeds=test[0], advertisers=test[1], task=task, params=params)
-
-    played = {}
+    bidders: dict[str, Bidder] = {}
     for agent, space in read_spaces().items():
-        bidder, record = tune(
+        bidders[agent], record = tune(
             agent,
             space,
             n_candidates=settings.n_candidates,
@@ -67,9 +64,11 @@ def compare_on(task_name: str, settings: RulesSettings, out: Path) -> Rows:
             advertisers=validation[1],
         )
         record.save(out / f"{task_name}-{agent}.json")
-        played[agent] = play(bidder)
     best = HindsightBidder(task, params=params, expected=True)
-    return result_rows(played, play(best), suite="rules")
+    *played, reference = rollout_each(
+        [*bidders.values(), best], seeds=test[0], advertisers=test[1], task=task, params=params
+    )
+    return result_rows(dict(zip(bidders, played, strict=True)), reference, suite="rules")
 
 
 def run(out: Path, settings: RulesSettings | None = None, tasks: Sequence[str] = TASKS) -> tuple[Summary, ...]:
