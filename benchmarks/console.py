@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,9 @@ console = Console()
 
 Advance = Callable[[float], None]
 
+LINE_EVERY = 30.0
+"""Seconds between two lines of a bar whose output is a file or a pipe, where a bar cannot be drawn over itself."""
+
 
 class RateColumn(ProgressColumn):
     """Units done per second so far: `finished` keeps the last figure."""
@@ -38,22 +42,33 @@ class RateColumn(ProgressColumn):
 
 
 class Bar:
-    """A progress bar on the terminal."""
+    """A progress bar on the terminal; in a file or a pipe, the same row as a line now and then."""
 
     def __init__(self, progress: Progress, bar: TaskID) -> None:
         self._progress, self._bar = progress, bar
+        self._line_at = time.monotonic()
 
     def advance(self, amount: float) -> None:
         """Adds to what is done."""
         self._progress.advance(self._bar, amount)
+        self._line()
 
     def update(self, completed: float, total: float) -> None:
         """Sets what is done and how much there is."""
         self._progress.update(self._bar, completed=completed, total=total)
+        self._line()
 
     def note(self, text: str) -> None:
         """Sets the text at the end of the line."""
         self._progress.update(self._bar, note=text)
+
+    def _line(self) -> None:
+        console = self._progress.console
+        if self._progress.disable or console.is_terminal or time.monotonic() - self._line_at < LINE_EVERY:
+            return
+        if not self._progress.finished:  # the last state is printed at the end of the block
+            console.print(self._progress.make_tasks_table(self._progress.tasks))
+        self._line_at = time.monotonic()
 
 
 @contextmanager

@@ -195,8 +195,8 @@ def _collect(
                 failed.append(job.id)
                 console.print(f"failed: {job.id}: {error}", markup=False, highlight=False, soft_wrap=True)
             done += 1
-            bar.advance(1)
             bar.note(_estimate(clock() - started, done, total, n_workers))
+            bar.advance(1)
     return tuple(failed)
 
 
