@@ -7,10 +7,10 @@ shape (e,) with e = `data.n_episodes`.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from auction_env.actions import log_multiplier
@@ -56,11 +56,15 @@ def return_to_go(target_return: Float, reward_so_far: Float, scale: Float) -> Fl
     return target_return - reward_so_far / scale
 
 
+@njit(cache=True)
 def sums_so_far(values: Float, episode_starts: Int) -> Float:
     """Sum of the episode's earlier rows, (n,): added in the order of the rows, as an acting agent does."""
-    out = np.zeros_like(values)
-    for start, stop in itertools.pairwise(episode_starts):
-        np.cumsum(values[start : stop - 1], out=out[start + 1 : stop])
+    out = np.empty_like(values)
+    for episode in range(len(episode_starts) - 1):
+        total = 0.0
+        for row in range(episode_starts[episode], episode_starts[episode + 1]):
+            out[row] = total
+            total += values[row]
     return out
 
 
