@@ -15,6 +15,7 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -73,7 +74,13 @@ class Bar:
 
 @contextmanager
 def progress_bar(
-    label: str, total: float | None, unit: str | None, *, label_width: int = 31, is_shown: bool = True
+    label: str,
+    total: float | None,
+    unit: str | None,
+    *,
+    label_width: int = 31,
+    has_estimate: bool = True,
+    is_shown: bool = True,
 ) -> Iterator[Bar]:
     """Shows a bar with count, rate, remaining time and a note while the block runs.
 
@@ -82,6 +89,8 @@ def progress_bar(
         total: How much there is; None where it is not known yet.
         unit: Of the rate; None leaves the rate out.
         label_width: Characters that labels get, for bars below each other.
+        has_estimate: False shows the time so far instead of the remaining one, which rests on the last few units: for
+            units that come in bursts, with an estimate in the note.
         is_shown: False shows nothing.
     """
     columns = (
@@ -89,7 +98,7 @@ def progress_bar(
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
         *([] if unit is None else [RateColumn(unit)]),
-        TimeRemainingColumn(elapsed_when_finished=True, compact=True),
+        TimeRemainingColumn(elapsed_when_finished=True, compact=True) if has_estimate else TimeElapsedColumn(),
         TextColumn("{task.fields[note]}", style="cyan"),
     )
     with Progress(*columns, console=console, disable=not is_shown) as progress:

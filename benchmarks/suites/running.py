@@ -187,7 +187,7 @@ def _collect(
 ) -> tuple[str, ...]:
     """Writes every run as it ends; returns the ids of those that failed."""
     failed, started, done = [], clock(), 0
-    with progress_bar("runs", total, None, label_width=4) as bar:
+    with progress_bar("runs", total, None, label_width=4, has_estimate=False) as bar:
         for job, tables in ended:
             store.write_run(job.id, tables)
             error = tables["runs"]["failed"][0].as_py()
