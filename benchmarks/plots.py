@@ -39,6 +39,7 @@ DASHES = ("solid", "dash", "dot", "dashdot")  # tell apart what shares a colour 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "hexagon", "star", "triangle-down")
 INK, MUTED, RULE = "var(--ink)", "var(--muted)", "var(--rule)"
 LABEL_LENGTH = 24  # characters of a name on an axis
+WHOLE_LABEL_LENGTH = 56  # of one on the left of a plot, which a narrow page shortens to the other (report.js)
 
 MEASURES = {
     "share": "Share of the reference",
@@ -64,11 +65,17 @@ def symbol(index: int) -> str:
     return SYMBOLS[index % len(SYMBOLS)] + ("-open" if index // len(SYMBOLS) % 2 else "")
 
 
+def one_line(name: str, length: int | None = None) -> str:
+    """A name on one line, shortened to a length: both its ends, since names of variants differ at either."""
+    line = " ".join(name.split())
+    if length is None or len(line) <= length:
+        return line
+    return f"{line[: length // 2]}…{line[length // 2 - length + 1 :]}"
+
+
 def text(name: str, length: int | None = None) -> str:
     """A name for plotly: one line, shortened to a length, its markup characters escaped."""
-    line = " ".join(name.split())
-    if length is not None and len(line) > length:
-        line = line[: length - 1] + "…"
+    line = one_line(name, length)
     # a pair of dollars would ask plotly for a formula
     return html.escape(line, quote=False).replace("$", "&#36;")
 
@@ -282,7 +289,7 @@ def dot_layout(methods: Sequence[str]) -> dict[str, Any]:
     layout = _layout()
     layout["yaxis"] |= {
         "tickvals": [-row for row in range(len(methods))],
-        "ticktext": [text(method, LABEL_LENGTH) for method in methods],
+        "ticktext": [text(method, WHOLE_LABEL_LENGTH) for method in methods],
         "range": [-len(methods) + 0.4, 0.6],
         "automargin": True,
         "fixedrange": True,

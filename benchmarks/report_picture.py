@@ -46,7 +46,7 @@ def draw_summary(analysis: Analysis) -> bytes:
         heights = [0.9 + 0.3 * n_methods, 3.0][: 2 if analysis.report.episodes else 1]
         figure = Figure(figsize=(10, sum(heights) + 1.2), facecolor=PAPER, layout="constrained")
         FigureCanvasAgg(figure)
-        title = one_line(analysis.report.title, 90)
+        title = plots.one_line(analysis.report.title, 90)
         figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
         # parts of their own, so that the legend of the lower one takes no room from the upper one
         cells = figure.add_gridspec(len(heights), 1, height_ratios=heights)
@@ -64,12 +64,6 @@ def draw_summary(analysis: Analysis) -> bytes:
     return out.getvalue()
 
 
-def one_line(name: str, length: int) -> str:
-    """A name on one line, shortened."""
-    line = " ".join(name.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
-
-
 def _draw_scores(axes: Axes, analysis: Analysis, task: str | None, with_names: bool) -> None:
     """Share of the reference of each method with its interval."""
     methods = analysis.paired.methods
@@ -81,11 +75,11 @@ def _draw_scores(axes: Axes, analysis: Analysis, task: str | None, with_names: b
         face = PAPER if plots.symbol(index).endswith("-open") else colour
         marker = MARKERS[index % len(MARKERS)]
         axes.plot([share.value], [-row], marker, color=colour, markerfacecolor=face, markersize=7)
-    names = [one_line(method, plots.LABEL_LENGTH) if with_names else "" for method in methods]
+    names = [plots.one_line(method, plots.LABEL_LENGTH) if with_names else "" for method in methods]
     axes.set_yticks([-row for row in range(len(methods))], names)
     axes.axvline(1.0, color=MUTED, linestyle=":", linewidth=1.2, zorder=0)
     n = analysis.summaries[methods[0], task].share.n_episodes
-    title = f"{one_line(task_name(task), 36)}\n{n:,} paired episodes"
+    title = f"{plots.one_line(task_name(task), 36)}\n{n:,} paired episodes"
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_ylim(-len(methods) + 0.4, 0.6)
     _quiet(axes)
@@ -104,13 +98,17 @@ def _draw_spend(axes: Axes, analysis: Analysis) -> None:
         index = analysis.methods.index(method)
         line = LINES[plots.dash("method", index)]
         spent = np.append(0.0, campaign.cost)
-        axes.plot(hours, spent, line, color=_colour(index), linewidth=1.8, label=one_line(method, plots.LABEL_LENGTH))
+        axes.plot(
+            hours, spent, line, color=_colour(index), linewidth=1.8, label=plots.one_line(method, plots.LABEL_LENGTH)
+        )
     marks = [hours[-1] * quarter / 4 for quarter in range(5)]
     axes.set_xticks(marks, [f"{int(mark)}:{round(mark % 1 * 60):02d}" for mark in marks])
     axes.set_xlim(0, hours[-1])
     axes.set_ylim(0)
     axes.set_ylabel("currency spent so far")
-    axes.set_title(one_line(f"Spend over the day: {episode.title}", 100), loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(
+        plots.one_line(f"Spend over the day: {episode.title}", 100), loc="left", fontsize=11, fontweight="bold"
+    )
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
     _quiet(axes)
 

@@ -5,6 +5,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   // dragging zooms with a mouse; with a finger it must scroll the page
   const dragmode = matchMedia("(hover: hover) and (pointer: fine)").matches ? "zoom" : false;
+  const wide = matchMedia("(min-width: 700px)");
   const config = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
   const state = {};
   const initial = page.initial ?? {};
@@ -40,6 +41,14 @@
     target[last] = value;
   }
 
+  // both ends of a name on an axis, in whole characters of escaped text: names of variants differ at either
+  function shortened(name, length = 24) {
+    const characters = name.match(/&#?\w+;|./gsu) ?? [];
+    if (characters.length <= length) return name;
+    const first = Math.floor(length / 2);
+    return [...characters.slice(0, first), "…", ...characters.slice(first - length + 1)].join("");
+  }
+
   function draw(id) {
     const element = document.getElementById(`plot-${id}`);
     if (!element) return;
@@ -50,6 +59,8 @@
     for (const patch of figure.patches.filter((p) => applies(p.when))) {
       for (const [path, value] of Object.entries(resolved(patch.layout, styles))) assign(layout, path, value);
     }
+    const names = layout.yaxis?.ticktext;
+    if (names && !wide.matches) layout.yaxis.ticktext = names.map((name) => shortened(name));
     const traces = figure.traces.filter((t) => applies(t.when)).map((t) => resolved(t.trace, styles));
     Plotly.react(element, traces, layout, config);
   }
@@ -112,6 +123,7 @@
   }
   addEventListener("hashchange", () => { if (readAddress()) { more.settle?.(); showState(); drawAll(); } });
   dark.addEventListener("change", drawAll);
+  wide.addEventListener("change", drawAll);
 
   readAddress();
   more.settle?.();

@@ -17,6 +17,7 @@ from benchmarks.plots import (
     INK,
     LABEL_LENGTH,
     MUTED,
+    WHOLE_LABEL_LENGTH,
     Figure,
     colour,
     dash,
@@ -355,7 +356,7 @@ def _forest(found: Found) -> Figure:
             dot["trace"]["marker"] = {**dot["trace"]["marker"], "symbol": symbol(names.index(variant))}
             traces.append(dot)
             ticks.append(-row)
-            labels.append(text(f"{found.labels[method]}: {found.label(variant)}", 2 * LABEL_LENGTH))
+            labels.append(text(f"{found.labels[method]}: {found.label(variant)}", WHOLE_LABEL_LENGTH))
             row += 1
         row += 0.5
     layout = dot_layout(labels)
@@ -399,6 +400,6 @@ def _rows(labels: Sequence[str]) -> dict[str, Any]:
     """Names on the left of a plot with rows."""
     return {
         "yaxis.tickvals": [-row for row in range(len(labels))],
-        "yaxis.ticktext": [text(label, LABEL_LENGTH) for label in labels],
+        "yaxis.ticktext": [text(label, WHOLE_LABEL_LENGTH) for label in labels],
         "yaxis.range": [-len(labels) + 0.4, 0.6],
     }

@@ -426,7 +426,7 @@ def test_equal_methods_have_no_winner(report: ReportData) -> None:
         (listing(["a", "b", "c"]), "a, b and c"),
         (ranges([3, 1, 2, 7, 9, 10]), "1 to 3, 7, 9, 10"),
         (plots.text("$x$"), "&#36;x&#36;"),
-        (plots.text("a\n<b> & long name", 12), "a &lt;b&gt; &amp; lon…"),
+        (plots.text("a\n<b> & long name", 12), "a &lt;b&gt; … name"),
     ],
 )
 def test_numbers_and_names(found: Any, expected: Any) -> None:
@@ -545,4 +545,4 @@ def test_nasty_names_in_a_browser(nasty_path: Path, tmp_path: Path) -> None:
     dom, log = rendered(nasty_path, tmp_path, "?episode=unknown")
     assert 'data-rendered="true"' in dom and "CONSOLE" not in log, log
     labels = re.findall(r'<g class="ytick"[^>]*><text[^>]*>([^<]*)', plot_of(dom, "score-0"))
-    assert html.escape(NASTY[: plots.LABEL_LENGTH - 1], quote=False) + "…" in labels
+    assert html.escape(plots.one_line(NASTY, plots.WHOLE_LABEL_LENGTH), quote=False) in labels

@@ -380,6 +380,20 @@ def test_phone_dark_and_calm(browser: Any, plain_page: Path, grid_page: Path) ->
 
 
 @needs_browser
+def test_long_names_stand_whole_or_with_both_ends(browser: Any, tmp_path: Path) -> None:
+    labels = {name: f"a <long> name & its {name}" for name in ("lambda=0.1", "lambda=0.2")}
+    methods = {"pid": 0.8, **dict.fromkeys(labels, 0.9)}
+    out = write_results(tmp_path / "long", methods=methods, labels=labels, with_weights=False, n_viewed=0)
+    opened = Opened(browser, write_page(out, bootstrap=FAST), viewport={"width": 1200, "height": 800})
+    shown = "[...document.querySelectorAll('#plot-leaderboard .ytick text')].map((e) => e.textContent).sort()"
+    assert opened.page.evaluate(shown) == ["PID", *labels.values()]
+    opened.page.set_viewport_size({"width": 360, "height": 740})
+    opened.page.wait_for_function(f"({shown})[1].includes('…')")
+    assert opened.page.evaluate(shown) == ["PID", "a <long> nam… lambda=0.1", "a <long> nam… lambda=0.2"]
+    opened.close()
+
+
+@needs_browser
 def test_choices_without_a_record_are_closed(browser: Any, plain_page: Path) -> None:
     opened = Opened(browser, plain_page, "#agent=PID")
     seeds = opened.page.locator('select[data-control="eseed"] option')

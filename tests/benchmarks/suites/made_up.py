@@ -24,6 +24,7 @@ def write_results(
     out: Path,
     *,
     methods: Mapping[str, float] = METHODS,
+    labels: Mapping[str, str] | None = None,
     variants: Mapping[str, float | None] | None = None,
     method_x: Mapping[str, float] | None = None,
     axis: str = "",
@@ -36,7 +37,7 @@ def write_results(
 ) -> Path:
     """Writes a suite's directory; the first two methods are not trained and trained, the last one is `ours`."""
     variants = {"family": None} if variants is None else variants
-    names = list(methods)
+    names, labels = list(methods), labels or {}
     record = SuiteRecord(
         id="made-up/v1/testing",
         version=1,
@@ -46,7 +47,13 @@ def write_results(
         tasks={name: [_task(task, k, n_test) for k, task in enumerate(tasks)] for name in variants},
         variants=[{"name": name, "label": f"variant {name}", "x": x} for name, x in variants.items()],
         methods=[
-            {"name": n, "label": n.upper(), "kind": "vamo", "is_trained": k > 0, "x": (method_x or {}).get(n)}
+            {
+                "name": n,
+                "label": labels.get(n, n.upper()),
+                "kind": "vamo",
+                "is_trained": k > 0,
+                "x": (method_x or {}).get(n),
+            }
             for k, n in enumerate(names)
         ],
         axis=axis,
