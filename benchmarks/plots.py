@@ -284,17 +284,19 @@ def dots(
     return out
 
 
+def named_rows(names: Sequence[str]) -> dict[str, Any]:
+    """What an axis of rows has of their names, from top to bottom."""
+    return {
+        "tickvals": [-row for row in range(len(names))],
+        "ticktext": [text(name, WHOLE_LABEL_LENGTH) for name in names],
+        "range": [-len(names) + 0.4, 0.6],
+    }
+
+
 def dot_layout(methods: Sequence[str]) -> dict[str, Any]:
     """Names on the left, one row each."""
     layout = _layout()
-    layout["yaxis"] |= {
-        "tickvals": [-row for row in range(len(methods))],
-        "ticktext": [text(method, WHOLE_LABEL_LENGTH) for method in methods],
-        "range": [-len(methods) + 0.4, 0.6],
-        "automargin": True,
-        "fixedrange": True,
-        "gridcolor": RULE,
-    }
+    layout["yaxis"] |= named_rows(methods) | {"automargin": True, "fixedrange": True, "gridcolor": RULE}
     layout["xaxis"] |= {"nticks": 5, "tickangle": 0}
     layout["margin"] = {"l": 8, "r": 14, "t": 6, "b": 44}
     return layout

@@ -179,6 +179,11 @@ def test_select_keeps_the_order_of_the_data() -> None:
     assert chosen.tasks == data.tasks
     assert chosen.metadata == {"origin": "test"}
     assert_equal(data.select(np.arange(12)), data)
+    run = data.select([4, 3])
+    np.testing.assert_array_equal(run.episode_starts, [0, 5, 10])
+    np.testing.assert_array_equal(run.action, data.action[15:25])
+    assert np.shares_memory(run.observation, data.observation), "a run of episodes is a view"
+    assert not np.shares_memory(chosen.observation, data.observation)
     empty = data.select([])
     assert len(empty) == empty.n_episodes == 0
 

@@ -42,7 +42,7 @@ def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -
     for first in range(0, data.n_episodes, _EPISODES_AT_ONCE):
         chosen = np.arange(first, min(first + _EPISODES_AT_ONCE, data.n_episodes))
         rows = slice(starts[chosen[0]], starts[chosen[-1] + 1])
-        part = data if len(chosen) == data.n_episodes else data.select(chosen)
+        part = data.select(chosen)
         log_multiplier = np.log(task.unit_worth(part.targets))[:, None] + LOG_GRID
         brings = response.outcomes(part, task, log_multiplier)
         best[rows] = _best(task, part, {name: sums[rows] for name, sums in so_far.items()}, brings)

@@ -193,6 +193,8 @@ class TrajectoryData:
     def select(self, episodes: ArrayLike) -> TrajectoryData:
         """The given episodes, in the order of this data set; `tasks` and `metadata` stay as they are.
 
+        Views where they are one run of episodes, copies elsewhere.
+
         Args:
             episodes: Indices into the episodes, shape (k,), in any order; repeats count once.
 
@@ -207,8 +209,15 @@ class TrajectoryData:
         outside = wanted[(wanted < 0) | (wanted >= self.n_episodes)]
         if outside.size:
             raise IndexError(f"`episodes` must be from 0 to {self.n_episodes - 1}, found {outside[0]}")
+        chosen = np.unique(wanted)
+        if len(chosen) and chosen[-1] - chosen[0] + 1 == len(chosen):
+            starts = self.episode_starts[chosen[0] : chosen[-1] + 2]
+            rows = slice(int(starts[0]), int(starts[-1]))
+            fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+            fields |= {name: fields[name][rows] for name in (*VECTORS, "observation")}
+            return TrajectoryData.from_verified(fields, starts - starts[0])
         episode_mask = np.zeros(self.n_episodes, bool)
-        episode_mask[wanted] = True
+        episode_mask[chosen] = True
         row_mask = np.repeat(episode_mask, np.diff(self.episode_starts))
         arrays = {name: getattr(self, name)[row_mask] for name in (*VECTORS, "observation")}
         return dataclasses.replace(self, **arrays)

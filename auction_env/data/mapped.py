@@ -6,7 +6,6 @@ that they were made from: other shards are never served from them.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import shutil
@@ -80,13 +79,7 @@ def restrict(data: TrajectoryData, selection: Selection) -> TrajectoryData:
     chosen = np.flatnonzero(selection.mask(columns))
     if not len(chosen):
         raise ValueError("the selection must meet at least one episode, found none")
-    if chosen[-1] - chosen[0] + 1 > len(chosen):
-        return data.select(chosen)
-    starts = data.episode_starts[chosen[0] : chosen[-1] + 2]
-    rows = slice(int(starts[0]), int(starts[-1]))
-    fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
-    fields |= {name: fields[name][rows] for name in (*VECTORS, "observation")}
-    return TrajectoryData.from_verified(fields, starts - starts[0])
+    return data.select(chosen)
 
 
 def fill(arrays: dict[str, Array], first: int, table: pa.Table, codes: dict[str, dict[str, int]]) -> None:

@@ -11,7 +11,7 @@
   const initial = page.initial ?? {};
   for (const name of Object.keys(page.controls)) state[name] = initial[name] ?? 0;
   // a page may bring more: `settle` mends choices that do not go together, `show` writes text, `build` makes figures
-  const more = window.reportExtension?.({ page, state, choose }) ?? {};
+  const more = window.reportExtension?.({ page, state, choose, shortened }) ?? {};
 
   // what depends on a control: figure ids by control
   const dependent = {};
@@ -42,7 +42,7 @@
   }
 
   // both ends of a name on an axis, in whole characters of escaped text: names of variants differ at either
-  function shortened(name, length = 24) {
+  function shortened(name, length) {
     const characters = name.match(/&#?\w+;|./gsu) ?? [];
     if (characters.length <= length) return name;
     const first = Math.floor(length / 2);
@@ -60,7 +60,7 @@
       for (const [path, value] of Object.entries(resolved(patch.layout, styles))) assign(layout, path, value);
     }
     const names = layout.yaxis?.ticktext;
-    if (names && !wide.matches) layout.yaxis.ticktext = names.map((name) => shortened(name));
+    if (names && !wide.matches) layout.yaxis.ticktext = names.map((name) => shortened(name, 24));
     const traces = figure.traces.filter((t) => applies(t.when)).map((t) => resolved(t.trace, styles));
     Plotly.react(element, traces, layout, config);
   }

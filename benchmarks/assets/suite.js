@@ -1,13 +1,12 @@
 "use strict";
 // What a suite's page adds to report.js: plots made of records, the slider through the training, tables that sort.
-window.reportExtension = ({ page, state, choose }) => {
+window.reportExtension = ({ page, state, choose, shortened }) => {
   const { weights = { entries: [] }, episodes = { entries: [] } } = page;
   const get = (id) => document.getElementById(id);
   const escaped = (text) => {
     const line = String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
     return line.replace(/\$/g, "&#36;"); // a pair of dollars would ask plotly for a formula
   };
-  const shortened = (text, length) => escaped(text.length > length ? `${text.slice(0, length - 1)}…` : text);
   const figures = (value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString());
   const MUTED = "var(--muted)";
 
@@ -100,7 +99,7 @@ window.reportExtension = ({ page, state, choose }) => {
     const names = (values, tasks, sign) => {
       const every = Math.ceil(tasks.length / 24);
       const kept = values.filter((_, k) => k % every === 0);
-      return { tickvals: kept.map((k) => sign * k), ticktext: kept.map((k) => shortened(tasks[k], 20)) };
+      return { tickvals: kept.map((k) => sign * k), ticktext: kept.map((k) => shortened(escaped(tasks[k]), 20)) };
     };
     return {
       traces: [{ trace, when: {} }], patches: [],

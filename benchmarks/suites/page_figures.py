@@ -24,6 +24,7 @@ from benchmarks.plots import (
     dot_layout,
     dots,
     line_layout,
+    named_rows,
     padded,
     symbol,
     text,
@@ -398,8 +399,4 @@ def captions(found: Found) -> Iterator[dict[str, Any]]:
 
 def _rows(labels: Sequence[str]) -> dict[str, Any]:
     """Names on the left of a plot with rows."""
-    return {
-        "yaxis.tickvals": [-row for row in range(len(labels))],
-        "yaxis.ticktext": [text(label, WHOLE_LABEL_LENGTH) for label in labels],
-        "yaxis.range": [-len(labels) + 0.4, 0.6],
-    }
+    return {f"yaxis.{name}": value for name, value in named_rows(labels).items()}
