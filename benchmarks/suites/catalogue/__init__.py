@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from benchmarks.suites.catalogue import (
     ablation,
+    candidates,
     data_scarce,
     from_logs,
     many_tasks,
@@ -32,6 +33,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         from_logs,
         optimisers,
         negative_transfer,
+        candidates,
     )
 }
 """What makes each suite at a size."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.suites.spec import Arm, Size
 
 
@@ -44,6 +46,14 @@ SINGLE_LOGGED = Arm(
 UNIFORM_LOGGED = shared(
     "uniform-logged", "uniform sharing, logged actions", "train.method=uniform", "data.action_label=logged"
 )
+
+
+def with_planner(arm: Arm) -> Arm:
+    """The same way of sharing with a planner and inverse dynamics instead of an action head."""
+    settings = (*arm.settings, "model.head=planner")
+    return replace(arm, name=f"{arm.name}-planner", label=f"{arm.label}, planner", settings=settings)
+
+
 MULTITASK_LABELS = {
     "pcgrad": "PCGrad",
     "cagrad": "CAGrad",
@@ -73,10 +83,8 @@ def multitask(*names: str) -> tuple[Arm, ...]:
     )
 
 
-SHARING = (
-    shared("cds", "conservative data sharing", "train.method=cds"),
-    shared("nearest", "nearest-task sharing", "train.method=nearest"),
-)
+NEAREST = shared("nearest", "nearest-task sharing", "train.method=nearest")
+SHARING = (shared("cds", "conservative data sharing", "train.method=cds"), NEAREST)
 
 ONE_PASS = ("dt", "gave")
 """Generative baselines whose decision is one forward pass, so that 47 copies of them can play as well."""

@@ -14,15 +14,20 @@ ID = "negative-transfer/v1"
 N_TASKS, N_HARMFUL, N_SCORED = 12, 4, 6
 
 
+def wrong_logs(size: Size, *, seed: int) -> Variant:
+    """A family a third of whose logs record three times the bid that was submitted; the others' tasks are played."""
+    data = replace(SIX[size], n_tasks=N_TASKS, n_harmful=N_HARMFUL, n_scored=N_SCORED, seed=seed)
+    return Variant(name="harmful", label=f"{N_HARMFUL} of {N_TASKS} logs are wrong", data=data)
+
+
 def make(size: Size) -> Suite:
     """The suite at a size."""
-    data = replace(SIX[size], n_tasks=N_TASKS, n_harmful=N_HARMFUL, n_scored=N_SCORED, seed=3)
     return Suite(
         id=ID,
         size=size,
         title="Negative transfer",
         question="Where a third of the sources log wrong bids, which way of sharing keeps them out?",
-        variants=(Variant(name="harmful", label=f"{N_HARMFUL} of {N_TASKS} logs are wrong", data=data),),
+        variants=(wrong_logs(size, seed=3),),
         arms=(
             arms.PID,
             arms.ONLINE_LP,

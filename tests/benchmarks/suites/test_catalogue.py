@@ -48,6 +48,9 @@ HASHES: dict[str, str] = {
     "negative-transfer/v1": "59f25cf2da6f9bed",
     "negative-transfer/v1/cpu": "a6da4e3309a87eaa",
     "negative-transfer/v1/testing": "e71e7eb59fd12141",
+    "candidates/v1": "79e2d7862dd5ebaf",
+    "candidates/v1/cpu": "d7054f491fa9fbe9",
+    "candidates/v1/testing": "159ae71ce448d203",
 }
 """First 16 digits of `Suite.hash`. A released suite is never edited: make another version instead."""
 
