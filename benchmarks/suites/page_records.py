@@ -49,8 +49,8 @@ class Records:
 def weight_records(record: SuiteRecord, weights: pa.Table, runs: pa.Table) -> Records:
     """Weights and alignments of every run that has them; controls `wvariant`, `wmethod`, `wseed`.
 
-    A frame is (targets, sources) row by row. With more numbers than `MOST_NUMBERS` in all, frames are thinned evenly,
-    the last kept; if a frame a run is still too much, later runs are left out.
+    A frame is (targets, sources) row by row. With more numbers than `MOST_NUMBERS` in all, runs are thinned evenly, the
+    last frame kept, or left out (`_allot`).
     """
     about = {run["run_id"]: run for run in runs.select(["run_id", "variant", "method", "train_seed"]).to_pylist()}
     found = [(about[name], part) for name, part in _groups(weights, ["run_id"]) if name in about]
@@ -58,18 +58,21 @@ def weight_records(record: SuiteRecord, weights: pa.Table, runs: pa.Table) -> Re
     methods = [name for name in record.labels if any(run["method"] == name for run, _ in found)]
     seeds = sorted({run["train_seed"] for run, _ in found})
     found.sort(key=lambda item: (item[0]["train_seed"], variants.index(item[0]["variant"])))
-    cells = [2 * len(set(part["target"])) * len(set(part["source"])) for _, part in found]
-    n_runs = int(np.searchsorted(np.cumsum(cells), MOST_NUMBERS, side="right"))
-    most = min(MOST_FRAMES, MOST_NUMBERS // max(1, sum(cells[:n_runs])))
-    entries, is_thinned = [], False
-    for run, part in found[:n_runs]:
-        entry, whole = _frames(part, most)
-        entry["key"] = [variants.index(run["variant"]), methods.index(run["method"]), seeds.index(run["train_seed"])]
-        entries.append(entry)
-        is_thinned |= not whole
-    notes = [f"Of each run {most} records are on this page."] if is_thinned else []
-    if n_runs < len(found):
-        notes.append(f"Of {len(found)} runs with weights {n_runs} are on this page: all do not fit.")
+    cells = np.array([2 * len(set(part["target"])) * len(set(part["source"])) for _, part in found], np.int64)
+    steps = np.array([len(set(part["step"])) for _, part in found], np.int64)
+    n_first = sum(run["train_seed"] == seeds[0] for run, _ in found)
+    n_frames = _allot(cells, steps, n_first)
+    entries = []
+    for (run, part), most in zip(found, n_frames, strict=True):
+        if most:
+            key = [variants.index(run["variant"]), methods.index(run["method"]), seeds.index(run["train_seed"])]
+            entries.append(_frames(part, most) | {"key": key})
+    n_thinned = int(((n_frames > 0) & (n_frames < steps)).sum())
+    notes = []
+    if n_thinned:
+        notes.append(f"{n_thinned} of {len(found)} runs are here with some records of their training only.")
+    if len(entries) < len(found):
+        notes.append(f"{len(found) - len(entries)} of {len(found)} runs with weights do not fit this page.")
     labels = {variant["name"]: variant["label"] for variant in record.variants}
     controls = {
         "wvariant": [labels[name] for name in variants],
@@ -79,8 +82,28 @@ def weight_records(record: SuiteRecord, weights: pa.Table, runs: pa.Table) -> Re
     return Records(controls=controls, entries=entries, left_out=" ".join(notes))
 
 
-def _frames(part: dict[str, NDArray[Any]], most: int) -> tuple[dict[str, Any], bool]:
-    """The frames of a run, and whether they are all that there are."""
+def _allot(cells: NDArray[np.int64], steps: NDArray[np.int64], n_first: int) -> NDArray[np.int64]:
+    """Frames of each run, (runs,), that fit `MOST_NUMBERS`; `cells` are the numbers of a frame.
+
+    Half is for the first training seed, whose runs come first, so that the training can be watched however many seeds
+    there are; the others share the rest. Within each the smallest come first and take an equal share of what is left,
+    or a frame: 4 tasks lose nothing to 128.
+    """
+    frames = np.zeros(len(cells), np.int64)
+    left = MOST_NUMBERS
+    for first, last in ((0, n_first), (n_first, len(cells))):
+        reserved = MOST_NUMBERS // 2 if last < len(cells) else 0
+        ascending = first + np.argsort(cells[first:last], kind="stable")
+        for place, run in enumerate(ascending):
+            free = left - reserved
+            share = free // (len(ascending) - place)
+            frames[run] = min(steps[run], MOST_FRAMES, max(share // cells[run], int(cells[run] <= free)))
+            left -= int(frames[run] * cells[run])
+    return frames
+
+
+def _frames(part: dict[str, NDArray[Any]], most: int) -> dict[str, Any]:
+    """At most so many frames of a run."""
     targets, sources = list(dict.fromkeys(part["target"])), list(dict.fromkeys(part["source"]))
     steps = np.unique(part["step"])
     kept = steps[np.unique(np.linspace(len(steps) - 1, 0, min(most, len(steps))).round().astype(int))]
@@ -97,7 +120,7 @@ def _frames(part: dict[str, NDArray[Any]], most: int) -> tuple[dict[str, Any], b
         grid[at] = part[name][chosen]
         grids[name] = grid
     size = np.abs(grids["alignment"][np.isfinite(grids["alignment"])])
-    entry = {
+    return {
         "targets": targets,
         "sources": sources,
         "steps": kept.tolist(),
@@ -106,7 +129,6 @@ def _frames(part: dict[str, NDArray[Any]], most: int) -> tuple[dict[str, Any], b
         "most_weight": float(np.nanmax(grids["weight"])),
         "most_alignment": float(np.quantile(size, 1 - CLIPPED_SHARE)) if len(size) else 0.0,
     }
-    return entry, len(kept) == len(steps)
 
 
 def episode_records(record: SuiteRecord, order: Sequence[str], episodes: pa.Table) -> Records:

@@ -157,11 +157,11 @@ def test_what_does_not_fit_is_left_out_and_said(plain: Path, monkeypatch: pytest
     monkeypatch.setattr(page_records, "MOST_NUMBERS", 4 * 18 * 2)  # runs times cells of both kinds times frames
     found = weight_records(record, store.weights(), store.runs())
     assert [entry["steps"] for entry in found.entries] == [[10, 40]] * 4
-    assert found.left_out == "Of each run 2 records are on this page."
+    assert found.left_out == "4 of 4 runs are here with some records of their training only."
     monkeypatch.setattr(page_records, "MOST_NUMBERS", 18 * 3)
     found = weight_records(record, store.weights(), store.runs())
     assert [entry["steps"] for entry in found.entries] == [[40]] * 3  # the last record
-    assert "Of 4 runs with weights 3 are on this page" in found.left_out
+    assert "1 of 4 runs with weights do not fit this page." in found.left_out
     one = len(page_records._LINES) * N_TICKS
     monkeypatch.setattr(page_records, "MOST_NUMBERS", 12 * one)
     seen = episode_records(record, list(METHODS), store.episodes())
@@ -169,6 +169,19 @@ def test_what_does_not_fit_is_left_out_and_said(plain: Path, monkeypatch: pytest
         (task, 0) for task in range(3)
     }  # first of each task
     assert seen.left_out == "12 of 24 kept episodes do not fit this page."
+
+
+def test_many_seeds_and_large_families_leave_a_training_to_watch() -> None:
+    """Ten seeds of 4 to 128 tasks: when all runs were treated alike, a frame was left of each."""
+    n_tasks = np.array([4, 8, 16, 32, 64, 128])
+    cells = np.tile(2 * n_tasks**2, 10)
+    steps = np.repeat([10, 1], [6, 54])
+    frames = page_records._allot(cells, steps, 6)
+    assert frames[:6].tolist() == [10, 10, 10, 10, 5, 1]
+    assert (frames * cells).sum() <= page_records.MOST_NUMBERS
+    assert (frames[6:].reshape(9, 6)[:, :5] == 1).all()  # of later seeds only the largest family is left out
+    few = page_records._allot(cells[:5], steps[:5], 5)  # one seed may use all of the page
+    assert few.tolist() == [10] * 5
 
 
 def test_names_are_escaped(grid: Path) -> None:
