@@ -10,6 +10,8 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +97,12 @@ def data_hash(*data_sets: Mapping[str, TrajectoryData]) -> str:
     return digest.hexdigest()
 
 
+@cache
+def _nameless(task: Task) -> Task:
+    """What a task asks for. Of a family's tasks many differ by their name only: 128 of them ask for 10 things."""
+    return replace(task, name="any")
+
+
 class TaskView(NamedTuple):
     """What of an `Episodes` depends on the target task."""
 
@@ -163,7 +171,8 @@ class Episodes:
         self.category = self._tensor(data.category[first].astype(np.int64))
 
     def view(self, task: Task) -> TaskView:
-        """The source relabelled for `task`; computed at the first request."""
+        """The source relabelled for `task`; computed at the first request for a task that asks for the same."""
+        task = _nameless(task)
         if task not in self._views:
             data, new = self._data, relabel(self._data, task, self._signal)
             asked, action = Asked(), new.action
@@ -367,12 +376,14 @@ def normalisation(
     """
     views = [sources[i].view(tasks[k]) for k, i in pairs]
     masks = {i: view.mask > 0 for (_, i), view in zip(pairs, views, strict=True)}
-    requirements = _rows([view.requirements[view.mask > 0] for view in views])
-    action = _rows([view.action[view.mask > 0] for view in views])
+    distinct = {id(view): (view, masks[i]) for (_, i), view in zip(pairs, views, strict=True)}
+    requirements = {key: _rows([view.requirements[mask]]) for key, (view, mask) in distinct.items()}
+    actions = {key: _rows([view.action[mask]]) for key, (view, mask) in distinct.items()}
+    action = np.concatenate([actions[id(view)] for view in views])
     state = _rows([sources[i].state[mask] for i, mask in masks.items()])
     advertiser = _rows([sources[i].advertiser for i in masks])
     return Normalisation(
-        *_requirement_moments(requirements),
+        *_requirement_moments([requirements[id(view)] for view in views]),
         *_moments(state),
         *_moments(advertiser),
         *_moments(action),
@@ -391,10 +402,21 @@ def _moments(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.fl
     return x.mean(axis=0), np.where(std > _STD_FLOOR, std, 1.0)
 
 
-def _requirement_moments(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    mean, std = np.zeros(x.shape[1]), np.ones(x.shape[1])
+def _requirement_moments(parts: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Over the rows of all parts, (n, R) each, many of which are the same array.
+
+    A column at a time: put together, the parts of 128 x 128 pairs are gigabytes.
+    """
+    mean, std = np.zeros(len(REQUIREMENT_INPUTS)), np.ones(len(REQUIREMENT_INPUTS))
+    distinct = {id(part): part for part in parts}
     for column, (name, gate) in enumerate(zip(REQUIREMENT_INPUTS, REQUIREMENT_GATES, strict=True)):
-        present = x[:, column] if gate is None else x[x[:, REQUIREMENT_INPUTS.index(gate)] > 0, column]
-        if len(present) and name not in REQUIREMENT_FLAGS:
-            mean[column], std[column] = _moments(present)
+        if name in REQUIREMENT_FLAGS:
+            continue
+        present = {
+            key: part[:, column] if gate is None else part[part[:, REQUIREMENT_INPUTS.index(gate)] > 0, column]
+            for key, part in distinct.items()
+        }
+        values = np.concatenate([present[id(part)] for part in parts])
+        if len(values):
+            mean[column], std[column] = _moments(values)
     return mean, std

@@ -72,6 +72,18 @@ def test_hindsight_asks_for_no_return_and_labels_by_the_response(small_config: C
             assert view.mask[e].sum() == length
 
 
+def test_tasks_that_ask_for_the_same_share_a_view(small_config: Config) -> None:
+    """In a family of 128 tasks there are 10 requirements: what is asked for counts, not the name."""
+    episodes = Episodes("source", make_data(3), small_config)
+    view = episodes.view(TARGET_CPA)
+    assert episodes.view(dataclasses.replace(TARGET_CPA, name="TargetCPA-007")) is view
+    (limit,) = TARGET_CPA.constraints
+    stricter = dataclasses.replace(TARGET_CPA, constraints=(dataclasses.replace(limit, scale=0.5),))
+    for other in (MAX_CONVERSIONS, stricter, dataclasses.replace(TARGET_CPA, beta=1.0)):
+        assert episodes.view(other) is not view
+    assert not torch.equal(episodes.view(stricter).requirements, view.requirements)
+
+
 def test_tasks_share_everything_but_requirements(small_config: Config) -> None:
     episodes = Episodes("source", make_data(4), small_config)
     drawn = episodes.draw(8, 6, (0, 1))
@@ -251,6 +263,24 @@ def test_normalisation(small_config: Config) -> None:
     states = torch.cat([s.state[v.mask > 0] for s, v in zip(sources, view, strict=True)]).double().numpy()
     np.testing.assert_allclose(statistics.state_mean, states.mean(axis=0))
     assert statistics.action_low < statistics.action_mean < statistics.action_high
+
+
+def test_a_pair_counts_as_often_as_it_occurs(small_config: Config) -> None:
+    """Equal views are kept once; the statistics are those of all rows of all pairs put together, to the last bit."""
+    sources = [Episodes(str(i), make_data(6, seed=i, share_ended=0.3 * i), small_config) for i in range(3)]
+    tasks = [TARGET_CPA, dataclasses.replace(TARGET_CPA, name="TargetCPA-001"), MAX_CONVERSIONS, TASKS["TargetROAS"]]
+    pairs = [(0, 0), (1, 0), (1, 2), (2, 1), (3, 1), (0, 2)]
+    found = normalisation(sources, tasks, pairs)
+    views = [sources[i].view(tasks[k]) for k, i in pairs]
+    rows = torch.cat([view.requirements[view.mask > 0] for view in views]).numpy().astype(np.float64)
+    action = torch.cat([view.action[view.mask > 0] for view in views]).numpy().astype(np.float64)
+    for column, (name, gate) in enumerate(zip(REQUIREMENT_INPUTS, REQUIREMENT_GATES, strict=True)):
+        asked = rows if gate is None else rows[rows[:, REQUIREMENT_INPUTS.index(gate)] > 0]
+        if name not in REQUIREMENT_FLAGS and len(asked):
+            assert found.requirements_mean[column] == asked[:, column].mean(), name
+            std = asked[:, column].std()
+            assert found.requirements_std[column] == (std if std > 1e-6 else 1.0), name
+    assert (found.action_mean, found.action_std) == (action.mean(), action.std())
 
 
 def test_constant_inputs_are_centred_not_scaled(small_config: Config) -> None:
