@@ -29,7 +29,7 @@ from benchmarks.suites.page_figures import MEASURES, Found, counted, measured, n
 from benchmarks.suites.page_records import Records
 from benchmarks.suites.spec import SIZES
 from benchmarks.suites.store import SuiteRecord
-from benchmarks.suites.tables import Cells
+from benchmarks.suites.tables import Cells, few_seeds
 
 RATIO_DASHES = dict(
     zip(
@@ -142,11 +142,14 @@ def leaderboard_table(found: Found, analysis: VariantAnalysis) -> str:
         )
     marks = {found.labels[method]: swatch("method", found.methods.index(method)) for method in analysis.methods}
     caption = f"Leaderboard, {found.label(analysis.variant)}: {counted(analysis)}"
-    return sortable(caption, head, rows, marks) + _missing(found, analysis)
+    return sortable(caption, head, rows, marks) + _seeds_note(found, analysis)
 
 
-def _missing(found: Found, analysis: VariantAnalysis) -> str:
-    lines = [
+def _seeds_note(found: Found, analysis: VariantAnalysis) -> str:
+    """Few training seeds, and methods that lack some."""
+    few = few_seeds(analysis)
+    lines = [few] if few else []
+    lines += [
         f"Incomplete: {found.labels.get(lack.method, lack.method)} lacks training seeds {ranges(lack.seeds)}."
         for lack in analysis.missing
         if lack.seeds != (-1,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -120,10 +120,19 @@ def _basis(analysis: VariantAnalysis) -> list[str]:
         "Score over that of the best constant multiplier in hindsight, with 95 % intervals;"
         f" {n_seeds} training seed{'' if n_seeds == 1 else 's'}, {n_episodes} paired test episodes."
     ]
-    if 0 < n_seeds < 10:
-        few = "1 training seed is" if n_seeds == 1 else f"{n_seeds} training seeds are"
-        notes.append(f"{few} few: published tables have 10.")
-    return notes
+    few = few_seeds(analysis)
+    return [*notes, few] if few else notes
+
+
+def few_seeds(analysis: VariantAnalysis) -> str:
+    """What to bear in mind where there are few training seeds; empty with 10, or where nothing was trained."""
+    n_seeds = max(analysis.summary(method, None).mean.n_train_seeds for method in analysis.methods)
+    if n_seeds == 1:
+        return (
+            "Intervals and p values are over episodes, for these very policies: one training seed says nothing about"
+            " others. Published tables have 10."
+        )
+    return f"{n_seeds} training seeds are few: published tables have 10." if 1 < n_seeds < 10 else ""
 
 
 def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
@@ -140,14 +149,21 @@ def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
 
 def task_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
     """Shares of the hindsight reference by task."""
-    rows = tuple(
-        (
-            record.labels.get(method, method),
-            *(f"{analysis.summary(method, task).share.value:.3f}" for task in analysis.tasks),
-        )
-        for method in analysis.methods
+    header, rows = _by_task(
+        record, analysis.methods, analysis.tasks, lambda m, task: f"{analysis.summary(m, task).share.value:.3f}"
     )
-    return Cells(kind="tasks", title=f"By task: {variant}", header=("method", *analysis.tasks), rows=rows)
+    return Cells(kind="tasks", title=f"By task: {variant}", header=header, rows=rows)
+
+
+def _by_task(
+    record: SuiteRecord, methods: Sequence[str], tasks: Sequence[str], cell: Callable[[str, str], str]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Header and rows of a table of methods by tasks; there are as many columns as there are of the fewer ones."""
+    labels = [record.labels.get(method, method) for method in methods]
+    if len(tasks) > len(methods):
+        return ("task", *labels), tuple((task, *(cell(method, task) for method in methods)) for task in tasks)
+    rows = ((label, *(cell(method, task) for task in tasks)) for label, method in zip(labels, methods, strict=True))
+    return ("method", *tasks), tuple(rows)
 
 
 def _iqm(analysis: VariantAnalysis, method: str) -> str:
@@ -201,19 +217,14 @@ def against_cells(directory: Path, baseline: str, metric: str = METRIC) -> list[
 
 
 def _against_cells(record: SuiteRecord, found: Sequence[Comparison], title: str) -> Cells:
-    scopes = tuple(dict.fromkeys(comparison.task for comparison in found))
-    of = {(comparison.method, comparison.task): comparison for comparison in found}
-    rows = tuple(
-        (record.labels.get(method, method), *(_difference(of[method, task]) for task in scopes))
-        for method in dict.fromkeys(comparison.method for comparison in found)
-    )
+    of = {(comparison.method, comparison.task or "all"): comparison for comparison in found}
+    methods, scopes = (tuple(dict.fromkeys(part)) for part in zip(*of, strict=True))
+    header, rows = _by_task(record, methods, scopes, lambda method, task: _difference(of[method, task]))
     note = (
         "Paired differences over the mean score of the hindsight constant, with 95 % intervals; * p < 0.05 after Holm's"
         f" adjustment over these {len(found)} comparisons."
     )
-    return Cells(
-        kind="against", title=title, header=("method", *(task or "all" for task in scopes)), rows=rows, notes=(note,)
-    )
+    return Cells(kind="against", title=title, header=header, rows=rows, notes=(note,))
 
 
 def _difference(found: Comparison) -> str:
@@ -224,16 +235,8 @@ def _difference(found: Comparison) -> str:
 def feasibility_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
     """Share of episodes within all limits."""
     share = {(f.method, f.task): f.feasible.value for f in analysis.feasibility if f.constraint is None}
-    rows = tuple(
-        (record.labels.get(method, method), *(f"{share[method, task]:.0%}" for task in analysis.tasks))
-        for method in analysis.methods
-    )
-    return Cells(
-        kind="feasibility",
-        title=f"Episodes within all limits: {variant}",
-        header=("method", *analysis.tasks),
-        rows=rows,
-    )
+    header, rows = _by_task(record, analysis.methods, analysis.tasks, lambda m, task: f"{share[m, task]:.0%}")
+    return Cells(kind="feasibility", title=f"Episodes within all limits: {variant}", header=header, rows=rows)
 
 
 def axis_cells(record: SuiteRecord, found: dict[str, VariantAnalysis]) -> Cells:

@@ -17,7 +17,7 @@ from benchmarks.profiles import profile, same_seeds
 from benchmarks.suites.analysis import analyse, analyse_variant
 from benchmarks.suites.publishing import round_significant
 from benchmarks.suites.store import RATIOS, ROWS, RUNS, Store, SuiteRecord
-from benchmarks.suites.tables import Cells, against_cells, all_cells, markdown
+from benchmarks.suites.tables import Cells, against_cells, all_cells, markdown, score_cells
 
 N = 50
 
@@ -214,19 +214,46 @@ def test_every_method_is_compared_with_a_named_one(tmp_path: Path) -> None:
         "base": {"T": normal(1.0), "U": normal(1.0)},
         "better": {"T": normal(1.2, runs=4), "U": normal(1.2, runs=4, seed=1)},
         "same": {"T": normal(1.0), "U": normal(1.0)},
+        "worse": {"T": normal(0.8), "U": normal(0.8)},
     }
     store = Store(tmp_path)
-    store.write_suite(record_of({"base": False, "better": True, "same": False}))
+    store.write_suite(record_of({"base": False, "better": True, "same": False, "worse": False}))
     store.write_run("all", {"runs": run_row("base", -1), "rows": rows_of(scores)})
     (cells,) = against_cells(tmp_path, "base")
-    assert cells.header == ("method", "T", "U", "all") and [row[0] for row in cells.rows] == ["BETTER", "SAME"]
+    assert cells.header == ("method", "T", "U", "all")
+    assert [row[0] for row in cells.rows] == ["BETTER", "SAME", "WORSE"]
     assert all(
         cell.startswith("+0.100 [") and cell.endswith("*") for cell in cells.rows[0][1:]
     )  # over the reference of 2
     assert cells.rows[1][1:] == ("+0.000 [+0.000, +0.000]",) * 3
     assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE: variant**")
-    with pytest.raises(ValueError, match=r"one of \['base', 'better', 'same'\], found 'nobody'"):
+    with pytest.raises(ValueError, match=r"one of \['base', 'better', 'same', 'worse'\], found 'nobody'"):
         against_cells(tmp_path, "nobody")
+
+
+def test_more_tasks_than_methods_go_down_the_page(tmp_path: Path) -> None:
+    tasks = ("T", "U", "V", "W")
+    scores = {name: {task: normal(1.0 + k) for k, task in enumerate(tasks)} for name in ("one", "two", "three")}
+    store = Store(tmp_path)
+    store.write_suite(record_of(dict.fromkeys(scores, False)))
+    store.write_run("all", {"runs": run_row("one", -1), "rows": rows_of(scores)})
+    found = {cells.kind: cells for cells in (*all_cells(tmp_path), *against_cells(tmp_path, "one"))}
+    assert found["tasks"].header == found["feasibility"].header == ("task", "ONE", "TWO", "THREE")
+    assert found["tasks"].rows[1] == ("U", "1.000", "1.000", "1.000")  # over the reference of 2
+    assert found["feasibility"].rows[3] == ("W", "100%", "100%", "100%")
+    assert found["against"].header == ("task", "TWO", "THREE")
+    assert [row[0] for row in found["against"].rows] == [*tasks, "all"]
+
+
+@pytest.mark.parametrize(
+    ("n_seeds", "said"), [(0, None), (1, "says nothing about others"), (3, "3 training seeds are few"), (10, None)]
+)
+def test_few_training_seeds_are_named(n_seeds: int, said: str | None) -> None:
+    values = normal(1.0, runs=n_seeds) if n_seeds else normal(1.0)
+    record = record_of({"a": bool(n_seeds)})
+    notes = score_cells(record, analyse_variant(rows_of({"a": {"T": values}}), record, "v"), "variant").notes
+    assert f"{n_seeds} training seed" in notes[0]
+    assert notes[1:] == () if said is None else said in notes[1]
 
 
 def test_markdown() -> None:
