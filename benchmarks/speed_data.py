@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set
-from auction_env import TASKS, Funnel, MarketParams
+from auction_env import TASKS, Funnel, MarketParams, Task
 from auction_env.data import TrajectoryData, import_auctionnet
 from benchmarks.reference.pandas_import import import_pandas
 from benchmarks.reference.synthetic_log import write_log
@@ -27,6 +29,7 @@ def rows(quick: bool) -> Iterator[Row]:
     log = _small_log(quick)
     yield from relabelling_rows(log)
     yield from hindsight_rows(log)
+    yield from family_rows(log, 16 if quick else 64)
 
 
 def import_rows(quick: bool) -> Iterator[Row]:
@@ -112,6 +115,32 @@ def hindsight_rows(log: TrajectoryData) -> Iterator[Row]:
         unit="ticks/s",
         reference=f"{len(log):,} ticks of MaxConversions for MultiConstraint, {len(LOG_GRID)} multipliers",
         bound=f"{len(log) / exp_seconds:,.0f}: an exponential an outcome and multiplier",
+    )
+
+
+def family_rows(log: TrajectoryData, n_tasks: int) -> Iterator[Row]:
+    """What comes before a training for many tasks, labels and statistics, where only four requirements differ."""
+    from vamo import Config
+    from vamo.dataset import Episodes, normalisation
+
+    asked = [TASKS[name] for name in ("MaxConversions", "TargetCPA", "TargetROAS", "MultiConstraint")]
+    few = [replace(asked[k % 4], name=f"task-{k}") for k in range(n_tasks)]
+    many = [replace(task, beta=2.0 + 1e-6 * k) for k, task in enumerate(few)]  # no two ask for the same
+    n_each = 7  # trajectories of a source: scarce
+    logs = [log.select(np.arange(n_each * i, n_each * (i + 1))) for i in range(n_tasks)]
+    pairs = [(k, i) for k in range(n_tasks) for i in range(n_tasks)]
+
+    def prepare(tasks: list[Task]) -> None:
+        normalisation([Episodes("log", part, Config()) for part in logs], tasks, pairs)
+
+    prepare(few)  # compiles
+    seconds, own_seconds = (median_seconds(partial(prepare, tasks), 3) for tasks in (few, many))
+    yield Row(
+        name="prepared_pairs_vs_own_labels",
+        value=own_seconds / seconds,
+        unit="x",
+        reference=f"labels of its own for each of {n_tasks**2:,} pairs of {n_each} trajectories: {own_seconds:.2g} s",
+        bound=f"{n_tasks // 4}x: 4 different requirements",
     )
 
 
