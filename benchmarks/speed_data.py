@@ -26,7 +26,7 @@ def rows(quick: bool) -> Iterator[Row]:
     """All rows of this part."""
     yield from import_rows(quick)
     yield from collection_rows(quick)
-    log = _small_log(quick)
+    log = _small_log(10 if quick else 40)
     yield from relabelling_rows(log)
     yield from hindsight_rows(log)
     yield from family_rows(log, 16 if quick else 64)
@@ -144,9 +144,9 @@ def family_rows(log: TrajectoryData, n_tasks: int) -> Iterator[Row]:
     )
 
 
-def _small_log(quick: bool) -> TrajectoryData:
+def _small_log(n_days: int) -> TrajectoryData:
     """Days of all advertisers in a small market; the bids vary, or no response could be learned from them."""
     params = MarketParams(n_impressions=480, funnel=Funnel())
     policy = NoisyBidder(FixedBidder())
-    days = collect(policy, seeds=range(10 if quick else 40), task=TASKS["MaxConversions"], params=params)
+    days = collect(policy, seeds=range(n_days), task=TASKS["MaxConversions"], params=params)
     return TrajectoryData.concat(list(days))

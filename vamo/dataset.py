@@ -375,15 +375,16 @@ def normalisation(
     Inputs of an absent constraint are left out of the statistics; flags (`has_*`) are not normalised.
     """
     views = [sources[i].view(tasks[k]) for k, i in pairs]
-    masks = {i: view.mask > 0 for (_, i), view in zip(pairs, views, strict=True)}
-    distinct = {id(view): (view, masks[i]) for (_, i), view in zip(pairs, views, strict=True)}
-    requirements = {key: _rows([view.requirements[mask]]) for key, (view, mask) in distinct.items()}
-    actions = {key: _rows([view.action[mask]]) for key, (view, mask) in distinct.items()}
-    action = np.concatenate([actions[id(view)] for view in views])
+    order = [id(view) for view in views]
+    distinct = {key: (i, view) for key, (_, i), view in zip(order, pairs, views, strict=True)}
+    masks = {i: view.mask > 0 for i, view in distinct.values()}
+    requirements = {key: _rows([view.requirements[masks[i]]]) for key, (i, view) in distinct.items()}
+    actions = {key: _rows([view.action[masks[i]]]) for key, (i, view) in distinct.items()}
+    action = np.concatenate([actions[key] for key in order])
     state = _rows([sources[i].state[mask] for i, mask in masks.items()])
     advertiser = _rows([sources[i].advertiser for i in masks])
     return Normalisation(
-        *_requirement_moments([requirements[id(view)] for view in views]),
+        *_requirement_moments(requirements, order),
         *_moments(state),
         *_moments(advertiser),
         *_moments(action),
@@ -402,21 +403,22 @@ def _moments(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.fl
     return x.mean(axis=0), np.where(std > _STD_FLOOR, std, 1.0)
 
 
-def _requirement_moments(parts: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Over the rows of all parts, (n, R) each, many of which are the same array.
+def _requirement_moments(
+    parts: Mapping[int, NDArray[np.float64]], order: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Over the rows of the parts, (n, R) each, put together in an order that names many of them more than once.
 
     A column at a time: put together, the parts of 128 x 128 pairs are gigabytes.
     """
     mean, std = np.zeros(len(REQUIREMENT_INPUTS)), np.ones(len(REQUIREMENT_INPUTS))
-    distinct = {id(part): part for part in parts}
     for column, (name, gate) in enumerate(zip(REQUIREMENT_INPUTS, REQUIREMENT_GATES, strict=True)):
         if name in REQUIREMENT_FLAGS:
             continue
         present = {
             key: part[:, column] if gate is None else part[part[:, REQUIREMENT_INPUTS.index(gate)] > 0, column]
-            for key, part in distinct.items()
+            for key, part in parts.items()
         }
-        values = np.concatenate([present[id(part)] for part in parts])
+        values = np.concatenate([present[key] for key in order])
         if len(values):
             mean[column], std[column] = _moments(values)
     return mean, std

@@ -63,10 +63,10 @@ def weight_records(record: SuiteRecord, weights: pa.Table, runs: pa.Table) -> Re
     n_first = sum(run["train_seed"] == seeds[0] for run, _ in found)
     n_frames = _allot(cells, steps, n_first)
     entries = []
-    for (run, part), most in zip(found, n_frames, strict=True):
-        if most:
+    for (run, part), n in zip(found, n_frames, strict=True):
+        if n:
             key = [variants.index(run["variant"]), methods.index(run["method"]), seeds.index(run["train_seed"])]
-            entries.append(_frames(part, most) | {"key": key})
+            entries.append(_frames(part, n) | {"key": key})
     n_thinned = int(((n_frames > 0) & (n_frames < steps)).sum())
     notes = []
     if n_thinned:
@@ -102,11 +102,11 @@ def _allot(cells: NDArray[np.int64], steps: NDArray[np.int64], n_first: int) -> 
     return frames
 
 
-def _frames(part: dict[str, NDArray[Any]], most: int) -> dict[str, Any]:
-    """At most so many frames of a run."""
+def _frames(part: dict[str, NDArray[Any]], n: int) -> dict[str, Any]:
+    """n frames of a run, which has at least as many."""
     targets, sources = list(dict.fromkeys(part["target"])), list(dict.fromkeys(part["source"]))
     steps = np.unique(part["step"])
-    kept = steps[np.unique(np.linspace(len(steps) - 1, 0, min(most, len(steps))).round().astype(int))]
+    kept = steps[np.unique(np.linspace(len(steps) - 1, 0, n).round().astype(int))]
     place = {name: {key: i for i, key in enumerate(keys)} for name, keys in (("target", targets), ("source", sources))}
     chosen = np.isin(part["step"], kept)
     at = (

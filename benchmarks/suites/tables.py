@@ -114,7 +114,7 @@ def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) ->
 
 def _basis(analysis: VariantAnalysis) -> list[str]:
     """What the scores rest on."""
-    n_seeds = max(analysis.summary(method, None).mean.n_train_seeds for method in analysis.methods)
+    n_seeds = _n_seeds(analysis)
     n_episodes = analysis.summary(analysis.methods[0], None).mean.n_episodes
     notes = [
         "Score over that of the best constant multiplier in hindsight, with 95 % intervals;"
@@ -124,9 +124,14 @@ def _basis(analysis: VariantAnalysis) -> list[str]:
     return [*notes, few] if few else notes
 
 
+def _n_seeds(analysis: VariantAnalysis) -> int:
+    """Training seeds of the method that has most; 0 where nothing was trained."""
+    return max(analysis.summary(method, None).mean.n_train_seeds for method in analysis.methods)
+
+
 def few_seeds(analysis: VariantAnalysis) -> str:
     """What to bear in mind where there are few training seeds; empty with 10, or where nothing was trained."""
-    n_seeds = max(analysis.summary(method, None).mean.n_train_seeds for method in analysis.methods)
+    n_seeds = _n_seeds(analysis)
     if n_seeds == 1:
         return (
             "Intervals and p values are over episodes, for these very policies: one training seed says nothing about"

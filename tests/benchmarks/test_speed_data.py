@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents import FixedBidder, NoisyBidder, collect
-from auction_env import TASKS, Funnel, MarketParams
-from auction_env.data import TrajectoryData
 from benchmarks import speed_data
 
 
 def test_figures_of_labels_and_relabelling() -> None:
-    params = MarketParams(n_impressions=480, funnel=Funnel())
-    days = collect(NoisyBidder(FixedBidder()), seeds=range(2), task=TASKS["MaxConversions"], params=params)
-    log = TrajectoryData.concat(list(days))
+    log = speed_data._small_log(2)
     parts = (speed_data.relabelling_rows(log), speed_data.hindsight_rows(log), speed_data.family_rows(log, 8))
     rows = {row.name: row for part in parts for row in part}
     assert set(rows) == {"relabelled_ticks_per_s", "hindsight_labels_per_s", "prepared_pairs_vs_own_labels"}
