@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from agents.bidder import Bidder, Campaigns, TickView
-from agents.collecting import Collection, CollectionSummary, collect, collect_data_set
-from agents.distances import Distance, data_distance
-from agents.dual import DualBidder
-from agents.families import Member, Shift, TaskFamily, make_task_family
-from agents.family_data import collect_family, load_family, read_family
-from agents.fixed import FixedBidder
-from agents.hindsight_lp import Offers, Optimum, lp_reference, record_offers, score_bound, shares_of, solve
-from agents.joint_hindsight import JointHindsightBidder
-from agents.logging_policies import POLICIES
+from agents.families.distances import Distance, data_distance
+from agents.families.family import Member, Shift, TaskFamily, make_task_family
+from agents.families.storage import collect_family, load_family, read_family
+from agents.hindsight.best_constant import HindsightBidder
+from agents.hindsight.full_information import (
+    Offers,
+    Optimum,
+    lp_reference,
+    record_offers,
+    score_bound,
+    shares_of,
+    solve,
+)
+from agents.hindsight.joint_constants import JointHindsightBidder
+from agents.logging.collection import Collection, CollectionSummary, collect, collect_data_set
+from agents.logging.noisy import NoisyBidder
+from agents.logging.policies import POLICIES
 from agents.mixed import MixedBidder
-from agents.mpc import MpcBidder, ResponsePrior
-from agents.mpid import MpidBidder, MpidGains
-from agents.noisy import NoisyBidder
-from agents.online_lp import OnlineLpBidder, record_prices
-from agents.oracle import HindsightBidder
-from agents.pid import PidBidder
-from agents.random_multiplier import RandomMultiplierBidder
 from agents.registry import AgentEntry, make
 from agents.rollout import Episodes, rollout, rollout_each, run_episode, to_trajectories
+from agents.rules.dual import DualBidder
+from agents.rules.fixed import FixedBidder
+from agents.rules.mpc import MpcBidder, ResponsePrior
+from agents.rules.mpid import MpidBidder, MpidGains
+from agents.rules.online_lp import OnlineLpBidder, record_prices
+from agents.rules.pid import PidBidder
+from agents.rules.random_multiplier import RandomMultiplierBidder
 
 __all__ = [
     "POLICIES",

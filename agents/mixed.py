@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Bidder, Campaigns, TickView
+from auction_env.control.bidder import check_multipliers
 from auction_env.tasks import Targets
-from auction_env.views import check_multipliers
 
 
 class _Dealer:

@@ -16,9 +16,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from agents.bidder import Bidder
-from agents.mpid import MpidBidder, MpidGains
-from agents.pid import PidBidder
-from auction_env.pacing import PacingGains
+from agents.rules.mpid import MpidBidder, MpidGains
+from agents.rules.pid import PidBidder
+from auction_env.market.pacing import PacingGains
 from auction_env.tasks import CONSTRAINT_KINDS, OBJECTIVES
 
 logger = logging.getLogger(__name__)
@@ -96,13 +96,13 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="fixed",
         summary="the same multiple of a unit's worth all day",
-        factory="agents.fixed:FixedBidder",
+        factory="agents.rules.fixed:FixedBidder",
         kind="rule",
     ),
     AgentEntry(
         name="random",
         summary="a constant multiplier drawn for each episode",
-        factory="agents.random_multiplier:RandomMultiplierBidder",
+        factory="agents.rules.random_multiplier:RandomMultiplierBidder",
         kind="rule",
     ),
     AgentEntry(
@@ -124,7 +124,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="dual",
         summary="dual mirror descent on the prices of money and of cost limits",
-        factory="agents.dual:DualBidder",
+        factory="agents.rules.dual:DualBidder",
         kind="rule",
         constraints=COST_LIMITS,
         paper="Balseiro, Lu and Mirrokni 2023; Feng et al. 2023",
@@ -132,14 +132,14 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="adaptive-pacing",
         summary="bids worth / (1 + mu); mu descends on what each tick spent beyond a fixed plan",
-        factory="agents.adaptive_pacing:AdaptivePacingBidder",
+        factory="agents.rules.adaptive_pacing:AdaptivePacingBidder",
         kind="rule",
         paper="Balseiro and Gur 2019, algorithm 1",
     ),
     AgentEntry(
         name="mpc",
         summary="learns the response to its bid within the day, bids what keeps every limit to the end",
-        factory="agents.mpc:MpcBidder",
+        factory="agents.rules.mpc:MpcBidder",
         kind="rule",
         constraints=COST_LIMITS,
         paper="Rawlings, Mayne and Diehl 2017; arXiv 2603.07721",
@@ -147,7 +147,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="online-lp",
         summary="the threshold that the money left allows for the rest of a day like those of a history",
-        factory="agents.online_lp:OnlineLpBidder",
+        factory="agents.rules.online_lp:OnlineLpBidder",
         kind="offline",
         constraints=COST_LIMITS,
         paper="AuctionNet, arXiv 2412.10798; Agrawal, Wang and Ye 2014",
@@ -155,7 +155,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="ppo",
         summary="proximal policy optimisation, Stable-Baselines3; `path` of a checkpoint",
-        factory="agents.sb3_bidder:make_ppo",
+        factory="agents.sb3.bidder:make_ppo",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Schulman et al., arXiv 1707.06347",
@@ -163,7 +163,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="sac",
         summary="soft actor-critic, Stable-Baselines3; `path` of a checkpoint",
-        factory="agents.sb3_bidder:make_sac",
+        factory="agents.sb3.bidder:make_sac",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Haarnoja et al., arXiv 1812.05905",
@@ -171,7 +171,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="td3",
         summary="twin delayed deterministic policy gradient, Stable-Baselines3; `path` of a checkpoint",
-        factory="agents.sb3_bidder:make_td3",
+        factory="agents.sb3.bidder:make_td3",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Fujimoto et al., arXiv 1802.09477",
@@ -179,7 +179,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="recurrent_ppo",
         summary="PPO with an LSTM, sb3-contrib; `path` of a checkpoint",
-        factory="agents.sb3_bidder:make_recurrent_ppo",
+        factory="agents.sb3.bidder:make_recurrent_ppo",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Schulman et al., arXiv 1707.06347",
@@ -187,7 +187,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="tqc",
         summary="SAC with truncated quantile critics, sb3-contrib; `path` of a checkpoint",
-        factory="agents.sb3_bidder:make_tqc",
+        factory="agents.sb3.bidder:make_tqc",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Kuznetsov et al., arXiv 2005.04269",
@@ -243,14 +243,14 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="hindsight",
         summary="the best constant multiplier for the very episode it plays",
-        factory="agents.oracle:HindsightBidder",
+        factory="agents.hindsight.best_constant:HindsightBidder",
         kind="reference",
         constraints=tuple(CONSTRAINT_KINDS),
     ),
     AgentEntry(
         name="joint-hindsight",
         summary="near-best constants for all campaigns of a market at once",
-        factory="agents.joint_hindsight:JointHindsightBidder",
+        factory="agents.hindsight.joint_constants:JointHindsightBidder",
         kind="reference",
         constraints=tuple(CONSTRAINT_KINDS),
     ),

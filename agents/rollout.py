@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.bidder import Bidder
 from agents.mixed import InTurn
+from auction_env.control.advertisers import episode_totals, stack_ticks
+from auction_env.control.bidder import check_multipliers
+from auction_env.control.observation import N_FEATURES
+from auction_env.control.simulation import Simulation, SteeredTick
 from auction_env.data import TrajectoryData
-from auction_env.observation import N_FEATURES
-from auction_env.params import MarketParams
-from auction_env.population import Population, auctionnet_population
-from auction_env.seats import episode_totals, stack_ticks
-from auction_env.simulation import Simulation, SteeredTick
+from auction_env.market.params import MarketParams
+from auction_env.market.population import Population, auctionnet_population
 from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals
-from auction_env.views import check_multipliers
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -137,7 +137,8 @@ def rollout(
         task: The task of the steered advertiser.
         params, population: The market.
         days: (n,) which day each episode is (`BatchMarket.reset`); None draws it from the seed.
-        competitors: Bidders by advertiser, for those it does not steer; see `auction_env.simulation.Simulation`.
+        competitors: Bidders by advertiser, for those it does not steer; see
+        `auction_env.control.simulation.Simulation`.
         competitor_task: Their task.
         progress: Called with the number of episodes just finished.
     """

@@ -8,15 +8,15 @@ from __future__ import annotations
 import gymnasium as _gymnasium
 
 from auction_env import data
-from auction_env.clearing import Clearing, clear_auctions
-from auction_env.curves import Curve, load_curve
-from auction_env.funnel import Funnel
-from auction_env.market import BatchMarket, Market, Opening, TickResult
-from auction_env.observation import FEATURE_NAMES, StateFeatures
-from auction_env.pacing import PacingGains
-from auction_env.params import Drift, MarketParams, Shock, TrafficParams
-from auction_env.population import BEHAVIOURS, Population, auctionnet_population, random_population
-from auction_env.replay import ReplayMarket, ReplayParams
+from auction_env.control.observation import FEATURE_NAMES, StateFeatures
+from auction_env.market.clearing import Clearing, clear_auctions
+from auction_env.market.curves import Curve, load_curve
+from auction_env.market.funnel import Funnel
+from auction_env.market.market import BatchMarket, Market, Opening, TickResult
+from auction_env.market.pacing import PacingGains
+from auction_env.market.params import Drift, MarketParams, Shock, TrafficParams
+from auction_env.market.population import BEHAVIOURS, Population, auctionnet_population, random_population
+from auction_env.replay.market import ReplayMarket, ReplayParams
 from auction_env.tasks import (
     REQUIREMENT_NAMES,
     TASKS,
@@ -66,11 +66,11 @@ __all__ = [
 
 _gymnasium.register(
     id="auction_env/Bidding-v0",
-    entry_point="auction_env.env:BiddingEnv",
-    vector_entry_point="auction_env.vector_env:BiddingVectorEnv",
+    entry_point="auction_env.envs.single:BiddingEnv",
+    vector_entry_point="auction_env.envs.vector:BiddingVectorEnv",
 )
 _gymnasium.register(
     id="auction_env/Replay-v0",
-    entry_point="auction_env.replay_env:ReplayEnv",
-    vector_entry_point="auction_env.replay_env:ReplayVectorEnv",
+    entry_point="auction_env.replay.env:ReplayEnv",
+    vector_entry_point="auction_env.replay.env:ReplayVectorEnv",
 )

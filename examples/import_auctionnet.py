@@ -10,7 +10,7 @@ import numpy as np
 
 import vamo
 from agents import NoisyBidder, PidBidder, rollout
-from agents.impression_logs import log_impressions
+from agents.logging.impressions import log_impressions
 from auction_env import TASKS, MarketParams, data
 
 PARAMS = MarketParams(n_impressions=2_000)

@@ -6,9 +6,9 @@ import numpy as np
 
 from agents import Campaigns, HindsightBidder, PidBidder, TickView, rollout
 from auction_env import TASKS, MarketParams
-from benchmarks.runner import result_rows
-from benchmarks.statistics import compare
-from benchmarks.tuning import choose
+from benchmarks.statistics.summaries import compare
+from benchmarks.suites.methods.tuning import choose
+from benchmarks.suites.storage.rows import result_rows
 
 PARAMS = MarketParams(n_impressions=5_000)
 TASK = TASKS["TargetCPA"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auction_env import Constraint, Task
-from auction_env.parallel_env import BiddingParallelEnv
+from auction_env.envs.parallel import BiddingParallelEnv
 
 # predicted instead of sampled conversions: a day of this size has hardly any of the latter
 TASK = Task(name="SmoothCPA", objective="continuous_conversions", constraints=(Constraint(kind="cpa"),))

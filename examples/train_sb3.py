@@ -9,8 +9,8 @@ from auction_env import TASKS, MarketParams
 
 
 def main(n_steps: int = 16_384, n_envs: int = 16) -> None:
-    from agents.sb3_settings import read_settings
-    from agents.sb3_training import TrainingJob, train
+    from agents.sb3.settings import read_settings
+    from agents.sb3.training import TrainingJob, train
 
     task, params = TASKS["MaxConversions"], MarketParams(n_impressions=4_800)
     job = TrainingJob(settings=read_settings("ppo"), task=task, steps=n_steps, n_envs=n_envs, params=params)

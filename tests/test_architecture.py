@@ -128,7 +128,7 @@ def test_package_keeps_the_rules(package: str) -> None:
     [
         ("auction_env", "import agents"),
         ("auction_env", "from agents.bidder import Bidder"),
-        ("auction_env", "def f():\n    import benchmarks.runner as r"),
+        ("auction_env", "def f():\n    import benchmarks.suites.storage.rows as r"),
         ("auction_env", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from vamo import model"),
         ("agents", "import importlib\nimportlib.import_module('vamo.agent')"),
         ("vamo", "from benchmarks import suites"),

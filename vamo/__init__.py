@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from vamo.agent import VamoBidder
     from vamo.checkpoint import CheckpointError, load, save
     from vamo.config import Config, override
-    from vamo.dataset import by_task, split
-    from vamo.history import Record
-    from vamo.training import TrainResult, train
+    from vamo.examples.dataset import by_task, split
+    from vamo.training.history import Record
+    from vamo.training.train import TrainResult, train
 
 _MODULE_OF = {
     "CheckpointError": "checkpoint",
     "Config": "config",
-    "Record": "history",
-    "TrainResult": "training",
+    "Record": "training.history",
+    "TrainResult": "training.train",
     "VamoBidder": "agent",
-    "by_task": "dataset",
+    "by_task": "examples.dataset",
     "load": "checkpoint",
     "override": "config",
     "save": "checkpoint",
-    "split": "dataset",
-    "train": "training",
+    "split": "examples.dataset",
+    "train": "training.train",
 }
 
 __all__ = [

@@ -21,10 +21,10 @@ from auction_env.tasks import (
     wanted_basis,
 )
 from vamo.config import Config
-from vamo.decoding import Decoder
-from vamo.inputs import Asked, EpisodeInputs
-from vamo.model import Vamo
-from vamo.relabel import Float
+from vamo.examples.inputs import Asked, EpisodeInputs
+from vamo.labels.relabel import Float
+from vamo.model.decoding import Decoder
+from vamo.model.transformer import Vamo
 
 _FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("has_", "wants_"))]
 _UNIT = Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)

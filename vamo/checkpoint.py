@@ -1,4 +1,4 @@
-"""The trained agent as a checkpoint: one safetensors file, see `agents.checkpoint` for the layout."""
+"""The trained agent as a checkpoint: one safetensors file, see `agents.learning.checkpoint` for the layout."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from agents.checkpoint import VERSION, CheckpointError, read, write
+from agents.learning.checkpoint import VERSION, CheckpointError, read, write
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import Config
-from vamo.model import Vamo
+from vamo.model.transformer import Vamo
 
 __all__ = ["VERSION", "CheckpointError", "load", "read", "save", "write"]
 

@@ -31,11 +31,11 @@ MultitaskMethod = Literal[
     "upgrad",
     "dualproj",
 ]
-"""Methods that combine the gradients of the targets' losses; see `vamo.multitask`."""
+"""Methods that combine the gradients of the targets' losses; see `vamo.training.multitask`."""
 LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
-"""Methods that weight the targets by their losses; see `vamo.loss_balancing`."""
+"""Methods that weight the targets by their losses; see `vamo.training.loss_balancing`."""
 SharingMethod = Literal["cds", "nearest"]
-"""Rules that choose what a target learns from before training; see `vamo.sharing`."""
+"""Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
 RewardSignal = Literal["value", "conversions"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
@@ -88,8 +88,8 @@ class DataConfig:
             expectation as sampled conversions, far less noise) or `conversions` (sampled).
         action_label: What the policy learns. `logged`: the logged action, given the return and the realised
             constraint ratios of the episode (the paper's, and every decision transformer's). `hindsight`: the
-            multiplier that would have scored best from the tick on (`vamo.hindsight`), given only what is known at
-            the tick; then no return is asked for.
+            multiplier that would have scored best from the tick on (`vamo.labels.hindsight`), given only what is known
+            at the tick; then no return is asked for.
         response: Which logs the response model behind labels of hindsight is fitted to. `own`: each log's labels come
             from that log, so that what a wrong log says stays where alignment can see it. `all`: one model of all
             sources, whose labels are a little less noisy where logs are tiny, and all wrong where one log is.
@@ -221,7 +221,7 @@ class WeightingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingConfig:
-    """The rules that choose data before training: methods `cds` and `nearest` (`vamo.sharing`).
+    """The rules that choose data before training: methods `cds` and `nearest` (`vamo.alignment.sharing`).
 
     Attributes:
         percentile: Of the scores of a target's own trajectories, which those of others must reach to be shared
@@ -240,7 +240,7 @@ class SharingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancingConfig:
-    """The loss-based multi-task optimisers (`vamo.loss_balancing`); defaults are those of their papers.
+    """The loss-based multi-task optimisers (`vamo.training.loss_balancing`); defaults are those of their papers.
 
     Attributes:
         uncertainty_rate: Learning rate of the log-variances, as a multiple of the model's (1: the paper's, in one

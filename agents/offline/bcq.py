@@ -22,10 +22,10 @@ import torch
 from tensordict import TensorDict  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
+from agents.learning.settings import check_positive
 from agents.offline.learner import Learner, adam
 from agents.offline.networks import N_OBSERVATION, QNetwork, mlp
 from agents.offline.settings import Settings
-from agents.settings_files import check_positive
 
 N_LATENT = 2
 LATENT_CLIP = 0.5

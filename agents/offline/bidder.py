@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from agents.bidder import Campaigns, TickView
-from agents.checkpoint import CheckpointError, read, write
-from agents.observing import OBSERVATION_NAMES, check_campaigns, observe
+from agents.learning.checkpoint import CheckpointError, read, write
+from agents.learning.observation import OBSERVATION_NAMES, check_campaigns, observe
 from agents.offline.networks import N_OBSERVATION, Policy
 from agents.offline.settings import Settings, check_algorithm, settings_class
 from auction_env.tasks import Task

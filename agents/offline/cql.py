@@ -26,10 +26,10 @@ from torch import Tensor
 from torchrl.modules import TanhNormal  # type: ignore[import-untyped]
 from torchrl.objectives import CQLLoss  # type: ignore[import-untyped]
 
+from agents.learning.settings import check_positive
 from agents.offline.learner import Learner, adam, prepared
 from agents.offline.networks import SquashedGaussianActor, action_spec, q_pair, squashed
 from agents.offline.settings import Settings
-from agents.settings_files import check_positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ Ours, from algorithm 2 and section 4.3 of the paper:
 
 Differences: u_0, the mean of u on logged ticks, which the paper has not: without it a tick of life costs as much as its
 noise, and a policy that may end its episode by spending all does so early. The rewards of SAC's transitions are shaped
-by the potential of `agents.sb3_reward`, which changes no optimal policy. All members roll out (the paper picks 5 of 7
+by the potential of `agents.sb3.reward`, which changes no optimal policy. All members roll out (the paper picks 5 of 7
 by validation); predicted features and rewards stay within the logged range, and no tick spends more than is left. Since
 48 ticks without discount are far for one-step targets, a transition of a rollout sums the penalised rewards up to the
 rollout's end (model-based value expansion, arXiv 1803.00101); the logged transitions stay one-step.
@@ -36,11 +36,11 @@ from torch import Tensor, nn
 from torchrl.modules import TanhNormal  # type: ignore[import-untyped]
 from torchrl.objectives import SACLoss  # type: ignore[import-untyped]
 
+from agents.learning.settings import check_positive
 from agents.offline.learner import Learner, adam, prepared
 from agents.offline.networks import N_OBSERVATION, Policy, SquashedGaussianActor, action_spec, q_pair, squashed
 from agents.offline.settings import Settings
-from agents.settings_files import check_positive
-from auction_env.observation import FEATURE_NAMES
+from auction_env.control.observation import FEATURE_NAMES
 
 N_FEATURES = len(FEATURE_NAMES)
 TIME_LEFT, BUDGET_LEFT = FEATURE_NAMES.index("time_left"), FEATURE_NAMES.index("budget_left")

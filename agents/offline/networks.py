@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchrl.data import Bounded  # type: ignore[import-untyped]
 from torchrl.modules import ProbabilisticActor, TanhNormal  # type: ignore[import-untyped]
 
-from agents.observing import OBSERVATION_NAMES
+from agents.learning.observation import OBSERVATION_NAMES
 
 N_OBSERVATION = len(OBSERVATION_NAMES)
 CLIP = 10.0  # standard deviations

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from agents.learning_reward import check_signal
-from agents.settings_files import check_key, check_positive, nearest, parse_value, read_toml
+from agents.learning.reward import check_signal
+from agents.learning.settings import check_key, check_positive, nearest, parse_value, read_toml
 
 ALGORITHMS = ("bc", "td3_bc", "iql", "cql", "bcq", "mopo")
 """Algorithms by the names that commands, files and the registry use; each is a module of this package."""
@@ -31,7 +31,7 @@ class Settings:
     batch_size: int  # transitions of a step
     learning_rate: float  # of Adam
     hidden: tuple[int, ...]  # units of each hidden layer of each network
-    signal: str  # of the reward: "expected" or "sampled" amounts, see `agents.learning_reward`
+    signal: str  # of the reward: "expected" or "sampled" amounts, see `agents.learning.reward`
     reward_scale: float  # return of an episode that buys its whole budget's worth and keeps all limits
     discount: float  # per tick
     n_step: int  # ticks whose rewards a target sums before it bootstraps

@@ -20,10 +20,10 @@ from tensordict.nn import TensorDictModule  # type: ignore[import-untyped]
 from torch import Tensor
 from torchrl.objectives import TD3BCLoss  # type: ignore[import-untyped]
 
+from agents.learning.settings import check_positive
 from agents.offline.learner import Learner, adam, prepared
 from agents.offline.networks import DeterministicActor, action_spec, q_pair
 from agents.offline.settings import Settings
-from agents.settings_files import check_positive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

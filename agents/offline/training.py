@@ -17,14 +17,14 @@ import torch
 from tensordict import TensorDict  # type: ignore[import-untyped]
 from torch import Tensor
 
-from agents.checkpoint import read, write
-from agents.observing import scale_of
+from agents.learning.checkpoint import read, write
+from agents.learning.observation import scale_of
+from agents.learning.optimizer_state import below, load_tensors, tensors_of
 from agents.offline.bidder import OfflineBidder
 from agents.offline.learner import Learner
 from agents.offline.networks import Policy
 from agents.offline.settings import Settings, check_algorithm, read_settings, settings_class
 from agents.offline.transitions import Transitions, read_transitions
-from agents.optimizer_state import below, load_tensors, tensors_of
 from auction_env.data import TrajectoryData
 from auction_env.tasks import Task
 

@@ -1,9 +1,9 @@
 """Logged trajectories of any task as transitions of `Bidding-v0`'s decision problem for one task. No torch here.
 
 A transition is a tick in which the campaign was alive and bid. The observation is the environment's
-(`agents.observing`), the action is the log of the multiplier over the worth of a unit of the task's objective
-(`auction_env.actions`), the reward that of `agents.learning_reward`: the rewards of an episode sum to scale x score x
-worth / budget.
+(`agents.learning.observation`), the action is the log of the multiplier over the worth of a unit of the task's
+objective (`auction_env.control.actions`), the reward that of `agents.learning.reward`: the rewards of an episode sum to
+scale x score x worth / budget.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.learning_reward import check_signal, reward_column, reward_unit
-from agents.observing import observe
-from auction_env.actions import log_multiplier
+from agents.learning.observation import observe
+from agents.learning.reward import check_signal, reward_column, reward_unit
+from auction_env.control.actions import log_multiplier
 from auction_env.data import TrajectoryData
 from auction_env.data.multipliers import relative_multiplier
 from auction_env.tasks import Task

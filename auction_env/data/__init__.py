@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from auction_env.data.auctionnet import ImportSummary, import_auctionnet
-from auction_env.data.auctionnet_log import AuctionNetLogError
 from auction_env.data.checking import Problem, check
 from auction_env.data.dataset import TrajectoryData
+from auction_env.data.formats.auctionnet_csv import AuctionNetLogError
+from auction_env.data.formats.auctionnet_import import ImportSummary, import_auctionnet
 from auction_env.data.manifest import DataSetError, Manifest, read_manifest
 from auction_env.data.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column, arrow_schema
 from auction_env.data.splits import SPLITS, write_splits

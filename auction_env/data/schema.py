@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from auction_env.observation import FEATURE_NAMES
+from auction_env.control.observation import FEATURE_NAMES
 from auction_env.tasks import REQUIREMENT_NAMES
 
 SCHEMA_VERSION = 2
@@ -65,7 +65,7 @@ COLUMNS = (
     Column("cpc_target", "float64", "currency per click; 0: clicks are not recorded"),
     Column("cart_cost_target", "float64", "currency per add-to-cart; 0: add-to-carts are not recorded"),
     Column("roas_target", "float64", "gross merchandise value per currency spent; 0: GMV is not recorded"),
-    *(Column(name, "float64", "state feature (`auction_env.observation`)") for name in FEATURE_COLUMNS),
+    *(Column(name, "float64", "state feature (`auction_env.control.observation`)") for name in FEATURE_COLUMNS),
     *(Column(name, "float64", "requirement (`auction_env.tasks`)") for name in REQUIREMENT_COLUMNS),
     Column("action", "float64", "multiplier: bids / predicted amount of what the task's objective counts; 0 without"),
     Column("reward", "float64", "the task's objective earned, sampled: conversions, clicks, add-to-carts or GMV"),

@@ -27,6 +27,6 @@ def _add_agents(commands: Commands) -> None:
 
 
 def _run_agents(arguments: argparse.Namespace) -> None:
-    from benchmarks.agent_entries import agents_table
+    from benchmarks.commands.agent_entries import agents_table
 
     console.print(agents_table())

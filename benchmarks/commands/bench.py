@@ -108,27 +108,27 @@ def _add_suites(kinds: Commands) -> None:
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
-    from benchmarks import demo
-    from benchmarks.demo_data import QUICK_SIZES, DemoSettings
+    from benchmarks.demo import demo
+    from benchmarks.demo.data import QUICK_SIZES, DemoSettings
 
     sizes = QUICK_SIZES if arguments.quick else {}
     demo.run(DemoSettings(seed=arguments.seed, **sizes), out=arguments.out, logs=arguments.logs)
 
 
 def _run_speed(arguments: argparse.Namespace) -> None:
-    from benchmarks import speed
+    from benchmarks.speed import figures as speed
 
     speed.run(quick=arguments.quick, only=arguments.only, json_path=arguments.json)
 
 
 def _run_fidelity(arguments: argparse.Namespace) -> None:
-    from benchmarks import fidelity
+    from benchmarks.studies import fidelity
 
     fidelity.run(fidelity.QUICK if arguments.quick else None, out=arguments.out)
 
 
 def _run_suite(arguments: argparse.Namespace) -> None:
-    from benchmarks.suites import commands
+    from benchmarks.commands import suites as commands
 
     commands.run(
         arguments.suite,
@@ -144,7 +144,7 @@ def _run_suite(arguments: argparse.Namespace) -> None:
 
 
 def _run_list(arguments: argparse.Namespace) -> None:
-    from benchmarks.suites import commands
+    from benchmarks.commands import suites as commands
 
     console.print(commands.suites_table())
 
@@ -152,7 +152,7 @@ def _run_list(arguments: argparse.Namespace) -> None:
 def _run_table(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from benchmarks.suites import tables
+    from benchmarks.pages import tables
 
     for table in tables.tables(arguments.directory, arguments.metric, arguments.against):
         needed = Console(width=10_000).measure(table).maximum
@@ -161,15 +161,15 @@ def _run_table(arguments: argparse.Namespace) -> None:
 
 
 def _run_report(arguments: argparse.Namespace) -> None:
-    from benchmarks.suites.page import write_page
+    from benchmarks.pages.suite.page import write_page
 
     page = write_page(arguments.directory, arguments.out)
     console.print(f"{page.stat().st_size / 1e6:,.1f} MB: {page}", soft_wrap=True)
 
 
 def _run_publish(arguments: argparse.Namespace) -> None:
-    from benchmarks.suites.page import write_page
-    from benchmarks.suites.publishing import publish
+    from benchmarks.pages.suite.page import write_page
+    from benchmarks.suites.storage.publishing import publish
 
     target, n_bytes = publish(arguments.directory, arguments.to)
     page = write_page(target)

@@ -142,7 +142,7 @@ def _amount(text: str) -> float | int:
 
 
 def _run_collect(arguments: argparse.Namespace) -> None:
-    from benchmarks.collecting import collect
+    from benchmarks.commands.collect import collect
 
     collection = replace(_collection(arguments), advertisers=arguments.advertisers and tuple(arguments.advertisers))
     n_workers = len(os.sched_getaffinity(0)) if arguments.workers is None else arguments.workers
@@ -155,8 +155,8 @@ def _run_collect(arguments: argparse.Namespace) -> None:
 
 
 def _run_family(arguments: argparse.Namespace) -> None:
-    from agents.families import make_task_family
-    from benchmarks import families
+    from agents.families.family import make_task_family
+    from benchmarks.commands import family as families
 
     family = make_task_family(
         arguments.tasks,
@@ -183,7 +183,7 @@ def _run_family(arguments: argparse.Namespace) -> None:
 def _collection(arguments: argparse.Namespace) -> Collection:
     from agents import Collection
     from auction_env import MarketParams, get_task
-    from auction_env.funnel import Funnel
+    from auction_env.market.funnel import Funnel
 
     sizes = {} if arguments.impressions is None else {"n_impressions": arguments.impressions}
     return Collection(
@@ -196,7 +196,7 @@ def _collection(arguments: argparse.Namespace) -> Collection:
 
 
 def _run_import(arguments: argparse.Namespace) -> None:
-    from benchmarks.importing import import_logs
+    from benchmarks.commands.importing import import_logs
 
     summary = import_logs(arguments.paths, arguments.out, force=arguments.force)
     console.print(
@@ -207,8 +207,8 @@ def _run_import(arguments: argparse.Namespace) -> None:
 
 def _run_export(arguments: argparse.Namespace) -> None:
     from auction_env import data
-    from auction_env.data.arrays import export_numpy
-    from auction_env.data.minari_format import export_minari
+    from auction_env.data.formats.minari_format import export_minari
+    from auction_env.data.formats.numpy_file import export_numpy
 
     log = data.load(arguments.directory, tasks=arguments.task, split=arguments.split)
     {"numpy": export_numpy, "minari": export_minari}[arguments.format](arguments.out, log, force=arguments.force)
@@ -216,7 +216,7 @@ def _run_export(arguments: argparse.Namespace) -> None:
 
 
 def _run_export_impressions(arguments: argparse.Namespace) -> None:
-    from benchmarks.collecting import write_impressions
+    from benchmarks.commands.collect import write_impressions
 
     files = write_impressions(_collection(arguments), arguments.out, force=arguments.force)
     n_bytes = sum(file.stat().st_size for file in files)
@@ -224,13 +224,13 @@ def _run_export_impressions(arguments: argparse.Namespace) -> None:
 
 
 def _run_describe(arguments: argparse.Namespace) -> None:
-    from benchmarks.describing import describe, tables
+    from benchmarks.pages.data_set.describing import describe, tables
 
     found = describe(arguments.directory)
     for table in tables(found):
         console.print(table)
     if arguments.html is not None:
-        from benchmarks.describe_page import write_page
+        from benchmarks.pages.data_set.page import write_page
 
         write_page(arguments.html, found)
         console.print(f"page: {arguments.html}")

@@ -31,8 +31,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    from benchmarks.commands.train_vamo import load
     from benchmarks.console import console, progress_bar
-    from benchmarks.training import load
     from vamo import Record
     from vamo.baselines import read, save_baseline, train_baseline
 

@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from agents.offline.settings import read_settings
     from auction_env.tasks import get_task
-    from benchmarks import offline_training
+    from benchmarks.commands import train_offline as offline_training
 
     assignments = [*arguments.set, *([] if arguments.steps is None else [f"steps={arguments.steps}"])]
     offline_training.run(

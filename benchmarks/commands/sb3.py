@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agents.sb3_settings import ALGORITHMS
+from agents.sb3.settings import ALGORITHMS
 from benchmarks.commands import Commands
 
 
@@ -39,11 +39,11 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from agents.sb3_settings import read_settings
-    from agents.sb3_training import TrainingJob
-    from auction_env.params import MarketParams
+    from agents.sb3.settings import read_settings
+    from agents.sb3.training import TrainingJob
+    from auction_env.market.params import MarketParams
     from auction_env.tasks import get_task
-    from benchmarks import sb3_training
+    from benchmarks.commands import train_sb3 as sb3_training
 
     task = get_task(arguments.task)
     job = TrainingJob(

@@ -49,7 +49,7 @@ def _add_train(commands: Commands) -> None:
 
 
 def _run_train(arguments: argparse.Namespace) -> None:
-    from benchmarks import training
+    from benchmarks.commands import train_vamo as training
 
     training.run(
         arguments.data,

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.params import Drift
+from auction_env.market.params import Drift
 from auction_env.tasks import TASKS
 
 Size = Literal["full", "cpu", "testing"]
@@ -180,7 +180,7 @@ class Arm:
 
     Attributes:
         name, label: In results, and for people.
-        method: Which function makes it: a key of `benchmarks.suites.methods.METHODS`.
+        method: Which function makes it: a key of `benchmarks.suites.methods.methods.METHODS`.
         settings: "key=value" of that function; for `vamo` overrides of `vamo.Config`.
         is_trained: Whether it is run once a training seed; otherwise once.
         x: Its place on the suite's axis, where methods lie on one.

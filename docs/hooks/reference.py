@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SPECIFICATIONS = {
-    "bidding-env": ("Bidding-v0", "auction_env.env.BiddingEnv"),
-    "vector-env": ("Vector environment", "auction_env.vector_env.BiddingVectorEnv"),
-    "parallel-env": ("Self-play", "auction_env.parallel_env.BiddingParallelEnv"),
-    "replay-env": ("Replay-v0", "auction_env.replay_env.ReplayEnv"),
-    "replay-vector-env": ("Replay-v0, vector", "auction_env.replay_env.ReplayVectorEnv"),
+    "bidding-env": ("Bidding-v0", "auction_env.envs.single.BiddingEnv"),
+    "vector-env": ("Vector environment", "auction_env.envs.vector.BiddingVectorEnv"),
+    "parallel-env": ("Self-play", "auction_env.envs.parallel.BiddingParallelEnv"),
+    "replay-env": ("Replay-v0", "auction_env.replay.env.ReplayEnv"),
+    "replay-vector-env": ("Replay-v0, vector", "auction_env.replay.env.ReplayVectorEnv"),
 }
 """Page -> its title and the class whose docstring it shows."""
 
@@ -24,18 +24,34 @@ PACKAGES = {
     "benchmarks": "statistics, tuning, reports",
 }
 MODULES = {
-    "auction_env": ("actions", "impression_log", "views", "simulation", "pacing"),
-    "agents": ("registry", "impression_logs", "sb3"),
-    "vamo": ("relabel", "weighting", "alignment", "response", "hindsight", "model", "config", "pairs", "multitask"),
+    "auction_env": (
+        "control.actions",
+        "data.formats.auctionnet_export",
+        "control.bidder",
+        "control.simulation",
+        "market.pacing",
+    ),
+    "agents": ("registry", "logging.impressions", "sb3.vector_env"),
+    "vamo": (
+        "labels.relabel",
+        "alignment.weighting",
+        "alignment.estimators",
+        "labels.response",
+        "labels.hindsight",
+        "model.transformer",
+        "config",
+        "alignment.pairs",
+        "training.multitask",
+    ),
     "benchmarks": (
-        "statistics",
-        "bootstrap",
-        "pairing",
-        "runner",
-        "tuning",
-        "experiment",
-        "report",
-        "report_data",
+        "statistics.summaries",
+        "statistics.bootstrap",
+        "statistics.pairing",
+        "suites.storage.rows",
+        "suites.methods.tuning",
+        "demo.experiment",
+        "pages.report.report",
+        "pages.report.data",
     ),
 }
 """Modules that are shown whole, beside what a package exports."""

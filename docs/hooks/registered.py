@@ -27,10 +27,11 @@ from auction_env.tasks import (
     Task,
 )
 from benchmarks.suites.catalogue import SUITES
+from benchmarks.suites.methods.tuning import Range, read_spaces
 from benchmarks.suites.spec import SIZES, Seeds, Size, Suite, Variant
-from benchmarks.tuning import Range, read_spaces
 
 EXAMPLE = Targets(budget=2000.0, cpa=80.0, cpc=2.0, cart_cost=10.0, roas=3.0)
+SPACES = "benchmarks/suites/methods/search_spaces.toml"
 NAMES = {"cpa": "CPA", "cpc": "CPC", "roas": "ROAS", "min_delivery": "delivery", "smoothness": "unevenness"}
 
 
@@ -185,14 +186,13 @@ def agent_page(entry: AgentEntry, space: Mapping[str, Range] | None) -> str:
 
 
 def space_text(space: Mapping[str, Range] | None) -> str:
-    """The ranges that `benchmarks.tuning.tune` searches."""
+    """The ranges that `benchmarks.suites.methods.tuning.tune` searches."""
     if not space:
-        return "None in `benchmarks/search_spaces.toml`: there is nothing to tune, or it is tuned by training."
+        return f"None in `{SPACES}`: there is nothing to tune, or it is tuned by training."
     rows = [(f"`{k}`", f"{r.low:g}", f"{r.high:g}", "logarithm" if r.log else "value") for k, r in space.items()]
     head = table(["parameter", "low", "high", "uniform in the"], rows)
-    return (
-        f"{head}\n\nFrom `benchmarks/search_spaces.toml`; `benchmarks.tuning.tune` tries the defaults and Sobol points."
-    )
+    tried = "`benchmarks.suites.methods.tuning.tune` tries the defaults and Sobol points"
+    return f"{head}\n\nFrom `{SPACES}`; {tried}."
 
 
 def _name_of(factory: Any) -> str:

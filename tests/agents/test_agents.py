@@ -23,7 +23,7 @@ from agents import (
 )  # fmt: skip
 from agents.rollout import markets_at_once
 from auction_env import TASKS, Market, MarketParams, PacingGains, auctionnet_population
-from auction_env.observation import FEATURE_NAMES, StateFeatures
+from auction_env.control.observation import FEATURE_NAMES, StateFeatures
 from auction_env.tasks import REQUIREMENT_NAMES
 
 PARAMS = MarketParams(n_impressions=5000)
@@ -55,7 +55,7 @@ def test_a_rollout_is_the_market_played_by_hand() -> None:
     market = Market(PARAMS)
     market.reset(100)
     population = auctionnet_population()
-    from auction_env.pacing import Pacer
+    from auction_env.market.pacing import Pacer
 
     pacer = Pacer(
         base=population.start * market.cpa_target, cpa_limit=market.cpa_target, budget=market.budget,

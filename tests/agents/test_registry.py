@@ -152,7 +152,7 @@ def test_a_broken_entry_point_hides_no_other(
 def test_an_entry_point_cannot_take_the_name_of_another(install: Install, caplog: pytest.LogCaptureFixture) -> None:
     install("my_bidders", EVENING, dual="my_bidders:ENTRY")
     with caplog.at_level(logging.WARNING):
-        assert registry.entries()["dual"].factory == "agents.dual:DualBidder"
+        assert registry.entries()["dual"].factory == "agents.rules.dual:DualBidder"
     assert "must have another name than this package's agents" in caplog.text
 
 

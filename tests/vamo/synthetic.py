@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from auction_env.control.observation import FEATURE_NAMES
 from auction_env.data import TrajectoryData
-from auction_env.observation import FEATURE_NAMES
 from auction_env.tasks import QUANTITIES, TASKS, Targets, Task
 
 Float = NDArray[np.float64]

@@ -15,10 +15,10 @@ from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, TA
 from tests.vamo.synthetic import N_IMPRESSIONS, N_TICKS, Float, make_data
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import ActionLabel, Config, DataConfig, RewardSignal, override
-from vamo.dataset import Episodes, realised
-from vamo.inputs import Asked, EpisodeInputs, log_ratio, state_inputs
-from vamo.model import Vamo
-from vamo.relabel import relabel
+from vamo.examples.dataset import Episodes, realised
+from vamo.examples.inputs import Asked, EpisodeInputs, log_ratio, state_inputs
+from vamo.labels.relabel import relabel
+from vamo.model.transformer import Vamo
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
 

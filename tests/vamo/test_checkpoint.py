@@ -15,13 +15,13 @@ import safetensors.torch
 import torch
 
 from auction_env.tasks import TASKS
+from tests.vamo.model.test_model import VARIANTS, trained
 from tests.vamo.synthetic import make_data
 from tests.vamo.test_agent import campaigns_of, make_bidder, views_of
-from tests.vamo.test_model import VARIANTS, trained
 from vamo.checkpoint import VERSION, CheckpointError, load, read, save, write
 from vamo.config import Config, ModelConfig
-from vamo.dataset import split
-from vamo.training import train
+from vamo.examples.dataset import split
+from vamo.training.train import train
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The transformer of all baselines on the blocks of `vamo.blocks`, and what every learner has in common."""
+"""The transformer of all baselines on the blocks of `vamo.model.blocks`, and what every learner has in common."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from vamo.baselines.reader import Statistics, Windows
 from vamo.baselines.settings import Backbone, Settings
-from vamo.blocks import Block, encoder
-from vamo.model import INPUT_BOUND
+from vamo.model.blocks import Block, encoder
+from vamo.model.transformer import INPUT_BOUND
 
 
 class Trunk(nn.Module):

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from auction_env.observation import N_FEATURES
+from auction_env.control.observation import N_FEATURES
 from vamo.baselines.backbone import Learner
 from vamo.baselines.reader import COST, RETURN, Statistics, Windows
 from vamo.baselines.settings import Backbone, DiffbidSettings, Settings
-from vamo.blocks import Block, encoder
-from vamo.model import INPUT_BOUND, group_means
+from vamo.model.blocks import Block, encoder
+from vamo.model.transformer import INPUT_BOUND, group_means
 
 
 class Denoiser(nn.Module):

@@ -16,11 +16,11 @@ from torch import Tensor
 from agents.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, wanted_basis
+from vamo.alignment.pairs import Pairs
 from vamo.baselines.settings import Settings
-from vamo.dataset import EVALUATION, TRAIN, Episodes, normalisation
-from vamo.inputs import AMOUNT_COLUMNS, REQUIREMENT_INPUTS, Asked, EpisodeInputs
-from vamo.pairs import Pairs
-from vamo.relabel import Float, relabel, return_scale
+from vamo.examples.dataset import EVALUATION, TRAIN, Episodes, normalisation
+from vamo.examples.inputs import AMOUNT_COLUMNS, REQUIREMENT_INPUTS, Asked, EpisodeInputs
+from vamo.labels.relabel import Float, relabel, return_scale
 
 RETURN, COST, FIRST_SCORE = 0, 1, 2
 """Columns of what is to go: dimensionless return, cost over its limit, and one score a penalty exponent."""
@@ -29,7 +29,7 @@ KEPT = [c for c, name in enumerate(REQUIREMENT_INPUTS) if name != "return_to_go"
 """Requirement inputs that are known at the tick; the others say how the episode ends."""
 
 _COLUMN = {name: column for column, name in enumerate(REQUIREMENT_NAMES)}
-_AUGMENT = 202  # stream of random numbers, apart from those of `vamo.dataset`
+_AUGMENT = 202  # stream of random numbers, apart from those of `vamo.examples.dataset`
 
 
 class Windows(NamedTuple):
@@ -229,7 +229,7 @@ class Player:
 
 
 class TapeBatches:
-    """Batches of one training and one validation tape, as `vamo.trainer` asks for them."""
+    """Batches of one training and one validation tape, as `vamo.training.loop` asks for them."""
 
     def __init__(self, training: Tape, validation: Tape, settings: Settings, augmented_share: float) -> None:
         self._training, self._validation = training, validation

@@ -25,12 +25,12 @@ from vamo.baselines.gave import Gave
 from vamo.baselines.reader import COST, Player, Statistics, Tape, TapeBatches, Windows
 from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, Settings
 from vamo.checkpoint import CheckpointError, read, write
-from vamo.dataset import data_hash
-from vamo.history import Record
-from vamo.relabel import Float
-from vamo.resuming import restore, state_of
-from vamo.tensorboard import ScalarWriter
-from vamo.trainer import Trainer
+from vamo.examples.dataset import data_hash
+from vamo.labels.relabel import Float
+from vamo.training.history import Record
+from vamo.training.loop import Trainer
+from vamo.training.run_state import restore, state_of
+from vamo.training.tensorboard import ScalarWriter
 
 LEARNERS: dict[str, type[Learner]] = {
     "dt": DecisionTransformer,

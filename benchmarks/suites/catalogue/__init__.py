@@ -39,7 +39,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
 """What makes each suite at a size."""
 
 SPEED = "speed/v1"
-"""The suite of speed figures, which is measured by `benchmarks.speed` and has no runs."""
+"""The suite of speed figures, which is measured by `benchmarks.speed.figures` and has no runs."""
 
 
 def get_suite(name: str, size: Size = "full") -> Suite:

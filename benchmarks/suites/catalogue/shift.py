@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from auction_env.params import Drift
+from auction_env.market.params import Drift
 from benchmarks.suites.catalogue import arms
 from benchmarks.suites.catalogue.families import protocol
 from benchmarks.suites.spec import Condition, MarketData, Size, Suite, Variant

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.suites.store import EPISODES, LOSSES, RATIOS, ROWS, RUNS, WEIGHTS, Store, SuiteRecord
+from benchmarks.suites.storage.store import EPISODES, LOSSES, RATIOS, ROWS, RUNS, WEIGHTS, Store, SuiteRecord
 
 METHODS = {"pid": 0.8, "single": 0.85, "uniform": 0.9, "vao": 0.95}  # name -> mean share of the reference
 TASKS = ("MaxConversions", "TargetCPA", "MaxClicks")

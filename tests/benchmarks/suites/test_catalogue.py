@@ -10,7 +10,7 @@ import pytest
 from agents import registry
 from agents.offline import ALGORITHMS, read_settings
 from benchmarks.suites.catalogue import SUITES, get_suite
-from benchmarks.suites.methods import METHODS
+from benchmarks.suites.methods.methods import METHODS
 from benchmarks.suites.spec import SIZES, Condition, FamilyData, MarketData, Size, Suite
 from tests.benchmarks.suites.tiny import DATA, RULES, UNIFORM, VAO, suite
 from vamo import Config, override

@@ -9,15 +9,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks.suites import machine
-from benchmarks.suites.analysis import analyse
+from benchmarks.statistics.analysis import analyse
 from benchmarks.suites.catalogue.arms import rule
-from benchmarks.suites.execute import execute, failure
-from benchmarks.suites.publishing import publish
-from benchmarks.suites.reuse import take_over
-from benchmarks.suites.running import CACHE, run_suite
+from benchmarks.suites.running import machine
+from benchmarks.suites.running.reuse import take_over
+from benchmarks.suites.running.run import execute, failure
+from benchmarks.suites.running.suite import CACHE, run_suite
 from benchmarks.suites.spec import Arm, Seeds, Suite, Variant
-from benchmarks.suites.store import TABLES, Store
+from benchmarks.suites.storage.publishing import publish
+from benchmarks.suites.storage.store import TABLES, Store
 from tests.benchmarks.suites.tiny import DATA, RULES, VAO, jobs_of, suite
 
 FIXED, PID = RULES[:2]
@@ -119,7 +119,7 @@ def test_the_command_says_what_it_took_over(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from benchmarks.cli import main
-    from benchmarks.suites import commands
+    from benchmarks.commands import suites as commands
 
     monkeypatch.setattr(commands, "get_suite", lambda name, size: other(FIXED))
     main(["bench", "run", "other/v1", "--reuse", str(made), "--workers", "1", "--out", str(tmp_path)])

@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.suites import machine
-from benchmarks.suites.engines import run_locally
-from benchmarks.suites.execute import Job, Tables, execute
-from benchmarks.suites.running import run_suite
-from benchmarks.suites.store import TABLES, Store
-from benchmarks.suites.worlds import open_world, references
+from benchmarks.suites.data.variant import open_world, references
+from benchmarks.suites.running import machine
+from benchmarks.suites.running.engines import run_locally
+from benchmarks.suites.running.run import Job, Tables, execute
+from benchmarks.suites.running.suite import run_suite
+from benchmarks.suites.storage.store import TABLES, Store
 from tests.benchmarks.suites.tiny import BROKEN, DATA, RULES, UNIFORM, VAO, fragile, jobs_of, suite
 
 ROOT = Path(__file__).parents[3]
@@ -144,7 +144,7 @@ def test_a_dead_worker_costs_its_run_one_attempt_of_three(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_on_ray_a_lost_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="needs the extra `ray`")
-    from benchmarks.suites.engines import run_on_ray
+    from benchmarks.suites.running.engines import run_on_ray
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     ended = errors_of(run_on_ray(jobs_of(suite(*RULES[:3]), tmp_path), "local", 2, fragile))
@@ -220,7 +220,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_failed_run_makes_the_command_exit_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.suites import commands
+    from benchmarks.commands import suites as commands
 
     monkeypatch.setattr(commands, "get_suite", lambda name, size: suite(BROKEN))
     with pytest.raises(SystemExit) as exit_of:
@@ -231,7 +231,7 @@ def test_a_failed_run_makes_the_command_exit_with_1(tmp_path: Path, monkeypatch:
 def test_speed_is_a_suite_with_one_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks import speed
+    from benchmarks.speed import figures as speed
 
     def market_only(quick: bool) -> Iterator[speed.Row]:
         assert quick

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.suites.store import TABLES, Store, StoreError, SuiteRecord, encoded
+from benchmarks.suites.storage.store import TABLES, Store, StoreError, SuiteRecord, encoded
 
 
 def table(name: str, n: int = 2, **values: Any) -> pa.Table:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from agents import FixedBidder, HindsightBidder
-from agents.logging_policies import make_policy
+from agents.logging.policies import make_policy
 from auction_env import TASKS
-from auction_env.params import Drift
-from benchmarks.suites.market_world import _days, mixed_population
+from auction_env.market.params import Drift
+from benchmarks.suites.data.market import _days, mixed_population
+from benchmarks.suites.data.variant import World, log_key, open_world, references
 from benchmarks.suites.spec import Condition, MarketData, Suite, Variant
-from benchmarks.suites.worlds import World, log_key, open_world, references
 from tests.benchmarks.suites.tiny import suite
 
 DATA = MarketData(

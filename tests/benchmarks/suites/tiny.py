@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.suites.catalogue.arms import rule, shared
-from benchmarks.suites.execute import Job, Tables, failure
-from benchmarks.suites.running import run_suite
+from benchmarks.suites.running.run import Job, Tables, failure
+from benchmarks.suites.running.suite import run_suite
 from benchmarks.suites.spec import Arm, FamilyData, Seeds, Suite, Variant
 
 DATA = FamilyData(

@@ -1,0 +1,321 @@
+"""Families of related tasks: synthetic data-scarce suites whose truth is known because they were made.
+
+A family has K tasks that differ by as much as asked for, in ways that are named; very unequal amounts of logged
+trajectories; and sources of which it is known which of them help, and which hurt, a given target. A weighting of
+sources (arXiv 2510.07760) can so be judged against the truth and not only by what it scores.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auction_env.market.params import DIURNAL_CURVE, MarketParams
+from auction_env.market.population import Population, auctionnet_population
+from auction_env.tasks import TASKS, Constraint, Task
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+MIN_TASKS, MAX_TASKS = 2, 128
+_BUDGET_SPAN, _TARGET_SPAN, _LEVEL_SPAN = np.log(3.0), np.log(1.6), np.log(1.6)
+_SEASON_SPAN = 6  # points of the diurnal curve, three hours: with more, the day's two humps meet again
+_WITHIN = 0.15  # how far the members of a group lie apart, as a share of how far groups do
+_GOOD, _POOR = "noisy-pid", "random"
+HARMFUL_BID = 3.0
+"""Factor from the bids submitted to those recorded in the logs of a harmful task."""
+_TURNS = 20  # trajectories among which the policies of a member are dealt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """How far the groups of a family lie apart, each knob from 0 (all alike) to 1.
+
+    Attributes:
+        category: Concentration of the advertisers' categories: 1 gives a group one category of its own.
+        budget: Spread of the budgets' level, up to a factor 3 either way.
+        target: Spread of the target CPAs' level, up to a factor 1.6 either way.
+        market: Spread of the competitors' target CPAs, hence of prices, up to a factor 1.6 either way.
+        season: Shift of the diurnal curve, up to three hours either way.
+        policy: Share of random multipliers among the logging policies, up to 90 %.
+    """
+
+    category: float = 0.0
+    budget: float = 0.0
+    target: float = 0.0
+    market: float = 0.0
+    season: float = 0.0
+    policy: float = 0.0
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise ValueError(f"`shift.{part.name}` must lie in [0, 1], found {value!r}")
+
+    @classmethod
+    def of(cls, level: float) -> Shift:
+        """All knobs at the same level."""
+        return cls(**{part.name: level for part in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One task of a family and how its trajectories are made.
+
+    Attributes:
+        task: The task; its name is unique in the family.
+        group: Members of a group share objective, advertisers, market and season.
+        is_harmful: Whether its log records other bids than were submitted (`HARMFUL_BID`).
+        n_trajectories: To train on.
+        policy: Logging policy, as `agents.logging.policies.parse_shares` reads it.
+        advertisers: Indices of the advertisers that the policy steers; all others compete by their script.
+        params, population: The market.
+        first_seed: Market seed of its first episode; members never share seeds.
+    """
+
+    task: Task
+    group: int
+    is_harmful: bool
+    n_trajectories: int
+    policy: str
+    advertisers: tuple[int, ...]
+    params: MarketParams
+    population: Population
+    first_seed: int
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFamily:
+    """Tasks, how their logs are made, and which sources help which targets.
+
+    Attributes:
+        members: The K tasks, from the one with the most trajectories to the one with the fewest.
+        seed: Of the draws behind the members.
+        shift: Distances between the groups.
+    """
+
+    members: tuple[Member, ...]
+    seed: int
+    shift: Shift
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(member.name for member in self.members)
+
+    @property
+    def relations(self) -> Int:
+        """The truth, (K, K): whether source i (column) helps target k (row): 1 yes, 0 unrelated, -1 it hurts.
+
+        A source helps if its log shows the same answer to the same state: it is of the target's group and records
+        bids in the same way. It hurts if one of the two records the bids submitted and the other those of before a
+        shading: nothing in the inputs tells them apart, and the actions differ by a factor. Everything else, a sound
+        log of another objective or from another market, counts as unrelated: what of it carries over is a question to
+        the data.
+        """
+        group = np.array([member.group for member in self.members])
+        is_harmful = np.array([member.is_harmful for member in self.members])
+        is_same_kind = is_harmful[:, None] == is_harmful[None, :]
+        is_same_group = group[:, None] == group[None, :]
+        return np.where(is_same_kind, is_same_group.astype(np.int64), -1)
+
+    def to_json(self) -> str:
+        """What the family is, and its truth, for the record; it is rebuilt by `make_task_family`."""
+        record = {
+            "seed": self.seed,
+            "shift": asdict(self.shift),
+            "relations": self.relations.tolist(),
+            "members": [
+                {
+                    "task": json.loads(member.task.to_json()),
+                    "group": member.group,
+                    "is_harmful": member.is_harmful,
+                    "n_trajectories": member.n_trajectories,
+                    "policy": member.policy,
+                    "advertisers": list(member.advertisers),
+                    "first_seed": member.first_seed,
+                }
+                for member in self.members
+            ],
+        }
+        return json.dumps(record, sort_keys=True)
+
+
+def make_task_family(
+    n_tasks: int,
+    seed: int = 0,
+    shift: float | Shift = 0.5,
+    imbalance: tuple[int, int] = (5000, 20),
+    *,
+    n_groups: int | None = None,
+    n_harmful: int | None = None,
+    n_impressions: int = 4_800,
+) -> TaskFamily:
+    """A family of K distinct tasks.
+
+    The tasks fall into groups, which lie apart by `shift`; within a group they differ slightly. Objectives and
+    constraints go round: group g takes the g-th registered task, with limits scaled differently for each member.
+
+    Args:
+        n_tasks: K, from 2 to 128.
+        seed: Of everything drawn; the same arguments give the same family.
+        shift: Distance between the groups: a `Shift`, or one level for all its knobs.
+        imbalance: Trajectories of the largest and of the smallest task; the others lie between them on a geometric
+            scale, which is a long tail.
+        n_groups: Number of groups; by default half the tasks.
+        n_harmful: Tasks whose logs record other bids than were submitted; by default an eighth of them, and at
+            least one if there are 4 tasks or more. They are spread over the sizes, never the largest.
+        n_impressions: Size of the markets' episodes.
+
+    Raises:
+        ValueError: A number that breaks a rule; it is named.
+    """
+    _check_family(n_tasks, seed, imbalance, n_groups, n_harmful)
+    shift = shift if isinstance(shift, Shift) else Shift.of(shift)
+    groups = n_groups or n_tasks // 2
+    harmful = n_harmful if n_harmful is not None else (0 if n_tasks < 4 else max(1, n_tasks // 8))
+    centres = _Centre.spread(np.random.default_rng([seed, 1]), groups, shift)
+    most, fewest = imbalance
+    sizes = np.rint(np.geomspace(most, fewest, n_tasks)).astype(int)
+    # spread evenly over the sizes, from the second largest task on
+    is_harmful = np.isin(np.arange(n_tasks), 1 + (np.arange(harmful) * (n_tasks - 1)) // max(harmful, 1))
+    members = []
+    for k in range(n_tasks):
+        group, turn = k % groups, k // groups
+        rng = np.random.default_rng([seed, 2, k])
+        centre = centres[group].near(rng, shift)
+        members.append(
+            Member(
+                task=_task(group, turn, k, n_turns=-(-n_tasks // groups)),
+                group=group,
+                is_harmful=bool(is_harmful[k]),
+                n_trajectories=int(sizes[k]),
+                policy=centre.policy,
+                advertisers=centre.advertisers,
+                params=centre.params(n_impressions),
+                population=centre.population(),
+                first_seed=(seed % 2**20 + 1) * 2**40 + 2**39 + k * 2**32,
+            )
+        )
+    return TaskFamily(members=tuple(members), seed=seed, shift=shift)
+
+
+def _check_family(
+    n_tasks: int, seed: int, imbalance: tuple[int, int], n_groups: int | None, n_harmful: int | None
+) -> None:
+    if not MIN_TASKS <= n_tasks <= MAX_TASKS:
+        raise ValueError(f"`n_tasks` must lie in {MIN_TASKS}..{MAX_TASKS}, found {n_tasks}")
+    if seed < 0:
+        raise ValueError(f"`seed` must not be negative, found {seed}")
+    if len(imbalance) != 2 or not 1 <= imbalance[1] <= imbalance[0]:
+        raise ValueError(f"`imbalance` must be (most, fewest) trajectories, fewest at least 1, found {imbalance}")
+    if n_groups is not None and not 1 <= n_groups <= n_tasks:
+        raise ValueError(f"`n_groups` must lie in 1..{n_tasks}, found {n_groups}")
+    if n_harmful is not None and not 0 <= n_harmful < n_tasks:
+        raise ValueError(f"`n_harmful` must lie in 0..{n_tasks - 1}, found {n_harmful}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Centre:
+    """Where a group, or a member of it, lies; every coordinate is drawn whatever the knobs are."""
+
+    category: int
+    concentration: float  # 0: all categories alike, 1: one only
+    log_budget: float
+    log_target: float
+    log_market: float
+    season: float  # points of the diurnal curve
+    poor: float  # share of random multipliers
+    order: tuple[int, ...]  # of the advertisers, in which they are picked
+
+    @classmethod
+    def spread(cls, rng: np.random.Generator, n_groups: int, shift: Shift) -> list[_Centre]:
+        """The centres of all groups: evenly spaced along each knob, in an order of its own.
+
+        Even spacing, not independent draws: the distance between the groups is then what the knob says, not luck.
+        """
+        base = auctionnet_population()
+        order = tuple(rng.permutation(base.n_advertisers).tolist())  # the same for all: only the knob tells them apart
+        categories = rng.permutation(base.n_categories)
+        budget, target, market, season, poor = (
+            rng.permutation(np.linspace(-1.0, 1.0, n_groups) if n_groups > 1 else np.zeros(1)) for _ in range(5)
+        )
+        return [
+            cls(
+                int(categories[g % len(categories)]),
+                shift.category,
+                shift.budget * _BUDGET_SPAN * budget[g],
+                shift.target * _TARGET_SPAN * target[g],
+                shift.market * _LEVEL_SPAN * market[g],
+                shift.season * _SEASON_SPAN * season[g],
+                0.45 * shift.policy * (poor[g] + 1.0),
+                order,
+            )
+            for g in range(n_groups)
+        ]
+
+    def near(self, rng: np.random.Generator, shift: Shift) -> _Centre:
+        """A member's place: near its group's."""
+        budget, target, market, season = _WITHIN * rng.uniform(-1.0, 1.0, 4)
+        return replace(
+            self,
+            log_budget=self.log_budget + shift.budget * _BUDGET_SPAN * budget,
+            log_target=self.log_target + shift.target * _TARGET_SPAN * target,
+            log_market=self.log_market + shift.market * _LEVEL_SPAN * market,
+            season=self.season + shift.season * _SEASON_SPAN * season,
+        )
+
+    @property
+    def advertisers(self) -> tuple[int, ...]:
+        """A third of the advertisers: `concentration` of them from the group's category, the rest from all."""
+        base = auctionnet_population()
+        n = base.n_advertisers // 3
+        own = [j for j in self.order if base.category[j] == self.category]
+        chosen = own[: round(self.concentration * min(n, len(own)))]
+        if self.concentration < 1:
+            chosen += [j for j in self.order if j not in chosen][: n - len(chosen)]
+        return tuple(sorted(chosen))
+
+    def population(self) -> Population:
+        """Budgets and targets of the steered, targets of the competitors."""
+        base, steered = auctionnet_population(), set(self.advertisers)
+        factor = {True: np.exp(self.log_target), False: np.exp(self.log_market)}
+        return replace(
+            base,
+            budget=tuple(b * (np.exp(self.log_budget) if j in steered else 1.0) for j, b in enumerate(base.budget)),
+            cpa_target=tuple(c * float(factor[j in steered]) for j, c in enumerate(base.cpa_target)),
+        )
+
+    def params(self, n_impressions: int) -> MarketParams:
+        params = MarketParams.for_task(TASKS["MultiConstraint"], n_impressions=n_impressions)
+        curve = np.asarray(DIURNAL_CURVE, float)
+        points = np.arange(len(curve))
+        rolled = np.interp(points - self.season, points, curve, period=len(curve))
+        return replace(params, traffic=replace(params.traffic, diurnal_curve=tuple(rolled.tolist())))
+
+    @property
+    def policy(self) -> str:
+        poor = round(self.poor * _TURNS)
+        if poor == 0:
+            return _GOOD
+        return f"{_GOOD}={_TURNS - poor},{_POOR}={poor}"
+
+
+def _task(group: int, turn: int, k: int, n_turns: int) -> Task:
+    """The task of a member: its group's registered one, with limits of its own."""
+    base = list(TASKS.values())[group % len(TASKS)]
+    scale = 1.0 + 0.1 * (turn - (n_turns - 1) / 2) / max(n_turns - 1, 1)  # 0.95 .. 1.05
+    constraints = tuple(
+        Constraint(kind=constraint.kind, scale=round(constraint.scale * scale, 6)) for constraint in base.constraints
+    )
+    return replace(base, name=f"{base.name}-{k:03d}", constraints=constraints)

@@ -1,0 +1,128 @@
+"""The logs of a task family on disk: a data set a task, each split, and the truth beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.families.family import HARMFUL_BID, Member, TaskFamily
+from agents.logging.collection import Collection, collect_data_set
+from auction_env.data import TrajectoryData, load, read_manifest, write_splits
+from auction_env.data.manifest import MANIFEST
+from auction_env.files import write_atomically
+
+FAMILY_FILE = "family.json"
+_PER_WORKER = 2_000  # trajectories that take as long as starting a process
+
+Progress = Callable[[int], None]
+
+
+class FamilyRecord(NamedTuple):
+    """What `family.json` says."""
+
+    names: tuple[str, ...]  # of the K tasks, which are the folders of their data sets
+    relations: NDArray[np.int64]  # (K, K): `TaskFamily.relations`
+    members: tuple[dict[str, Any], ...]  # of each task: group, policy, number of trajectories ...
+    shift: dict[str, float]
+
+
+def member_collection(member: Member, n_held_out: int) -> Collection:
+    """What is collected for a member: its trajectories to train on, and `n_held_out` more."""
+    n = member.n_trajectories + n_held_out
+    return Collection(
+        task=member.task,
+        n_episodes=-(-n // len(member.advertisers)),
+        n_trajectories=n,
+        seed=member.first_seed,
+        policy=member.policy,
+        recorded_bid=HARMFUL_BID if member.is_harmful else 1.0,
+        advertisers=member.advertisers,
+        params=member.params,
+        population=member.population,
+    )
+
+
+def collect_family(
+    family: TaskFamily,
+    out: str | os.PathLike[str],
+    *,
+    n_validation: int = 50,
+    n_test: int = 50,
+    n_workers: int = 1,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Collects the logs of all tasks; what an interrupted call has finished is kept.
+
+    Args:
+        family: The tasks.
+        out: Directory; every task gets a folder of its name, a data set with the splits train, validation and test.
+        n_validation, n_test: Held-out trajectories of each task, beyond those to train on: every task has as many,
+            however scarce its data are.
+        n_workers: Processes of a collection.
+        force: Whether data sets of other members at `out` are replaced.
+        progress: Told the number of trajectories as they are finished.
+
+    Raises:
+        FileExistsError: `out` holds another family, or a data set that is not the member's, and `force` is False.
+        ValueError: A negative number of held-out trajectories, or none for validation.
+    """
+    if n_validation < 1 or n_test < 1:
+        raise ValueError(f"`n_validation` and `n_test` must be at least 1, found {n_validation} and {n_test}")
+    root, text = Path(out), family.to_json() + "\n"
+    root.mkdir(parents=True, exist_ok=True)
+    record = root / FAMILY_FILE
+    if record.exists() and record.read_text(encoding="utf-8") != text and not force:
+        raise FileExistsError(f"{root} must be empty or hold this family unless `force` is set, found another family")
+    for member in family.members:
+        path, collection = root / member.name, member_collection(member, n_validation + n_test)
+        if not _is_collected(path, collection):
+            worth = 1 + collection.n_episodes * len(collection.steered) // _PER_WORKER
+            collect_data_set(collection, path, n_workers=min(n_workers, worth), force=force, progress=progress)
+        elif progress is not None:
+            progress(member.n_trajectories + n_validation + n_test)
+        splits = read_manifest(path).splits
+        if splits is None or (splits["validation"], splits["test"]) != (n_validation, n_test):
+            write_splits(path, seed=family.seed, validation=n_validation, test=n_test, force=force)
+    write_atomically(record, text.encode())
+
+
+def _is_collected(directory: Path, collection: Collection) -> bool:
+    """Whether the data set is there and is that of the collection."""
+    if not (directory / MANIFEST).is_file():
+        return False
+    return bool(json.loads(json.dumps(collection.parameters)) == read_manifest(directory).parameters)
+
+
+def read_family(directory: str | os.PathLike[str]) -> FamilyRecord:
+    """What is known of the family whose logs are in a directory.
+
+    Raises:
+        FileNotFoundError: There is no `family.json`: no family was collected there, or not to its end.
+        ValueError: It is not what `collect_family` writes.
+    """
+    path = Path(directory) / FAMILY_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must exist: no family was collected there, or its collection is not finished")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        members = tuple(record["members"])
+        names = tuple(member["task"]["name"] for member in members)
+        relations = np.array(record["relations"], np.int64)
+        shift = dict(record["shift"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must hold members, relations and shift of a family: {error!r}") from error
+    if relations.shape != (len(names), len(names)):
+        raise ValueError(f"{path}: `relations` must have shape {(len(names),) * 2}, found {relations.shape}")
+    return FamilyRecord(names, relations, members, shift)
+
+
+def load_family(directory: str | os.PathLike[str], split: str = "train") -> dict[str, TrajectoryData]:
+    """One part of the logs of every task, by name: "train", "validation" or "test"."""
+    return {name: load(Path(directory) / name, split=split) for name in read_family(directory).names}

@@ -1,0 +1,1 @@
+"""References that know the episode beforehand: to compare with, not to deploy."""

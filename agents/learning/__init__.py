@@ -1,0 +1,1 @@
+"""What all learners share: settings, checkpoints, the observation and the scale of the reward."""

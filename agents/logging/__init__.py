@@ -1,0 +1,1 @@
+"""How logs are made: logging policies and the collection of trajectories and impressions."""

@@ -1,0 +1,317 @@
+"""Logs trajectories: episodes in which a policy steers every advertiser, in one process or in many."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from agents.bidder import Bidder
+from agents.logging.policies import MIXED, dealt_policies, make_policy, parse_shares
+from agents.mixed import deal_campaigns
+from agents.rollout import check_days, run_episode, to_trajectories
+from auction_env.control.simulation import Simulation
+from auction_env.data import SCHEMA_VERSION, TrajectoryData
+from auction_env.data.manifest import code_version
+from auction_env.data.staging import Block, Stage, open_stage, write_block
+from auction_env.market.funnel import Funnel
+from auction_env.market.params import MarketParams
+from auction_env.market.population import Population, auctionnet_population
+from auction_env.tasks import Task
+
+Progress = Callable[[int], None]
+
+ROWS_PER_BLOCK = 65_536  # a block is a shard: about 20 MB in memory, and what a kill may cost
+_BLOCKS_WANTED = 16  # of a small collection, so that there is something for every worker
+
+
+def collect(
+    bidder: Bidder,
+    *,
+    seeds: ArrayLike,
+    task: Task,
+    params: MarketParams | None = None,
+    population: Population | None = None,
+    days: ArrayLike | None = None,
+    first_period: int = 0,
+    progress: Progress | None = None,
+) -> Iterator[TrajectoryData]:
+    """Logs episodes in which `bidder` steers every advertiser: one data set a market episode.
+
+    Period p of the log is market `seeds[p - first_period]`, and day `days[p - first_period]` of it if `days` are
+    given (`BatchMarket.reset`). Iterating keeps memory bounded; pass the iterator to `auction_env.data.write`.
+    """
+    check_days(seeds, days)
+    params, population = params or MarketParams.for_task(task), population or auctionnet_population()
+    simulation = _markets(task, params, population, 1)
+    for position, seed in enumerate(np.asarray(seeds, np.int64)):
+        day = None if days is None else np.asarray(days)[position : position + 1]
+        episode = run_episode(simulation, [int(seed)], bidder, day)
+        yield to_trajectories(episode, period=first_period + position, policy=bidder.name)
+        if progress is not None:
+            progress(1)
+
+
+def _markets(
+    task: Task, params: MarketParams, population: Population, n_markets: int, steered: ArrayLike | None = None
+) -> Simulation:
+    """Markets in which the same advertisers are steered; all by default."""
+    who = np.arange(population.n_advertisers) if steered is None else np.asarray(steered)
+    return Simulation(
+        params,
+        population,
+        steered_market=np.repeat(np.arange(n_markets), len(who)),
+        steered_advertiser=np.tile(who, n_markets),
+        n_markets=n_markets,
+        task=task,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """What is collected: the bytes of the data set depend on this and on nothing else.
+
+    Attributes:
+        task: The task of all trajectories.
+        n_episodes: Market episodes; each logs a trajectory of every steered advertiser.
+        seed: Market seed of the first episode; period p of the log is market `seed + p`.
+        advertisers: Who is steered and logged; all others follow the population's script. None: everybody.
+        n_trajectories: How many of the trajectories are kept, in the order of the log; None: all.
+        recorded_bid: Factor from the bids that were submitted to those that the log records, as `action` and `bid`;
+            the features, and all that was won and paid, are of the submitted ones. 1 is a sound log; any other
+            number makes one of bids from before a shading that the log does not know of.
+        policy: "mixed", a name of `agents.logging.policies.POLICIES`, or shares: "random=1,noisy-pid=3".
+        params, population: The market; by default with a funnel, so that any other task can be made of the log.
+    """
+
+    task: Task
+    n_episodes: int
+    seed: int = 0
+    policy: str = MIXED
+    advertisers: tuple[int, ...] | None = None
+    n_trajectories: int | None = None
+    recorded_bid: float = 1.0
+    params: MarketParams = field(default_factory=lambda: MarketParams(funnel=Funnel()))
+    population: Population = field(default_factory=auctionnet_population)
+
+    def __post_init__(self) -> None:
+        if self.n_episodes < 1:
+            raise ValueError(f"`n_episodes` must be at least 1, found {self.n_episodes}")
+        if self.seed < 0:
+            raise ValueError(f"`seed` must not be negative, found {self.seed}")
+        self.params.check_advertisers(self.population.n_advertisers)
+        self.params.check_task(self.task)
+        if not 0 < self.recorded_bid < np.inf:
+            raise ValueError(f"`recorded_bid` must be positive and finite, found {self.recorded_bid}")
+        n = self.population.n_advertisers
+        if len(set(self.steered)) != len(self.steered) or not all(0 <= j < n for j in self.steered) or not self.steered:
+            raise ValueError(f"`advertisers` must be different indices in 0..{n - 1}, found {self.advertisers}")
+        most = self.n_episodes * len(self.steered)
+        if self.n_trajectories is not None and not most - len(self.steered) < self.n_trajectories <= most:
+            raise ValueError(
+                f"`n_trajectories` of {self.n_episodes} episodes with {len(self.steered)} each must lie in"
+                f" {most - len(self.steered) + 1}..{most}, found {self.n_trajectories}"
+            )
+        parse_shares(self.policy)
+
+    @property
+    def steered(self) -> tuple[int, ...]:
+        """The advertisers that the policy steers, ascending."""
+        return tuple(range(self.population.n_advertisers) if self.advertisers is None else sorted(self.advertisers))
+
+    @property
+    def block_size(self) -> int:
+        """Market episodes of a block; the last block may be smaller."""
+        most = max(1, ROWS_PER_BLOCK // (len(self.steered) * self.params.n_ticks))
+        return min(most, -(-self.n_episodes // _BLOCKS_WANTED))
+
+    @property
+    def n_blocks(self) -> int:
+        return -(-self.n_episodes // self.block_size)
+
+    def periods(self, block: int) -> NDArray[np.int64]:
+        """The periods of a block."""
+        first = block * self.block_size
+        return np.arange(first, min(first + self.block_size, self.n_episodes))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters as the manifest states them."""
+        shares = parse_shares(self.policy)
+        return {
+            "task": self.task.to_json(),
+            "n_episodes": self.n_episodes,
+            "seed": self.seed,
+            "advertisers": list(self.steered),
+            "n_trajectories": self.n_trajectories,
+            "recorded_bid": self.recorded_bid,
+            "policies": {"shares": shares, "dealt": list(dealt_policies(shares))},
+            "market": asdict(self.params),
+            "population": self.population.to_json(),
+        }
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """All that the bytes of the data set depend on."""
+        versions = {"code": code_version(), "schema": SCHEMA_VERSION, "arrow": pa.__version__}
+        return {**self.parameters, "block_size": self.block_size, "versions": versions}
+
+
+class CollectionSummary(NamedTuple):
+    """What a collection did."""
+
+    n_episodes: int  # market episodes, those of an earlier run included
+    n_trajectories: int
+    n_resumed: int  # trajectories that an earlier run had finished
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Trajectories per second of this run."""
+        return (self.n_trajectories - self.n_resumed) / self.seconds
+
+
+def collect_data_set(
+    collection: Collection,
+    out: str | os.PathLike[str],
+    *,
+    n_workers: int = 1,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> CollectionSummary:
+    """Collects a data set, block by block, in parallel.
+
+    The bytes of the data set do not depend on the number of workers, nor on how often the collection was killed
+    and started again: finished blocks wait beside `out` and are taken up by the next call with the same arguments.
+
+    Args:
+        collection: What.
+        out: Directory of the data set.
+        n_workers: Processes; 1 works in this one.
+        force: Whether a data set at `out`, or unfinished work of another collection, is replaced.
+        progress: Told the number of trajectories of each block as it is finished, those found finished included.
+
+    Raises:
+        FileExistsError: `out` holds files, unfinished work of another collection lies beside it, or another process
+            is collecting into it.
+        ChildProcessError: A worker process ended by itself.
+    """
+    if n_workers < 1:
+        raise ValueError(f"`n_workers` must be at least 1, found {n_workers}")
+    started = time.perf_counter()
+    with open_stage(out, collection.plan, force=force) as stage:
+        found = {index: block for index in range(collection.n_blocks) if (block := stage.finished(index)) is not None}
+        for block in found.values():
+            _report(progress, block)
+        todo = [index for index in range(collection.n_blocks) if index not in found]
+        for index in _make_blocks(collection, stage, todo, n_workers):
+            _report(progress, _block(stage, index))
+        blocks = [_block(stage, index) for index in range(collection.n_blocks)]
+        metadata = {"source": "simulation", "policy": collection.policy}
+        stage.publish(blocks, metadata=metadata, parameters=collection.parameters)
+    n_resumed = sum(block.n_episodes for block in found.values())
+    n_trajectories = sum(block.n_episodes for block in blocks)
+    return CollectionSummary(collection.n_episodes, n_trajectories, n_resumed, time.perf_counter() - started)
+
+
+def _report(progress: Progress | None, block: Block) -> None:
+    if progress is not None:
+        progress(block.n_episodes)
+
+
+def _block(stage: Stage, index: int) -> Block:
+    block = stage.finished(index)
+    if block is None:
+        raise RuntimeError(f"block {index} in {stage.path} must be what was written, but has changed")
+    return block
+
+
+def _make_blocks(collection: Collection, stage: Stage, todo: list[int], n_workers: int) -> Iterator[int]:
+    """Makes the blocks; yields each as it is finished."""
+    n_workers = min(n_workers, len(todo))
+    if n_workers <= 1:
+        maker = _BlockMaker(collection, stage.path)
+        for index in todo:
+            yield maker.make(index)
+        return
+    # not `fork`: the parent may have run kernels, which GNU OpenMP does not survive
+    with ProcessPoolExecutor(
+        n_workers, multiprocessing.get_context("spawn"), _start_worker, (collection, stage.path)
+    ) as pool:
+        futures = [pool.submit(_make_block, index) for index in todo]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            rule = "a worker must not end by itself (out of memory? a script without `if __name__ == '__main__'`?)"
+            raise ChildProcessError(f"{rule}; finished blocks are kept for the next call") from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+class _BlockMaker:
+    """Simulates and writes blocks; the policy and the markets are built once."""
+
+    def __init__(self, collection: Collection, stage: Path) -> None:
+        self._collection, self._stage = collection, stage
+        self._bidder = make_policy(
+            parse_shares(collection.policy), collection.task, collection.params, collection.population
+        )
+        self._dealt = np.array(dealt_policies(parse_shares(collection.policy)))
+        self._simulations: dict[int, Simulation] = {}
+
+    def make(self, index: int) -> int:
+        c = self._collection
+        periods = c.periods(index)
+        n = len(periods)
+        if n not in self._simulations:
+            self._simulations[n] = _markets(c.task, c.params, c.population, n, c.steered)
+        episodes = run_episode(self._simulations[n], c.seed + periods, self._bidder)
+        period = np.repeat(periods, len(c.steered))
+        policy = self._dealt[deal_campaigns(episodes.seed, episodes.advertiser, len(self._dealt))]
+        log = to_trajectories(episodes, period=period, policy=policy)
+        if c.recorded_bid != 1.0:
+            log = replace(log, action=c.recorded_bid * log.action, bid=c.recorded_bid * log.bid)
+        if c.n_trajectories is not None and index == c.n_blocks - 1:  # only the last market has too many
+            log = log.select(np.arange(c.n_trajectories - int(periods[0]) * len(c.steered)))
+        write_block(self._stage, index, log)
+        return index
+
+
+_maker: _BlockMaker | None = None  # of a worker process
+
+
+def _start_worker(collection: Collection, stage: Path) -> None:
+    global _maker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends the work
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    numba.set_num_threads(1)
+    pa.set_cpu_count(1)
+    _maker = _BlockMaker(collection, stage)
+
+
+def _end_with_parent() -> None:
+    """Ends this process with its parent: a worker of a killed parent would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _make_block(index: int) -> int:
+    assert _maker is not None
+    return _maker.make(index)

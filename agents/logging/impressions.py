@@ -1,0 +1,78 @@
+"""Logs of impressions: episodes in which a bidder steers every advertiser, written as AuctionNet's CSV files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from agents.bidder import Bidder
+from auction_env.control.bidder import check_multipliers
+from auction_env.control.simulation import Simulation
+from auction_env.data.formats.auctionnet_export import ImpressionWriter, trace_tick
+from auction_env.market.params import MarketParams
+from auction_env.market.population import Population, auctionnet_population
+from auction_env.tasks import Task
+
+
+def log_impressions(
+    bidder: Bidder,
+    directory: str | os.PathLike[str],
+    *,
+    seeds: ArrayLike,
+    task: Task,
+    params: MarketParams | None = None,
+    population: Population | None = None,
+    first_period: int = 0,
+    is_compressed: bool = False,
+    force: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> list[Path]:
+    """Writes `period-<p>.csv` for each market episode, which is the one that `agents.collect` logs.
+
+    Args:
+        bidder: Steers every advertiser.
+        directory: Where; made if absent.
+        seeds: (n,) market seeds; period p is market `seeds[p - first_period]`.
+        task: The task of the advertisers.
+        params, population: The market.
+        first_period: Number of the first period.
+        is_compressed: Whether the files are `.csv.gz`.
+        force: Whether files that are there already are replaced.
+        progress: Told 1 after each episode.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: The task counts something that the schema lacks.
+    """
+    if task.needs_funnel:
+        raise ValueError(f"`task` must count conversions alone, as AuctionNet's logs do, found {task.name!r}")
+    params, population = params or MarketParams(), population or auctionnet_population()
+    n = population.n_advertisers
+    simulation = Simulation(
+        params,
+        population,
+        steered_market=np.zeros(n, np.int64),
+        steered_advertiser=np.arange(n),
+        task=task,
+    )
+    files = []
+    for position, seed in enumerate(np.asarray(seeds, np.int64)):
+        period = first_period + position
+        path = Path(directory) / f"period-{period}.csv{'.gz' if is_compressed else ''}"
+        simulation.reset([int(seed)])
+        bidder.reset(simulation.campaigns())
+        with ImpressionWriter(path, simulation.market, period=period, force=force) as writer:
+            for _ in range(params.n_ticks):
+                multipliers = check_multipliers(bidder, bidder.act(simulation.view()), n)
+                writer.write(trace_tick(simulation.market, multipliers))
+                simulation.step(multipliers)
+        files.append(path)
+        if progress is not None:
+            progress(1)
+    return files

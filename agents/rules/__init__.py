@@ -1,0 +1,1 @@
+"""Bidders that decide by a formula with few parameters."""

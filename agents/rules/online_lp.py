@@ -1,0 +1,165 @@
+"""Online LP: the multiplier that would spend the money left on the rest of a day like those of a history.
+
+With prices per impression, the best bids under a budget solve a linear programme: take the impressions with the
+lowest price per predicted value until the money is gone. Its solution is a threshold on that ratio, which is the
+multiplier itself (bid = threshold x value wins exactly these). Solved anew at every tick for the ticks to come and
+the budget left, this is the "online LP" baseline of AuctionNet (arXiv 2412.10798, section 5), whose history is a
+sample of logged impressions. Theory: S. Agrawal, Z. Wang, Y. Ye, "A dynamic near-optimal algorithm for online
+linear programming" (Operations Research 62, 2014).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from agents.bidder import Campaigns, TickView
+from agents.rules.cost_ratios import CostLimits, largest_within
+from auction_env.control.simulation import Simulation
+from auction_env.market.market import BatchMarket
+from auction_env.market.params import MarketParams
+from auction_env.market.population import Population
+from auction_env.tasks import BASES, QUANTITIES, REQUIREMENT_NAMES, Task, get_task
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+_RANGE = (0.05, 20.0)  # of the thresholds over the target CPA
+
+
+class PriceHistory(NamedTuple):
+    """What a day's impressions cost and bring, below each threshold on price over predicted value.
+
+    Attributes:
+        threshold: (n_advertisers, n_thresholds) ascending, currency per unit of the objective.
+        cost: (n_advertisers, n_ticks, n_thresholds) of the impressions of a tick below the threshold, currency.
+        value: Their predicted amount of what the task counts; same shape.
+        basis: Which of `tasks.BASES` that is.
+    """
+
+    threshold: Float
+    cost: Float
+    value: Float
+    basis: str
+
+
+def record_prices(
+    params: MarketParams,
+    population: Population,
+    seeds: ArrayLike,
+    *,
+    task: str | Task = "MaxConversions",
+    days: ArrayLike | None = None,
+    n_thresholds: int = 128,
+) -> PriceHistory:
+    """The mean over market episodes in which all advertisers follow the population's script.
+
+    The price of an impression is the least that wins its last slot from the others, and both cost and value count
+    with the mean probability that a won slot is seen.
+
+    Args:
+        params, population: The market.
+        seeds: (n,) episodes; they must not be those that the bidder will play.
+        task: The task of the bidder: what the predicted value counts.
+        days: (n,) which day each episode is; None draws it from the seed.
+        n_thresholds: Size of the grid of thresholds.
+    """
+    numbers = np.atleast_1d(np.asarray(seeds, np.int64))
+    nobody = np.zeros(0, np.int64)
+    simulation = Simulation(
+        params, population, steered_market=nobody, steered_advertiser=nobody, n_markets=len(numbers)
+    )
+    market, task = simulation.market, get_task(task)
+    simulation.reset(numbers, days)
+    # the same impressions by what the task counts; the script bids on conversions
+    counted = BatchMarket(params, population, len(numbers))
+    counted.reset(numbers, days, np.full((len(numbers), market.n_advertisers), BASES.index(task.basis)))
+    threshold = np.geomspace(*_RANGE, n_thresholds) * task.unit_worth(market.targets)[:, None]
+    shape = (market.n_advertisers, params.n_ticks, n_thresholds)
+    cost, value = np.zeros(shape), np.zeros(shape)
+    for tick in range(params.n_ticks):
+        values = [(market.values(m).astype(float), counted.values(m).astype(float)) for m in range(len(numbers))]
+        _, result = simulation.step(np.zeros(0))
+        counted.step(np.zeros((len(numbers), market.n_advertisers)))
+        for m, (of_tick, amounts) in enumerate(values):
+            if len(of_tick):
+                _add_tick(params, of_tick, amounts, result.bid[m], threshold, cost[:, tick], value[:, tick])
+    seen = float(np.cumprod(params.exposure).mean()) / len(numbers)
+    return PriceHistory(threshold, np.cumsum(cost, axis=2) * seen, np.cumsum(value, axis=2) * seen, task.basis)
+
+
+def _add_tick(
+    params: MarketParams, values: Float, amounts: Float, bid_sum: Float, threshold: Float, cost: Float, value: Float
+) -> None:
+    """Adds the impressions of a tick, (n, n_advertisers), to the first threshold that takes each.
+
+    `values` is what the script bids on, `amounts` what the bidder counts.
+    """
+    total = values.sum(axis=0)
+    multiplier = np.divide(bid_sum, total, out=np.zeros_like(total), where=total > 0)
+    quality = np.ones(len(total)) if params.quality is None else np.asarray(params.quality)
+    scores = np.where(values * multiplier >= params.reserve, values * multiplier, 0.0) * quality
+    price = np.maximum(_winning_scores(scores, params.n_slots) / quality, params.reserve)
+    ratio = np.divide(price, amounts, out=np.full(amounts.shape, np.inf), where=amounts > 0)
+    for j, of_advertiser in enumerate(threshold):
+        index = np.searchsorted(of_advertiser, ratio[:, j])
+        n = len(of_advertiser)
+        cost[j] += np.bincount(index, price[:, j], n + 1)[:n]
+        value[j] += np.bincount(index, amounts[:, j], n + 1)[:n]
+
+
+def _winning_scores(scores: Float, n_slots: int) -> Float:
+    """(n, n_advertisers) the score that each advertiser must beat for the last slot: the n_slots-th of the others."""
+    n_advertisers = scores.shape[1]
+    if n_advertisers <= n_slots:
+        return np.zeros_like(scores)
+    lowest = np.partition(-scores, (n_slots - 1, n_slots), axis=1)
+    last, next_one = -lowest[:, n_slots - 1, None], -lowest[:, n_slots, None]
+    return np.where(scores >= last, next_one, last)  # who holds a slot itself has to beat the one behind
+
+
+class OnlineLpBidder:
+    """Bids the largest threshold that the money left, and limits on cost ratios if any, allow for the rest of the day.
+
+    Args:
+        history: Prices of the market that it plays in (`record_prices`).
+        scale: Factor on the threshold. Prices of the last slot understate what a bid that wins higher ones spends.
+        name: Label in tables.
+    """
+
+    def __init__(self, history: PriceHistory, *, scale: float = 1.0, name: str = "online LP") -> None:
+        if not (np.isfinite(scale) and scale > 0):
+            raise ValueError(f"`scale` must be positive, found {scale}")
+        self.name, self._scale = name, scale
+        self._threshold, self._basis = history.threshold, history.basis
+        self._last = f"last_{QUANTITIES[history.basis].predicted}"
+        self._cost_to_go, self._value_to_go = (
+            np.cumsum(part[:, ::-1], axis=1)[:, ::-1] for part in (history.cost, history.value)
+        )
+
+    def reset(self, campaigns: Campaigns) -> None:
+        """Starts n fresh episodes; ValueError if the history is of another market."""
+        n_advertisers, n_ticks, _ = self._cost_to_go.shape
+        if campaigns.n_ticks != n_ticks or campaigns.advertiser.max() >= n_advertisers:
+            raise ValueError(
+                f"`history` must be of the market that is played ({campaigns.n_ticks} ticks, advertiser"
+                f" {campaigns.advertiser.max()}), found {n_ticks} ticks and {n_advertisers} advertisers"
+            )
+        self._advertiser = campaigns.advertiser
+        if np.any(campaigns.requirements[:, REQUIREMENT_NAMES.index(f"wants_{self._basis}")] != 1):
+            raise ValueError(f"`history` must count what the task counts, found one of {self._basis}")
+        self._limit = CostLimits(campaigns).cap
+        self._spent, self._gained = np.zeros((2, len(campaigns.budget)))
+
+    def act(self, view: TickView) -> Float:
+        """The thresholds for this tick, shape (n,)."""
+        self._spent = self._spent + view.last_cost
+        self._gained = self._gained + getattr(view, self._last)
+        cost = self._cost_to_go[self._advertiser, view.tick]  # (n, n_thresholds)
+        value = self._value_to_go[self._advertiser, view.tick]
+        chosen = largest_within(
+            cost, value, money=view.budget_left, spent=self._spent, gained=self._gained, cap=self._limit
+        )
+        return self._scale * self._threshold[self._advertiser, chosen]

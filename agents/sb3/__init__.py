@@ -1,0 +1,1 @@
+"""Stable-Baselines3 agents, trained by playing in the market."""

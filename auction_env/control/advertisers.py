@@ -1,0 +1,168 @@
+"""Seats: advertisers of a market that somebody steers, what they know, what they see and what they got.
+
+The same for whoever sits there: the agent of an environment, the bidder of a rollout, a user's competitor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.observation import StateFeatures
+from auction_env.market.market import BatchMarket, Opening, TickResult
+from auction_env.tasks import BASES, FUNNEL_OUTCOMES, OUTCOMES, QUANTITIES, Targets, Task, Totals, unevenness
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+class SteeredTick(NamedTuple):
+    """Outcome of a tick for the steered advertisers, each (n_steered,): see `TickResult`."""
+
+    multiplier: Float
+    n_impressions: Float
+    bid: Float
+    value_all: Float  # predicted value of all impressions of the tick
+    wins: Float
+    exposures: Float
+    cost: Float
+    conversions: Float
+    value: Float
+    least_winning_cost: Float
+    budget_left: Float  # after the tick
+    clicks: Float
+    click_value: Float
+    add_to_carts: Float
+    cart_value: Float
+    gmv: Float
+    gmv_value: Float
+    click_value_all: Float  # predicted clicks, add-to-carts and GMV of all impressions of the tick
+    cart_value_all: Float
+    gmv_value_all: Float
+
+
+def episode_totals(ticks: SteeredTick) -> Totals:
+    """Totals of episodes from their ticks, (n_ticks, n_steered) each -> (n_steered,) each.
+
+    Added tick by tick, so that the result does not depend on how many episodes are added up together.
+    """
+    sums = {name: np.cumsum(getattr(ticks, name), axis=0)[-1] for name in OUTCOMES}
+    return Totals(**sums, unevenness=unevenness(ticks.cost, ticks.n_impressions))
+
+
+def stack_ticks(ticks: Sequence[SteeredTick]) -> SteeredTick:
+    """Ticks behind each other: (n_ticks, n_steered) each."""
+    return SteeredTick(*(np.stack(parts) for parts in zip(*ticks, strict=True)))
+
+
+class Seats:
+    """n seats of `market` through one episode; seat i is advertiser `advertiser_idx[i]` of `market_idx[i]`.
+
+    All have the task `task`.
+    """
+
+    def __init__(self, market: BatchMarket, market_idx: Int, advertiser_idx: Int, task: Task) -> None:
+        self.pick = (market_idx, advertiser_idx)
+        self.task = task
+        self._market = market
+        self._features = StateFeatures(len(market_idx), market.params.n_ticks)
+        self._last: SteeredTick | None = None
+
+    def __len__(self) -> int:
+        return len(self.pick[0])
+
+    @property
+    def targets(self) -> Targets:
+        """What the advertisers have and would pay, (n,) each."""
+        return self._market.targets.at(self.pick[1])
+
+    @property
+    def budget(self) -> Float:
+        """(n,) currency per episode."""
+        return self._market.budget[self.pick[1]]
+
+    @property
+    def category(self) -> Int:
+        """(n,) indices."""
+        return np.asarray(self._market.population.category, np.int64)[self.pick[1]]
+
+    def campaigns(self, seeds: ArrayLike, expected_traffic: Float) -> Campaigns:
+        """What is known before the first tick; `seeds` (n_markets,), `expected_traffic` (..., n_ticks) by market."""
+        targets = self.targets
+        return Campaigns(
+            targets=targets,
+            base=self.task.unit_worth(targets),
+            category=self.category,
+            advertiser=self.pick[1],
+            requirements=self.task.requirements(targets),
+            n_ticks=self._market.params.n_ticks,
+            seed=np.asarray(seeds, np.int64)[self.pick[0]],
+            expected_traffic=expected_traffic if expected_traffic.ndim == 1 else expected_traffic[self.pick[0]],
+            day=self._market.day[self.pick[0]],
+        )
+
+    def observe(self) -> Float:
+        """(n, 16) features at the start of the current tick: `observation.FEATURE_NAMES`."""
+        opening = self._market.opening
+        return self._features.observe(
+            opening.tick,
+            budget_left=opening.budget_left[self.pick] / self.budget,
+            value_now=opening.value_mean[self.pick],
+            volume_now=opening.n_impressions[self.pick[0]],
+        )
+
+    def observe_end(self, last: SteeredTick) -> Float:
+        """(n, 16) features after the last tick: no time is left and there is no current tick."""
+        return self._features.observe(
+            self._market.params.n_ticks, budget_left=last.budget_left / self.budget, value_now=0.0, volume_now=0.0
+        )
+
+    def view(self) -> TickView:
+        """What a bidder in these seats sees at the start of the current tick."""
+        opening, last, nothing = self._market.opening, self._last, np.zeros(len(self))
+        return TickView(
+            tick=opening.tick,
+            features=self.observe(),
+            budget_left=opening.budget_left[self.pick],
+            predicted_mean=opening.predicted_mean[self.pick],
+            **{f"last_{name}": getattr(last, name) if last else nothing for name in OUTCOMES},
+            last_exposures=last.exposures if last else nothing,
+            last_wins=last.wins if last else nothing,
+            last_volume=last.n_impressions if last else nothing,
+        )
+
+    def record(self, multiplier: Float, opening: Opening, result: TickResult) -> SteeredTick:
+        """Takes in what the tick that began with `opening` brought; returns the seats' part of it."""
+        pick = self.pick
+        n = result.n_impressions[pick[0]].astype(np.float64)
+        offered = opening.predicted_mean[pick] * n[:, None]
+        tick = SteeredTick(
+            multiplier=multiplier,
+            n_impressions=n,
+            bid=result.bid[pick],
+            value_all=opening.value_mean[pick] * n,
+            wins=result.wins[pick],
+            exposures=result.exposures[pick],
+            cost=result.cost[pick],
+            conversions=result.conversions[pick],
+            value=result.value[pick],
+            least_winning_cost=result.least_winning_cost[pick[0]],
+            budget_left=result.budget_left[pick],
+            **{name: getattr(result, name)[pick] for name in FUNNEL_OUTCOMES},
+            **{QUANTITIES[b].offered: offered[:, k] for k, b in enumerate(BASES) if b != "conversions"},
+        )
+        per_impression = 1.0 / np.maximum(n, 1.0)
+        self._features.update(
+            bid=tick.bid * per_impression,
+            least_winning_cost=tick.least_winning_cost,
+            value=opening.value_mean[pick],
+            conversions=tick.conversions * per_impression,
+            win_rate=tick.wins * per_impression,
+            volume=n,
+        )
+        self._last = tick
+        return tick

@@ -1,0 +1,237 @@
+"""A market with live competitors and the view of those advertisers that somebody steers.
+
+The environments and the rollouts are thin adapters over `Simulation`: it alone says what a steered advertiser
+sees at the start of a tick, what the others do, and what is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import index
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auction_env.control.advertisers import Seats, SteeredTick
+from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
+from auction_env.market.market import BatchMarket, TickResult
+from auction_env.market.params import MarketParams
+from auction_env.market.population import Population
+from auction_env.market.scripted import ScriptedBidders
+from auction_env.tasks import BASES, Targets, Task, get_task
+
+__all__ = ["Simulation", "SteeredTick"]
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+class Simulation:
+    """Markets in which `steered` advertisers are controlled from outside and all others compete live.
+
+    A competitor follows the script of its population or, if `competitors` has it, a bidder of the user's. In a
+    market where such an advertiser is steered, it is steered.
+
+    Args:
+        params: Size and rules of the markets.
+        population: The advertisers.
+        steered_market, steered_advertiser: (n_steered,) the market and the advertiser of each steered one.
+        n_markets: Number of markets.
+        task: The task of the steered: which gives their requirements and what their bids are proportional to.
+        competitors: Bidders by advertiser. A bidder that several advertisers share steers them all at once.
+        competitor_task: The task of the competitors, which gives their requirements.
+    """
+
+    def __init__(
+        self,
+        params: MarketParams,
+        population: Population,
+        *,
+        steered_market: ArrayLike,
+        steered_advertiser: ArrayLike,
+        n_markets: int = 1,
+        task: str | Task = "MaxConversions",
+        competitors: Mapping[int, Bidder] | None = None,
+        competitor_task: str | Task = "TargetCPA",
+    ) -> None:
+        self.market = BatchMarket(params, population, n_markets)
+        self._competitors = _by_bidder(competitors or {}, population.n_advertisers)
+        self.task, self._competitor_task = get_task(task), get_task(competitor_task)
+        params.check_task(self.task)
+        if self._competitors:
+            params.check_task(self._competitor_task)
+        self.steer(steered_market, steered_advertiser)
+
+    @property
+    def params(self) -> MarketParams:
+        return self.market.params
+
+    @property
+    def population(self) -> Population:
+        return self.market.population
+
+    @property
+    def n_steered(self) -> int:
+        return len(self._market_idx)
+
+    def steer(self, market: ArrayLike, advertiser: ArrayLike) -> None:
+        """Chooses who is steered from the next `reset` on; see the class's arguments."""
+        self._market_idx, self._advertiser_idx = (
+            np.asarray(market, np.int64),
+            np.asarray(advertiser, np.int64),
+        )
+        if self._market_idx.shape != self._advertiser_idx.shape or self._market_idx.ndim != 1:
+            raise ValueError(
+                "`market` and `advertiser` must be vectors of one length,"
+                f" found shapes {self._market_idx.shape} and {self._advertiser_idx.shape}"
+            )
+        n_advertisers = self.market.n_advertisers
+        bounds = (
+            ("market", self._market_idx, self.market.n_markets),
+            ("advertiser", self._advertiser_idx, n_advertisers),
+        )
+        for name, given, bound in bounds:
+            if len(given) and not (given.min() >= 0 and given.max() < bound):
+                bad = given[(given < 0) | (given >= bound)][0]
+                raise ValueError(f"`{name}` must lie in 0..{bound - 1}, found {bad}")
+
+    # what a steered advertiser is: (n_steered,) each
+    @property
+    def steered_market(self) -> Int:
+        return self._market_idx
+
+    @property
+    def advertiser(self) -> Int:
+        return self._advertiser_idx
+
+    @property
+    def targets(self) -> Targets:
+        return self.market.targets.at(self._advertiser_idx)
+
+    @property
+    def budget(self) -> Float:
+        return self.market.budget[self._advertiser_idx]
+
+    @property
+    def base(self) -> Float:
+        return self.task.unit_worth(self.targets)
+
+    @property
+    def category(self) -> Int:
+        return np.asarray(self.population.category, np.int64)[self._advertiser_idx]
+
+    @property
+    def expected_traffic(self) -> Float:
+        """Expected share of the impressions of each tick, known to all bidders.
+
+        (n_ticks,); (n_markets, n_ticks) where weekdays have curves of their own: then only within an episode.
+        """
+        traffic, n_ticks = self.params.traffic, self.params.n_ticks
+        if not traffic.weekly_curve:
+            return traffic.expected_share(n_ticks)
+        return np.stack([traffic.expected_share(n_ticks, int(day)) for day in self.market.day])
+
+    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> None:
+        """Starts an episode in every market; `seeds` (n_markets,), `days` as in `BatchMarket.reset`."""
+        is_steered = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
+        is_steered[self._market_idx, self._advertiser_idx] = True
+        self.market.reset(seeds, days, self._bases(is_steered))
+        self._seeds = np.atleast_1d(np.asarray(seeds, np.int64))
+        self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
+        self._seats = Seats(self.market, self._market_idx, self._advertiser_idx, self.task)
+        self._rivals: list[tuple[Bidder, Seats]] = []
+        for bidder, advertisers in self._competitors:
+            market_idx, position = np.nonzero(~is_steered[:, advertisers])
+            if len(market_idx):
+                seats = Seats(self.market, market_idx, advertisers[position], self._competitor_task)
+                self._rivals.append((bidder, seats))
+        shape = is_steered.shape
+        self._last_cost, self._last_value = np.zeros(shape), np.zeros(shape)
+
+    def campaigns(self) -> Campaigns:
+        """What the bidder of the steered advertisers knows before the first tick."""
+        return self._seats.campaigns(self._seeds, self.expected_traffic)
+
+    def view(self) -> TickView:
+        """What the bidder of the steered advertisers sees at the start of the current tick."""
+        return self._seats.view()
+
+    def observe(self) -> Float:
+        """(n_steered, 16) features at the start of the current tick: `observation.FEATURE_NAMES`."""
+        return self._seats.observe()
+
+    def observe_end(self, last: SteeredTick) -> Float:
+        """(n_steered, 16) features after the last tick: no time is left and there is no current tick."""
+        return self._seats.observe_end(last)
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """(n_steered,) False once the advertiser could not pay an impression."""
+        return self.market.opening.active[self._market_idx, self._advertiser_idx]
+
+    @property
+    def budget_left(self) -> Float:
+        """(n_steered,) currency, at the start of the current tick."""
+        return self.market.opening.budget_left[self._market_idx, self._advertiser_idx]
+
+    def step(self, multipliers: ArrayLike) -> tuple[SteeredTick, TickResult]:
+        """Runs the tick: `multipliers` (n_steered,) for the steered; all others bid as they do."""
+        return self.play(self.decide(multipliers))
+
+    def decide(self, multipliers: ArrayLike) -> Float:
+        """Everybody's multipliers in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
+        given = np.asarray(multipliers, np.float64)
+        if given.shape != (self.n_steered,):
+            raise ValueError(f"`multipliers` must have shape ({self.n_steered},), found {given.shape}")
+        tick = self.market.opening.tick
+        everyone = self._script.multipliers(tick, last_cost=self._last_cost, last_value=self._last_value)
+        for bidder, seats in self._rivals:
+            everyone[seats.pick] = self._ask(bidder, seats)
+        everyone[self._seats.pick] = given
+        return everyone
+
+    def play(self, everyone: Float) -> tuple[SteeredTick, TickResult]:
+        """Runs the tick with what was decided."""
+        opening = self.market.opening
+        result = self.market.step(everyone)
+        self._last_cost, self._last_value = result.cost, result.value
+        for _, seats in self._rivals:
+            seats.record(everyone[seats.pick], opening, result)
+        return self._seats.record(everyone[self._seats.pick], opening, result), result
+
+    def _bases(self, is_steered: NDArray[np.bool_]) -> Int:
+        """What everybody's bids are proportional to: (n_markets, n_advertisers) indices into `BASES`."""
+        bases = np.zeros(is_steered.shape, np.int64)  # scripted competitors bid on conversions
+        for _, advertisers in self._competitors:
+            bases[:, advertisers] = BASES.index(self._competitor_task.basis)
+        bases[is_steered] = BASES.index(self.task.basis)
+        return bases
+
+    def _ask(self, bidder: Bidder, seats: Seats) -> Float:
+        if self.market.opening.tick == 0:
+            # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
+            bidder.reset(seats.campaigns(self._seeds, self.expected_traffic))
+        return check_multipliers(bidder, bidder.act(seats.view()), len(seats))
+
+
+def _by_bidder(competitors: Mapping[int, Bidder], n_advertisers: int) -> list[tuple[Bidder, Int]]:
+    """(bidder, its advertisers) for every distinct bidder, in the order given."""
+    bidders: dict[int, Bidder] = {}
+    advertisers: dict[int, list[int]] = {}
+    for advertiser, bidder in competitors.items():
+        try:
+            position = index(advertiser)
+        except TypeError:
+            position = -1
+        if not 0 <= position < n_advertisers:
+            raise ValueError(
+                f"`competitors` must have advertisers 0..{n_advertisers - 1} as keys, found {advertiser!r}"
+            )
+        if not isinstance(bidder, Bidder):
+            raise ValueError(
+                f"`competitors` must hold bidders with `name`, `reset` and `act`, found {bidder!r}"
+                f" for advertiser {advertiser}"
+            )
+        bidders[id(bidder)] = bidder
+        advertisers.setdefault(id(bidder), []).append(position)
+    return [(bidder, np.asarray(sorted(advertisers[key]), np.int64)) for key, bidder in bidders.items()]

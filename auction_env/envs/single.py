@@ -1,0 +1,189 @@
+"""`auction_env/Bidding-v0`: one advertiser bids in a market of live competitors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from auction_env.control.actions import ActionKind
+from auction_env.control.bidder import Bidder
+from auction_env.envs.core import Bidding, BiddingSpec, draw_episode, info_of
+from auction_env.envs.rendering import Screen, campaign_day, check_render_mode
+from auction_env.market.params import MarketParams
+from auction_env.market.population import Population
+from auction_env.tasks import Task
+
+Observation = NDArray[np.float32]
+
+
+class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
+    """Real-time bidding for one advertiser of a multi-slot auction market.
+
+    ## Action space
+    `Box(-1, 1, (n,), float32)`. The advertiser bids multiplier x predicted value on every impression of the tick;
+    `action_kind` says how the action a becomes the multiplier (currency per conversion), where CPA is the advertiser's
+    target CPA (`auction_env.control.actions`). For a task that counts something else than conversions, the multiplier
+    is currency per unit of that, the bid is multiplier x predicted amount of it, and in the place of the CPA stands
+    what a unit is worth to the advertiser (`Task.unit_worth`).
+
+    | action_kind | n | multiplier |
+    | --- | --- | --- |
+    | log_multiplier | 1 | CPA x max_ratio ** a: 0 bids the target CPA, the range is a fifth to five times that |
+    | relative | 1 | previous multiplier x max_ratio_step ** a; starts from CPA, within max_ratio ** +-1 of it |
+    | two_coefficient | 2 | alpha0 + alpha1 x CPA: alpha0 = mean CPA / 2 x max_ratio ** a[0], alpha1 = (1 + a[1]) / 2 |
+
+    where "mean CPA" is the mean target of the market's advertisers.
+
+    ## Observation space
+    `Box(0, high, (31,), float32)`, raw units; `gymnasium.wrappers.NormalizeObservation` scales them. `high` is the
+    largest possible value of each: the largest bid, the size of the market, the largest budget and limit.
+
+    | index | name | unit | range |
+    | --- | --- | --- | --- |
+    | 0 | time_left: share of the ticks still to come, this one included | share | (0, 1] |
+    | 1 | budget_left | share of the budget | [0, 1] |
+    | 2 | bid_all: mean own bid, over all past ticks | currency per impression | >= 0 |
+    | 3 | bid_last_3: the same over the last 3 ticks | currency per impression | >= 0 |
+    | 4 | least_winning_cost_all | currency per impression | >= 0 |
+    | 5 | value_all: mean predicted value | conversions per impression | [0, 1] |
+    | 6 | conversions_all | conversions per impression | [0, 1] |
+    | 7 | win_rate_all | slots won per impression | [0, 1] |
+    | 8 | least_winning_cost_last_3 | currency per impression | >= 0 |
+    | 9 | value_last_3 | conversions per impression | [0, 1] |
+    | 10 | conversions_last_3 | conversions per impression | [0, 1] |
+    | 11 | win_rate_last_3 | slots won per impression | [0, 1] |
+    | 12 | value_now: mean predicted value of this tick's impressions | conversions per impression | [0, 1] |
+    | 13 | volume_now | impressions | >= 0 |
+    | 14 | volume_last_3 | impressions | >= 0 |
+    | 15 | volume_all: of all past ticks | impressions | >= 0 |
+    | 16 | requirement budget | currency | > 0 |
+    | 17 | requirement wants_conversions: whether the objective counts them | flag | 0 or 1 |
+    | 18 | requirement wants_clicks | flag | 0 or 1 |
+    | 19 | requirement wants_add_to_carts | flag | 0 or 1 |
+    | 20 | requirement wants_gmv: gross merchandise value | flag | 0 or 1 |
+    | 21 | requirement cpa_limit | currency per conversion | >= 0 |
+    | 22 | requirement has_cpa_limit | mask | 0 or 1 |
+    | 23 | requirement cpc_limit | currency per click | >= 0 |
+    | 24 | requirement has_cpc_limit | mask | 0 or 1 |
+    | 25 | requirement roas_limit | GMV over cost | >= 0 |
+    | 26 | requirement has_roas_limit | mask | 0 or 1 |
+    | 27 | requirement min_delivery_limit | share of the budget | [0, 1] |
+    | 28 | requirement has_min_delivery_limit | mask | 0 or 1 |
+    | 29 | requirement smoothness_limit | unevenness of the spend | [0, 1] |
+    | 30 | requirement has_smoothness_limit | mask | 0 or 1 |
+
+    A limit that the task does not have is 0 and its mask 0 (`auction_env.tasks.REQUIREMENT_NAMES`).
+
+    Means are means over ticks of the tick's mean over impressions, 0 where there is no past. The observation
+    after the last tick has no tick to describe: indices 0, 12 and 13 are 0.
+
+    ## Reward
+    The task's objective earned in the tick: sampled conversions of exposed impressions for `MaxConversions` and
+    `TargetCPA`, clicks for `MaxClicks` and so on. Constraints do not enter the reward; they enter the score.
+
+    ## Episode end
+    `terminated` after the last of the market's ticks (48 by default). An advertiser whose money runs out wins
+    nothing more, but the episode goes on. `truncated` is never set.
+
+    ## Info
+    Every step: `multiplier`, `cost`, `wins`, `exposures`, `conversions`, `value` (predicted), `least_winning_cost`,
+    `n_impressions`, `budget_left`, and what only markets with a funnel have (0 in others): `clicks`, `add_to_carts`,
+    `gmv`, and their predictions `click_value`, `cart_value`, `gmv_value`. After the last tick also `score` (objective
+    x product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name,
+    at most 1 where the limit is kept.
+
+    ## Arguments
+    `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.
+    `params`, `population`: the market; `n_impressions` and `mechanism` are shortcuts for these two parameters alone. A
+    task that counts clicks, add-to-carts or GMV needs `params` with a funnel; without `params` it gets the default one.
+    `competitors`: bidders (`auction_env.control.bidder.Bidder`) by advertiser that replace the population's script.
+    `action_kind` (a name or an `auction_env.control.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action,
+    see above.
+    `render_mode`: None, "rgb_array" (`render` returns the day so far as a picture) or "human" (a matplotlib window).
+
+    `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int, "advertiser": int}` selects
+    one market episode, as rollouts and logs name it, and the advertiser.
+
+    ## Version history
+    - v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium reads a class attribute
+
+    def __init__(
+        self,
+        *,
+        task: str | Task = "MaxConversions",
+        advertiser: int | None = None,
+        params: MarketParams | None = None,
+        population: Population | None = None,
+        n_impressions: int | None = None,
+        mechanism: str | None = None,
+        action_kind: str | ActionKind = "log_multiplier",
+        max_ratio: float = 5.0,
+        max_ratio_step: float = 1.2,
+        competitors: Mapping[int, Bidder] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        spec = BiddingSpec.resolve(
+            task=task,
+            params=params,
+            population=population,
+            n_impressions=n_impressions,
+            mechanism=mechanism,
+            action_kind=action_kind,
+            max_ratio=max_ratio,
+            max_ratio_step=max_ratio_step,
+            competitors=competitors,
+        )
+        self.task = spec.task
+        self.render_mode = render_mode
+        self.observation_space, self.action_space = spec.observation_space, spec.action_space
+        self._advertiser = advertiser
+        first = 0 if advertiser is None else advertiser
+        self._bidding = Bidding(spec, steered_market=[0], steered_advertiser=[first])
+        self._screen = Screen(human=render_mode == "human")
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see the class docstring for `options`."""
+        super().reset(seed=seed)
+        options = dict(options or {})
+        advertiser = options.pop("advertiser", self._advertiser)
+        episode_seed = options.pop("episode_seed", None)
+        if options:
+            raise ValueError(f"`options` must hold only 'advertiser' and 'episode_seed', found {sorted(options)}")
+        drawn_seed, drawn_advertiser = draw_episode(self.np_random, self._bidding.spec.population.n_advertisers)
+        self.episode_seed = drawn_seed if episode_seed is None else int(episode_seed)
+        observation, info = self._bidding.reset(
+            [self.episode_seed], [drawn_advertiser if advertiser is None else advertiser]
+        )
+        self._show_if_human()
+        return observation[0], info_of(info, 0)
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Bids for one tick; see the class docstring."""
+        outcome = self._bidding.step(np.asarray(action, np.float64).reshape(1, -1))
+        self._show_if_human()
+        return outcome.observation[0], float(outcome.reward[0]), outcome.done, False, info_of(outcome.info, 0)
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The day so far: an (height, width, 3) picture, or None in the mode "human", whose window is updated."""
+        if self.render_mode is None:
+            gym.logger.warn('`render` needs a `render_mode`: make the environment with render_mode="rgb_array"')
+            return None
+        return self._screen.show([campaign_day(self._bidding, 0)])
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        self._screen.close()
+
+    def _show_if_human(self) -> None:
+        if self.render_mode == "human":
+            self.render()

@@ -1,0 +1,1 @@
+"""Kernels that read logs: CSV cells, and sums of them."""

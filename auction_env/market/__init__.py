@@ -1,0 +1,1 @@
+"""The auction market: its rules, traffic, advertisers and scripted competitors, and the market itself."""

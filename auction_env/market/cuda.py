@@ -1,0 +1,221 @@
+"""`CudaBatchMarket`: the market on a CUDA device, behind the interface of `BatchMarket`.
+
+Needs a CUDA device, or numba's simulator (`NUMBA_ENABLE_CUDASIM=1` before numba is imported), which is for tests.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import MISSING, fields
+from typing import Any
+
+import numpy as np
+from numba import cuda as _cuda
+from numba.core.errors import NumbaPerformanceWarning
+from numpy.typing import ArrayLike, NDArray
+
+from auction_env.kernels import cuda as kernel
+from auction_env.kernels.clearing import MECHANISMS
+from auction_env.kernels.funnel import N_BASES
+from auction_env.kernels.tick import CONVERSIONS, COST, EXPOSURES, N_TOTALS, VALUE, WINS
+from auction_env.market.market import BatchMarket, Opening, TickResult
+from auction_env.market.params import MarketParams, TrafficParams
+from auction_env.market.population import Population
+from auction_env.tasks import FUNNEL_OUTCOMES
+
+cuda: Any = _cuda  # partly without types
+
+# what the device kernels know; any other parameter must have its default
+_MARKET_FIELDS = {"n_impressions", "n_ticks", "n_slots", "exposure", "reserve", "mechanism", "traffic"}
+_TRAFFIC_FIELDS = {
+    "diurnal_curve", "volume_swing", "volume_window", "value_mean", "category_swing", "advertiser_swing",
+    "value_window", "spread_mean", "spread_sd", "spread_tick_sd", "sigma_mean", "sigma_sd",
+}  # fmt: skip
+_OUTCOME = ("winner", "price", "gain", "state", "lwc")  # what `kernel.settle` writes, in order
+_MECHANISMS = ("gsp", "first_price")
+
+
+def is_available() -> bool:
+    """Whether there is a CUDA device, or the simulator in its place."""
+    return bool(cuda.is_available())
+
+
+class CudaBatchMarket(BatchMarket):
+    """`BatchMarket` whose ticks run on a CUDA device; same arguments, methods and results.
+
+    Draws have the same integer bits as on the CPU and floating-point results agree to rounding, so that two
+    markets with the same seeds go the same way but for the rare impression whose outcome hangs on the last bit.
+    Budgets are exact: impressions are settled on the device as if no money ran out and added up on the host in
+    arrival order; where somebody cannot pay, the rest of that market's tick is settled again without them.
+
+    Raises:
+        RuntimeError: There is no CUDA device.
+        ValueError: A parameter that the device kernels do not support has another value than its default.
+    """
+
+    def __init__(
+        self, params: MarketParams | None = None, population: Population | None = None, n_markets: int = 1
+    ) -> None:
+        if not is_available():
+            raise RuntimeError("CudaBatchMarket needs a CUDA device that numba can use, found none")
+        super().__init__(params, population, n_markets)
+        _check_supported(self.params, _MARKET_FIELDS)
+        _check_supported(self.params.traffic, _TRAFFIC_FIELDS)
+        if self.params.mechanism not in _MECHANISMS:
+            raise ValueError(f"`mechanism` must be one of {_MECHANISMS} on CUDA, found {self.params.mechanism!r}")
+        self._capacity = 0
+        self._device: dict[str, Any] = {}
+        self._host: dict[str, NDArray[Any]] = {}
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Size of the largest buffer on the device, the values of a tick's impressions."""
+        return 4 * self.n_advertisers * self._capacity
+
+    def step(self, multipliers: ArrayLike) -> TickResult:
+        """Runs the current tick: see `BatchMarket.step`."""
+        opening = self.opening
+        submitted = self._check(multipliers)
+        effective = np.where(self._active, submitted, np.float32(0.0))
+        before = effective.copy()
+        totals, lwc_sum = np.zeros((*self._shape, N_TOTALS)), np.zeros(self.n_markets)
+        value_sum = self._tick_value_sum.copy()
+        n, first = opening.n_impressions, np.zeros(self.n_markets, np.int64)
+        broke = np.empty(self.n_markets, np.int64)
+        while np.any(first < n):
+            self._settle(first, effective)
+            host = self._host
+            kernel.commit(
+                n, self._start, first, host["winner"], host["price"], host["gain"], host["state"], host["lwc"],
+                self._budget_left, totals, lwc_sum, broke,
+            )  # fmt: skip
+            for market in np.flatnonzero(broke >= 0):
+                advertiser = broke[market]
+                effective[market, advertiser] = 0.0
+                value_sum[market, advertiser] = self._value_sum_until(market, advertiser, int(first[market]))
+        self._budget_left -= totals[..., COST]
+        self._active &= (effective > 0) | (submitted <= 0)
+        self._tick += 1
+        done = self._tick == self.params.n_ticks
+        result = TickResult(
+            tick=opening.tick,
+            n_impressions=n,
+            bid=before * value_sum,
+            wins=totals[..., WINS],
+            exposures=totals[..., EXPOSURES],
+            cost=totals[..., COST],
+            conversions=totals[..., CONVERSIONS],
+            value=totals[..., VALUE],
+            least_winning_cost=lwc_sum / np.maximum(n, 1),
+            budget_left=self._budget_left.copy(),
+            done=done,
+            **{name: np.zeros(self._shape) for name in FUNNEL_OUTCOMES},
+        )
+        if done:
+            self._opening = None
+        else:
+            self._open()
+        return result
+
+    def values(self, market: int = 0) -> NDArray[np.float32]:
+        """See `BatchMarket.values`."""
+        start, n = self._start[market], int(self.opening.n_impressions[market])
+        columns = np.ascontiguousarray(self._device["values"].copy_to_host()[:, start : start + n].T)
+        return np.asarray(columns, np.float32)
+
+    def _open(self) -> None:
+        """Draws the tick's values on the device."""
+        n = self._traffic.n_impressions[:, self._tick].copy()
+        self._start = np.cumsum(n) - n
+        self._allocate(int(n.sum()))
+        keys = np.empty((self.n_markets, 4, self.n_advertisers, 2), np.uint32)
+        slot_keys = np.empty((self.n_markets, self.params.n_slots, 2), np.uint32)
+        kernel.make_keys(self._seed, self._tick, keys, slot_keys)
+        device = self._device
+        for name, array in (("n", n), ("start", self._start), ("keys", keys), ("slot_keys", slot_keys)):
+            device[name] = cuda.to_device(array)
+        for name in ("sigma", "lower", "upper"):
+            device[name] = cuda.to_device(np.ascontiguousarray(getattr(self._traffic, name)))
+        mean, spread = (
+            cuda.to_device(np.ascontiguousarray(level[:, self._tick]))
+            for level in (self._traffic.mean, self._traffic.spread)
+        )
+        most = max(int(n.max()), 1)
+        n_parts = -(-most // kernel.SUMMED)
+        partial = cuda.device_array((*self._shape, n_parts), np.float64)
+        with _quiet_small_grids():
+            kernel.draw_values[self._grid(most), (kernel.THREADS, 1)](
+                device["n"], device["start"], device["keys"], mean, spread, device["values"]
+            )
+            kernel.sum_values[(-(-n_parts // 32), self.n_advertisers, self.n_markets), (32, 1, 1)](
+                device["n"], device["start"], device["values"], partial
+            )
+        self._tick_value_sum = partial.copy_to_host().sum(axis=-1)
+        value_mean = self._tick_value_sum / np.maximum(n, 1)[:, None]
+        self._opening = Opening(
+            tick=self._tick,
+            n_impressions=n,
+            value_mean=value_mean,
+            predicted_mean=np.stack([value_mean] + [np.zeros(self._shape)] * (N_BASES - 1), axis=-1),
+            budget_left=self._budget_left.copy(),
+            active=self._active.copy(),
+        )
+
+    def _settle(self, first: NDArray[np.int64], multiplier: NDArray[np.float32]) -> None:
+        """Settles impressions from `first` on, on the device, and copies the outcomes to the host."""
+        device, most = self._device, int(self.opening.n_impressions.max())
+        outcome = [device[name] for name in _OUTCOME]
+        with _quiet_small_grids():
+            kernel.settle[self._grid(most), (kernel.THREADS, 1)](
+                device["n"], device["start"], cuda.to_device(first), device["keys"], device["slot_keys"],
+                device["values"], cuda.to_device(multiplier), np.float32(self.params.reserve),
+                MECHANISMS[self.params.mechanism], device["exposure"], device["sigma"], device["lower"],
+                device["upper"], *outcome,
+            )  # fmt: skip
+        for name in _OUTCOME:
+            device[name].copy_to_host(self._host[name])
+
+    def _grid(self, n: int) -> tuple[int, int]:
+        return -(-n // kernel.THREADS), self.n_markets
+
+    def _value_sum_until(self, market: np.int64, advertiser: np.int64, n: int) -> float:
+        """Sum of an advertiser's predicted values over the first n impressions of the tick."""
+        start = self._start[market]
+        row = self._device["values"][advertiser, start : start + n]
+        return float(row.copy_to_host().sum(dtype=np.float64)) if n else 0.0
+
+    def _allocate(self, n: int) -> None:
+        """Buffers for n impressions; they grow to the busiest tick."""
+        if n <= self._capacity and self._device:
+            return
+        self._capacity = max(n, 1)
+        slots = (self.params.n_slots, self._capacity)
+        shapes: dict[str, tuple[tuple[int, ...], type]] = {
+            "winner": (slots, np.int32), "price": (slots, np.float32), "gain": (slots, np.float32),
+            "state": (slots, np.uint8), "lwc": ((self._capacity,), np.float32),
+        }  # fmt: skip
+        self._device = {name: cuda.device_array(shape, dtype) for name, (shape, dtype) in shapes.items()}
+        self._host = {name: np.empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
+        self._device["values"] = cuda.device_array((self.n_advertisers, self._capacity), np.float32)
+        self._device["exposure"] = cuda.to_device(self._rules.exposure)
+
+
+class _quiet_small_grids(warnings.catch_warnings):
+    """Numba warns of grids that leave a device idle; a quiet tick of a small market is one."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+
+
+def _check_supported(params: MarketParams | TrafficParams, known: set[str]) -> None:
+    """Raises ValueError at a parameter unknown to the device kernels that is not at its default."""
+    for field in fields(params):
+        if field.name in known:
+            continue
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if getattr(params, field.name) != default:
+            raise ValueError(
+                f"`{field.name}` must be {default!r} on CUDA, which does not support it, found"
+                f" {getattr(params, field.name)!r}"
+            )

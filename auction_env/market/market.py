@@ -1,0 +1,464 @@
+"""The market: episodes in which every advertiser's multiplier is set tick by tick.
+
+`BatchMarket` runs any number of independent episodes side by side; `Market` is the same for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from numba import get_num_threads, set_num_threads
+from numpy.typing import ArrayLike, NDArray
+
+from auction_env.kernels import check_fork, overspend
+from auction_env.kernels import tick as kernel
+from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
+from auction_env.kernels.delay import delay_conversions
+from auction_env.kernels.funnel import N_BASES, draw_funnel_values
+from auction_env.market.funnel import campaign_targets, funnel_rules
+from auction_env.market.params import MAX_MONEY, MarketParams
+from auction_env.market.population import Population, auctionnet_population
+from auction_env.market.traffic import draw_traffics
+from auction_env.tasks import BASES, Targets
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+class Opening(NamedTuple):
+    """What is known at the start of a tick. Shapes for `BatchMarket`; `Market` drops the leading axis.
+
+    Attributes:
+        tick: Index of the tick.
+        n_impressions: (n_markets,) impressions of the tick.
+        value_mean: (n_markets, n_advertisers) mean predicted value of the tick's impressions; 0 if there are none.
+        predicted_mean: (n_markets, n_advertisers, 4) the same for each of `tasks.BASES`; `value_mean` is the first,
+            the others are 0 in a market without a funnel.
+        budget_left: (n_markets, n_advertisers) currency.
+        active: (n_markets, n_advertisers) bool: False once an advertiser could not pay an impression.
+    """
+
+    tick: int
+    n_impressions: Int
+    value_mean: Float
+    predicted_mean: Float
+    budget_left: Float
+    active: NDArray[np.bool_]
+
+
+class TickResult(NamedTuple):
+    """Outcome of a tick: totals over its impressions, (n_markets, n_advertisers) unless said otherwise.
+
+    Attributes:
+        tick: Index of the tick.
+        n_impressions: (n_markets,).
+        bid: Sum of the bids submitted.
+        wins: Slots won.
+        exposures: Won slots that were seen.
+        cost: Currency paid, for exposed slots only.
+        conversions: Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick.
+        value: Sum of the predicted values of exposed slots.
+        least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
+        budget_left: After the tick.
+        done: Whether this was the last tick.
+        clicks, add_to_carts: Sampled, of exposed slots; 0 if the market has no funnel (`MarketParams.funnel`).
+        gmv: Gross merchandise value of the conversions made in this tick, currency; 0 without a funnel.
+        click_value, cart_value, gmv_value: Predicted clicks, add-to-carts and GMV of exposed slots.
+    """
+
+    tick: int
+    n_impressions: Int
+    bid: Float
+    wins: Float
+    exposures: Float
+    cost: Float
+    conversions: Float
+    value: Float
+    least_winning_cost: Float
+    budget_left: Float
+    done: bool
+    clicks: Float
+    click_value: Float
+    add_to_carts: Float
+    cart_value: Float
+    gmv: Float
+    gmv_value: Float
+
+
+class TickDraws(NamedTuple):
+    """What the outcomes of a market's impressions are drawn from in a tick."""
+
+    seed: np.uint64
+    rules: kernel.Rules
+    advertisers: kernel.Advertisers  # (n_advertisers,) each
+
+
+class BatchMarket:
+    """Independent markets with the same parameters and population, all at the same tick.
+
+    Args:
+        params: Size and rules.
+        population: The advertisers; AuctionNet's 48 by default.
+        n_markets: Number of markets.
+    """
+
+    def __init__(
+        self, params: MarketParams | None = None, population: Population | None = None, n_markets: int = 1
+    ) -> None:
+        if n_markets < 1:
+            raise ValueError(f"`n_markets` must be at least 1, found {n_markets}")
+        self.params = params or MarketParams()
+        self.population = population or auctionnet_population()
+        self.n_markets = n_markets
+        self._shape = (n_markets, self.population.n_advertisers)
+        self.params.check_advertisers(self.population.n_advertisers)
+        self._budget = self.targets.budget
+        self._rules = _rules(self.params, self.cpa_target)
+        self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
+        self._opening: Opening | None = None
+
+    @property
+    def n_advertisers(self) -> int:
+        return self._shape[1]
+
+    @property
+    def budget(self) -> Float:
+        """(n_advertisers,) currency per episode at this market's size."""
+        return self._budget.copy()
+
+    @property
+    def cpa_target(self) -> Float:
+        """(n_advertisers,) currency per conversion."""
+        return np.asarray(self.population.cpa_target, np.float64)
+
+    @property
+    def targets(self) -> Targets:
+        """What the advertisers have and would pay, (n_advertisers,) each, at this market's size."""
+        return market_targets(self.params, self.population)
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Size of the largest buffer, the values of a tick's impressions; it grows to that of the busiest tick."""
+        return self._values.nbytes
+
+    @property
+    def day(self) -> Int:
+        """(n_markets,) which day each episode is, day 0 being a Monday; RuntimeError outside an episode."""
+        _ = self.opening
+        return np.asarray(self._traffic.day).copy()
+
+    @property
+    def opening(self) -> Opening:
+        """What is known at the start of the current tick; RuntimeError before `reset` and after the last tick."""
+        if self._opening is None:
+            raise RuntimeError("the market is not in an episode: call `reset` first")
+        return self._opening
+
+    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None, bases: ArrayLike | None = None) -> Opening:
+        """Starts an episode in every market.
+
+        Args:
+            seeds: (n_markets,) integers >= 0: everything random in an episode is a function of its seed.
+            days: (n_markets,) integers below `TrafficParams.n_days`, which day each episode is (0: a Monday); None
+                draws it from the seed. It matters only with weekly traffic or drift.
+            bases: (n_markets, n_advertisers) indices into `tasks.BASES`: what each advertiser's bids are proportional
+                to. Anything but conversions, the default for all, needs a funnel.
+        """
+        seeds = np.atleast_1d(np.asarray(seeds))
+        if seeds.shape != (self.n_markets,) or not np.issubdtype(seeds.dtype, np.integer):
+            raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
+        if np.any(seeds < 0):
+            raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
+        self._basis = self._check_bases(bases)
+        self._seed = seeds.astype(np.uint64)
+        self._traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+        self._volume, self._mean, self._spread = (  # tick by tick: (n_ticks, n_markets, ...)
+            np.ascontiguousarray(np.swapaxes(part, 0, 1))
+            for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.spread)
+        )
+        self._kinds = self._alike()
+        self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
+        self._active = np.ones(self._shape, bool)
+        if self.params.conversion_delay > 0:
+            self._pending = np.zeros((self.n_markets, self.params.n_ticks, self.n_advertisers))
+        self._tick = 0
+        self._open()
+        return self.opening
+
+    def step(self, multipliers: ArrayLike) -> TickResult:
+        """Runs the current tick.
+
+        Args:
+            multipliers: (n_markets, n_advertisers), currency per conversion: the bid on an impression is the
+                multiplier times its predicted value. Finite and not negative. Of advertisers who bid on another basis
+                (`reset`), currency per click, per add-to-cart, or per currency of GMV.
+
+        Raises:
+            RuntimeError: Outside an episode.
+            ValueError: On multipliers of another shape, negative or not finite.
+        """
+        opening = self.opening
+        submitted = self._check(multipliers)
+        effective = np.where(self._active, submitted, np.float32(0.0))
+        totals = np.empty((*self._shape, kernel.N_TOTALS))
+        lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
+        state = (
+            self._seed, self._tick, self._items, self._values, self._value_sum, effective, self._rules,
+            self._advertisers(), self._budget_left, totals, lwc_sum, bid_sum,
+        )  # fmt: skip
+        with _threads(len(self._items.market)):
+            if self.params.budget_rule == "in_order":
+                kernel.run_tick(*state, max(32, 8 * get_num_threads()))
+            else:
+                overspend.run_tick_dropping(*state)
+        conversions = totals[..., kernel.CONVERSIONS]
+        delay = self.params.conversion_delay
+        if delay > 0:
+            delay_conversions(self._seed, self._tick, delay / (1.0 + delay), conversions, self._pending)
+        self._active &= (effective > 0) | (submitted <= 0)
+        self._tick += 1
+        done = self._tick == self.params.n_ticks
+        result = TickResult(
+            tick=opening.tick,
+            n_impressions=opening.n_impressions,
+            bid=bid_sum,
+            wins=totals[..., kernel.WINS],
+            exposures=totals[..., kernel.EXPOSURES],
+            cost=totals[..., kernel.COST],
+            conversions=conversions,
+            value=totals[..., kernel.VALUE],
+            least_winning_cost=lwc_sum / np.maximum(opening.n_impressions, 1),
+            budget_left=self._budget_left.copy(),
+            done=done,
+            clicks=totals[..., kernel.CLICKS],
+            click_value=totals[..., kernel.CLICK_VALUE],
+            add_to_carts=totals[..., kernel.CARTS],
+            cart_value=totals[..., kernel.CART_VALUE],
+            gmv=totals[..., kernel.GMV],
+            gmv_value=totals[..., kernel.GMV_VALUE],
+        )
+        if done:
+            self._opening = None
+        else:
+            self._open()
+        return result
+
+    def values(self, market: int = 0) -> NDArray[np.float32]:
+        """Predicted values of the current tick's impressions: (n_impressions, n_advertisers), in arrival order.
+
+        Of advertisers who bid on another basis than conversions (`reset`), the predicted amounts of that.
+        """
+        n = int(self.opening.n_impressions[market])
+        tiles = self._values[self._items.tile[self._items.start[market] : self._items.start[market + 1]]]
+        values: NDArray[np.float32] = tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
+        return values
+
+    def draws(self, market: int = 0) -> TickDraws:
+        """What the outcomes of a market's impressions are drawn from in the current tick."""
+        _ = self.opening
+        advertisers = kernel.Advertisers(*(part[market] for part in self._advertisers()))
+        return TickDraws(self._seed[market], self._rules, advertisers)
+
+    def is_bidding_on_conversions(self, market: int = 0) -> bool:
+        """Whether all advertisers of a market bid on conversions (`reset`)."""
+        _ = self.opening
+        return not self._basis[market].any()
+
+    def _advertisers(self) -> kernel.Advertisers:
+        traffic = self._traffic
+        return kernel.Advertisers(
+            traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._spread[self._tick]
+        )
+
+    def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
+        if days is None:
+            return [None] * self.n_markets
+        given = np.atleast_1d(np.asarray(days))
+        if given.shape != (self.n_markets,) or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"`days` must be {self.n_markets} integers, found {given!r}")
+        return [int(day) for day in given]
+
+    def _check_bases(self, bases: ArrayLike | None) -> Int:
+        if bases is None:
+            return np.zeros(self._shape, np.int64)
+        given = np.asarray(bases)
+        if given.shape != self._shape or not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"`bases` must be integers of shape {self._shape}, found {given.dtype} {given.shape}")
+        if given.min() < 0 or given.max() >= N_BASES:
+            raise ValueError(f"`bases` must be indices into {BASES}, found {given.min()} to {given.max()}")
+        if given.any() and self.params.funnel is None:
+            raise ValueError(
+                f"bids on {BASES[int(given.max())]} need a market with a funnel: `MarketParams(funnel=Funnel())`"
+            )
+        return given.astype(np.int64)
+
+    def _alike(self) -> tuple[Int, Int] | None:
+        """First market of each kind, and the kind of each market: those of a kind draw the same impressions.
+
+        Paired comparisons play the same episodes again and again; side by side they are drawn once. None where all
+        differ, or where the rule for budgets changes the values.
+        """
+        if self.n_markets == 1 or self.params.budget_rule != "in_order":
+            return None
+        keys = np.column_stack((self._seed.astype(np.int64), self._traffic.day, self._basis))
+        _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        return None if len(first) == self.n_markets else (first, kind.reshape(-1))
+
+    def _check(self, multipliers: ArrayLike) -> NDArray[np.float32]:
+        given = np.asarray(multipliers, np.float64)
+        if given.shape != self._shape:
+            raise ValueError(f"`multipliers` must have shape {self._shape}, found {given.shape}")
+        bad = ~(np.isfinite(given) & (given >= 0))
+        if bad.any():
+            market, advertiser = np.argwhere(bad)[0]
+            raise ValueError(
+                f"`multipliers` must be finite and not negative, found {given[market, advertiser]}"
+                f" for advertiser {advertiser} of market {market}"
+            )
+        if given.max() > MAX_MONEY:
+            raise ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
+        return given.astype(np.float32)
+
+    def _open(self) -> None:
+        """Lays out the tick's items and draws its values."""
+        n, mean, spread = self._volume[self._tick], self._mean[self._tick], self._spread[self._tick]
+        self._items = kernel.lay_out(n)
+        seed, basis, drawn = self._seed, self._basis, self._items
+        if self._kinds is not None:
+            first, kind = self._kinds
+            n, mean, spread, seed, basis = n[first], mean[first], spread[first], seed[first], basis[first]
+            drawn = kernel.lay_out(n)
+            tile = drawn.start[kind[self._items.market]] + self._items.first // BLOCK
+            self._items = self._items._replace(tile=tile)
+        n_items = len(drawn.market)
+        if len(self._values) < n_items:
+            self._values = np.empty((n_items, self._shape[1], BLOCK), np.float32)
+        self._value_sum = np.empty((n_items, self._shape[1]))
+        key = (seed, self._tick, drawn)
+        correlation = np.float32(self.params.traffic.value_correlation)
+        predicted_sum = np.empty((N_BASES, n_items, self._shape[1])) if self.params.funnel else None
+        with _threads(n_items):
+            if predicted_sum is not None:
+                draw_funnel_values(*key, mean, spread, self._rules, basis, self._values, self._value_sum, predicted_sum)
+            elif correlation > 0:
+                kernel.draw_correlated_values(*key, mean, spread, correlation, self._values, self._value_sum)
+            else:
+                kernel.draw_values(*key, mean, spread, self._values, self._value_sum)
+        predicted_mean = np.zeros((len(n), self._shape[1], N_BASES))
+        sums = (self._value_sum,) if predicted_sum is None else predicted_sum
+        for k, value_sum in enumerate(sums):
+            predicted_mean[..., k] = kernel.mean_values(drawn, n, value_sum)
+        if self._kinds is not None:
+            predicted_mean = predicted_mean[self._kinds[1]]
+            self._value_sum = self._value_sum[self._items.tile]  # a tick changes an item's own where somebody is broke
+        self._opening = Opening(
+            tick=self._tick,
+            n_impressions=self._volume[self._tick].copy(),
+            value_mean=predicted_mean[..., 0].copy(),
+            predicted_mean=predicted_mean,
+            budget_left=self._budget_left.copy(),
+            active=self._active.copy(),
+        )
+
+
+def market_targets(params: MarketParams, population: Population) -> Targets:
+    """What the advertisers of a market have and would pay, (n_advertisers,) each, at its size."""
+    budget = np.asarray(population.budget) * params.budget_scale
+    return campaign_targets(budget, population.cpa_target, params.funnel, params.traffic.value_mean)
+
+
+class Market:
+    """One market: `BatchMarket` without the leading axis.
+
+    Example:
+        >>> market = Market(MarketParams(n_impressions=1000))
+        >>> opening = market.reset(seed=1)
+        >>> result = market.step(market.cpa_target)
+        >>> result.cost.shape
+        (48,)
+    """
+
+    def __init__(self, params: MarketParams | None = None, population: Population | None = None) -> None:
+        self._batch = BatchMarket(params, population)
+        self.params, self.population = self._batch.params, self._batch.population
+        self.budget, self.cpa_target = self._batch.budget, self._batch.cpa_target
+        self.targets = self._batch.targets
+
+    @property
+    def n_advertisers(self) -> int:
+        return self._batch.n_advertisers
+
+    @property
+    def opening(self) -> Opening:
+        """See `BatchMarket.opening`."""
+        return _first_opening(self._batch.opening)
+
+    def values(self) -> NDArray[np.float32]:
+        """See `BatchMarket.values`."""
+        return self._batch.values()
+
+    @property
+    def day(self) -> int:
+        """See `BatchMarket.day`."""
+        return int(self._batch.day[0])
+
+    def reset(self, seed: int, day: int | None = None, bases: ArrayLike | None = None) -> Opening:
+        """Starts an episode: see `BatchMarket.reset`; `bases` (n_advertisers,)."""
+        days = None if day is None else np.asarray([day])
+        return _first_opening(
+            self._batch.reset(np.asarray([seed]), days, None if bases is None else np.asarray(bases)[None])
+        )
+
+    def step(self, multipliers: ArrayLike) -> TickResult:
+        """Runs the current tick with (n_advertisers,) multipliers: see `BatchMarket.step`."""
+        given = np.asarray(multipliers, np.float64)
+        if given.shape != (self.n_advertisers,):
+            raise ValueError(f"`multipliers` must have shape ({self.n_advertisers},), found {given.shape}")
+        result = self._batch.step(given[None])
+        arrays = {name: value[0] for name, value in result._asdict().items() if isinstance(value, np.ndarray)}
+        return result._replace(**arrays)
+
+
+@contextmanager
+def _threads(n_items: int) -> Iterator[None]:
+    """Limits the threads to what so few items are worth: waking one takes about as long as an item."""
+    check_fork()
+    n_threads = get_num_threads()
+    n_useful = max(1, min(n_threads, n_items // 2))
+    if n_useful == n_threads:
+        yield
+        return
+    set_num_threads(n_useful)
+    try:
+        yield
+    finally:
+        set_num_threads(n_threads)
+
+
+def _rules(params: MarketParams, cpa_target: Float) -> kernel.Rules:
+    """The rules of the auction as the kernels take them."""
+    n_advertisers = len(cpa_target)
+
+    def per_advertiser(given: float | tuple[float, ...] | None) -> NDArray[np.float32]:
+        return np.broadcast_to(
+            np.float32(1.0) if given is None else np.asarray(given, np.float32), n_advertisers
+        ).copy()
+
+    return kernel.Rules(
+        mechanism=MECHANISMS[params.mechanism],
+        exposure=np.asarray(params.exposure, np.float32),
+        weight=price_weights(params.mechanism, params.exposure).astype(np.float32),
+        reserve=np.float32(params.reserve),
+        reserve_noise=np.float32(params.reserve_noise),
+        quality=per_advertiser(params.quality),
+        has_quality=params.quality is not None and set(params.quality) != {1.0},
+        **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation)._asdict(),
+    )
+
+
+def _first_opening(opening: Opening) -> Opening:
+    arrays = {name: value[0] for name, value in opening._asdict().items() if isinstance(value, np.ndarray)}
+    return opening._replace(**arrays)

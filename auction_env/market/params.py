@@ -1,0 +1,332 @@
+"""Parameters of the market and its traffic: frozen, checked, with units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from auction_env.kernels.clearing import MECHANISMS
+from auction_env.market.funnel import Funnel
+from auction_env.tasks import Task
+
+REFERENCE_IMPRESSIONS = 500_000
+"""Impressions of a full-size episode (AuctionNet): the budgets of a population refer to it."""
+
+MAX_SLOTS = 8
+
+BUDGET_RULES = ("in_order", "auctionnet")
+
+MAX_MONEY = 1e30
+"""Largest multiplier and reserve: their products with values and qualities stay finite in 32-bit floats."""
+
+QUALITY_RANGE = (1e-3, 1e3)
+
+DIURNAL_CURVE = (
+    23, 11, 9, 5, 5, 3, 3, 3, 4, 5, 11, 12, 19, 17, 26, 24, 36, 33, 38, 32, 37, 33, 34, 25,
+    24, 22, 26, 20, 22, 20, 23, 21, 24, 21, 20, 16, 17, 17, 20, 20, 25, 25, 31, 29, 30, 26, 25, 25,
+)  # fmt: skip
+"""Impressions per half hour, in thousandths of the day: AuctionNet's published curve, rounded."""
+
+
+def _check_share(name: str, value: float, upper: float = 1.0) -> None:
+    if not 0.0 <= value <= upper:
+        raise ValueError(f"`{name}` must lie in [0, {upper}], found {value}")
+
+
+def _check_curve(name: str, points: tuple[float, ...]) -> None:
+    curve = np.asarray(points, np.float64)
+    if curve.ndim != 1 or len(curve) == 0 or not np.all(np.isfinite(curve)) or np.any(curve < 0):
+        raise ValueError(f"`{name}` must hold numbers >= 0, found {points!r}")
+    if curve.sum() <= 0:
+        raise ValueError(f"`{name}` must have a positive entry, found only zeros")
+
+
+@lru_cache(maxsize=64)
+def _resample(points: tuple[float, ...], n_ticks: int) -> np.ndarray:
+    """(n_ticks,) share of the area under a step function that falls into each tick; read-only."""
+    curve = np.asarray(points, np.float64)
+    cumulative = np.concatenate(([0.0], np.cumsum(curve))) / curve.sum()
+    edges = np.interp(np.linspace(0, len(curve), n_ticks + 1), np.arange(len(curve) + 1), cumulative)
+    share: np.ndarray = np.diff(edges)
+    share.flags.writeable = False
+    return share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How the level of days moves away from that of day 0; the defaults leave all days alike.
+
+    A level is exp(rate x day + walk), where the walk adds a normal step a day. The walk is the same for all
+    episodes of a market: day 5 is the day after day 4, whoever plays it.
+
+    Attributes:
+        volume, value: Rate of the volume's and of the mean value's logarithm.
+        volume_walk, value_walk: Standard deviation of the daily step of either logarithm.
+        seed: Seed of the walks.
+    """
+
+    volume: float = 0.0  # per day
+    value: float = 0.0  # per day
+    volume_walk: float = 0.0  # per day
+    value_walk: float = 0.0  # per day
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("volume", "value"):
+            if not -1.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"`drift.{name}` must lie in [-1, 1] per day, found {getattr(self, name)}")
+        for name in ("volume_walk", "value_walk"):
+            _check_share(f"drift.{name}", getattr(self, name))
+        if self.seed < 0:
+            raise ValueError(f"`drift.seed` must not be negative, found {self.seed}")
+
+    def levels(self, n_days: int) -> tuple[np.ndarray, np.ndarray]:
+        """Factors on volume and value of the days 0 .. n_days - 1, each (n_days,); 1 on day 0."""
+        days, walk = np.arange(n_days), np.zeros((n_days, 2))
+        if self.volume_walk or self.value_walk:
+            # a row a day, so that a longer horizon leaves the days before it alone
+            walk[1:] = np.random.default_rng(self.seed).standard_normal((n_days - 1, 2))
+        walk = np.cumsum(walk, axis=0)
+        volume = np.exp(self.volume * days + self.volume_walk * walk[:, 0])
+        return volume, np.exp(self.value * days + self.value_walk * walk[:, 1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shock:
+    """A sudden change of traffic that may hit an episode, and that no bidder expects.
+
+    Attributes:
+        probability: That an episode has it.
+        start: First and last point of the day at which it may begin, as shares of the day.
+        length: Smallest and largest number of ticks that it lasts; it ends with the day at the latest.
+        volume: Factor on the impressions of its ticks, on top of the day's volume.
+        value: Factor on the mean value, of all advertisers.
+    """
+
+    probability: float
+    start: tuple[float, float] = (0.0, 1.0)  # share of the day
+    length: tuple[int, int] = (2, 8)  # ticks
+    volume: float = 1.0
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_share("shock.probability", self.probability)
+        for name in ("start", "length"):
+            pair = getattr(self, name)
+            if len(pair) != 2 or not pair[0] <= pair[1]:
+                raise ValueError(f"`shock.{name}` must be (lowest, highest), found {pair}")
+        _check_share("shock.start", self.start[0])
+        _check_share("shock.start", self.start[1])
+        if self.length[0] < 1 or any(int(length) != length for length in self.length):
+            raise ValueError(f"`shock.length` must hold whole ticks >= 1, found {self.length}")
+        for name in ("volume", "value"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ValueError(f"`shock.{name}` must be finite and not negative, found {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficParams:
+    """How many impressions arrive and what they are worth (the generator published with AuctionNet).
+
+    A day's volume per tick is the diurnal curve times window factors, uniform in 1 +- `volume_swing`,
+    renormalised to the day's total. The mean value of an advertiser is the base times a factor per category and
+    window (uniform in 1 +- `category_swing`) times one per advertiser and window (1 +- `advertiser_swing`). All
+    factors are drawn anew for each episode: the day-to-day perturbation.
+
+    Beyond the published form, each off by default: an episode is one of the days 0 .. `n_days` - 1, day 0 being a
+    Monday; weekdays may have curves and levels of their own (`weekly_curve`, `weekday_volume`, `weekday_value`),
+    days may drift (`drift`), and shocks may hit (`shocks`). Which day an episode is follows from its seed, uniform
+    over the days, unless the market is given `days` at `reset`. Then, `value_correlation` makes an impression good
+    or bad for everybody. Budgets do not follow the level of the day.
+    """
+
+    diurnal_curve: tuple[float, ...] = DIURNAL_CURVE  # relative volume, any number of points over the day
+    weekly_curve: tuple[tuple[float, ...], ...] = ()  # 7 such curves, Monday first, in place of `diurnal_curve`
+    weekday_volume: tuple[float, ...] = ()  # 7 factors on a day's volume
+    weekday_value: tuple[float, ...] = ()  # 7 factors on a day's mean values
+    n_days: int = 7  # horizon of the episodes
+    drift: Drift = field(default_factory=Drift)
+    shocks: tuple[Shock, ...] = ()
+    volume_swing: float = 0.4
+    volume_window: int = 4  # ticks
+    value_mean: float = 5e-4  # conversions per impression
+    category_swing: float = 0.7
+    advertiser_swing: float = 0.5
+    value_window: int = 8  # ticks
+    value_correlation: float = 0.0  # of two advertisers' values of an impression, within a tick and before the cut
+    spread_mean: float = 0.5  # standard deviation over mean of an advertiser's values within a tick
+    spread_sd: float = 0.1  # of that ratio between advertisers
+    spread_tick_sd: float = 0.2  # of that ratio between ticks, relative
+    sigma_mean: float = 0.15  # of the prediction's relative uncertainty
+    sigma_sd: float = 0.06  # of that between advertisers
+
+    def __post_init__(self) -> None:
+        _check_curve("diurnal_curve", self.diurnal_curve)
+        self._check_week()
+        for name in ("volume_swing", "category_swing", "advertiser_swing", "value_mean", "value_correlation"):
+            _check_share(name, getattr(self, name))
+        for name in ("spread_mean", "spread_sd", "spread_tick_sd", "sigma_mean", "sigma_sd"):
+            _check_share(name, getattr(self, name))
+        for name in ("volume_window", "value_window"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1 tick, found {getattr(self, name)}")
+
+    def _check_week(self) -> None:
+        if len(self.weekly_curve) not in (0, 7):
+            raise ValueError(f"`weekly_curve` must have 7 rows, Monday first, found {len(self.weekly_curve)}")
+        for row in self.weekly_curve:
+            _check_curve("weekly_curve", row)
+        for name in ("weekday_volume", "weekday_value"):
+            factors = getattr(self, name)
+            if len(factors) not in (0, 7):
+                raise ValueError(f"`{name}` must have 7 factors, Monday first, found {len(factors)}")
+            for factor in factors:
+                if not (np.isfinite(factor) and factor > 0):
+                    raise ValueError(f"`{name}` must hold positive factors, found {factor}")
+        if self.n_days < 1 or int(self.n_days) != self.n_days:
+            raise ValueError(f"`n_days` must be a whole number of days >= 1, found {self.n_days}")
+        with np.errstate(over="ignore"):
+            levels = np.concatenate(self.day_levels())
+        if not np.all(np.isfinite(levels)):
+            raise ValueError(f"`drift` must keep levels finite over `n_days` = {self.n_days}, found {levels.max()}")
+
+    def expected_share(self, n_ticks: int, day: int | None = None) -> np.ndarray:
+        """Expected share of the day's impressions in each tick, shape (n_ticks,), sum 1.
+
+        The curve is a step function over the day; each tick takes the area that falls into it, so any number
+        of ticks works. `day` matters only with a `weekly_curve`; None takes the average day of the week.
+        """
+        if not self.weekly_curve:
+            return _resample(self.diurnal_curve, n_ticks)
+        if day is not None:
+            return _resample(self.weekly_curve[day % 7], n_ticks)
+        weight = self._weekday_weight()
+        week = np.stack([_resample(row, n_ticks) for row in self.weekly_curve])
+        return np.asarray(weight @ week / weight.sum())
+
+    def day_levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Factors on volume and value of the days 0 .. n_days - 1, each (n_days,): weekday times drift.
+
+        Without a `weekly_curve` or `weekday_volume` the level 1 stands for `MarketParams.n_impressions`; the rows
+        of a `weekly_curve` are scaled so that an average weekday has that level.
+        """
+        weekday = np.arange(self.n_days) % 7
+        volume, value = self.drift.levels(self.n_days)
+        volume = volume * self._weekday_weight()[weekday]
+        if self.weekday_value:
+            value = value * np.asarray(self.weekday_value, np.float64)[weekday]
+        return volume, value
+
+    @property
+    def highest_volume(self) -> float:
+        """The largest possible volume of an episode, as a multiple of `MarketParams.n_impressions`."""
+        highest = float(self.day_levels()[0].max())
+        for shock in self.shocks:
+            highest *= max(shock.volume, 1.0) if shock.probability > 0 else 1.0
+        return highest
+
+    def _weekday_weight(self) -> np.ndarray:
+        """(7,) factors on volume by weekday."""
+        weight = np.ones(7)
+        if self.weekly_curve:
+            totals = np.asarray([sum(row) for row in self.weekly_curve], np.float64)
+            weight = totals / totals.mean()
+        return weight * np.asarray(self.weekday_volume, np.float64) if self.weekday_volume else weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketParams:
+    """Size and rules of a market.
+
+    Attributes:
+        n_impressions: Expected impressions of an episode; budgets scale with it (`budget_scale`), so that the
+            competition stays alike at any size.
+        n_ticks: Decision points of an episode.
+        n_slots: Slots of an impression.
+        exposure: Probability that a slot is seen, given that the slot above is, from the top. One a slot.
+        reserve: Reserve price, currency per impression; a bid below it never wins.
+        reserve_noise: Standard deviation of the log of an impression's reserve: each has a floor of its own, drawn
+            log-normally around `reserve`, its median.
+        mechanism: `gsp` (generalised second price), `first_price` or `vcg`: see `clear_auctions`.
+        quality: Quality score of each advertiser; the auction ranks by bid x quality. None: 1 for all.
+        budget_rule: What happens when money runs out within a tick. `in_order`: whoever cannot pay an impression
+            is out from that impression on. `auctionnet`: random wins of an overspender are dropped and the tick is
+            cleared again until nobody overspends. Spend never exceeds the budget under either.
+        funnel: Clicks, add-to-carts and order values, for tasks that count them (`Funnel`); it costs about three times
+            the draws. None: conversions only.
+        conversion_delay: Mean number of ticks, geometrically distributed, until a conversion is reported; those
+            still open at the last tick are reported with it.
+        traffic: The traffic generator's parameters.
+    """
+
+    n_impressions: int = REFERENCE_IMPRESSIONS
+    n_ticks: int = 48
+    n_slots: int = 3
+    exposure: tuple[float, ...] = (1.0, 0.8, 0.6)
+    reserve: float = 0.01  # currency per impression
+    mechanism: str = "gsp"
+    reserve_noise: float = 0.0
+    quality: tuple[float, ...] | None = None
+    budget_rule: str = "in_order"
+    funnel: Funnel | None = None
+    conversion_delay: float = 0.0  # ticks
+    traffic: TrafficParams = field(default_factory=TrafficParams)
+
+    def __post_init__(self) -> None:
+        for name, upper in (("n_impressions", 2**32), ("n_ticks", 2**20), ("n_slots", MAX_SLOTS)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise ValueError(f"`{name}` must be an integer, found {value!r}")
+            if value < 1 and name != "n_slots":
+                raise ValueError(f"`{name}` must be at least 1, found {value}")
+            if not 1 <= value <= upper:
+                raise ValueError(f"`{name}` must lie in 1..{upper}, found {value}")
+        if len(self.exposure) != self.n_slots:
+            raise ValueError(f"`exposure` must have one probability a slot ({self.n_slots}), found {self.exposure}")
+        for probability in self.exposure:
+            _check_share("exposure", probability)
+        if not (np.isfinite(self.reserve) and self.reserve >= 0):
+            raise ValueError(f"`reserve` must be finite and not negative, found {self.reserve}")
+        if self.reserve > MAX_MONEY:
+            raise ValueError(f"`reserve` must be at most {MAX_MONEY:g}, found {self.reserve}")
+        _check_share("reserve_noise", self.reserve_noise, 2.0)
+        if self.mechanism not in MECHANISMS:
+            raise ValueError(f"`mechanism` must be one of {sorted(MECHANISMS)}, found {self.mechanism!r}")
+        if self.budget_rule not in BUDGET_RULES:
+            raise ValueError(f"`budget_rule` must be one of {BUDGET_RULES}, found {self.budget_rule!r}")
+        for score in self.quality or ():
+            if not QUALITY_RANGE[0] <= score <= QUALITY_RANGE[1]:
+                raise ValueError(f"`quality` must lie in {list(QUALITY_RANGE)}, found {score}")
+        if not (np.isfinite(self.conversion_delay) and self.conversion_delay >= 0):
+            raise ValueError(f"`conversion_delay` must be finite and not negative, found {self.conversion_delay}")
+
+    def check_advertisers(self, n_advertisers: int) -> None:
+        """Raises ValueError if a parameter has an entry an advertiser, but not for `n_advertisers` of them."""
+        if self.quality is not None and len(self.quality) != n_advertisers:
+            raise ValueError(
+                f"`quality` must have one entry an advertiser ({n_advertisers}), found {len(self.quality)}"
+            )
+        if self.funnel is not None:
+            self.funnel.check_advertisers(n_advertisers)
+
+    @classmethod
+    def for_task(cls, task: Task, **fields: Any) -> MarketParams:
+        """Default parameters (but for `fields`) with what the task needs: a funnel, or none."""
+        return cls(**({"funnel": Funnel() if task.needs_funnel else None} | fields))
+
+    def check_task(self, task: Task) -> None:
+        """Raises ValueError if the task counts something that this market does not have."""
+        if task.needs_funnel and self.funnel is None:
+            raise ValueError(
+                f"task {task.name!r} counts {', '.join(task.needs)}: the market must have a funnel,"
+                " `MarketParams(funnel=Funnel())`, found none"
+            )
+
+    @property
+    def budget_scale(self) -> float:
+        """Factor from a population's full-size budgets to this market's."""
+        return self.n_impressions / REFERENCE_IMPRESSIONS

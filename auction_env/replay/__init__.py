@@ -1,0 +1,1 @@
+"""Markets made from impression logs, in which the logged competitors do not react."""

@@ -1,0 +1,1 @@
+"""`vamo demo`: simulate, train, compare, report."""

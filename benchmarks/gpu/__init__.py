@@ -1,0 +1,1 @@
+"""Speed of market and training on a GPU, one script each."""

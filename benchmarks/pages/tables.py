@@ -1,0 +1,326 @@
+"""A suite's statistics as tables: cells first, then the terminal's or Markdown's form of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from benchmarks.speed.suite import FIGURES
+from benchmarks.statistics.analysis import METRIC, VariantAnalysis, analyse, compare_with
+from benchmarks.statistics.bootstrap import Bootstrap, Estimate
+from benchmarks.statistics.summaries import Comparison
+from benchmarks.suites.storage.store import Store, SuiteRecord
+
+AGAINST = "against="
+KINDS = ("axis", "scores", "tasks", "comparisons", "feasibility", "cost")
+"""Kinds of tables: "axis" is the mean score by variant, the others are of one variant, "cost" of all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """A table of one of the `KINDS`: the first column is text, the others are figures."""
+
+    kind: str
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_rich(self) -> Table:
+        """For the terminal."""
+        table = Table(
+            title=self.title,
+            title_justify="left",
+            caption="\n".join(self.notes),
+            caption_justify="left",
+            box=box.SIMPLE,
+        )
+        for position, name in enumerate(self.header):  # headings fold, figures do not
+            width = max((len(row[position]) for row in self.rows), default=1)
+            justify: Literal["left", "right"] = "left" if position == 0 else "right"
+            table.add_column(name, justify=justify, overflow="fold", min_width=width)
+        for row in self.rows:
+            table.add_row(*(escape(cell) for cell in row))
+        return table
+
+    def to_markdown(self) -> str:
+        """For the README."""
+        lines = [
+            "| " + " | ".join(self.header) + " |",
+            "| " + " | ".join(["---", *["---:"] * (len(self.header) - 1)]) + " |",
+            *("| " + " | ".join(row) + " |" for row in self.rows),
+        ]
+        return "\n".join([f"**{self.title}**", "", *lines, *(f"\n{note}" for note in self.notes)])
+
+
+def tables(directory: Path, metric: str = METRIC, against: str | None = None) -> list[Table]:
+    """All tables of a suite for the terminal, or those of its methods against one of them."""
+    found = all_cells(directory, metric) if against is None else against_cells(directory, against, metric)
+    return [cells.to_rich() for cells in found]
+
+
+def all_cells(directory: Path, metric: str = METRIC, bootstrap: Bootstrap | None = None) -> list[Cells]:
+    """All tables of a suite: scores, comparisons, feasibility, cost; what is missing stands in the notes."""
+    store = Store(directory)
+    record = store.suite()
+    if (directory / FIGURES).is_file():
+        return [speed_cells(record, json.loads((directory / FIGURES).read_text(encoding="utf-8")))]
+    found = analyse(store, metric, bootstrap)
+    labels = {variant["name"]: variant["label"] for variant in record.variants}
+    out = []
+    if len(found) > 1:
+        out.append(axis_cells(record, found))
+    for name, analysis in found.items():
+        out.append(score_cells(record, analysis, labels[name]))
+        if len(analysis.tasks) > 1:
+            out.append(task_cells(record, analysis, labels[name]))
+        if analysis.comparisons:
+            out.append(comparison_cells(record, analysis, labels[name]))
+        out.append(feasibility_cells(record, analysis, labels[name]))
+    out.append(cost_cells(record, store))
+    return out
+
+
+def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+    """Share of the hindsight reference over all tasks with its interval, interquartile mean and delta_m."""
+    rows = []
+    for method in analysis.methods:
+        over_all, deviation = analysis.summary(method, None), analysis.deviation[method]
+        rows.append(
+            (
+                record.labels.get(method, method),
+                estimate(over_all.share, 3),
+                _iqm(analysis, method),
+                "-" if np.isnan(deviation) else f"{deviation:.3f}",
+                "-" if method not in analysis.delta_m else estimate(analysis.delta_m[method], 1),
+            )
+        )
+    return Cells(
+        kind="scores",
+        title=f"{record.title} ({record.id}): {variant}",
+        header=("method", "mean score", "IQM", "sd of seeds", "delta_m %"),
+        rows=tuple(rows),
+        notes=_notes(record, analysis),
+    )
+
+
+def _basis(analysis: VariantAnalysis) -> list[str]:
+    """What the scores rest on."""
+    n_seeds = _n_seeds(analysis)
+    n_episodes = analysis.summary(analysis.methods[0], None).mean.n_episodes
+    notes = [
+        "Score over that of the best constant multiplier in hindsight, with 95 % intervals;"
+        f" {n_seeds} training seed{'' if n_seeds == 1 else 's'}, {n_episodes} paired test episodes."
+    ]
+    few = few_seeds(analysis)
+    return [*notes, few] if few else notes
+
+
+def _n_seeds(analysis: VariantAnalysis) -> int:
+    """Training seeds of the method that has most; 0 where nothing was trained."""
+    return max(analysis.summary(method, None).mean.n_train_seeds for method in analysis.methods)
+
+
+def few_seeds(analysis: VariantAnalysis) -> str:
+    """What to bear in mind where there are few training seeds; empty with 10, or where nothing was trained."""
+    n_seeds = _n_seeds(analysis)
+    if n_seeds == 1:
+        return (
+            "Intervals and p values are over episodes, for these very policies: one training seed says nothing about"
+            " others. Published tables have 10."
+        )
+    return f"{n_seeds} training seeds are few: published tables have 10." if 1 < n_seeds < 10 else ""
+
+
+def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
+    """What the scores rest on, how to read them, what is missing."""
+    notes = _basis(analysis)
+    if analysis.delta_m:
+        notes.append(f"delta_m counts against {record.labels[record.baseline]}; lower is better.")
+    for lack in analysis.missing:
+        why = f": {lack.errors[0]}" if lack.errors else ""
+        label = record.labels.get(lack.method, lack.method)
+        notes.append(f"Incomplete: {label} lacks training seeds {', '.join(map(str, lack.seeds))}{why}")
+    return tuple(notes)
+
+
+def task_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+    """Shares of the hindsight reference by task."""
+    header, rows = _by_task(
+        record, analysis.methods, analysis.tasks, lambda m, task: f"{analysis.summary(m, task).share.value:.3f}"
+    )
+    return Cells(kind="tasks", title=f"By task: {variant}", header=header, rows=rows)
+
+
+def _by_task(
+    record: SuiteRecord, methods: Sequence[str], tasks: Sequence[str], cell: Callable[[str, str], str]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Header and rows of a table of methods by tasks; there are as many columns as there are of the fewer ones."""
+    labels = [record.labels.get(method, method) for method in methods]
+    if len(tasks) > len(methods):
+        return ("task", *labels), tuple((task, *(cell(method, task) for method in methods)) for task in tasks)
+    rows = ((label, *(cell(method, task) for task in tasks)) for label, method in zip(labels, methods, strict=True))
+    return ("method", *tasks), tuple(rows)
+
+
+def _iqm(analysis: VariantAnalysis, method: str) -> str:
+    """Over several tasks it is in units of the reference; of one task it is divided by it."""
+    summary = analysis.summary(method, None)
+    scale = 1.0 if len(analysis.tasks) > 1 else summary.mean.value / summary.share.value
+    return f"{summary.interquartile_mean.value / scale:.3f}" if np.isfinite(scale) else "-"
+
+
+def comparison_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+    """Our methods against the best baseline of each task."""
+    rows = []
+    for found in analysis.comparisons:
+        rows.append(
+            (
+                record.labels.get(found.method, found.method),
+                found.task or "all",
+                record.labels.get(found.baseline, found.baseline),
+                estimate(found.difference, 3),
+                estimate(found.improvement, 2),
+                _p(found.p_holm),
+            )
+        )
+    header = ("method", "task", "best baseline", "difference", "P(improvement)", "p (Holm)")
+    note = (
+        "Differences are over the mean score of the hindsight constant. The baseline is the best by its mean on the"
+        " same test episodes, which flatters it."
+    )
+    return Cells(
+        kind="comparisons",
+        title=f"Against the best baseline: {variant}",
+        header=header,
+        rows=tuple(rows),
+        notes=(note,),
+    )
+
+
+def against_cells(directory: Path, baseline: str, metric: str = METRIC) -> list[Cells]:
+    """Every variant's methods against a named one: paired differences by task and on average.
+
+    Raises:
+        ValueError: No variant has rows of that method.
+    """
+    store = Store(directory)
+    record = store.suite()
+    labels = {variant["name"]: variant["label"] for variant in record.variants}
+    return [
+        _against_cells(record, found, f"Against {record.labels[baseline]}: {labels[variant]}")
+        for variant, found in compare_with(store, baseline, metric).items()
+    ]
+
+
+def _against_cells(record: SuiteRecord, found: Sequence[Comparison], title: str) -> Cells:
+    of = {(comparison.method, comparison.task or "all"): comparison for comparison in found}
+    methods, scopes = (tuple(dict.fromkeys(part)) for part in zip(*of, strict=True))
+    header, rows = _by_task(record, methods, scopes, lambda method, task: _difference(of[method, task]))
+    note = (
+        "Paired differences over the mean score of the hindsight constant, with 95 % intervals; * p < 0.05 after Holm's"
+        f" adjustment over these {len(found)} comparisons."
+    )
+    return Cells(kind="against", title=title, header=header, rows=rows, notes=(note,))
+
+
+def _difference(found: Comparison) -> str:
+    d = found.difference
+    return f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]{'*' if found.p_holm < 0.05 else ''}"
+
+
+def feasibility_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+    """Share of episodes within all limits."""
+    share = {(f.method, f.task): f.feasible.value for f in analysis.feasibility if f.constraint is None}
+    header, rows = _by_task(record, analysis.methods, analysis.tasks, lambda m, task: f"{share[m, task]:.0%}")
+    return Cells(kind="feasibility", title=f"Episodes within all limits: {variant}", header=header, rows=rows)
+
+
+def axis_cells(record: SuiteRecord, found: dict[str, VariantAnalysis]) -> Cells:
+    """Mean share of the reference, a column a variant."""
+    methods = dict.fromkeys(method for analysis in found.values() for method in analysis.methods)
+    rows = tuple(
+        (
+            record.labels.get(method, method),
+            *(
+                estimate(analysis.summary(method, None).share, 3) if method in analysis.methods else "-"
+                for analysis in found.values()
+            ),
+        )
+        for method in methods
+    )
+    by_name = {variant["name"]: variant for variant in record.variants}
+    header = tuple(by_name[name]["label"] for name in found)
+    return Cells(
+        kind="axis",
+        title=f"{record.title} ({record.id}): mean over the tasks",
+        header=("method", *header),
+        rows=rows,
+        notes=tuple(_basis(next(iter(found.values())))),
+    )
+
+
+def cost_cells(record: SuiteRecord, store: Store) -> Cells:
+    """Medians of time and memory over the runs that did not fail, by method and variant."""
+    runs = [run for run in store.runs().to_pylist() if not run["failed"]]
+    names = ("train_seconds", "tune_seconds", "play_seconds", "step_milliseconds", "decision_milliseconds")
+    several = len({run["variant"] for run in runs}) > 1
+    rows = []
+    for variant in [entry["name"] for entry in record.variants]:
+        for method, label in record.labels.items():
+            mine = [run for run in runs if (run["variant"], run["method"]) == (variant, method)]
+            if mine:
+                figures = [_median(mine, name) for name in (*names, "peak_memory_mb")]
+                rows.append((f"{label}, {variant}" if several else label, str(len(mine)), *figures))
+    header = ("method", "runs", "train s", "tune s", "test s", "step ms", "decision ms", "memory MB")
+    notes = (*sorted({run["machine"] for run in runs}), "commit " + ", ".join(sorted({run["commit"] for run in runs})))
+    return Cells(kind="cost", title="Cost of a run (medians)", header=header, rows=tuple(rows), notes=notes)
+
+
+def speed_cells(record: SuiteRecord, figures: Sequence[dict[str, Any]]) -> Cells:
+    """The speed figures."""
+    rows = tuple(
+        (figure["name"], f"{figure['value']:,.3g}", figure["unit"], figure["reference"], figure["bound"])
+        for figure in figures
+    )
+    note = record.versions.get("machine", "")
+    return Cells(
+        kind="scores",
+        title=f"{record.title} ({record.id})",
+        header=("figure", "value", "unit", "reference", "bound"),
+        rows=rows,
+        notes=(note,) if note else (),
+    )
+
+
+def estimate(found: Estimate, digits: int) -> str:
+    """A value with its interval."""
+    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _median(runs: Sequence[dict[str, Any]], name: str) -> str:
+    value = float(np.median([run[name] for run in runs]))
+    return "-" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def markdown(directory: Path, wanted: Sequence[str] = ("scores", "tasks", "comparisons")) -> Iterator[str]:
+    """The README's tables of a published suite: kinds, or "against=METHOD"."""
+    plain = [kind for kind in wanted if not kind.startswith(AGAINST)]
+    for cells in all_cells(directory) if plain else ():
+        if cells.kind in plain:
+            yield cells.to_markdown()
+    for kind in wanted:
+        if kind.startswith(AGAINST):
+            yield from (cells.to_markdown() for cells in against_cells(directory, kind.removeprefix(AGAINST)))

@@ -1,0 +1,1 @@
+"""Speed figures, each a ratio against a stated reference in the same run."""

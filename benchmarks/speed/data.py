@@ -1,0 +1,152 @@
+"""Speed of the trajectories' way: import of logs, collection from the simulator, relabelling for another task."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set
+from auction_env import TASKS, Funnel, MarketParams, Task
+from auction_env.data import TrajectoryData, import_auctionnet
+from benchmarks.speed.figures import Row, median_seconds, seconds_of
+from benchmarks.speed.reference.pandas_import import import_pandas
+from benchmarks.speed.reference.synthetic_log import write_log
+
+N_IMPRESSIONS = 4_800  # an episode, of the collection
+_IMPRESSION_SECONDS = 4 * 48 * 1e-9  # four amounts for 48 advertisers, at about a nanosecond a draw
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All rows of this part."""
+    yield from import_rows(quick)
+    yield from collection_rows(quick)
+    log = _small_log(10 if quick else 40)
+    yield from relabelling_rows(log)
+    yield from hindsight_rows(log)
+    yield from family_rows(log, 16 if quick else 64)
+
+
+def import_rows(quick: bool) -> Iterator[Row]:
+    """Rows per second of the AuctionNet importer against a straightforward pandas version."""
+    with tempfile.TemporaryDirectory() as folder:
+        log, big = Path(folder, "log.csv"), Path(folder, "big.csv")
+        n_rows = write_log(log, n_periods=1)
+        n_big = write_log(big, n_periods=4 if quick else 12)
+        out = Path(folder, "out")
+        seconds = median_seconds(lambda: import_auctionnet([big], out, force=True), 3)
+        pandas_seconds = seconds_of(lambda: import_pandas([log]))
+        copy_seconds = median_seconds(lambda: big.read_bytes(), 3)
+        rate, pandas_rate = n_big / seconds, n_rows / pandas_seconds
+        yield Row(
+            name="import_rows_per_s",
+            value=rate,
+            unit="rows/s",
+            reference=f"{n_big:,} rows of uncompressed CSV; AuctionNet: 65,000 rows/s",
+            bound=f"{n_big / copy_seconds:,.0f}: reading the file from the page cache",
+        )
+        yield Row(
+            name="import_vs_pandas",
+            value=rate / pandas_rate,
+            unit="x",
+            reference=f"the same features in pandas: {pandas_rate:,.0f} rows/s",
+            bound=f"{n_big / copy_seconds / pandas_rate:,.0f}x: reading the file",
+        )
+
+
+def collection_rows(quick: bool) -> Iterator[Row]:
+    """Trajectories a second that the simulator logs, with the mixture of policies and all advertisers logged."""
+    n_workers = 1 if quick else len(os.sched_getaffinity(0))
+    collection = Collection(
+        task=TASKS["MaxConversions"],
+        n_episodes=56 if quick else 1_200,
+        params=MarketParams(n_impressions=N_IMPRESSIONS, funnel=Funnel()),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        summary = collect_data_set(collection, Path(folder, "log"), n_workers=n_workers)
+    bound = n_workers * 48 / (N_IMPRESSIONS * _IMPRESSION_SECONDS)
+    yield Row(
+        name="collected_trajectories_per_s",
+        value=summary.rate,
+        unit="traj/s",
+        reference=f"{n_workers} processes, start-up included, {N_IMPRESSIONS:,} impressions an episode, policy mixed",
+        bound=f"{bound:,.0f}: drawing the impressions once",
+    )
+
+
+def relabelling_rows(log: TrajectoryData) -> Iterator[Row]:
+    """Ticks a second that become examples for a task with two further constraints."""
+    from vamo.labels.relabel import relabel
+
+    target = TASKS["MultiConstraint"]
+    seconds = median_seconds(lambda: relabel(log, target), 5)
+    columns = relabel(log, target)
+    n_bytes = sum(part.nbytes for part in columns if hasattr(part, "nbytes"))
+    copied = columns.requirements.copy
+    copy_seconds = median_seconds(copied, 5) * n_bytes / columns.requirements.nbytes
+    yield Row(
+        name="relabelled_ticks_per_s",
+        value=len(log) / seconds,
+        unit="ticks/s",
+        reference=f"{len(log):,} ticks of MaxConversions for MultiConstraint, one core",
+        bound=f"{len(log) / copy_seconds:,.0f}: writing the result",
+    )
+
+
+def hindsight_rows(log: TrajectoryData) -> Iterator[Row]:
+    """Ticks a second that get the label of hindsight for a task with two further constraints."""
+    from vamo.labels.hindsight import LOG_GRID, best_log_multipliers
+    from vamo.labels.response import Response
+
+    target, response = TASKS["MultiConstraint"], Response.fit([log])
+    best_log_multipliers(log, target, response)  # compiles
+    seconds = median_seconds(lambda: best_log_multipliers(log, target, response), 5)
+    outcomes = 3  # cost, conversions, order value
+    exponents = np.zeros((len(log), len(LOG_GRID)))
+    exp_seconds = outcomes * median_seconds(lambda: np.exp(exponents), 5)
+    yield Row(
+        name="hindsight_labels_per_s",
+        value=len(log) / seconds,
+        unit="ticks/s",
+        reference=f"{len(log):,} ticks of MaxConversions for MultiConstraint, {len(LOG_GRID)} multipliers",
+        bound=f"{len(log) / exp_seconds:,.0f}: an exponential an outcome and multiplier",
+    )
+
+
+def family_rows(log: TrajectoryData, n_tasks: int) -> Iterator[Row]:
+    """What comes before a training for many tasks, labels and statistics, where only four requirements differ."""
+    from vamo import Config
+    from vamo.examples.dataset import Episodes, normalisation
+
+    asked = [TASKS[name] for name in ("MaxConversions", "TargetCPA", "TargetROAS", "MultiConstraint")]
+    few = [replace(asked[k % 4], name=f"task-{k}") for k in range(n_tasks)]
+    many = [replace(task, beta=2.0 + 1e-6 * k) for k, task in enumerate(few)]  # no two ask for the same
+    n_each = 7  # trajectories of a source: scarce
+    logs = [log.select(np.arange(n_each * i, n_each * (i + 1))) for i in range(n_tasks)]
+    pairs = [(k, i) for k in range(n_tasks) for i in range(n_tasks)]
+
+    def prepare(tasks: list[Task]) -> None:
+        normalisation([Episodes("log", part, Config()) for part in logs], tasks, pairs)
+
+    prepare(few)  # compiles
+    seconds, own_seconds = (median_seconds(partial(prepare, tasks), 3) for tasks in (few, many))
+    yield Row(
+        name="prepared_pairs_vs_own_labels",
+        value=own_seconds / seconds,
+        unit="x",
+        reference=f"labels of its own for each of {n_tasks**2:,} pairs of {n_each} trajectories: {own_seconds:.2g} s",
+        bound=f"{n_tasks // 4}x: 4 different requirements",
+    )
+
+
+def _small_log(n_days: int) -> TrajectoryData:
+    """Days of all advertisers in a small market; the bids vary, or no response could be learned from them."""
+    params = MarketParams(n_impressions=480, funnel=Funnel())
+    policy = NoisyBidder(FixedBidder())
+    days = collect(policy, seeds=range(n_days), task=TASKS["MaxConversions"], params=params)
+    return TrajectoryData.concat(list(days))

@@ -1,0 +1,299 @@
+"""Training rows of `vamo bench speed`: what validation-aligned weights cost beside naive sharing and torchjd.
+
+Batches are random windows that lie ready in memory, the same for every method, so that drawing them dilutes no
+ratio. A round is a refresh period (one step for torchjd's optimisers) of every method, step by step in turn, so that
+other load on the machine hits them alike; a ratio is the median over rounds of the ratio within the round. The model
+has about a million parameters, and the weighting its default settings.
+
+What to expect, in forward passes over the batch: a step of naive sharing takes 3 (one forward, two backward),
+and so does a step of VAO; its refresh takes another 3 over validation and alignment windows, every
+`refresh_every` steps. torchjd's optimisers need a gradient per target: 1 forward and 2 K backward passes as it is
+documented, 3 where each target's part of the batch is taken alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from auction_env.control.observation import N_FEATURES
+from benchmarks.speed.figures import Row
+from vamo.alignment.estimators import GroupLosses
+from vamo.alignment.pairs import Pairs
+from vamo.config import Config, override
+from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_INPUTS
+from vamo.model.transformer import Batch, Vamo, losses
+from vamo.training.loop import Trainer
+from vamo.training.multitask import make_aggregator, without_solver_warnings
+
+MILLION = ("model.d_model=128", "model.n_blocks=4")  # 968,833 parameters
+_MULTITASK = ("pcgrad", "cagrad", "nash_mtl")
+
+
+class SyntheticBatches:
+    """Random windows on a device; every batch is a slice of them.
+
+    Args:
+        config: Sizes.
+        device: Where they live.
+    """
+
+    def __init__(self, config: Config, device: torch.device | str = "cpu") -> None:
+        self._config = config
+        weighting = config.weighting
+        n = max(config.train.batch_size, weighting.validation_batch_size, weighting.alignment_batch_size)
+        context = config.model.context
+        generator = torch.Generator().manual_seed(0)
+        normal = partial(torch.randn, generator=generator)
+        self._columns = [
+            column.to(device)
+            for column in (
+                normal(n, context, len(REQUIREMENT_INPUTS)),
+                normal(n, context, N_FEATURES),
+                normal(n, len(ADVERTISER_INPUTS)),
+                torch.zeros(n, dtype=torch.int64),
+                torch.arange(context).expand(n, context).contiguous(),
+                normal(n, context),
+                torch.ones(n, context),
+            )
+        ]
+
+    def _first(self, n: int, n_groups: int) -> Batch:
+        return Batch._make([*(column[:n] for column in self._columns), n_groups])
+
+    def train(self, step: int, pairs: Pairs) -> Batch:
+        """As many windows as fit the batch, in equal parts."""
+        return self._first(self._config.train.batch_size // len(pairs) * len(pairs), len(pairs))
+
+    def alignment(self, step: int, pairs: Pairs, n: int) -> Batch:
+        """n windows a pair."""
+        return self._first(n * len(pairs), len(pairs))
+
+    def validation(self, step: int, targets: Sequence[int], n: int) -> Batch:
+        """n windows a target."""
+        return self._first(n * len(targets), len(targets))
+
+    def groups(self, batch: Batch, start: int, stop: int) -> Batch:
+        """The groups of a batch from `start` to before `stop`."""
+        size = len(batch.mask) // batch.n_groups
+        return Batch._make([*(column[start * size : stop * size] for column in batch[:-1]), stop - start])
+
+    def evaluation(self, target: int) -> Batch:
+        """One window: steps are timed, not evaluations."""
+        return self._first(1, 1)
+
+
+class Autojac:
+    """Gradients of the targets as torchjd documents it: `autojac.backward` on the losses of one forward pass.
+
+    The stand-in for `vamo.training.multitask.Multitask` in a trainer; the numbers are the same.
+    """
+
+    is_stateful = False
+
+    def __init__(self, trainer: Trainer[Batch], method: str) -> None:
+        self._trainer = trainer
+        self._aggregator = make_aggregator(method, trainer.n_targets)  # type: ignore[arg-type]  # a name from above
+
+    def backward(self, batch: Batch, weights: Tensor, target_of: Tensor, step: int) -> Tensor:
+        """See `Multitask.backward`."""
+        from torchjd import autojac
+
+        trainer = self._trainer
+        losses = trainer.losses(trainer.parameters, batch).mean(dim=1)
+        totals = torch.zeros(trainer.n_targets, device=losses.device).index_add(0, target_of, weights * losses)
+        # one after the other: in parallel, its default, was slower on a CPU and takes K times the memory
+        autojac.backward(totals, parallel_chunk_size=1)
+        with without_solver_warnings():
+            autojac.jac_to_grad(trainer.parameters.values(), self._aggregator)
+        for parameter in trainer.parameters.values():
+            assert parameter.grad is not None
+            parameter.grad *= trainer.n_targets
+        return losses.detach()
+
+
+def make_trainer(
+    n_targets: int,
+    *assignments: str,
+    device: torch.device | str = "cpu",
+    wrap: Callable[[GroupLosses[Batch]], GroupLosses[Batch]] | None = None,
+) -> Trainer[Batch]:
+    """A trainer of K targets and K sources on synthetic batches.
+
+    Args:
+        n_targets: K.
+        assignments: Settings that differ from the default ones.
+        device: Where it runs.
+        wrap: Changes the loss function, for instance to run it in mixed precision.
+    """
+    config = override(Config(), assignments)
+    model = Vamo(config.model, seed=config.train.seed).to(device)
+    loss_of: GroupLosses[Batch] = partial(losses, model)
+    return Trainer(
+        model,
+        loss_of if wrap is None else wrap(loss_of),
+        SyntheticBatches(config, device),
+        pairs=[(k, i) for k in range(n_targets) for i in range(n_targets)],
+        sizes=[100] * n_targets,
+        n_targets=n_targets,
+        config=config,
+    )
+
+
+def step_seconds(trainers: Mapping[str, Trainer[Batch]], n_rounds: int) -> dict[str, list[float]]:
+    """Seconds a step of each trainer, averaged over a refresh period, in every round; see the module's description."""
+    periods = {
+        name: 1 if trainer.multitask is not None else trainer.config.weighting.refresh_every
+        for name, trainer in trainers.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    for number in range(n_rounds + 1):  # the first one is not counted
+        row = dict.fromkeys(trainers, 0.0)
+        for step in range(max(periods.values())):
+            for name, trainer in trainers.items():
+                if step < periods[name]:
+                    row[name] += _step_seconds(trainer) / periods[name]
+        if number:
+            for name, value in row.items():
+                seconds[name].append(value)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, Sequence[float]], a: str, b: str) -> float:
+    """Median over the rounds of a's seconds over b's."""
+    return statistics.median(x / y for x, y in zip(seconds[a], seconds[b], strict=True))
+
+
+def _step_seconds(trainer: Trainer[Batch]) -> float:
+    start = time.perf_counter()
+    _, grad_norm = trainer.step()
+    grad_norm.item()  # waits for a GPU
+    return time.perf_counter() - start
+
+
+def expected_ratio(trainer: Trainer[Batch]) -> float:
+    """Forward passes of a VAO step over those of a uniform one, averaged over the refresh period."""
+    plan, config = trainer.plan, trainer.config
+    windows = plan.n_refreshed * (plan.n_validation + plan.n_aligned * plan.n_samples)
+    return 1 + windows / config.train.batch_size / config.weighting.refresh_every
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """Ratios of steps, and of memory."""
+    yield from _sharing_rows(quick)
+    yield from _multitask_rows(quick)
+    if Path("/proc/self/status").exists():  # Linux
+        yield _memory_row()
+
+
+def _sharing_rows(quick: bool) -> Iterator[Row]:
+    """VAO against uniform sharing for several numbers of targets."""
+    sizes = (4, 64) if quick else (4, 16, 64)
+    trainers = {
+        f"{method} {k}": make_trainer(k, *MILLION, f"train.method={method}")
+        for k in sizes
+        for method in ("uniform", "vao")
+    }
+    seconds = step_seconds(trainers, 2 if quick else 11)
+    n = sum(p.numel() for p in trainers["vao 4"].parameters.values())
+    config = trainers["vao 4"].config
+    yield Row(
+        name="uniform_step_ms",
+        value=1e3 * statistics.median(seconds["uniform 4"]),
+        unit="ms",
+        reference=f"{n:,} parameters, {config.train.batch_size} windows of {config.model.context} ticks, K = 4",
+        bound="3 forward passes",
+    )
+    for k in sizes:
+        expected = expected_ratio(trainers[f"vao {k}"])
+        yield Row(
+            name=f"vao_vs_uniform_step_k{k}",
+            value=ratio(seconds, f"vao {k}", f"uniform {k}"),
+            unit="x",
+            reference=f"uniform step on the same batch: {1e3 * statistics.median(seconds[f'uniform {k}']):.0f} ms",
+            bound=f"{expected:.2f}: {3 * expected:.2f} forward passes against 3",
+        )
+    yield Row(
+        name="vao_step_k64_vs_k4",
+        value=ratio(seconds, "vao 64", "vao 4"),
+        unit="x",
+        reference=f"VAO step with K = 4 on the same batch: {1e3 * statistics.median(seconds['vao 4']):.0f} ms",
+        bound="1: equal batches, equal refresh budgets",
+    )
+
+
+def _multitask_rows(quick: bool) -> Iterator[Row]:
+    """torchjd's optimisers against VAO at K = 16; with `quick` only in their fast form."""
+    k = 16
+    vao = make_trainer(k, *MILLION)
+    trainers = {"vao": vao}
+    forms = ("split",) if quick else ("autojac", "split")
+    for method in _MULTITASK:
+        for form in forms:
+            trainers[f"{method} {form}"] = trainer = make_trainer(k, *MILLION, f"train.method={method}")
+            if form == "autojac":
+                trainer.multitask = Autojac(trainer, method)  # type: ignore[assignment]  # same interface
+    seconds = step_seconds(trainers, 1 if quick else 3)
+    expected = 3 * expected_ratio(vao)
+    for method in _MULTITASK:
+        for form in forms:
+            passes = 1 + 2 * k if form == "autojac" else 3
+            suffix = "" if form == "autojac" else "_split"
+            how = "torchjd's own backward pass" if form == "autojac" else "each target's part of the batch alone"
+            yield Row(
+                name=f"{method}{suffix}_vs_vao_step_k{k}",
+                value=ratio(seconds, f"{method} {form}", "vao"),
+                unit="x",
+                reference=f"VAO step on the same batch: {1e3 * statistics.median(seconds['vao']):.0f} ms; {how}",
+                bound=f"{passes / expected:.2f}: {passes} forward passes against {expected:.2f}, and the solver",
+            )
+
+
+def _memory_row() -> Row:
+    """Growth of the process's peak memory over the steps, each method in a process of its own."""
+    uniform, vao = (_peak_megabytes(method) for method in ("uniform", "vao"))
+    return Row(
+        name="vao_vs_uniform_memory",
+        value=vao / uniform,
+        unit="x",
+        reference=f"growth of the peak resident memory over uniform steps: {uniform:.0f} MB; VAO: {vao:.0f} MB, K = 64",
+        bound="1: a refresh holds less than a step",
+    )
+
+
+def _peak_megabytes(method: str) -> float:
+    arguments = ", ".join(repr(text) for text in (f"train.method={method}", *MILLION))
+    code = f"from benchmarks.speed.training import measure_memory; measure_memory({arguments})"
+    # large tensors in mappings of their own: what is resident is what is alive, without the heap's holes
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**16)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    found = re.search(r"grew by ([\d.]+) MB", result.stdout)
+    assert found is not None, result.stdout
+    return float(found[1])
+
+
+def measure_memory(*assignments: str) -> None:
+    """Prints by how much the peak resident memory of this process grows in 6 steps at K = 64."""
+    trainer = make_trainer(64, *assignments)
+    before = _peak_kilobytes()
+    for _ in range(6):
+        trainer.step()
+    print(f"grew by {(_peak_kilobytes() - before) / 1024:.1f} MB")
+
+
+def _peak_kilobytes() -> int:
+    """Largest resident memory so far; `getrusage` would also count the process that started this one."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise OSError("/proc/self/status must have a line VmHWM, found none")

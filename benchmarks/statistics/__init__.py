@@ -1,0 +1,1 @@
+"""From result rows to estimates: pairing, bootstrap intervals, comparisons, profiles."""

@@ -1,0 +1,255 @@
+"""What a suite's rows say: statistics of every variant, from rows alone.
+
+The best baseline of a task is the one with the highest mean on the very test episodes, among all methods that are not
+`ours`. That choice flatters the baseline, the more so the more there are, so that a gain over it is understated.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from benchmarks.statistics.bootstrap import (
+    Bootstrap,
+    Draws,
+    Estimate,
+    delta_m_estimate,
+    difference,
+    draw,
+    holm,
+    improvement,
+    p_value,
+)
+from benchmarks.statistics.pairing import Paired, in_order, pair
+from benchmarks.statistics.profiles import Profile, profile, same_seeds
+from benchmarks.statistics.summaries import Comparison, Feasibility, Summary, feasibility, summarise
+from benchmarks.suites.storage.store import Store, SuiteRecord
+
+logger = logging.getLogger(__name__)
+
+METRIC = "score_expected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Training seeds of the suite that a method lacks in a variant, with the errors of those that failed."""
+
+    variant: str
+    method: str
+    seeds: tuple[int, ...]
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantAnalysis:
+    """Statistics of one variant.
+
+    Attributes:
+        variant: Its name.
+        tasks, methods: In the suite's order; methods without any rows are left out.
+        summaries: Per method and task; with several tasks also over all of them (`task` None).
+        deviation: Per method, standard deviation over training seeds of the mean share of the reference; NaN for one.
+        delta_m: Per method against the suite's baseline; empty without one, or where it scores nothing in a resample.
+        comparisons: Of `ours` with the best baseline, per task and over all; Holm's adjustment spans them.
+        feasibility: Per method and task; constraint None is all together.
+        profiles: Per method.
+        missing: Methods without all seeds; comparisons with them are on the seeds that both have.
+    """
+
+    variant: str
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    summaries: tuple[Summary, ...]
+    deviation: dict[str, float]
+    delta_m: dict[str, Estimate]
+    comparisons: tuple[Comparison, ...]
+    feasibility: tuple[Feasibility, ...]
+    profiles: tuple[Profile, ...]
+    missing: tuple[Missing, ...]
+
+    def summary(self, method: str, task: str | None) -> Summary:
+        """Of a method on a task; None is all tasks, also where there is one."""
+        wanted = task if task is not None or len(self.tasks) > 1 else self.tasks[0]
+        return next(s for s in self.summaries if (s.method, s.task) == (method, wanted))
+
+
+def analyse(store: Store, metric: str = METRIC, bootstrap: Bootstrap | None = None) -> dict[str, VariantAnalysis]:
+    """The statistics of every variant that has rows, by name.
+
+    Raises:
+        ValueError: No rows at all, or rows that are not paired.
+    """
+    record, rows, runs = store.suite(), store.rows(), store.runs()
+    if not rows.num_rows:
+        raise ValueError(f"{store.path} must hold rows, found none: no run has finished without an error")
+    out = {}
+    for name, of_variant in _by_variant(record, rows):
+        missing = _missing(record, runs.filter(pc.equal(runs["variant"], name)), name)
+        out[name] = analyse_variant(of_variant, record, name, metric, bootstrap, missing)
+    return out
+
+
+def _by_variant(record: SuiteRecord, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The variants that have rows, in the suite's order, with their rows."""
+    for variant in record.variants:
+        of_variant = rows.filter(pc.equal(rows["variant"], variant["name"]))
+        if of_variant.num_rows:
+            yield variant["name"], of_variant
+
+
+def analyse_variant(
+    rows: pa.Table,
+    record: SuiteRecord,
+    variant: str,
+    metric: str = METRIC,
+    bootstrap: Bootstrap | None = None,
+    missing: tuple[Missing, ...] = (),
+) -> VariantAnalysis:
+    """The statistics of one variant's rows."""
+    rows = ordered(rows, record)
+    paired = pair(rows, metric)
+    draws = draw(paired, bootstrap)
+    return VariantAnalysis(
+        variant=variant,
+        tasks=paired.tasks,
+        methods=paired.methods,
+        summaries=summarise(rows, metric, bootstrap),
+        deviation={method: _deviation(paired, method) for method in paired.methods},
+        delta_m=_delta_m(paired, record.baseline, draws),
+        comparisons=compare_with_best(paired, [name for name in record.ours if name in paired.methods], bootstrap),
+        feasibility=feasibility(rows),
+        profiles=tuple(profile(paired.normalised(), method, draws) for method in paired.methods),
+        missing=missing,
+    )
+
+
+def ordered(rows: pa.Table, record: SuiteRecord) -> pa.Table:
+    """Rows with the methods in the suite's order; those that it does not name come last."""
+    methods = [method["name"] for method in record.methods]
+    names = rows["method"].to_numpy(zero_copy_only=False)
+    place = {name: k for k, name in enumerate([*methods, *in_order(names)][::-1])}
+    return rows.take(np.argsort([-place[str(name)] for name in names], kind="stable"))
+
+
+def compare_with_best(paired: Paired, ours: list[str], bootstrap: Bootstrap | None = None) -> tuple[Comparison, ...]:
+    """Each of our methods with the best of all others, per task and, over several tasks, on their average."""
+    others = [method for method in paired.methods if method not in ours]
+    if not ours or not others:
+        return ()
+    normalised = paired.normalised()
+    pairs = []
+    for task in _scopes(paired):
+        best = max(others, key=lambda method: _mean(normalised, method, task))
+        pairs += [(method, best, task) for method in ours]
+    return compare_pairs(paired, pairs, bootstrap)
+
+
+def compare_with(
+    store: Store, baseline: str, metric: str = METRIC, bootstrap: Bootstrap | None = None
+) -> dict[str, tuple[Comparison, ...]]:
+    """All other methods with a named one, per task and, over several tasks, on their average, by variant.
+
+    Variants without rows of that method are left out.
+
+    Raises:
+        ValueError: No variant has any.
+    """
+    record, rows = store.suite(), store.rows()
+    out = {}
+    for variant, of_variant in _by_variant(record, rows):
+        if baseline in pc.unique(of_variant["method"]).to_pylist():
+            paired = pair(ordered(of_variant, record), metric)
+            others = [method for method in paired.methods if method != baseline]
+            pairs = [(method, baseline, task) for task in _scopes(paired) for method in others]
+            out[variant] = compare_pairs(paired, pairs, bootstrap)
+    if not out:
+        names = sorted(set(rows["method"].to_pylist()))
+        raise ValueError(f"`against` must be a method with rows, one of {names}, found {baseline!r}")
+    return out
+
+
+def compare_pairs(
+    paired: Paired, pairs: Sequence[tuple[str, str, str | None]], bootstrap: Bootstrap | None = None
+) -> tuple[Comparison, ...]:
+    """Comparisons of (method, baseline, task); task None is the average over tasks, Holm's adjustment spans all.
+
+    Differences are in units of the task's mean reference. A pair of methods is compared on the training seeds that both
+    have; those that share none are left out.
+    """
+    normalised = paired.normalised()
+    found = []
+    draws_of: dict[tuple[int, ...], Draws] = {}  # by training seeds, on which alone they depend
+    for method, baseline, task in pairs:
+        both = same_seeds(normalised, (method, baseline))
+        if both is not None:
+            seeds = tuple(seed for name in (method, baseline) for seed in both.train_seeds[name].tolist())
+            if seeds not in draws_of:
+                draws_of[seeds] = draw(both, bootstrap)
+            found.append((method, baseline, task, both, draws_of[seeds]))
+    p_values = [p_value(both, method, baseline, draws, task) for method, baseline, task, both, draws in found]
+    return tuple(
+        Comparison(
+            method=method,
+            baseline=baseline,
+            task=task,
+            difference=difference(both, method, baseline, draws, task),
+            improvement=improvement(both, method, baseline, draws, task),
+            p_value=p,
+            p_holm=float(adjusted),
+            test="bootstrap",
+        )
+        for (method, baseline, task, both, draws), p, adjusted in zip(found, p_values, holm(p_values), strict=True)
+    )
+
+
+def _scopes(paired: Paired) -> tuple[str | None, ...]:
+    return (*paired.tasks, None) if len(paired.tasks) > 1 else paired.tasks
+
+
+def _delta_m(paired: Paired, baseline: str, draws: Draws) -> dict[str, Estimate]:
+    """Of every method but the baseline; empty without one, and where its scores are too close to 0 to divide by."""
+    others = [method for method in paired.methods if method != baseline]
+    if len(others) == len(paired.methods):
+        return {}
+    try:
+        return {method: delta_m_estimate(paired, method, baseline, draws) for method in others}
+    except ValueError as error:
+        logger.warning("no delta_m: %s", error)
+        return {}
+
+
+def _mean(paired: Paired, method: str, task: str | None) -> float:
+    return float(np.mean([paired.of(method)[k].mean() for k in paired.task_indices(task)]))
+
+
+def _deviation(paired: Paired, method: str) -> float:
+    grids: tuple[NDArray[np.float64], ...] = paired.normalised().of(method)
+    by_seed = np.mean([grid.mean(axis=1) for grid in grids], axis=0)  # (R,)
+    return float(by_seed.std(ddof=1)) if len(by_seed) > 1 else float("nan")
+
+
+def _missing(record: SuiteRecord, runs: pa.Table, variant: str) -> tuple[Missing, ...]:
+    """Methods of the suite that have begun in this variant but lack seeds."""
+    done: dict[str, set[int]] = {}
+    errors: dict[str, list[str]] = {}
+    for run in runs.select(["method", "train_seed", "failed"]).to_pylist():
+        finished = done.setdefault(run["method"], set())
+        if run["failed"]:
+            errors.setdefault(run["method"], []).append(run["failed"])
+        else:
+            finished.add(run["train_seed"])
+    out = []
+    for method in (entry["name"] for entry in record.methods if entry["name"] in done):
+        is_trained = next(entry for entry in record.methods if entry["name"] == method)["is_trained"]
+        wanted = record.train_seeds if is_trained else [-1]
+        lacking = tuple(seed for seed in wanted if seed not in done[method])
+        if lacking:
+            failed = tuple(dict.fromkeys(errors.get(method, [])))
+            out.append(Missing(variant=variant, method=method, seeds=lacking, errors=failed))
+    return tuple(out)

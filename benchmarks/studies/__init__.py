@@ -1,0 +1,1 @@
+"""Single measurements that are not suites: fidelity, noise of alignments, known optima."""

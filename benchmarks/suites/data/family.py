@@ -1,0 +1,60 @@
+"""The world of a family of data-scarce tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from agents import Member, TaskFamily, collect_family, load_family, make_task_family
+from benchmarks.suites.data.variant import Games, Logs, World
+from benchmarks.suites.spec import FamilyData, Seeds, Suite
+
+
+def family_of(data: FamilyData) -> TaskFamily:
+    """The family that the data are of."""
+    return make_task_family(
+        data.n_tasks,
+        data.seed,
+        data.shift,
+        (data.most, data.fewest),
+        n_groups=data.n_groups,
+        n_harmful=data.n_harmful,
+        n_impressions=data.n_impressions,
+    )
+
+
+def make(data: FamilyData, suite: Suite, logs: Path) -> World:
+    """Collects the logs where they are not there yet."""
+    family = family_of(data)
+    collect_family(family, logs, n_validation=data.n_collected, n_test=1)
+    sound = [member for member in family.members if not member.is_harmful]
+    spread = np.linspace(0, len(sound) - 1, data.n_scored).round().astype(int)
+    scored = [sound[k] for k in spread]
+    names = [member.name for member in sound]
+
+    def load() -> tuple[Logs, Logs]:
+        held_out = load_family(logs, "validation")
+        first = np.arange(data.n_validation)
+        return load_family(logs), {name: held_out[name].select(first) for name in names}
+
+    tests = {member.name: _games(member, suite.test) for member in scored}
+    return World(
+        targets={member.name: _games(member, suite.validation) for member in scored},
+        tests=tests,
+        target_of={name: name for name in tests},
+        load=load,
+        n_train={member.name: member.n_trajectories for member in family.members},
+        n_validation=dict.fromkeys(names, data.n_validation),
+    )
+
+
+def _games(member: Member, seeds: Seeds) -> Games:
+    drawn, advertisers = seeds.draw(np.asarray(member.advertisers))
+    return Games(
+        task=member.task,
+        params=member.params,
+        population=member.population,
+        seeds=drawn,
+        advertisers=advertisers,
+    )

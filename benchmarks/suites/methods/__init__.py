@@ -1,0 +1,1 @@
+"""What a suite compares: how each kind of method is trained and tuned."""

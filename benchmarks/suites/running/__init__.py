@@ -1,0 +1,1 @@
+"""Runs a suite: one run, all runs, on processes or Ray, resumable."""

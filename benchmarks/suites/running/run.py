@@ -1,0 +1,160 @@
+"""Executes one run: world, method, test episodes, tables. A pure function of the run, but for times and memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.suites.data.variant import open_world, references
+from benchmarks.suites.methods.methods import METHODS, Fitted, Setting
+from benchmarks.suites.running import machine
+from benchmarks.suites.running.recording import episodes_table, losses_table, rows_table, weights_table
+from benchmarks.suites.running.timing import Timed
+from benchmarks.suites.spec import Run
+from benchmarks.suites.storage.store import RUNS
+
+Tables = dict[str, pa.Table]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A run and where its world is kept; what is sent to a worker.
+
+    Attributes:
+        run: What to do.
+        cache: Folder of the logs; they are made where it does not hold them.
+        commit: Of the code that asked for it.
+        device: Where `vamo.train` trains and its agents decide; its sums differ between devices by rounding.
+    """
+
+    run: Run
+    cache: str
+    commit: str
+    device: str = "cpu"
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+
+def execute(job: Job) -> Tables:
+    """The tables of a run by name; of a failed one the table `runs` alone, with the error."""
+    with _one_thread(has_torch=job.run.arm.method != "rule"):
+        record = _blank(job)
+        try:
+            fitted, tables, play_seconds, decision = _run(job)
+        except Exception as error:  # a run's failure is a result: the others go on
+            record["failed"] = _describe(error)
+            return {"runs": _runs_table(record)}
+        record |= {
+            "train_seconds": fitted.train_seconds,
+            "tune_seconds": fitted.tune_seconds,
+            "play_seconds": play_seconds,
+            "step_milliseconds": 1e3 * fitted.step_seconds,
+            "decision_milliseconds": 1e3 * decision,
+            "peak_memory_mb": machine.peak_memory_mb(),
+            "n_steps": fitted.n_steps,
+            "chosen": json.dumps(fitted.chosen, sort_keys=True),
+            "validation_loss": _last_loss(fitted),
+        }
+        return {**tables, "runs": _runs_table(record)}
+
+
+def failure(job: Job, error: str) -> Tables:
+    """The tables of a run whose process did not live to tell."""
+    return {"runs": _runs_table(_blank(job) | {"failed": error})}
+
+
+def _run(job: Job) -> tuple[Fitted, Tables, float, float]:
+    """Fitted method, tables, seconds of the test episodes, mean seconds of a decision."""
+    run, cache = job.run, Path(job.cache)
+    suite = run.suite
+    world = open_world(run.variant, suite, cache)
+    if run.arm.method not in METHODS:
+        raise ValueError(f"`method` of {run.arm.name!r} must be one of {sorted(METHODS)}, found {run.arm.method!r}")
+    setting = Setting(
+        world=world,
+        settings=run.arm.settings,
+        training=suite.training,
+        train_seed=run.train_seed,
+        n_candidates=suite.n_candidates,
+        device=job.device,
+    )
+    fitted = METHODS[run.arm.method](setting)
+    reference = references(world, cache)
+    started, rows, decisions = time.perf_counter(), [], []
+    for test, games in world.tests.items():
+        timed = Timed(fitted.bidders[world.target_of[test]])
+        rows.append(rows_table(run, test, games.play(timed), reference[test]))
+        decisions += timed.seconds
+    play_seconds = time.perf_counter() - started
+    tables = {"rows": pa.concat_tables(rows)}
+    if run.n_viewed:
+        bidders = {test: fitted.bidders[world.target_of[test]] for test in world.tests}
+        parts = [episodes_table(run, test, bidders[test], games) for test, games in world.tests.items()]
+        tables["episodes"] = pa.concat_tables(parts)
+    if fitted.curves:
+        tables["losses"] = losses_table(run.id, fitted.curves)
+        tables["weights"] = weights_table(run.id, fitted.curves)
+    return fitted, tables, play_seconds, float(np.mean(decisions))
+
+
+def _last_loss(fitted: Fitted) -> float:
+    losses = [loss for curve in fitted.curves for loss in curve.records[-1].validation_loss]
+    return float(np.mean(losses)) if losses else float("nan")
+
+
+def _blank(job: Job) -> dict[str, Any]:
+    run, nothing = job.run, float("nan")
+    return {
+        **run.columns(),
+        "commit": job.commit,
+        "machine": machine.describe(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **dict.fromkeys(("train_seconds", "tune_seconds", "play_seconds", "step_milliseconds"), nothing),
+        **dict.fromkeys(("decision_milliseconds", "peak_memory_mb", "validation_loss"), nothing),
+        "n_steps": 0,
+        "chosen": "{}",
+        "failed": "",
+    }
+
+
+def _runs_table(record: dict[str, Any]) -> pa.Table:
+    return pa.table({name: [record[name]] for name in RUNS.names}, schema=RUNS)
+
+
+def _describe(error: Exception) -> str:
+    """The error and where it was raised, in one line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+
+
+@contextlib.contextmanager
+def _one_thread(*, has_torch: bool) -> Iterator[None]:
+    """Everything on one thread: runs share a machine, and sums in one order give the same numbers everywhere."""
+    limits: list[tuple[Callable[[int], object], int]] = [
+        (numba.set_num_threads, numba.get_num_threads()),
+        (pa.set_cpu_count, pa.cpu_count()),
+    ]
+    if has_torch:
+        import torch
+
+        limits.append((torch.set_num_threads, torch.get_num_threads()))
+    for limit, _ in limits:
+        limit(1)
+    try:
+        yield
+    finally:
+        for limit, usual in limits:
+            limit(usual)

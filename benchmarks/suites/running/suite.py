@@ -1,0 +1,213 @@
+"""Runs a suite: what is missing is done, what is finished stays; killed and started again, it goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.console import console, progress_bar
+from benchmarks.suites.data.variant import World, open_world, references
+from benchmarks.suites.running import machine
+from benchmarks.suites.running.engines import run_locally, run_on_ray
+from benchmarks.suites.running.reuse import take_over
+from benchmarks.suites.running.run import Job, Tables
+from benchmarks.suites.spec import Run, Suite
+from benchmarks.suites.storage.store import SUITE_FILE, Store, SuiteRecord
+
+CACHE = "data"
+"""Folder of the logs within a suite's directory."""
+
+
+class Outcome(NamedTuple):
+    """What a call did."""
+
+    n_runs: int  # asked for
+    n_found: int  # finished by an earlier call
+    n_taken: int  # taken over from other results
+    failed: tuple[str, ...]  # ids of runs that failed
+
+
+def run_suite(
+    suite: Suite,
+    out: Path,
+    *,
+    n_workers: int | None = None,
+    ray: str | None = None,
+    device: str = "cpu",
+    command: str = "",
+    reuse: Sequence[Path] = (),
+) -> Outcome:
+    """Does all runs of a suite that are not there yet.
+
+    Args:
+        suite: What to run, all of it or some seeds and methods (`Suite.only`).
+        out: Directory of the results.
+        n_workers: Processes; the cores of this machine by default.
+        ray: Address of a Ray cluster, which then executes the runs.
+        device: Where the transformer is trained: "cpu" or "cuda".
+        command: What a reader types to get the results.
+        reuse: Directories of other results, whose runs are taken over where they are the same (`take_over`).
+
+    Raises:
+        FileNotFoundError: A directory of `reuse` holds no results.
+        ValueError: The directory holds another suite, published results, or runs that were made with other settings.
+    """
+    store, runs = Store(out), suite.runs()
+    n_workers = len(os.sched_getaffinity(0)) if n_workers is None else n_workers
+    if n_workers < 1:
+        raise ValueError(f"`workers` must be at least 1, found {n_workers}")
+    finished = _finished(store, suite, runs)
+    taken = take_over(store, [run for run in runs if run.id not in finished], reuse)
+    finished |= {run.id for run in taken}
+    todo = [run for run in runs if run.id not in finished]
+    cache = (out / CACHE).resolve()
+    worlds = _make_worlds(suite, cache)
+    _describe(store, suite, worlds, command)
+    commit = machine.commit()
+    jobs = [Job(run=run, cache=str(cache), commit=commit, device=device) for run in todo]
+    ended = run_locally(jobs, n_workers) if ray is None else run_on_ray(jobs, ray, n_workers)
+    failed = _collect(store, ended, len(jobs), n_workers)
+    return Outcome(len(runs), len(runs) - len(todo) - len(taken), len(taken), failed)
+
+
+def _finished(store: Store, suite: Suite, runs: Sequence[Run]) -> set[str]:
+    """Ids of the runs that are there and did not fail; ValueError where one was made with other settings."""
+    if store.is_published:
+        rule = "a directory of runs: take over what was published by --reuse"
+        raise ValueError(f"`out` must be {rule}, found published results: {store.path}")
+    if (store.path / SUITE_FILE).exists():
+        found = store.suite()
+        if (found.id, found.size) != (suite.full_id, suite.size):
+            raise ValueError(f"{store.path} must be empty or hold {suite.full_id}, found {found.id}")
+    columns = ["run_id", "config_hash", "commit", "failed"]
+    recorded = {row["run_id"]: row for row in store.runs().select(columns).to_pylist()}
+    finished, commits = set(), set()
+    for run in runs:
+        row = recorded.get(run.id)
+        if row is None or row["failed"]:
+            continue
+        if row["config_hash"] != run.config_hash():
+            raise ValueError(
+                f"{store.path} must hold runs of the same settings, found run {run.id!r} of others"
+                f" ({row['config_hash']}, not {run.config_hash()}): choose another --out or delete it"
+            )
+        finished.add(run.id)
+        commits.add(row["commit"])
+    if commits - {machine.commit()}:
+        others = ", ".join(sorted(commits - {machine.commit()}))
+        console.print(f"note: finished runs are kept that are of other code ({others})", soft_wrap=True)
+    return finished
+
+
+def _make_worlds(suite: Suite, cache: Path) -> dict[str, World]:
+    """Logs and references of all variants, before any run needs them."""
+    worlds = {}
+    with progress_bar("making the worlds", len(suite.variants), None) as bar:
+        for variant in suite.variants:
+            bar.note(variant.name)
+            worlds[variant.name] = open_world(variant, suite, cache)
+            references(worlds[variant.name], cache)
+            bar.advance(1)
+    return worlds
+
+
+def _describe(store: Store, suite: Suite, worlds: dict[str, World], command: str) -> None:
+    """Writes `suite.json`, with the methods and seeds of earlier calls too."""
+    record = SuiteRecord(
+        id=suite.full_id,
+        version=suite.version,
+        size=suite.size,
+        title=suite.title,
+        question=suite.question,
+        tasks={name: _tasks(world) for name, world in worlds.items()},
+        variants=[{"name": v.name, "label": v.label, "x": v.x} for v in suite.variants],
+        methods=[
+            {"name": a.name, "label": a.label, "kind": a.method, "is_trained": a.is_trained, "x": a.x}
+            for a in suite.arms
+        ],
+        axis=suite.axis,
+        baseline=suite.baseline,
+        ours=list(suite.ours),
+        train_seeds=list(suite.train_seeds),
+        commit=machine.commit(),
+        command=command,
+        versions=machine.versions(),
+    )
+    if (store.path / SUITE_FILE).exists():
+        record = _merged(store.suite(), record)
+    store.write_suite(record)
+
+
+def _merged(old: SuiteRecord, new: SuiteRecord) -> SuiteRecord:
+    """The record of both calls; commit and versions stay those of the first, and of commands those that give all."""
+    kept = {key: value for key, value in asdict(old).items() if key in ("commit", "versions")}
+    kept["command"] = machine.joined_commands(old.command, new.command)
+    joined: dict[str, Any] = {
+        "tasks": {**old.tasks, **new.tasks},
+        "variants": _joined(old.variants, new.variants),
+        "methods": _joined(old.methods, new.methods),
+        "train_seeds": new.train_seeds + [seed for seed in old.train_seeds if seed not in new.train_seeds],
+        "ours": list(dict.fromkeys([*new.ours, *old.ours])),
+        "baseline": new.baseline or old.baseline,
+    }
+    return SuiteRecord(**(asdict(new) | kept | joined))
+
+
+def _joined(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records of both, each name once: the longer list's order first."""
+    first, second = (old, new) if len(old) >= len(new) else (new, old)
+    latest = {record["name"]: record for record in (*old, *new)}
+    names = dict.fromkeys(record["name"] for record in (*first, *second))
+    return [latest[name] for name in names]
+
+
+def _tasks(world: World) -> list[dict[str, Any]]:
+    counts = world.n_train, world.n_validation
+    return [
+        {
+            "name": test,
+            "n_train": counts[0].get(target, 0),
+            "n_validation": counts[1].get(target, 0),
+            "n_test": len(world.tests[test].seeds),
+        }
+        for test, target in world.target_of.items()
+    ]
+
+
+def _collect(
+    store: Store,
+    ended: Iterable[tuple[Job, Tables]],
+    total: int,
+    n_workers: int,
+    clock: Callable[[], float] = time.time,
+) -> tuple[str, ...]:
+    """Writes every run as it ends; returns the ids of those that failed."""
+    failed, started, done = [], clock(), 0
+    with progress_bar("runs", total, None, label_width=4, has_estimate=False) as bar:
+        for job, tables in ended:
+            store.write_run(job.id, tables)
+            error = tables["runs"]["failed"][0].as_py()
+            if error:
+                failed.append(job.id)
+                console.print(f"failed: {job.id}: {error}", markup=False, highlight=False, soft_wrap=True)
+            done += 1
+            bar.note(_estimate(clock() - started, done, total, n_workers))
+            bar.advance(1)
+    return tuple(failed)
+
+
+def _estimate(elapsed: float, done: int, total: int, n_workers: int) -> str:
+    """What stands beside the bar: seconds a run of one worker, and the time left at the pace so far."""
+    each = elapsed / done
+    left = each * (total - done)
+    return f"{each * min(n_workers, total):.1f} s a run, {_clock(left)} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

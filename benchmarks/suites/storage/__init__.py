@@ -1,0 +1,1 @@
+"""The result rows of a suite and how they are stored and published."""

@@ -1,0 +1,80 @@
+"""Copies a suite's results, compact, to where they are committed; `Store` reads both forms alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from auction_env.files import staged_directory
+from benchmarks.speed.suite import FIGURES
+from benchmarks.suites.storage.store import SUITE_FILE, TABLES, Store, encoded
+
+DIGITS = 5
+"""Significant digits of published figures: far below every interval, and half the bytes."""
+
+
+def publish(directory: Path, to: Path) -> tuple[Path, int]:
+    """Writes `to`/SUITE with one file a table; returns it and its size in bytes.
+
+    Rows and runs are whole. Of weights and losses the curves of the first training seed and, of the other seeds, the
+    last record are kept. Runs that failed stay in the table of runs with their errors.
+
+    Raises:
+        FileNotFoundError: The directory holds no results.
+        ValueError: It holds no rows.
+    """
+    store = Store(directory)
+    record = store.suite()
+    target = to / record.id.replace("/", "-")
+    with staged_directory(target) as stage:
+        (stage / SUITE_FILE).write_bytes((directory / SUITE_FILE).read_bytes())
+        if (directory / FIGURES).is_file():
+            (stage / FIGURES).write_bytes((directory / FIGURES).read_bytes())
+        else:
+            _write_tables(store, stage, record.train_seeds[:1])
+    return target, sum(file.stat().st_size for file in target.iterdir())
+
+
+def _write_tables(store: Store, stage: Path, whole_seeds: list[int]) -> None:
+    if not store.rows().num_rows:
+        raise ValueError(f"{store.path} must hold rows, found none: no run has finished without an error")
+    runs = store.runs()
+    whole = runs.filter(pc.is_in(runs["train_seed"], pa.array(whole_seeds, pa.int64())))["run_id"]
+    for name in TABLES:
+        table = getattr(store, name)()
+        if name in ("weights", "losses"):
+            table = _thinned(table, whole)
+        if table.num_rows:
+            (stage / f"{name}.parquet").write_bytes(encoded(rounded(table)))
+
+
+def _thinned(table: pa.Table, whole: pa.ChunkedArray) -> pa.Table:
+    """All records of some runs, the last record of the others."""
+    if not table.num_rows:
+        return table
+    last = table.group_by("run_id").aggregate([("step", "max")])
+    step_of = dict(zip(last["run_id"].to_pylist(), last["step_max"].to_pylist(), strict=True))
+    wanted = pa.array([step_of[run] for run in table["run_id"].to_pylist()], pa.int64())
+    return table.filter(pc.or_(pc.equal(table["step"], wanted), pc.is_in(table["run_id"], whole.combine_chunks())))
+
+
+def rounded(table: pa.Table) -> pa.Table:
+    """The table with its floats rounded to `DIGITS` significant digits."""
+    for position, column in enumerate(table.schema):
+        if column.type == pa.float64():
+            values = table[column.name].to_numpy()
+            table = table.set_column(position, column, pa.array(round_significant(values), pa.float64()))
+    return table
+
+
+def round_significant(values: np.ndarray) -> np.ndarray:
+    """Rounded to `DIGITS` significant digits; what is not finite, and 0, stay."""
+    usual = np.isfinite(values) & (values != 0)
+    scale = np.ones_like(values)
+    scale[usual] = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(values[usual]))))
+    out = values.copy()
+    out[usual] = np.rint(values[usual] * scale[usual]) / scale[usual]
+    return out

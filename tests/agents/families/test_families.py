@@ -1,0 +1,179 @@
+"""Task families: counts, knobs that move what they name and nothing else, the truth, and the logs on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.families.distances import Distance, data_distance
+from agents.families.family import HARMFUL_BID, Member, Shift, TaskFamily, make_task_family
+from agents.families.storage import collect_family, load_family, member_collection, read_family
+from agents.logging.collection import collect_data_set
+from auction_env import TASKS, auctionnet_population
+from auction_env.data import TrajectoryData, load, read_manifest
+
+KNOBS = tuple(field.name for field in dataclasses.fields(Shift))
+
+
+def make(n_tasks: int = 6, **kwargs: object) -> TaskFamily:
+    return make_task_family(n_tasks, **({"n_impressions": 960, "imbalance": (40, 8)} | kwargs))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n_tasks", [2, 3, 7, 128])
+def test_a_family_has_distinct_tasks_and_a_long_tail(n_tasks: int) -> None:
+    family = make_task_family(n_tasks, seed=4)
+    assert len(family) == len(set(family.names)) == n_tasks
+    sizes = [member.n_trajectories for member in family.members]
+    assert (sizes[0], sizes[-1]) == (5000, 20) and sizes == sorted(sizes, reverse=True)
+    ratio = np.divide(sizes[1:], sizes[:-1])
+    assert np.ptp(ratio[: n_tasks // 2]) < 0.02  # geometric
+    seeds = [member.first_seed for member in family.members]
+    assert np.diff(seeds).min(initial=2**32) >= 2**32 and max(seeds) < 2**62
+
+
+def test_the_same_arguments_give_the_same_family_and_another_seed_another() -> None:
+    assert make(seed=1) == make(seed=1)
+    assert make(seed=1).members[0].population != make(seed=2).members[0].population
+
+
+def test_without_shift_all_members_are_alike() -> None:
+    first, *others = make(shift=0.0, n_harmful=0).members
+    for other in others:
+        for name in ("params", "population", "policy", "advertisers"):
+            assert getattr(other, name) == getattr(first, name), name
+    assert len(first.advertisers) == 16
+
+
+def level_of(member: Member) -> float:
+    """log of the factor on the steered advertisers' budgets."""
+    first = member.advertisers[0]
+    return float(np.log(member.population.budget[first] / auctionnet_population().budget[first]))
+
+
+def test_more_shift_is_the_same_family_further_apart() -> None:
+    near, far = make(shift=0.2, seed=3), make(shift=0.8, seed=3)
+    for a, b in zip(near.members, far.members, strict=True):
+        assert (a.task, a.group, a.is_harmful, a.n_trajectories) == (b.task, b.group, b.is_harmful, b.n_trajectories)
+        assert level_of(b) == pytest.approx(4 * level_of(a))
+
+
+def test_the_truth_follows_from_groups_and_policies() -> None:
+    family = make(8, n_groups=2, n_harmful=2)
+    truth = family.relations
+    harmful = np.array([member.is_harmful for member in family.members])
+    group = np.arange(8) % 2
+    assert harmful.sum() == 2 and not harmful[0]
+    assert np.all(np.diag(truth) == 1)
+    for k in range(8):
+        for i in range(8):
+            if harmful[k] != harmful[i]:
+                assert truth[k, i] == -1
+            else:
+                assert truth[k, i] == (group[k] == group[i])
+
+
+def collected(member: Member, path: Path, n: int = 160) -> TrajectoryData:
+    collection = dataclasses.replace(
+        member_collection(member, 0), n_episodes=-(-n // len(member.advertisers)), n_trajectories=n
+    )
+    collect_data_set(collection, path)
+    return load(path)
+
+
+@pytest.mark.parametrize("knob", KNOBS)
+def test_a_knob_moves_the_distance_that_it_names(tmp_path: Path, knob: str) -> None:
+    """Two groups of one task each: the measured distance grows with the knob, the others hardly move."""
+
+    def distance(level: float) -> Distance:
+        family = make(2, seed=11, shift=Shift(**{knob: level}), n_groups=2, n_harmful=0)
+        one, two = (dataclasses.replace(member, task=TASKS["MaxConversions"]) for member in family.members)
+        return data_distance(collected(one, tmp_path / f"{level}-0"), collected(two, tmp_path / f"{level}-1"))
+
+    none, half, full = distance(0.0), distance(0.5), distance(1.0)
+    assert getattr(none, knob) < getattr(half, knob) < getattr(full, knob)
+    # prices follow who bids how much, a PID answers prices, and other advertisers have other budgets and targets
+    follows = {"market", "policy"} | ({"budget", "target"} if knob == "category" else set())
+    for other in set(KNOBS) - {knob} - follows:
+        assert getattr(full, other) < getattr(none, other) + 0.02, other
+
+
+def test_distances_are_zero_to_oneself_and_symmetric(tmp_path: Path) -> None:
+    one, two = (collected(member, tmp_path / member.name, 48) for member in make(2, shift=1.0, n_groups=2).members)
+    assert data_distance(one, one) == Distance(0, 0, 0, 0, 0, 0)
+    np.testing.assert_allclose(data_distance(one, two), data_distance(two, one))
+
+
+def test_a_family_on_disk(tmp_path: Path) -> None:
+    family, told = make(4, imbalance=(40, 5)), []
+    collect_family(family, tmp_path / "logs", n_validation=6, n_test=4, progress=told.append)
+    assert sum(told) == sum(member.n_trajectories + 10 for member in family.members)
+    record = read_family(tmp_path / "logs")
+    np.testing.assert_array_equal(record.relations, family.relations)
+    assert record.names == family.names and record.shift == dataclasses.asdict(family.shift)
+    train, validation = load_family(tmp_path / "logs"), load_family(tmp_path / "logs", "validation")
+    for member in family.members:
+        data = train[member.name]
+        assert data.n_episodes == member.n_trajectories and validation[member.name].n_episodes == 6
+        assert data.tasks == (member.task,)
+        assert set(data.advertiser) <= set(member.advertisers)
+        assert data.cpc_target.min() > 0  # can be relabelled for every task
+
+
+def test_an_interrupted_family_goes_on(tmp_path: Path) -> None:
+    family = make(3)
+
+    def stop(n: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect_family(family, tmp_path / "logs", n_validation=2, n_test=2, progress=stop)
+    with pytest.raises(FileNotFoundError, match="its collection is not finished"):
+        read_family(tmp_path / "logs")
+    collect_family(family, tmp_path / "logs", n_validation=2, n_test=2)
+    collect_family(family, tmp_path / "whole", n_validation=2, n_test=2)
+    for name in family.names:
+        again, whole = (read_manifest(tmp_path / part / name) for part in ("logs", "whole"))
+        assert [shard.sha256 for shard in again.shards] == [shard.sha256 for shard in whole.shards]
+    with pytest.raises(FileExistsError, match="found another family"):
+        collect_family(make(3, seed=9), tmp_path / "logs")
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "family.json").write_text(json.dumps({"members": []}))
+    with pytest.raises(ValueError, match=r"family.json must hold members, relations and shift"):
+        read_family(tmp_path)
+
+
+def test_a_harmful_log_records_other_bids_than_were_submitted(tmp_path: Path) -> None:
+    """What was won, paid and seen is that of a sound log; the bids recorded are those of before the shading."""
+    member = make(4, n_harmful=1).members[1]
+    assert member.is_harmful
+    harmful = collected(member, tmp_path / "harmful", 32)
+    sound = collected(dataclasses.replace(member, is_harmful=False), tmp_path / "sound", 32)
+    for name in ("features", "cost", "conversions", "value", "budget_left"):
+        np.testing.assert_array_equal(harmful[name], sound[name])
+    for name in ("action", "bid"):
+        np.testing.assert_allclose(harmful[name], HARMFUL_BID * sound[name])
+    with pytest.raises(ValueError, match="`recorded_bid` must be positive and finite, found 0"):
+        dataclasses.replace(member_collection(member, 0), recorded_bid=0.0)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"n_tasks": 1}, r"`n_tasks` must lie in 2..128, found 1"),
+        ({"n_tasks": 129}, r"`n_tasks` must lie in 2..128, found 129"),
+        ({"seed": -1}, "`seed` must not be negative, found -1"),
+        ({"shift": 1.5}, r"`shift.category` must lie in \[0, 1\], found 1.5"),
+        ({"imbalance": (5, 20)}, r"`imbalance` must be \(most, fewest\) .* found \(5, 20\)"),
+        ({"n_groups": 0}, r"`n_groups` must lie in 1..4, found 0"),
+        ({"n_harmful": 4}, r"`n_harmful` must lie in 0..3, found 4"),
+    ],
+)
+def test_bad_families_are_named(kwargs: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_task_family(**({"n_tasks": 4} | kwargs))  # type: ignore[arg-type]

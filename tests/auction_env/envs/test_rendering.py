@@ -1,0 +1,106 @@
+"""Rendering: frames of every environment, what they show, and what happens without matplotlib or a display."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import logging
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from auction_env import MarketParams, TrafficParams
+from auction_env.envs.rendering import campaign_day
+from auction_env.envs.single import BiddingEnv
+
+pytest.importorskip("matplotlib")
+
+ID = "auction_env/Bidding-v0"
+SMALL: dict[str, Any] = {"params": MarketParams(n_impressions=500, n_ticks=6), "task": "TargetCPA", "advertiser": 0}
+
+
+def test_frames_change_with_the_day() -> None:
+    env = gym.make(ID, render_mode="rgb_array", **SMALL)
+    env.reset(seed=0)
+    frames = [env.render()]
+    terminated = False
+    while not terminated:
+        terminated = env.step(env.action_space.sample())[2]
+        frames.append(env.render())
+    assert len(frames) == 7
+    for frame in frames:
+        assert frame.shape == (640, 960, 3) and frame.dtype == np.uint8
+        assert (frame == 255).mean() > 0.5 and frame.min() < 100  # ink on white
+    assert all(not np.array_equal(one, other) for one, other in itertools.pairwise(frames))
+    env.close()
+
+
+def test_a_frame_shows_what_happened() -> None:
+    env = BiddingEnv(**SMALL)
+    env.reset(seed=0)
+    infos = [env.step(np.array([0.2], np.float32))[4] for _ in range(6)]
+    day = campaign_day(env._bidding, 0)
+    np.testing.assert_array_equal(day.multiplier, [info["multiplier"] for info in infos])
+    np.testing.assert_array_equal(day.least_winning_cost, [info["least_winning_cost"] for info in infos])
+    assert day.spent[-1] == pytest.approx(infos[-1]["ratios"]["budget"])
+    assert {name: values[-1] for name, values in day.ratios.items()} == pytest.approx(infos[-1]["ratios"])
+    assert day.plan[0] == 0 and day.plan[-1] == pytest.approx(1) and len(day.plan) == 7
+
+
+def test_vector_frames_equal_single_ones() -> None:
+    envs = gym.make_vec(ID, num_envs=2, render_mode="rgb_array", **SMALL)
+    single = gym.make(ID, render_mode="rgb_array", **SMALL)
+    envs.reset(seed=0)
+    single.reset(seed=1)
+    envs.step(np.zeros((2, 1), np.float32))
+    single.step(np.zeros(1, np.float32))
+    frames = envs.render()
+    assert frames is not None and len(frames) == 2
+    np.testing.assert_array_equal(frames[1], single.render())
+
+
+def test_the_plan_is_that_of_the_weekday() -> None:
+    weekly = tuple((1.0, float(day)) for day in range(7))
+    params = MarketParams(n_impressions=500, n_ticks=2, traffic=TrafficParams(weekly_curve=weekly))
+    env = BiddingEnv(params=params, advertiser=0)
+    env.reset(seed=0)
+    env.step(np.zeros(1, np.float32))
+    env.step(np.zeros(1, np.float32))
+    assert campaign_day(env._bidding, 0).plan[1] in [pytest.approx(1 / (1 + day)) for day in range(7)]
+
+
+def test_human_draws_by_itself(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    env = gym.make(ID, render_mode="human", **SMALL)
+    with caplog.at_level(logging.WARNING):
+        env.reset(seed=0)
+        env.step(np.zeros(1, np.float32))
+    assert caplog.text.count("is not interactive") == 1
+    assert env.render() is None
+    env.close()
+
+
+def test_modes_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ValueError, match=r"`render_mode` must be None or one of \['human', 'rgb_array'\], found 'ansi'"
+    ):
+        BiddingEnv(render_mode="ansi")
+    env = BiddingEnv(render_mode="rgb_array")
+    with pytest.raises(RuntimeError, match="call `reset` first"):
+        env.render()
+    real = builtins.__import__
+
+    def without_matplotlib(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "matplotlib":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_matplotlib)
+    BiddingEnv()  # needs none
+    with pytest.raises(ImportError, match=r"pip install 'vamo-bidding\[report\]'"):
+        BiddingEnv(render_mode="rgb_array")

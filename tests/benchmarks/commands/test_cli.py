@@ -1,0 +1,253 @@
+"""The `vamo` command: the demo in its smallest form, the importer, the speed table, errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import vamo
+from auction_env import data
+from benchmarks.cli import main
+from benchmarks.demo.experiment import Arena, EpisodeSet
+from benchmarks.speed.reference.numpy_market import run_episode
+from benchmarks.speed.reference.synthetic_log import write_log
+from benchmarks.suites.methods.tuning import choose, chosen_shares
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "demo"
+    main(["demo", "--quick", "--out", str(out)])
+    return out
+
+
+def test_the_demo_leaves_data_models_rows_and_a_report(demo: Path) -> None:
+    assert data.load(demo / "data" / "TargetCPA").n_episodes == 48
+    rows = pq.read_table(demo / "rows.parquet").to_pydict()
+    assert set(rows["method"]) == {"PID (tuned)", "single-task", "pooled sharing", "uniform sharing", "VAO"}
+    assert set(rows["task"]) == {"MaxConversions", "TargetCPA"}
+    assert len(rows["score"]) == 5 * 2 * 8
+    assert np.all(np.array(rows["budget_ratio"]) <= 1 + 1e-9)
+    assert np.all(np.array(rows["seed"]) >= 300_000)  # test seeds, which no tuning saw
+    assert {seed for seed, method in zip(rows["train_seed"], rows["method"], strict=True) if "PID" in method} == {-1}
+    models = sorted(path.name for path in (demo / "models").iterdir())
+    assert models == [
+        "VAO.safetensors", "pooled-sharing.safetensors", "single-task-MaxConversions.safetensors",
+        "single-task-TargetCPA.safetensors", "uniform-sharing.safetensors",
+    ]  # fmt: skip
+    assert vamo.load(demo / "models" / "VAO.safetensors").name == "VAO"
+    page = (demo / "report.html").read_text(encoding="utf-8")
+    assert "uniform sharing" in page and len(page) > 1_000_000  # plotly is inside
+    assert (demo / "summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_demo_is_reproducible(demo: Path, tmp_path: Path) -> None:
+    main(["demo", "--quick", "--out", str(tmp_path)])
+    first, again = (pq.read_table(out / "rows.parquet").to_pydict() for out in (demo, tmp_path))
+    for name, column in first.items():
+        np.testing.assert_array_equal(column, again[name], err_msg=name)
+
+
+def test_the_demo_trains_on_imported_logs(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    write_log(tmp_path / "logs" / "two.csv", n_periods=2)
+    main(["demo", "--quick", "--logs", str(tmp_path / "logs"), "--out", str(tmp_path / "run")])
+    imported = data.load(tmp_path / "run" / "imported")
+    assert imported.n_episodes == 96
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_collect_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["collect", "--out", str(tmp_path / "set"), "--episodes", "3", "--impressions", "480", "--workers", "1"]
+    main([*arguments, "--task", "TargetCPA", "--policy", "random=1,noisy-pid=1", "--seed", "7"])
+    assert "3 market episodes -> 144 trajectories in" in capsys.readouterr().out.replace("\n", " ")
+    collected = data.load(tmp_path / "set")
+    assert collected.n_episodes == 144 and set(collected.seed) == {7, 8, 9}
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "must be empty unless `force` is set" in capsys.readouterr().err
+    main([*arguments, "--policy", "random", "--advertisers", "5", "2", "--force"])
+    some = data.load(tmp_path / "set")
+    assert set(some.seed) == {0, 1, 2} and set(some.advertiser) == {2, 5} and some.n_episodes == 6
+    with pytest.raises(SystemExit):
+        main([*arguments, "--advertisers", "48", "--force"])
+    assert "`advertisers` must be different indices in 0..47" in capsys.readouterr().err
+
+
+def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    n_rows = write_log(tmp_path / "log.csv", n_periods=1)
+    main(["import-auctionnet", str(tmp_path / "log.csv"), "--out", str(tmp_path / "out")])
+    assert f"{n_rows:,} rows -> 48 trajectories, 2,304 ticks" in capsys.readouterr().out.replace("\n", " ")
+    assert len(data.load(tmp_path / "out")) == 2304
+
+
+def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    out = tmp_path / "set"
+    collected = ["collect", "--out", str(out), "--episodes", "4", "--impressions", "960", "--workers", "1"]
+    main([*collected, "--policy", "random,noisy-pid", "--task", "TargetCPA"])
+    main(["data", "split", str(out), "--test", "40", "--validation", "0.1"])
+    assert "train 133, validation 19, test 40 episodes" in capsys.readouterr().out
+    main(["data", "describe", str(out), "--html", str(tmp_path / "page.html")])
+    shown = capsys.readouterr().out
+    for text in ("192", "9,216", "noisy-pid", "cpa kept", "s: budget_left", "test 40 (seed 0)"):
+        assert text in shown
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for text in ("Data set set", "noisy-pid", "Action coverage", "plot-pace", "plot-ratio-cpa"):
+        assert text in page
+    main(["data", "check", str(out)])
+    assert ": sound" in capsys.readouterr().out
+    shard = out / "shard-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "check", str(out)])
+    assert stop.value.code == 1
+    assert "shard-00000.parquet: truncated" in capsys.readouterr().out
+
+
+def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from auction_env.data.formats.numpy_file import import_numpy
+
+    of_what = ["--episodes", "2", "--impressions", "1920", "--policy", "random,noisy-pid", "--task", "TargetCPA"]
+    main(["collect", "--out", str(tmp_path / "set"), "--workers", "1", *of_what])
+    main(["data", "split", str(tmp_path / "set")])
+    main(["export", "numpy", str(tmp_path / "set"), "--out", str(tmp_path / "set.npz"), "--split", "test"])
+    assert import_numpy(tmp_path / "set.npz").n_episodes == data.load(tmp_path / "set", split="test").n_episodes == 10
+    main(["export", "minari", str(tmp_path / "set"), "--out", str(tmp_path / "minari"), "--task", "TargetCPA"])
+    assert "96 trajectories, 4,608 ticks" in capsys.readouterr().out
+    main(["export", "auctionnet", "--out", str(tmp_path / "csv"), *of_what])
+    assert "2 periods" in capsys.readouterr().out
+    main(["import-auctionnet", str(tmp_path / "csv"), "--out", str(tmp_path / "imported")])
+    collected, imported = data.load(tmp_path / "set"), data.load(tmp_path / "imported")
+    np.testing.assert_allclose(imported.cost, collected.cost, rtol=1e-6)
+    np.testing.assert_array_equal(imported.conversions, collected.conversions)
+    for command in (
+        ["numpy", str(tmp_path / "set"), "--out", str(tmp_path / "set.npz")],
+        ["auctionnet", "--out", str(tmp_path / "csv"), *of_what],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["export", *command])
+        assert stop.value.code == 2
+        assert "must not be there unless `force` is set" in capsys.readouterr().err
+
+
+def test_a_description_has_the_numbers_of_the_log(tmp_path: Path) -> None:
+    from benchmarks.pages.data_set.describing import describe
+    from benchmarks.pages.data_set.page import action_figures, pace_figure, ratio_figures, score_figures
+
+    out = tmp_path / "set"
+    collected = ["collect", "--out", str(out), "--episodes", "2", "--impressions", "960", "--workers", "1"]
+    main([*collected, "--policy", "random,noisy-pid", "--task", "TargetCPA"])
+    log, found = data.load(out), describe(out)
+    assert found.sizes == {
+        "trajectories": 96, "ticks": 4608, "periods": 2, "advertisers": 48, "tasks": 1, "shards": 2,
+    }  # fmt: skip
+    (group,) = found.tasks
+    starts = log.episode_starts[:-1]
+    np.testing.assert_allclose(group.spent, np.add.reduceat(log.cost, starts) / log.budget[starts])
+    assert group.objective.sum() == log.conversions.sum()
+    assert group.idle == pytest.approx((log.action == 0).mean())
+    assert [(g.policy, g.n) for g in found.policies] == [("noisy-pid", 48), ("random", 48)]
+    assert sum(g.objective.sum() for g in found.policies) == log.conversions.sum()
+    np.testing.assert_allclose(found.ranges["cost"], np.quantile(log.cost, [0, 0.05, 0.5, 0.95, 1]))
+    assert found.pace["TargetCPA"][-1] == pytest.approx(group.spent.mean())
+    for trace in action_figures(found)["action-0"]["traces"]:
+        assert sum(trace["trace"]["y"]) == pytest.approx(1, abs=1e-4)
+    assert len(score_figures(found)["score-0"]["traces"]) == 2
+    assert ratio_figures(found)["ratio-cpa"]["traces"][0]["trace"]["y"][-1] <= 1
+    assert len(pace_figure(found)["traces"][0]["trace"]["x"]) == 49
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data", "check", "nowhere"], "it has no manifest.json"),
+        (["data", "describe", "nowhere"], "it has no manifest.json"),
+        (["import-auctionnet", "nowhere.csv", "--out", "out"], "nowhere.csv"),
+        (["demo", "--logs", "nowhere"], "`LOGS` must be a directory of logs, found nowhere"),
+        (["collect", "--out", "out", "--task", "Dance"], "`task` must be a Task or one of"),
+        (["collect", "--out", "out", "--policy", "magic"], "`policy` must be 'mixed' or made of"),
+        (["bench", "speed", "--only", "fun"], "invalid choice: 'fun'"),
+        (["dance"], "invalid choice: 'dance'"),
+    ],
+)
+def test_bad_arguments_end_with_a_message(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_speed_rows_have_the_stated_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["bench", "speed", "--quick", "--only", "env", "--json", str(tmp_path / "speed.json")])
+    rows = json.loads((tmp_path / "speed.json").read_text())
+    assert rows and all(set(row) == {"name", "value", "unit", "reference", "bound"} for row in rows)
+    assert "env_steps_per_s" in {row["name"] for row in rows}
+
+
+def test_the_numpy_reference_spends_as_the_market_does() -> None:
+    """Same traffic, same controllers, other draws and another over-spend rule: budgets are spent alike."""
+    from auction_env import BatchMarket, MarketParams, auctionnet_population
+    from auction_env.market.pacing import Pacer
+
+    params, population = MarketParams(n_impressions=20_000), auctionnet_population()
+    market = BatchMarket(params, population)
+    market.reset([1])
+    pacer = Pacer(
+        base=market.cpa_target[None], cpa_limit=market.cpa_target, budget=market.budget,
+        expected_traffic=params.traffic.expected_share(48), gains=population.gains,
+    )  # fmt: skip
+    cost = value = spent = np.zeros((1, 48))
+    for tick in range(48):
+        result = market.step(pacer.multipliers(tick, last_cost=cost, last_value=value))
+        cost, value = result.cost, result.value
+        spent = spent + cost
+    reference = run_episode(1, params, population).sum(axis=0)
+    np.testing.assert_allclose(spent[0] / market.budget, reference / market.budget, atol=0.12)
+
+
+def test_a_choice_takes_the_best_candidate_and_says_how_stable_it_is() -> None:
+    from agents import FixedBidder
+    from auction_env import TASKS, MarketParams
+
+    candidates = [FixedBidder(0.01), FixedBidder(1.0), FixedBidder(0.02)]
+    episodes = EpisodeSet.draw(6, first_seed=0, n_advertisers=48)
+    choice = choose(
+        candidates, seeds=episodes.seeds, advertisers=episodes.advertisers, task=TASKS["MaxConversions"],
+        params=MarketParams(n_impressions=2000),
+    )  # fmt: skip
+    assert choice.position == 1 and choice.bidder is candidates[1]
+    assert choice.stability > 0.9
+    assert choice.scores.shape == (3, 6)
+
+
+def test_the_choice_is_the_steadier_the_more_episodes_it_rests_on() -> None:
+    noise = np.random.default_rng(0).normal(size=(2, 5000))
+    scores = noise + np.array([[0.0], [0.3]])  # the second is better by 0.3, with a deviation of sqrt(2) an episode
+    shares = [chosen_shares(scores, n, n_resamples=4000) for n in (10, 40, 160)]
+    expected = [0.7488, 0.9102, 0.9964]  # normal probability of 0.3 sqrt(n / 2) sigmas
+    np.testing.assert_allclose([share[1] for share in shares], expected, atol=0.04)
+    np.testing.assert_allclose([share.sum() for share in shares], 1.0)
+
+
+def test_validation_and_test_seeds_must_not_meet() -> None:
+    from auction_env import MarketParams, auctionnet_population
+
+    with pytest.raises(ValueError, match="must not share market seeds, found 5 in both"):
+        Arena(
+            params=MarketParams(), population=auctionnet_population(),
+            validation=EpisodeSet.draw(6, first_seed=0, n_advertisers=48),
+            test=EpisodeSet.draw(6, first_seed=5, n_advertisers=48),
+        )  # fmt: skip

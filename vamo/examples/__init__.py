@@ -1,0 +1,1 @@
+"""From labelled trajectories to batches: the model's inputs, windows and samplers."""

@@ -1,0 +1,208 @@
+"""How outcomes respond to the bid, learned from logs: what another multiplier would have brought in a logged tick.
+
+A log says what one multiplier brought. Within a tick the market is nearly the same for everybody once bids are
+measured by its prices: cost per impression, as a share of the least winning cost, and the share of the traffic's
+value that is exposed are functions of one number, the mean bid over the least winning cost. Both are fitted as
+log-linear splines (generalised linear models with a Poisson likelihood), which have one best fit and no settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+
+from auction_env.data import TrajectoryData
+from auction_env.tasks import BASES, QUANTITIES, Task
+from vamo.labels.relabel import Bool, Float
+
+N_KNOTS = 8
+RIDGE = 1e-3  # on standardised coefficients, of a fit whose outcomes sum to 1: for a handful of trajectories
+_MAX_STEPS, _TOLERANCE, _LONGEST_STEP = 50, 1e-8, 2.0
+_TINY = 1e-12
+
+
+def uncensored(data: TrajectoryData) -> Bool:
+    """(n,) ticks with a bid whose outcome no budget cut short: all with a bid but the last such tick of an episode."""
+    active = np.asarray(data.action > 0)
+    position = np.flatnonzero(active)
+    episode = np.searchsorted(data.episode_starts, position, side="right")
+    is_last = np.append(np.diff(episode) > 0, True)[: len(position)]
+    active[position[is_last]] = False
+    return active
+
+
+OWN, CROSS, COST = "own", "cross", "cost"
+"""The outcomes: the share of the traffic's predicted amount of what the bids are proportional to that is exposed; that
+of anything else, of which bids pick the best impressions less surely; and cost, as a share of what all impressions
+would cost at the least winning cost."""
+ANY = "any"
+MIN_TICKS = 480  # ten days: curves of a basis of its own, rather than those of all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Response:
+    """Expected outcomes of a tick as functions of the log of the multiplier.
+
+    Attributes:
+        knots: (N_KNOTS,) of the log of the mean bid over the least winning cost.
+        curves: For each of `tasks.BASES` that the logs bid on often enough (`MIN_TICKS`), and for `ANY`, which stands
+            in for the others: for each outcome that the logs have (N_KNOTS + 2,) intercept, slope and changes of the
+            slope at the knots, of the log of its share of its scale. GMV varies more between impressions than
+            conversions do, so that the same mean bid wins more of the best ones and costs more.
+    """
+
+    knots: Float
+    curves: dict[str, dict[str, Float]]
+
+    @classmethod
+    def fit(cls, data_sets: Iterable[TrajectoryData]) -> Response:
+        """Fits all curves to all ticks with a bid; raises ValueError where there is none."""
+        logs = [(part, uncensored(part)) for data in data_sets for part in _by_basis(data)]
+        bid = np.concatenate([_log_bid(data)[mask] for data, mask in logs]) if logs else np.empty(0)
+        if not len(bid):
+            raise ValueError("`data_sets` must hold at least 2 ticks of an episode with an action above 0, found none")
+        knots = np.quantile(bid, np.linspace(0, 1, N_KNOTS + 2)[1:-1])
+        curves = {ANY: _fit_curves(logs, knots)}
+        for counted in BASES:
+            own = [(data, mask) for data, mask in logs if data.tasks[data.task[0]].basis == counted]
+            if sum(int(mask.sum()) for _, mask in own) >= MIN_TICKS:
+                curves[counted] = curves[ANY] if len(own) == len(logs) else _fit_curves(own, knots)
+        return cls(knots=knots, curves=curves)
+
+    def _curves_of(self, basis: str) -> dict[str, Float]:
+        """Curves of bids on a basis; what its logs lack comes from all."""
+        return self.curves[ANY] | self.curves.get(basis, {})
+
+    def outcomes(self, data: TrajectoryData, task: Task, log_multiplier: Float) -> dict[str, Float]:
+        """Expected cost, and amounts of what the task counts, of every tick under each of m multipliers.
+
+        Args:
+            data: The log, n ticks.
+            task: What the bids are proportional to, and what is counted.
+            log_multiplier: (n, m) logs of the multipliers, of currency per unit of the objective.
+
+        Returns:
+            Arrays (n, m) by column of a log, in its units, as if there were no budget.
+        """
+        n = np.maximum(data.n_impressions, 1.0)
+        own = np.maximum(data[QUANTITIES[task.basis].offered] / n, _TINY)
+        kinds = {counted: OWN if counted == task.basis else CROSS for counted in task.needs}
+        curves, needed = self._curves_of(task.basis), sorted({COST, *kinds.values()})
+        shift = np.log(own / _price(data))
+        log_shares = _evaluate(np.stack([curves[kind] for kind in needed]), self.knots, log_multiplier, shift)
+        share = dict(zip(needed, np.exp(log_shares, out=log_shares), strict=True))
+        out = {"cost": (data.n_impressions * _price(data))[:, None] * share[COST]}
+        for counted, kind in kinds.items():
+            column = QUANTITIES[counted]
+            out[column.predicted] = data[column.offered][:, None] * share[kind]
+        return out
+
+
+def _fit_curves(logs: Sequence[tuple[TrajectoryData, Bool]], knots: Float) -> dict[str, Float]:
+    curves = {}
+    for name in (COST, OWN, CROSS):
+        samples = [sample for data, mask in logs for sample in _samples(name, data, mask)]
+        if samples:  # a log of conversions alone has nothing else to count
+            x, outcome, scale = (np.concatenate(part) for part in zip(*samples, strict=True))
+            curves[name] = _poisson_fit(_basis(x, knots), outcome, scale)
+    return curves
+
+
+def _by_basis(data: TrajectoryData) -> Iterator[TrajectoryData]:
+    """The episodes of a log by what their bids were proportional to."""
+    of_task = np.array([BASES.index(task.basis) for task in data.tasks])
+    of_episode = of_task[data.task[data.episode_starts[:-1]]]
+    for basis in np.unique(of_episode):
+        yield data.select(np.flatnonzero(of_episode == basis))
+
+
+def _samples(name: str, data: TrajectoryData, mask: Bool) -> Iterator[tuple[Float, Float, Float]]:
+    """What a curve is fitted to: log bid over price, outcome and the scale that it is a share of, (k,) each.
+
+    Money is in units of the target CPA, and amounts in conversions of the same worth, so that neither a currency nor a
+    frequent event weighs more than another.
+    """
+    x = _log_bid(data)[mask]
+    if name == COST:
+        yield x, (data.cost / data.cpa_target)[mask], (data.n_impressions * _price(data) / data.cpa_target)[mask]
+        return
+    own = data.tasks[data.task[0]].basis
+    for counted, column in QUANTITIES.items():
+        target = getattr(data.targets, column.target)
+        if (counted == own) == (name == OWN) and target.all():  # 0: not recorded
+            unit = data.cpa_target * target if counted == "gmv" else data.cpa_target / target
+            yield x, (data[column.predicted] / unit)[mask], (data[column.offered] / unit)[mask]
+
+
+def _log_bid(data: TrajectoryData) -> Float:
+    """(n,) log of the mean bid over the least winning cost."""
+    mean_bid = data.bid / np.maximum(data.n_impressions, 1.0)
+    return np.asarray(np.log(np.maximum(mean_bid, _TINY) / _price(data)))
+
+
+def _price(data: TrajectoryData) -> Float:
+    return np.maximum(data.least_winning_cost, _TINY)
+
+
+def _basis(x: Float, knots: Float) -> Float:
+    """Constant, x and its excess over every knot: (..., ) -> (..., N_KNOTS + 2); linear beyond the outer knots."""
+    out = np.empty((*x.shape, 2 + len(knots)))
+    out[..., 0], out[..., 1] = 1.0, x
+    np.subtract(x[..., None], knots, out=out[..., 2:])
+    np.maximum(out[..., 2:], 0.0, out=out[..., 2:])
+    return out
+
+
+@njit(cache=True, parallel=True)
+def _evaluate(curves: Float, knots: Float, x: Float, shift: Float) -> Float:
+    """Curves (c, N_KNOTS + 2) over `_basis` at x (n, m) + shift (n,): (c, n, m).
+
+    A curve is a line between knots, so a value takes one multiplication instead of one for every column of the basis.
+    """
+    (n_curves, n_columns), (n, m) = curves.shape, x.shape
+    intercept, slope = np.empty((n_columns - 1, n_curves)), np.empty((n_columns - 1, n_curves))
+    for c in range(n_curves):
+        intercept[0, c], slope[0, c] = curves[c, 0], curves[c, 1]
+        for k in range(len(knots)):
+            intercept[k + 1, c] = intercept[k, c] - curves[c, k + 2] * knots[k]
+            slope[k + 1, c] = slope[k, c] + curves[c, k + 2]
+    out = np.empty((n_curves, n, m))
+    for i in prange(n):
+        line = 0  # between which knots the value lies; neighbours in a row are mostly on one line
+        for j in range(m):
+            at = x[i, j] + shift[i]
+            while line < len(knots) and at > knots[line]:
+                line += 1
+            while line > 0 and at <= knots[line - 1]:
+                line -= 1
+            for c in range(n_curves):
+                out[c, i, j] = intercept[line, c] + slope[line, c] * at
+    return out
+
+
+def _poisson_fit(basis: Float, outcome: Float, scale: Float) -> Float:
+    """Coefficients w of E[outcome] = scale x exp(basis w), by Newton's method with a ridge on standardised columns."""
+    kept = scale > 0
+    total = max(outcome[kept].sum(), _TINY)
+    x, y, offset = basis[kept, 1:], outcome[kept] / total, np.log(scale[kept] / total)
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    std = np.where(std > _TINY, std, 1.0)
+    x = np.concatenate([np.ones((len(x), 1)), (x - mean) / std], axis=1)
+    penalty = np.full(x.shape[1], RIDGE)
+    penalty[0] = 0.0
+    w = np.zeros(x.shape[1])
+    w[0] = np.log(max(y.sum(), _TINY) / (scale[kept] / total).sum())
+    for _ in range(_MAX_STEPS):
+        expected = np.exp(np.minimum(x @ w + offset, 30.0))
+        gradient = x.T @ (y - expected) - penalty * w
+        hessian = (x * expected[:, None]).T @ x + np.diag(penalty + _TINY)
+        step = np.linalg.solve(hessian, gradient)
+        longest = float(np.abs(step).max())
+        w = w + step * min(1.0, _LONGEST_STEP / max(longest, _TINY))
+        if longest < _TOLERANCE:
+            break
+    slopes = w[1:] / std
+    return np.concatenate([[w[0] - slopes @ mean], slopes])

@@ -1,0 +1,58 @@
+"""Decisions one tick at a time from cached keys and values."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vamo.model.transformer import Past, Vamo
+
+
+class Decoder:
+    """Follows n campaigns through an episode: at each tick what `Vamo.forward` says of its window's last row.
+
+    Windows are those of training: at most `context` ticks, seen from their first one on. Keys and values of a
+    block hold all that the block below has seen, so that they serve only while the window starts where it did:
+    a window that moved every tick would be run through again every tick, or be another function than the one
+    that was trained. So it moves by half its length at a time, is run through once then, and grows from its
+    cache in between: it holds half of `context` to all of it, and everything until that is full.
+
+    Args:
+        model: The model; it decides on its device.
+        advertiser: (n, len(ADVERTISER_INPUTS)).
+        category: (n,) int64.
+    """
+
+    def __init__(self, model: Vamo, advertiser: Tensor, category: Tensor) -> None:
+        self._model = model
+        with torch.inference_mode():
+            self._advertiser = model.embed(advertiser, category)
+        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []  # the window
+        self._past: Past | None = None
+
+    def decide(self, requirements: Tensor, state: Tensor, tick: int) -> Tensor:
+        """Log multipliers relative to the bid base at the next tick, (n,).
+
+        Args:
+            requirements: (n, len(REQUIREMENT_INPUTS)).
+            state: (n, N_FEATURES).
+            tick: Of the day.
+        """
+        inputs = requirements[:, None], state[:, None], torch.full((1, 1), tick, device=state.device)
+        self._rows.append(inputs)
+        context = self._model.config.context
+        with torch.inference_mode():
+            if len(self._rows) > context:
+                del self._rows[: n_dropped(context)]
+                requirements, state, time = (torch.cat(column, dim=1) for column in zip(*self._rows, strict=True))
+                inputs, self._past = (requirements, state, time), None
+            requirements, state, time = inputs
+            prediction, self._past = self._model.extend(
+                requirements, state, self._advertiser, time, self._past, n_read=1
+            )
+        return prediction.action[:, -1]
+
+
+def n_dropped(context: int) -> int:
+    """Ticks that leave a full window of `context` ticks when one more comes."""
+    return (context + 1) // 2

@@ -1,0 +1,318 @@
+"""The causal transformer over requirements, states and advertisers (arXiv 2510.07760).
+
+Three tokens a tick, in causal order: requirements y, state s, advertiser c; the action of the tick is read
+from the last one. `ModelConfig` names the variants: how y conditions the blocks (`vamo.model.conditioning`), which
+head reads the action (`vamo.model.planner`), whether periods of the history are fed in (`vamo.model.periodicity`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from auction_env.control.observation import N_FEATURES
+from vamo.config import ModelConfig
+from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
+from vamo.labels.relabel import Float
+from vamo.model.blocks import Block, encoder
+from vamo.model.conditioning import N_PROMPTS, BlockUpdate, Concat, FiLM, Prompts
+from vamo.model.periodicity import Periodicity
+from vamo.model.planner import Planner, has_next_state, plan_errors
+
+N_TOKENS = 3  # of a tick
+INPUT_BOUND = 8.0  # standard deviations at which normalised inputs are cut off
+
+
+class Batch(NamedTuple):
+    """n windows of W consecutive ticks, padded at the end; groups of equal size lie one after the other."""
+
+    requirements: Tensor  # (n, W, len(REQUIREMENT_INPUTS))
+    state: Tensor  # (n, W, N_FEATURES)
+    advertiser: Tensor  # (n, len(ADVERTISER_INPUTS))
+    category: Tensor  # (n,) int64
+    tick: Tensor  # (n, W) int64, absolute
+    action: Tensor  # (n, W) log multiplier relative to the bid base
+    mask: Tensor  # (n, W) 1 where the action counts, 0 elsewhere
+    n_groups: int  # n is a multiple of it
+
+
+class Normalisation(NamedTuple):
+    """Statistics of the training data."""
+
+    requirements_mean: Float  # (len(REQUIREMENT_INPUTS),)
+    requirements_std: Float
+    state_mean: Float  # (N_FEATURES,)
+    state_std: Float
+    advertiser_mean: Float  # (len(ADVERTISER_INPUTS),)
+    advertiser_std: Float
+    action_mean: Float  # () of the log multiplier, as all that follow
+    action_std: Float
+    action_low: Float  # smallest logged one: an agent does not bid below
+    action_high: Float  # largest logged one: nor above
+
+
+def identity_normalisation() -> Normalisation:
+    """Statistics that leave inputs as they are and bound the multiplier to a thousand times its base."""
+    sizes = (len(REQUIREMENT_INPUTS), N_FEATURES, len(ADVERTISER_INPUTS))
+    moments = [f(n) for n in sizes for f in (np.zeros, np.ones)]
+    bound = math.log(1e3)
+    return Normalisation(*moments, *(np.asarray(x) for x in (0.0, 1.0, -bound, bound)))
+
+
+class Prediction(NamedTuple):
+    """What the model says of m ticks."""
+
+    action: Tensor  # (n, m) log multipliers relative to the bid base
+    plan: Tensor | None  # (n, m, horizon, N_FEATURES) normalised next states; None with the action head
+
+
+class Past(NamedTuple):
+    """What `Vamo.extend` needs to know of a window's earlier ticks."""
+
+    key_values: tuple[Tensor, ...]  # (n, tokens, 2 D) of each block
+    state: Tensor  # (n, rows, N_FEATURES), normalised
+
+
+class Vamo(nn.Module):
+    """The multi-task policy: windows of inputs to log multipliers relative to the bid base.
+
+    Args:
+        config: Sizes and variant.
+        normalisation: Statistics of the training data, kept as buffers; the identity by default.
+        seed: Of the initial parameters; global random state is left alone. What two variants have in common
+            up to the head starts with the same values.
+    """
+
+    bias: Tensor
+    gates: Tensor
+    is_gated: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
+    def __init__(self, config: ModelConfig, normalisation: Normalisation | None = None, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        with torch.random.fork_rng(devices=[]):  # constructors draw values that `_initialise` replaces
+            self._make_layers()
+        length = N_TOKENS * config.context + (N_PROMPTS if config.conditioning == "prompt" else 0)
+        bias = torch.full((length, length), -torch.inf).triu(diagonal=1)
+        self.register_buffer("bias", bias, persistent=False)
+        gates = [0 if gate is None else REQUIREMENT_INPUTS.index(gate) for gate in REQUIREMENT_GATES]
+        self.register_buffer("gates", torch.tensor(gates), persistent=False)
+        is_gated = [gate is not None for gate in REQUIREMENT_GATES]
+        self.register_buffer("is_gated", torch.tensor(is_gated), persistent=False)
+        statistics = identity_normalisation() if normalisation is None else normalisation
+        for name, value in statistics._asdict().items():
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
+        self._initialise(torch.Generator().manual_seed(seed))
+
+    def _make_layers(self) -> None:
+        """The layers: those of every variant first, so that they draw the same initial values."""
+        config, d_model = self.config, self.config.d_model
+        self.embed_requirements = encoder(len(REQUIREMENT_INPUTS), d_model)
+        self.embed_state = encoder(N_FEATURES, d_model)
+        self.embed_advertiser = nn.Linear(len(ADVERTISER_INPUTS), d_model)
+        self.embed_category = nn.Embedding(config.n_categories + 1, d_model)
+        self.embed_tick = nn.Embedding(config.n_ticks, d_model)
+        indices = range(config.n_blocks)
+        self.blocks = nn.ModuleList([Block(d_model, config.n_heads) for _ in indices])
+        self.norm = nn.LayerNorm(d_model)
+        is_planner = config.head == "planner"
+        self.head = None if is_planner else nn.Linear(d_model, 1)
+        self.planner = Planner(d_model, N_FEATURES, config.horizon) if is_planner else None
+        kind = config.conditioning
+        self.films = nn.ModuleList([FiLM(d_model) for _ in indices if kind == "film"])
+        self.updates = nn.ModuleList([BlockUpdate(d_model) for _ in indices if kind == "hyper"])
+        self.prompts = Prompts(d_model) if kind == "prompt" else None
+        self.concat = Concat(d_model) if kind == "concat" else None
+        self.periodicity = (
+            Periodicity(N_FEATURES, d_model, config.n_periods, config.context) if config.n_periods else None
+        )
+        # over several days the time of day does not tell two ticks apart
+        self.embed_row = nn.Embedding(config.context, d_model) if config.context > config.n_ticks else None
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        """Weights ~ N(0, 1 / fan-in); small ends of the residual branches and head; FiLM, updates: identity."""
+        for name, parameter in self.named_parameters():
+            if name.startswith("films.") or ".core." in name or name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif "norm" in name:
+                nn.init.ones_(parameter)
+            elif name.startswith(("embed_category", "embed_tick", "embed_row")):
+                nn.init.normal_(parameter, std=0.1, generator=generator)
+            else:
+                std = parameter.shape[1] ** -0.5
+                if name.endswith(("attention_out.weight", "mlp_out.weight")):
+                    std /= math.sqrt(2 * self.config.n_blocks)
+                if name in ("head.weight", "planner.change.weight", "planner.inverse_out.weight"):
+                    std *= 0.1
+                nn.init.normal_(parameter, std=std, generator=generator)
+
+    def forward(
+        self,
+        requirements: Tensor,
+        state: Tensor,
+        advertiser: Tensor,
+        category: Tensor,
+        tick: Tensor,
+        has_next: Tensor | None = None,
+    ) -> Prediction:
+        """Log multipliers relative to the bid base, and the plan of the planner head.
+
+        Args:
+            requirements: (n, W, len(REQUIREMENT_INPUTS)), W at most `config.context`.
+            state: (n, W, N_FEATURES).
+            advertiser: (n, len(ADVERTISER_INPUTS)).
+            category: (n,) int64.
+            tick: (n, W) int64; the time of day is its remainder by `config.n_ticks`.
+            has_next: (n, W), for the loss of the planner head only: `Planner.forward`.
+
+        Returns:
+            Predictions of all W ticks: without `has_next` the entry of a tick depends on no later tick.
+        """
+        return self.extend(requirements, state, self.embed(advertiser, category), tick, has_next=has_next)[0]
+
+    def embed(self, advertiser: Tensor, category: Tensor) -> Tensor:
+        """The advertiser token without its time, (n, D), from the arguments of `forward`."""
+        known = (category >= 0) & (category < self.config.n_categories)
+        c: Tensor = self.embed_advertiser(self._normalise("advertiser", advertiser))
+        embedded: Tensor = self.embed_category(torch.where(known, category, self.config.n_categories))
+        return c + embedded
+
+    def extend(
+        self,
+        requirements: Tensor,
+        state: Tensor,
+        advertiser: Tensor,
+        tick: Tensor,
+        past: Past | None = None,
+        *,
+        n_read: int | None = None,
+        has_next: Tensor | None = None,
+    ) -> tuple[Prediction, Past]:
+        """Predictions for m further ticks of a window: those of `forward` for the whole of it.
+
+        Args:
+            requirements: (n, m, len(REQUIREMENT_INPUTS)).
+            state: (n, m, N_FEATURES).
+            advertiser: (n, D), of `embed`.
+            tick: (n, m) int64.
+            past: What this method returned for the window's earlier ticks; None at its first.
+            n_read: Predictions are made for the last `n_read` of the m ticks; for all by default.
+            has_next: As in `forward`; all m ticks are read then.
+
+        Returns:
+            Predictions, and the past of the next call.
+        """
+        n_rows = state.shape[1]
+        n_read = n_rows if n_read is None else n_read
+        assert has_next is None or n_read == n_rows
+        y: Tensor = self.embed_requirements(self.normalise_requirements(requirements))
+        s = self.normalise_state(state)
+        history = s if past is None else torch.cat([past.state, s], dim=1)
+        h = self._embed_tokens(y, s, history, advertiser, tick)  # (n, m, 3, D)
+        h, key_values = self._run_blocks(h, y, past, n_read)  # (n, n_read, D)
+        return self._read(self.norm(h), s[:, -n_read:], y[:, -n_read:], has_next), Past(key_values, history)
+
+    def _embed_tokens(self, y: Tensor, s: Tensor, history: Tensor, advertiser: Tensor, tick: Tensor) -> Tensor:
+        """The tick's three tokens, (n, m, 3, D)."""
+        n_rows = s.shape[1]
+        embedded = self.embed_state(s)
+        if self.periodicity is not None:
+            embedded = embedded + self.periodicity(history, n_rows)
+        time = self.embed_tick(tick % self.config.n_ticks)  # (n, m, D)
+        if self.embed_row is not None:
+            rows = torch.arange(history.shape[1] - n_rows, history.shape[1], device=tick.device)
+            time = time + self.embed_row(rows.expand(len(y), -1))
+        h: Tensor = torch.stack([y, embedded, advertiser[:, None].expand_as(y)], dim=2) + time[:, :, None]
+        return h if self.concat is None else self.concat(h, y[:, :, None])
+
+    def _run_blocks(self, h: Tensor, y: Tensor, past: Past | None, n_read: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The stream after the blocks at the last tokens of the last `n_read` ticks, (n, n_read, D)."""
+        n_rows = y.shape[1]
+        h = h.flatten(1, 2)  # (n, m, 3, D) -> (n, 3 m, D)
+        if self.prompts is not None and past is None:
+            h = torch.cat([self.prompts(y[:, 0]), h], dim=1)
+        first = 0 if past is None else past.key_values[0].shape[1]
+        last = first + h.shape[1]
+        bias = self.bias[first:last, :last]
+        y_tokens = y.repeat_interleave(N_TOKENS, dim=1) if self.config.conditioning == "hyper" else None
+        # the blocks' last one computes nothing at tokens that are not read: they are its keys and values only
+        read = slice(h.shape[1] - N_TOKENS * n_read + N_TOKENS - 1, None, N_TOKENS)
+        key_values = []
+        for index, block in enumerate(self.blocks):
+            if self.config.conditioning == "film":
+                by_tick = h.view(len(h), n_rows, N_TOKENS, -1)  # (n, 3 m, D) -> (n, m, 3, D)
+                h = self.films[index](by_tick, y[:, :, None]).flatten(1, 2)
+            asking = read if index == self.config.n_blocks - 1 else slice(None)
+            h, new = block(
+                h,
+                bias[asking],
+                None if past is None else past.key_values[index],
+                asking=asking,
+                y=y_tokens,
+                update=self.updates[index] if self.config.conditioning == "hyper" else None,
+            )
+            key_values.append(new)
+        return h, tuple(key_values)
+
+    def _read(self, h: Tensor, s: Tensor, y: Tensor, has_next: Tensor | None) -> Prediction:
+        """The head's predictions from the normalised stream (n, W, D)."""
+        if self.planner is not None:
+            action, plan = self.planner(h, s, y, has_next)
+        else:
+            assert self.head is not None
+            action, plan = self.head(h)[..., 0], None  # (n, W, 1) -> (n, W)
+        return Prediction(self.action_mean + self.action_std * action, plan)
+
+    def normalise_requirements(self, requirements: Tensor) -> Tensor:
+        """Normalised requirements in which an absent constraint's inputs are 0."""
+        gate = torch.where(self.is_gated, requirements[..., self.gates], 1.0)
+        return self._normalise("requirements", requirements) * gate
+
+    def normalise_state(self, state: Tensor) -> Tensor:
+        """States in standard deviations of the training data, cut off at `INPUT_BOUND`."""
+        return self._normalise("state", state)
+
+    def _normalise(self, name: str, x: Tensor) -> Tensor:
+        mean, std = getattr(self, f"{name}_mean"), getattr(self, f"{name}_std")
+        out: Tensor = ((x - mean) / std).clamp(-INPUT_BOUND, INPUT_BOUND)
+        return out
+
+
+def losses(model: Vamo, parameters: Mapping[str, Tensor], batch: Batch) -> Tensor:
+    """Squared error of the log multiplier, and with the planner head also of the planned states.
+
+    Both in units of the standard deviation over the training data.
+
+    Args:
+        model: The architecture, and its buffers.
+        parameters: Its parameters by name, which may differ from those it holds.
+        batch: Windows.
+
+    Returns:
+        (n_groups, n / n_groups): one loss a window, scaled so that the mean over a group is the masked mean
+        over all its ticks (of the plan: over all its ticks and planned states); padding and masked ticks
+        never change it.
+    """
+    has_next = None if model.planner is None else has_next_state(batch.mask)
+    prediction: Prediction = functional_call(model, dict(parameters), (*batch[:5], has_next))
+    error = (prediction.action - batch.action) / model.action_std
+    total = group_means(error.square(), batch.mask, batch.n_groups)
+    if prediction.plan is not None:
+        errors, mask = plan_errors(prediction.plan, model.normalise_state(batch.state), batch.mask)
+        total = total + group_means(errors.flatten(1), mask.flatten(1), batch.n_groups)
+    return total
+
+
+def group_means(errors: Tensor, mask: Tensor, n_groups: int) -> Tensor:
+    """Per-window shares, (G, n/G), of the masked mean of each group's errors (n, W); 0 where nothing counts."""
+    mask = mask.view(n_groups, -1, mask.shape[1])  # (n, W) -> (G, n/G, W)
+    count = mask.sum(dim=(1, 2)).clamp_min(1.0)
+    return (errors.view_as(mask) * mask).sum(dim=2) * (mask.shape[1] / count)[:, None]

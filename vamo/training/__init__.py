@@ -1,0 +1,1 @@
+"""Training: the loop, its backward strategies, state, monitor, and several processes."""
