@@ -50,7 +50,7 @@ class _Dealer:
 class MixedBidder(_Dealer):
     """Deals the campaigns out to several bidders, by (episode seed + advertiser) modulo their number.
 
-    So over the episodes of a log every advertiser is steered by each of them, and who steers what does not depend
+    So over the episodes of a log every advertiser is controlled by each of them, and who controls what does not depend
     on how episodes are batched.
 
     Args:

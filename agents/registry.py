@@ -115,7 +115,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     ),
     AgentEntry(
         name="mpid",
-        summary="two dual prices steered by two PIDs, mixed by a linear model of their cross effects",
+        summary="two dual prices controlled by two PIDs, mixed by a linear model of their cross effects",
         factory=make_mpid,
         kind="rule",
         constraints=COST_LIMITS,

@@ -13,7 +13,7 @@ from agents.mixed import InTurn
 from auction_env.control.advertisers import episode_totals, stack_ticks
 from auction_env.control.bidder import check_multipliers
 from auction_env.control.observation import N_FEATURES
-from auction_env.control.simulation import Simulation, SteeredTick
+from auction_env.control.simulation import ControlledTick, Simulation
 from auction_env.data import TrajectoryData
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population, auctionnet_population
@@ -32,7 +32,7 @@ _PER_TICK = ("features", "budget_left", "active")  # by their axis 1
 
 
 class Episodes(NamedTuple):
-    """What happened to n steered campaigns; per-tick arrays are (n_ticks, n).
+    """What happened to n controlled campaigns; per-tick arrays are (n_ticks, n).
 
     Attributes:
         task: The task of all campaigns.
@@ -42,7 +42,7 @@ class Episodes(NamedTuple):
         features: (n_ticks, n, 16) at the start of each tick.
         budget_left: (n_ticks, n) currency at the start of each tick.
         active: (n_ticks, n) whether the campaign could still pay at the start of the tick.
-        ticks: `SteeredTick` with (n_ticks, n) arrays.
+        ticks: `ControlledTick` with (n_ticks, n) arrays.
     """
 
     task: Task
@@ -54,10 +54,10 @@ class Episodes(NamedTuple):
     features: Float
     budget_left: Float
     active: NDArray[np.bool_]
-    ticks: SteeredTick
+    ticks: ControlledTick
 
     def total(self, name: str) -> Float:
-        """(n,) sum over the day of a field of `SteeredTick`."""
+        """(n,) sum over the day of a field of `ControlledTick`."""
         return np.asarray(getattr(self.ticks, name).sum(axis=0))
 
     @property
@@ -86,22 +86,22 @@ class Episodes(NamedTuple):
         """Some of the episodes, by position."""
         fields = {name: getattr(self, name)[rows] for name in _PER_CAMPAIGN}
         fields |= {name: getattr(self, name)[:, rows] for name in _PER_TICK}
-        ticks = SteeredTick(*(column[:, rows] for column in self.ticks))
+        ticks = ControlledTick(*(column[:, rows] for column in self.ticks))
         return self._replace(targets=self.targets.at(rows), ticks=ticks, **fields)
 
 
 def run_episode(simulation: Simulation, seeds: ArrayLike, bidder: Bidder, days: ArrayLike | None = None) -> Episodes:
-    """Runs one episode of every market of `simulation`; `bidder` steers all of its steered advertisers.
+    """Runs one episode of every market of `simulation`; `bidder` controls all of its controlled advertisers.
 
     Raises ValueError, naming the bidder, if it returns multipliers of a wrong shape, negative or not finite.
     """
-    s, n_ticks, n = simulation, simulation.params.n_ticks, simulation.n_steered
+    s, n_ticks, n = simulation, simulation.params.n_ticks, simulation.n_controlled
     s.reset(seeds, days)
     campaigns = s.campaigns()
     bidder.reset(campaigns)
     features = np.empty((n_ticks, n, N_FEATURES))
     budget_left, active = np.empty((n_ticks, n)), np.empty((n_ticks, n), bool)
-    ticks: list[SteeredTick] = []
+    ticks: list[ControlledTick] = []
     for t in range(n_ticks):
         view = s.view()
         features[t], budget_left[t], active[t] = view.features, view.budget_left, s.active
@@ -126,18 +126,18 @@ def rollout(
     competitor_task: str | Task = "TargetCPA",
     progress: Progress | None = None,
 ) -> Episodes:
-    """Evaluates a bidder: episode i is market `seeds[i]` in which it steers `advertisers[i]` alone.
+    """Evaluates a bidder: episode i is market `seeds[i]` in which it controls `advertisers[i]` alone.
 
-    All other advertisers are live: scripted, or steered by the bidders of `competitors`. The result does not depend
+    All other advertisers are live: scripted, or controlled by the bidders of `competitors`. The result does not depend
     on how the episodes are batched (if that holds for every bidder).
 
     Args:
         bidder: The bidder.
         seeds, advertisers: (n,) integers.
-        task: The task of the steered advertiser.
+        task: The task of the controlled advertiser.
         params, population: The market.
         days: (n,) which day each episode is (`BatchMarket.reset`); None draws it from the seed.
-        competitors: Bidders by advertiser, for those it does not steer; see
+        competitors: Bidders by advertiser, for those it does not control; see
         `auction_env.control.simulation.Simulation`.
         competitor_task: Their task.
         progress: Called with the number of episodes just finished.
@@ -159,8 +159,8 @@ def rollout(
         simulation = Simulation(
             params,
             population or auctionnet_population(),
-            steered_market=np.arange(n),
-            steered_advertiser=advertisers[chunk],
+            controlled_market=np.arange(n),
+            controlled_advertiser=advertisers[chunk],
             n_markets=n,
             task=task,
             competitors=competitors,
@@ -232,7 +232,7 @@ def _concatenate(parts: list[Episodes]) -> Episodes:
     fields = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _PER_CAMPAIGN}
     fields |= {name: np.concatenate([getattr(p, name) for p in parts], axis=1) for name in _PER_TICK}
     columns = zip(*(p.ticks for p in parts), strict=True)
-    ticks = SteeredTick(*(np.concatenate(column, axis=1) for column in columns))
+    ticks = ControlledTick(*(np.concatenate(column, axis=1) for column in columns))
     targets = Targets(*(np.concatenate(part) for part in zip(*(p.targets for p in parts), strict=True)))
     return Episodes(task=parts[0].task, ticks=ticks, targets=targets, **fields)
 
@@ -265,8 +265,8 @@ def to_trajectories(episodes: Episodes, *, period: ArrayLike, policy: ArrayLike 
         "budget": per_campaign(episodes.budget),
         **{f"{name}_target": per_campaign(getattr(episodes.targets, name)) for name in Targets._fields[1:]},
         "action": np.divide(bid, offered, out=np.zeros(n * n_ticks), where=offered > 0),
-        "reward": per_tick(getattr(ticks, columns_of.realised)),
-        "reward_continuous": per_tick(getattr(ticks, columns_of.predicted)),
+        "reward": per_tick(getattr(ticks, columns_of.sampled)),
+        "reward_expected": per_tick(getattr(ticks, columns_of.expected)),
         "done": per_tick(last | ~episodes.active),
         "bid": bid,
         "budget_left": per_tick(episodes.budget_left),

@@ -27,8 +27,7 @@ from auction_env.tasks import (
     feasibility,
     get_task,
 )
-
-__version__ = "0.1.0"
+from auction_env.version import __version__
 
 __all__ = [
     "BEHAVIOURS",
@@ -55,6 +54,7 @@ __all__ = [
     "TickResult",
     "Totals",
     "TrafficParams",
+    "__version__",
     "auctionnet_population",
     "clear_auctions",
     "data",

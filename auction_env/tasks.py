@@ -24,28 +24,28 @@ BASES = ("conversions", "clicks", "add_to_carts", "gmv")
 class Quantity(NamedTuple):
     """Names of the columns that count one of the `BASES`, in ticks, logs and totals alike."""
 
-    realised: str  # what happened: sampled
-    predicted: str  # its expectation, over exposed impressions: far less noise
+    sampled: str  # what happened: sampled
+    expected: str  # its expectation, over exposed impressions: far less noise
     offered: str  # the same over all impressions of the tick, bid on or not
     target: str  # field of `Targets`: what the advertiser would pay for a unit, or get for a unit of money
 
 
 QUANTITIES: dict[str, Quantity] = {
-    "conversions": Quantity("conversions", "value", "value_all", "cpa"),
-    "clicks": Quantity("clicks", "click_value", "click_value_all", "cpc"),
-    "add_to_carts": Quantity("add_to_carts", "cart_value", "cart_value_all", "cart_cost"),
-    "gmv": Quantity("gmv", "gmv_value", "gmv_value_all", "roas"),
+    "conversions": Quantity("conversions", "expected_conversions", "offered_conversions", "cpa"),
+    "clicks": Quantity("clicks", "expected_clicks", "offered_clicks", "cpc"),
+    "add_to_carts": Quantity("add_to_carts", "expected_add_to_carts", "offered_add_to_carts", "cart_cost"),
+    "gmv": Quantity("gmv", "expected_gmv", "offered_gmv", "roas"),
 }
 """The columns of each of the `BASES`."""
 
 OBJECTIVES: dict[str, str] = {
     "conversions": "conversions",
-    "continuous_conversions": "conversions",
+    "expected_conversions": "conversions",
     "clicks": "clicks",
     "add_to_carts": "add_to_carts",
     "gmv": "gmv",
 }
-"""Objectives and their bases. `continuous_conversions` counts predicted instead of sampled conversions, in the
+"""Objectives and their bases. `expected_conversions` counts predicted instead of sampled conversions, in the
 constraints too: the same expectation, far less noise (AuctionNet, arXiv 2412.10798)."""
 
 ConstraintKind = Literal["cpa", "cpc", "roas", "min_delivery", "smoothness"]
@@ -111,19 +111,19 @@ class Totals(NamedTuple):
 
     cost: Float  # currency
     conversions: Float
-    value: Float  # predicted conversions
+    expected_conversions: Float
     clicks: Float
-    click_value: Float  # predicted clicks
+    expected_clicks: Float
     add_to_carts: Float
-    cart_value: Float  # predicted add-to-carts
+    expected_add_to_carts: Float
     gmv: Float  # currency
-    gmv_value: Float  # predicted gross merchandise value, currency
+    expected_gmv: Float  # currency
     unevenness: Float  # `unevenness` of the spend
 
 
 OUTCOMES = Totals._fields[:-1]
 """What a tick adds to an episode's totals: cost, and realised and predicted amounts of every basis."""
-FUNNEL_OUTCOMES = tuple(name for name in OUTCOMES if name not in ("cost", "conversions", "value"))
+FUNNEL_OUTCOMES = tuple(name for name in OUTCOMES if name not in ("cost", "conversions", "expected_conversions"))
 """Those of them that only a market with a funnel has."""
 
 
@@ -133,19 +133,19 @@ class Amounts(Protocol):
     @property
     def conversions(self) -> Float: ...
     @property
-    def value(self) -> Float: ...
+    def expected_conversions(self) -> Float: ...
     @property
     def clicks(self) -> Float: ...
     @property
-    def click_value(self) -> Float: ...
+    def expected_clicks(self) -> Float: ...
     @property
     def add_to_carts(self) -> Float: ...
     @property
-    def cart_value(self) -> Float: ...
+    def expected_add_to_carts(self) -> Float: ...
     @property
     def gmv(self) -> Float: ...
     @property
-    def gmv_value(self) -> Float: ...
+    def expected_gmv(self) -> Float: ...
 
 
 def wanted_basis(requirements: Float) -> NDArray[np.intp]:
@@ -213,7 +213,7 @@ class Constraint:
             return np.full(targets.budget.shape, self.scale * _DEFAULT_LIMITS[self.kind])
         return np.asarray(self.scale * getattr(targets, self.kind))
 
-    def ratio(self, totals: Totals, targets: Targets, *, is_predicted: bool) -> Float:
+    def ratio(self, totals: Totals, targets: Targets, *, is_expected: bool) -> Float:
         """Realised over limit, or limit over realised for a lower limit: at most 1 is feasible.
 
         A ratio without money spent is 0 (nothing is violated), but for `min_delivery`; one of money spent on nothing
@@ -226,7 +226,7 @@ class Constraint:
             if self.kind == "min_delivery":
                 return np.asarray(limit * targets.budget / cost)
             column = QUANTITIES[RATIO_BASES[self.kind]]
-            amount = np.asarray(getattr(totals, column.predicted if is_predicted else column.realised), np.float64)
+            amount = np.asarray(getattr(totals, column.expected if is_expected else column.sampled), np.float64)
             allowed = amount / limit if self.kind in LOWER_LIMITS else amount * limit
             return np.where(cost > 0, cost / allowed, 0.0)
 
@@ -321,16 +321,16 @@ class Task:
     def reward(self, amounts: Amounts, *, expected: bool = False) -> Float:
         """The objective earned in a tick (or any span); `expected` takes predicted instead of sampled amounts."""
         column = QUANTITIES[self.basis]
-        is_predicted = expected or self.objective == "continuous_conversions"
-        return np.asarray(getattr(amounts, column.predicted if is_predicted else column.realised), np.float64)
+        is_expected = expected or self.objective == "expected_conversions"
+        return np.asarray(getattr(amounts, column.expected if is_expected else column.sampled), np.float64)
 
     def ratios(self, totals: Totals, targets: Targets, *, expected: bool = False) -> dict[str, Float]:
         """Realised over limit for each constraint of finished episodes: at most 1 is feasible."""
         self.check(targets)
-        is_predicted = expected or self.objective == "continuous_conversions"
+        is_expected = expected or self.objective == "expected_conversions"
         ratios = {"budget": np.asarray(totals.cost, np.float64) / targets.budget}
         for constraint in self.constraints:
-            ratios[constraint.kind] = constraint.ratio(totals, targets, is_predicted=is_predicted)
+            ratios[constraint.kind] = constraint.ratio(totals, targets, is_expected=is_expected)
         return ratios
 
     def score(self, totals: Totals, targets: Targets, *, expected: bool = False) -> Float:

@@ -6,7 +6,7 @@ from auction_env import Constraint, Task
 from auction_env.envs.parallel import BiddingParallelEnv
 
 # predicted instead of sampled conversions: a day of this size has hardly any of the latter
-TASK = Task(name="SmoothCPA", objective="continuous_conversions", constraints=(Constraint(kind="cpa"),))
+TASK = Task(name="SmoothCPA", objective="expected_conversions", constraints=(Constraint(kind="cpa"),))
 STEP = 0.1  # of the log multiplier, in units of its range
 
 

@@ -37,7 +37,7 @@ LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 SharingMethod = Literal["cds", "nearest"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
-RewardSignal = Literal["value", "conversions"]
+RewardSignal = Literal["expected", "sampled"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
 ActionLabel = Literal["logged", "hindsight"]
@@ -95,7 +95,7 @@ class DataConfig:
             sources, whose labels are a little less noisy where logs are tiny, and all wrong where one log is.
     """
 
-    reward_signal: RewardSignal = "value"
+    reward_signal: RewardSignal = "expected"
     action_label: ActionLabel = "hindsight"
     response: ResponseLogs = "own"
 

@@ -72,7 +72,7 @@ class Member:
         is_harmful: Whether its log records other bids than were submitted (`HARMFUL_BID`).
         n_trajectories: To train on.
         policy: Logging policy, as `agents.logging.policies.parse_shares` reads it.
-        advertisers: Indices of the advertisers that the policy steers; all others compete by their script.
+        advertisers: Indices of the advertisers that the policy controls; all others compete by their script.
         params, population: The market.
         first_seed: Market seed of its first episode; members never share seeds.
     """
@@ -287,13 +287,13 @@ class _Centre:
         return tuple(sorted(chosen))
 
     def population(self) -> Population:
-        """Budgets and targets of the steered, targets of the competitors."""
-        base, steered = auctionnet_population(), set(self.advertisers)
+        """Budgets and targets of the controlled, targets of the competitors."""
+        base, controlled = auctionnet_population(), set(self.advertisers)
         factor = {True: np.exp(self.log_target), False: np.exp(self.log_market)}
         return replace(
             base,
-            budget=tuple(b * (np.exp(self.log_budget) if j in steered else 1.0) for j, b in enumerate(base.budget)),
-            cpa_target=tuple(c * float(factor[j in steered]) for j, c in enumerate(base.cpa_target)),
+            budget=tuple(b * (np.exp(self.log_budget) if j in controlled else 1.0) for j, b in enumerate(base.budget)),
+            cpa_target=tuple(c * float(factor[j in controlled]) for j, c in enumerate(base.cpa_target)),
         )
 
     def params(self, n_impressions: int) -> MarketParams:

@@ -83,7 +83,7 @@ def collect_family(
     for member in family.members:
         path, collection = root / member.name, member_collection(member, n_validation + n_test)
         if not _is_collected(path, collection):
-            worth = 1 + collection.n_episodes * len(collection.steered) // _PER_WORKER
+            worth = 1 + collection.n_episodes * len(collection.controlled) // _PER_WORKER
             collect_data_set(collection, path, n_workers=min(n_workers, worth), force=force, progress=progress)
         elif progress is not None:
             progress(member.n_trajectories + n_validation + n_test)

@@ -120,8 +120,8 @@ def record_offers(
     simulation = Simulation(
         params,
         population,
-        steered_market=np.zeros(1, np.int64),
-        steered_advertiser=np.asarray([advertiser]),
+        controlled_market=np.zeros(1, np.int64),
+        controlled_advertiser=np.asarray([advertiser]),
         n_markets=1,
         task=task,
         competitors=competitors,

@@ -60,8 +60,8 @@ class JointHindsightBidder:
         simulation = Simulation(
             self._params,
             self._population,
-            steered_market=market_idx.reshape(-1),
-            steered_advertiser=campaigns.advertiser,
+            controlled_market=market_idx.reshape(-1),
+            controlled_advertiser=campaigns.advertiser,
             n_markets=markets.shape[1],
             task=self._task,
         )

@@ -25,8 +25,8 @@ def reward_unit(task: Task, targets: Targets, scale: float) -> NDArray[np.float6
 def reward_column(task: Task, signal: str) -> str:
     """The column of ticks and logs that holds the amounts of a signal."""
     quantity = QUANTITIES[task.basis]
-    is_predicted = signal == "expected" or task.objective == "continuous_conversions"
-    return quantity.predicted if is_predicted else quantity.realised
+    is_predicted = signal == "expected" or task.objective == "expected_conversions"
+    return quantity.expected if is_predicted else quantity.sampled
 
 
 def check_signal(name: str, signal: str) -> None:

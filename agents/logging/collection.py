@@ -1,4 +1,4 @@
-"""Logs trajectories: episodes in which a policy steers every advertiser, in one process or in many."""
+"""Logs trajectories: episodes in which a policy controls every advertiser, in one process or in many."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def collect(
     first_period: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[TrajectoryData]:
-    """Logs episodes in which `bidder` steers every advertiser: one data set a market episode.
+    """Logs episodes in which `bidder` controls every advertiser: one data set a market episode.
 
     Period p of the log is market `seeds[p - first_period]`, and day `days[p - first_period]` of it if `days` are
     given (`BatchMarket.reset`). Iterating keeps memory bounded; pass the iterator to `auction_env.data.write`.
@@ -66,15 +66,15 @@ def collect(
 
 
 def _markets(
-    task: Task, params: MarketParams, population: Population, n_markets: int, steered: ArrayLike | None = None
+    task: Task, params: MarketParams, population: Population, n_markets: int, controlled: ArrayLike | None = None
 ) -> Simulation:
-    """Markets in which the same advertisers are steered; all by default."""
-    who = np.arange(population.n_advertisers) if steered is None else np.asarray(steered)
+    """Markets in which the same advertisers are controlled; all by default."""
+    who = np.arange(population.n_advertisers) if controlled is None else np.asarray(controlled)
     return Simulation(
         params,
         population,
-        steered_market=np.repeat(np.arange(n_markets), len(who)),
-        steered_advertiser=np.tile(who, n_markets),
+        controlled_market=np.repeat(np.arange(n_markets), len(who)),
+        controlled_advertiser=np.tile(who, n_markets),
         n_markets=n_markets,
         task=task,
     )
@@ -86,9 +86,9 @@ class Collection:
 
     Attributes:
         task: The task of all trajectories.
-        n_episodes: Market episodes; each logs a trajectory of every steered advertiser.
+        n_episodes: Market episodes; each logs a trajectory of every controlled advertiser.
         seed: Market seed of the first episode; period p of the log is market `seed + p`.
-        advertisers: Who is steered and logged; all others follow the population's script. None: everybody.
+        advertisers: Who is controlled and logged; all others follow the population's script. None: everybody.
         n_trajectories: How many of the trajectories are kept, in the order of the log; None: all.
         recorded_bid: Factor from the bids that were submitted to those that the log records, as `action` and `bid`;
             the features, and all that was won and paid, are of the submitted ones. 1 is a sound log; any other
@@ -117,25 +117,29 @@ class Collection:
         if not 0 < self.recorded_bid < np.inf:
             raise ValueError(f"`recorded_bid` must be positive and finite, found {self.recorded_bid}")
         n = self.population.n_advertisers
-        if len(set(self.steered)) != len(self.steered) or not all(0 <= j < n for j in self.steered) or not self.steered:
+        if (
+            len(set(self.controlled)) != len(self.controlled)
+            or not all(0 <= j < n for j in self.controlled)
+            or not self.controlled
+        ):
             raise ValueError(f"`advertisers` must be different indices in 0..{n - 1}, found {self.advertisers}")
-        most = self.n_episodes * len(self.steered)
-        if self.n_trajectories is not None and not most - len(self.steered) < self.n_trajectories <= most:
+        most = self.n_episodes * len(self.controlled)
+        if self.n_trajectories is not None and not most - len(self.controlled) < self.n_trajectories <= most:
             raise ValueError(
-                f"`n_trajectories` of {self.n_episodes} episodes with {len(self.steered)} each must lie in"
-                f" {most - len(self.steered) + 1}..{most}, found {self.n_trajectories}"
+                f"`n_trajectories` of {self.n_episodes} episodes with {len(self.controlled)} each must lie in"
+                f" {most - len(self.controlled) + 1}..{most}, found {self.n_trajectories}"
             )
         parse_shares(self.policy)
 
     @property
-    def steered(self) -> tuple[int, ...]:
-        """The advertisers that the policy steers, ascending."""
+    def controlled(self) -> tuple[int, ...]:
+        """The advertisers that the policy controls, ascending."""
         return tuple(range(self.population.n_advertisers) if self.advertisers is None else sorted(self.advertisers))
 
     @property
     def block_size(self) -> int:
         """Market episodes of a block; the last block may be smaller."""
-        most = max(1, ROWS_PER_BLOCK // (len(self.steered) * self.params.n_ticks))
+        most = max(1, ROWS_PER_BLOCK // (len(self.controlled) * self.params.n_ticks))
         return min(most, -(-self.n_episodes // _BLOCKS_WANTED))
 
     @property
@@ -155,7 +159,7 @@ class Collection:
             "task": self.task.to_json(),
             "n_episodes": self.n_episodes,
             "seed": self.seed,
-            "advertisers": list(self.steered),
+            "advertisers": list(self.controlled),
             "n_trajectories": self.n_trajectories,
             "recorded_bid": self.recorded_bid,
             "policies": {"shares": shares, "dealt": list(dealt_policies(shares))},
@@ -279,15 +283,15 @@ class _BlockMaker:
         periods = c.periods(index)
         n = len(periods)
         if n not in self._simulations:
-            self._simulations[n] = _markets(c.task, c.params, c.population, n, c.steered)
+            self._simulations[n] = _markets(c.task, c.params, c.population, n, c.controlled)
         episodes = run_episode(self._simulations[n], c.seed + periods, self._bidder)
-        period = np.repeat(periods, len(c.steered))
+        period = np.repeat(periods, len(c.controlled))
         policy = self._dealt[deal_campaigns(episodes.seed, episodes.advertiser, len(self._dealt))]
         log = to_trajectories(episodes, period=period, policy=policy)
         if c.recorded_bid != 1.0:
             log = replace(log, action=c.recorded_bid * log.action, bid=c.recorded_bid * log.bid)
         if c.n_trajectories is not None and index == c.n_blocks - 1:  # only the last market has too many
-            log = log.select(np.arange(c.n_trajectories - int(periods[0]) * len(c.steered)))
+            log = log.select(np.arange(c.n_trajectories - int(periods[0]) * len(c.controlled)))
         write_block(self._stage, index, log)
         return index
 

@@ -1,4 +1,4 @@
-"""Logs of impressions: episodes in which a bidder steers every advertiser, written as AuctionNet's CSV files."""
+"""Logs of impressions: episodes in which a bidder controls every advertiser, written as AuctionNet's CSV files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def log_impressions(
     """Writes `period-<p>.csv` for each market episode, which is the one that `agents.collect` logs.
 
     Args:
-        bidder: Steers every advertiser.
+        bidder: Controls every advertiser.
         directory: Where; made if absent.
         seeds: (n,) market seeds; period p is market `seeds[p - first_period]`.
         task: The task of the advertisers.
@@ -57,8 +57,8 @@ def log_impressions(
     simulation = Simulation(
         params,
         population,
-        steered_market=np.zeros(n, np.int64),
-        steered_advertiser=np.arange(n),
+        controlled_market=np.zeros(n, np.int64),
+        controlled_advertiser=np.arange(n),
         task=task,
     )
     files = []

@@ -94,6 +94,6 @@ def dealt_policies(shares: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def make_policy(shares: Mapping[str, int], task: Task, params: MarketParams, population: Population) -> Bidder:
-    """The bidder that steers all campaigns: each is dealt to one of the policies (`MixedBidder`)."""
+    """The bidder that controls all campaigns: each is dealt to one of the policies (`MixedBidder`)."""
     made = {name: POLICIES[name].make(task, params, population) for name in shares}
     return MixedBidder([made[name] for name in dealt_policies(shares)], name="+".join(shares))

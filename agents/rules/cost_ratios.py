@@ -10,7 +10,7 @@ from auction_env.tasks import REQUIREMENT_NAMES
 
 Float = NDArray[np.float64]
 
-COST_RATIOS = {"cpa": "last_value", "cpc": "last_click_value", "roas": "last_gmv_value"}
+COST_RATIOS = {"cpa": "last_expected_conversions", "cpc": "last_expected_clicks", "roas": "last_expected_gmv"}
 """The cost ratios that are guarded, and what they count: predicted amounts, which are known at once."""
 
 

@@ -55,7 +55,7 @@ class ResponsePrior:
         (basis,) = {task.basis for task in data.tasks}
         column = QUANTITIES[basis]
         worth = data.tasks[0].unit_worth(data.targets)
-        offered, gained = data[column.offered], data[column.predicted]
+        offered, gained = data[column.offered], data[column.expected]
         kept = (data.action > 0) & (data.cost > 0) & (gained > 0) & (offered > 0)
         if kept.sum() < 10:
             raise ValueError(f"`data` must have at least 10 ticks with spend, found {int(kept.sum())}")
@@ -110,7 +110,7 @@ class MpcBidder:
         """Starts n fresh episodes."""
         n = len(campaigns.budget)
         self._basis = wanted_basis(campaigns.requirements)
-        self._amounts = [f"last_{QUANTITIES[basis].predicted}" for basis in BASES]
+        self._amounts = [f"last_{QUANTITIES[basis].expected}" for basis in BASES]
         self._base, self._limits = campaigns.base, CostLimits(campaigns)
         self._shares = np.broadcast_to(campaigns.traffic_shares, (n, campaigns.n_ticks))
         self._spend, self._gain = (

@@ -1,4 +1,4 @@
-"""M-PID: two dual prices steered by two PID controllers, mixed by a linear model of what each price does to both."""
+"""M-PID: two dual prices controlled by two PID controllers, mixed by a linear model of what each price does to both."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MpidBidder:
     d(log spend, log cost per unit) = X d(log p, log q), learned by recursive least squares within the campaign,
     foretells both for each mix on a grid, and the mix with the smallest squared errors is taken. Before a campaign
     has shown anything, X is what the formula says at elasticities of 2 (spend) and 1 (cost per unit) of the
-    multiplier. Without a cost limit q is 0, and one PID steers p.
+    multiplier. Without a cost limit q is 0, and one PID controls p.
 
     Args:
         start: First multiplier over the worth of a unit of the objective.

@@ -69,7 +69,7 @@ def record_prices(
     numbers = np.atleast_1d(np.asarray(seeds, np.int64))
     nobody = np.zeros(0, np.int64)
     simulation = Simulation(
-        params, population, steered_market=nobody, steered_advertiser=nobody, n_markets=len(numbers)
+        params, population, controlled_market=nobody, controlled_advertiser=nobody, n_markets=len(numbers)
     )
     market, task = simulation.market, get_task(task)
     simulation.reset(numbers, days)
@@ -134,7 +134,7 @@ class OnlineLpBidder:
             raise ValueError(f"`scale` must be positive, found {scale}")
         self.name, self._scale = name, scale
         self._threshold, self._basis = history.threshold, history.basis
-        self._last = f"last_{QUANTITIES[history.basis].predicted}"
+        self._last = f"last_{QUANTITIES[history.basis].expected}"
         self._cost_to_go, self._value_to_go = (
             np.cumsum(part[:, ::-1], axis=1)[:, ::-1] for part in (history.cost, history.value)
         )

@@ -41,4 +41,6 @@ class PidBidder:
 
     def act(self, view: TickView) -> NDArray[np.float64]:
         """Multipliers for this tick, shape (n,)."""
-        return self._pacer.multipliers(view.tick, last_cost=view.last_cost, last_value=self._limits.gained(view))
+        return self._pacer.multipliers(
+            view.tick, last_cost=view.last_cost, last_expected_conversions=self._limits.gained(view)
+        )

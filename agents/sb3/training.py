@@ -104,7 +104,7 @@ class TrainingJob:
         object.__setattr__(self, "spec", spec)
 
     def advertisers(self, n: int) -> NDArray[np.int64]:
-        """Who is steered in n episodes that are not drawn."""
+        """Who is controlled in n episodes that are not drawn."""
         if self.advertiser is not None:
             return np.full(n, self.advertiser)
         return np.arange(n) % self.spec.population.n_advertisers

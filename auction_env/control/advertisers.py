@@ -1,4 +1,4 @@
-"""Seats: advertisers of a market that somebody steers, what they know, what they see and what they got.
+"""Controlled advertisers: those of a market for which somebody bids, what they know, what they see and what they got.
 
 The same for whoever sits there: the agent of an environment, the bidder of a rollout, a user's competitor.
 """
@@ -20,33 +20,33 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 
-class SteeredTick(NamedTuple):
-    """Outcome of a tick for the steered advertisers, each (n_steered,): see `TickResult`."""
+class ControlledTick(NamedTuple):
+    """Outcome of a tick for the controlled advertisers, each (n_controlled,): see `TickResult`."""
 
     multiplier: Float
     n_impressions: Float
     bid: Float
-    value_all: Float  # predicted value of all impressions of the tick
+    offered_conversions: Float  # predicted value of all impressions of the tick
     wins: Float
     exposures: Float
     cost: Float
     conversions: Float
-    value: Float
+    expected_conversions: Float
     least_winning_cost: Float
     budget_left: Float  # after the tick
     clicks: Float
-    click_value: Float
+    expected_clicks: Float
     add_to_carts: Float
-    cart_value: Float
+    expected_add_to_carts: Float
     gmv: Float
-    gmv_value: Float
-    click_value_all: Float  # predicted clicks, add-to-carts and GMV of all impressions of the tick
-    cart_value_all: Float
-    gmv_value_all: Float
+    expected_gmv: Float
+    offered_clicks: Float  # predicted clicks, add-to-carts and GMV of all impressions of the tick
+    offered_add_to_carts: Float
+    offered_gmv: Float
 
 
-def episode_totals(ticks: SteeredTick) -> Totals:
-    """Totals of episodes from their ticks, (n_ticks, n_steered) each -> (n_steered,) each.
+def episode_totals(ticks: ControlledTick) -> Totals:
+    """Totals of episodes from their ticks, (n_ticks, n_controlled) each -> (n_controlled,) each.
 
     Added tick by tick, so that the result does not depend on how many episodes are added up together.
     """
@@ -54,13 +54,15 @@ def episode_totals(ticks: SteeredTick) -> Totals:
     return Totals(**sums, unevenness=unevenness(ticks.cost, ticks.n_impressions))
 
 
-def stack_ticks(ticks: Sequence[SteeredTick]) -> SteeredTick:
-    """Ticks behind each other: (n_ticks, n_steered) each."""
-    return SteeredTick(*(np.stack(parts) for parts in zip(*ticks, strict=True)))
+def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:
+    """Ticks behind each other: (n_ticks, n_controlled) each."""
+    return ControlledTick(*(np.stack(parts) for parts in zip(*ticks, strict=True)))
 
 
-class Seats:
-    """n seats of `market` through one episode; seat i is advertiser `advertiser_idx[i]` of `market_idx[i]`.
+class ControlledAdvertisers:
+    """n controlled advertisers through one episode of `market`.
+
+    Number i is advertiser `advertiser_idx[i]` of market `market_idx[i]`.
 
     All have the task `task`.
     """
@@ -70,7 +72,7 @@ class Seats:
         self.task = task
         self._market = market
         self._features = StateFeatures(len(market_idx), market.params.n_ticks)
-        self._last: SteeredTick | None = None
+        self._last: ControlledTick | None = None
 
     def __len__(self) -> int:
         return len(self.pick[0])
@@ -115,14 +117,14 @@ class Seats:
             volume_now=opening.n_impressions[self.pick[0]],
         )
 
-    def observe_end(self, last: SteeredTick) -> Float:
+    def observe_end(self, last: ControlledTick) -> Float:
         """(n, 16) features after the last tick: no time is left and there is no current tick."""
         return self._features.observe(
             self._market.params.n_ticks, budget_left=last.budget_left / self.budget, value_now=0.0, volume_now=0.0
         )
 
     def view(self) -> TickView:
-        """What a bidder in these seats sees at the start of the current tick."""
+        """What the bidder of these advertisers sees at the start of the current tick."""
         opening, last, nothing = self._market.opening, self._last, np.zeros(len(self))
         return TickView(
             tick=opening.tick,
@@ -135,21 +137,21 @@ class Seats:
             last_volume=last.n_impressions if last else nothing,
         )
 
-    def record(self, multiplier: Float, opening: Opening, result: TickResult) -> SteeredTick:
-        """Takes in what the tick that began with `opening` brought; returns the seats' part of it."""
+    def record(self, multiplier: Float, opening: Opening, result: TickResult) -> ControlledTick:
+        """Takes in what the tick that began with `opening` brought; returns these advertisers' part of it."""
         pick = self.pick
         n = result.n_impressions[pick[0]].astype(np.float64)
         offered = opening.predicted_mean[pick] * n[:, None]
-        tick = SteeredTick(
+        tick = ControlledTick(
             multiplier=multiplier,
             n_impressions=n,
             bid=result.bid[pick],
-            value_all=opening.value_mean[pick] * n,
+            offered_conversions=opening.value_mean[pick] * n,
             wins=result.wins[pick],
             exposures=result.exposures[pick],
             cost=result.cost[pick],
             conversions=result.conversions[pick],
-            value=result.value[pick],
+            expected_conversions=result.expected_conversions[pick],
             least_winning_cost=result.least_winning_cost[pick[0]],
             budget_left=result.budget_left[pick],
             **{name: getattr(result, name)[pick] for name in FUNNEL_OUTCOMES},

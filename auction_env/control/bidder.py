@@ -1,6 +1,6 @@
 """What a bidder knows of its campaigns and sees at a tick, and the protocol that every bidder implements.
 
-A bidder steers n campaigns at once that do not see each other (the same advertiser in n markets, say),
+A bidder controls n campaigns at once that do not see each other (the same advertiser in n markets, say),
 so that a learned one decides for all of them in one forward pass; n = 1 is the ordinary case.
 """
 
@@ -60,18 +60,18 @@ class TickView(NamedTuple):
     budget_left: Float  # currency
     last_cost: Float  # currency
     last_conversions: Float  # sampled
-    last_value: Float  # sum of predicted values of exposed impressions
+    last_expected_conversions: Float  # sum of predicted values of exposed impressions
     last_exposures: Float
     last_wins: Float
     last_volume: Float  # impressions
     predicted_mean: Float  # (n, 4) mean predicted amount of the tick's impressions for each of `tasks.BASES`
     # clicks and the rest are 0 in a market without a funnel
     last_clicks: Float
-    last_click_value: Float  # predicted, of exposed impressions, like those below
+    last_expected_clicks: Float  # predicted, of exposed impressions, like those below
     last_add_to_carts: Float
-    last_cart_value: Float
+    last_expected_add_to_carts: Float
     last_gmv: Float  # currency
-    last_gmv_value: Float
+    last_expected_gmv: Float
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
-"""A market with live competitors and the view of those advertisers that somebody steers.
+"""A market with live competitors and the view of those advertisers that somebody controls.
 
-The environments and the rollouts are thin adapters over `Simulation`: it alone says what a steered advertiser
+The environments and the rollouts are thin adapters over `Simulation`: it alone says what a controlled advertiser
 sees at the start of a tick, what the others do, and what is recorded.
 """
 
@@ -12,7 +12,7 @@ from operator import index
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import Seats, SteeredTick
+from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick
 from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
 from auction_env.market.market import BatchMarket, TickResult
 from auction_env.market.params import MarketParams
@@ -20,25 +20,25 @@ from auction_env.market.population import Population
 from auction_env.market.scripted import ScriptedBidders
 from auction_env.tasks import BASES, Targets, Task, get_task
 
-__all__ = ["Simulation", "SteeredTick"]
+__all__ = ["ControlledTick", "Simulation"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 
 class Simulation:
-    """Markets in which `steered` advertisers are controlled from outside and all others compete live.
+    """Markets in which `controlled` advertisers are controlled from outside and all others compete live.
 
     A competitor follows the script of its population or, if `competitors` has it, a bidder of the user's. In a
-    market where such an advertiser is steered, it is steered.
+    market where such an advertiser is controlled, it is controlled.
 
     Args:
         params: Size and rules of the markets.
         population: The advertisers.
-        steered_market, steered_advertiser: (n_steered,) the market and the advertiser of each steered one.
+        controlled_market, controlled_advertiser: (n_controlled,) the market and the advertiser of each controlled one.
         n_markets: Number of markets.
-        task: The task of the steered: which gives their requirements and what their bids are proportional to.
-        competitors: Bidders by advertiser. A bidder that several advertisers share steers them all at once.
+        task: The task of the controlled: which gives their requirements and what their bids are proportional to.
+        competitors: Bidders by advertiser. A bidder that several advertisers share controls them all at once.
         competitor_task: The task of the competitors, which gives their requirements.
     """
 
@@ -47,8 +47,8 @@ class Simulation:
         params: MarketParams,
         population: Population,
         *,
-        steered_market: ArrayLike,
-        steered_advertiser: ArrayLike,
+        controlled_market: ArrayLike,
+        controlled_advertiser: ArrayLike,
         n_markets: int = 1,
         task: str | Task = "MaxConversions",
         competitors: Mapping[int, Bidder] | None = None,
@@ -60,7 +60,7 @@ class Simulation:
         params.check_task(self.task)
         if self._competitors:
             params.check_task(self._competitor_task)
-        self.steer(steered_market, steered_advertiser)
+        self.control(controlled_market, controlled_advertiser)
 
     @property
     def params(self) -> MarketParams:
@@ -71,11 +71,11 @@ class Simulation:
         return self.market.population
 
     @property
-    def n_steered(self) -> int:
+    def n_controlled(self) -> int:
         return len(self._market_idx)
 
-    def steer(self, market: ArrayLike, advertiser: ArrayLike) -> None:
-        """Chooses who is steered from the next `reset` on; see the class's arguments."""
+    def control(self, market: ArrayLike, advertiser: ArrayLike) -> None:
+        """Chooses who is controlled from the next `reset` on; see the class's arguments."""
         self._market_idx, self._advertiser_idx = (
             np.asarray(market, np.int64),
             np.asarray(advertiser, np.int64),
@@ -95,9 +95,9 @@ class Simulation:
                 bad = given[(given < 0) | (given >= bound)][0]
                 raise ValueError(f"`{name}` must lie in 0..{bound - 1}, found {bad}")
 
-    # what a steered advertiser is: (n_steered,) each
+    # what a controlled advertiser is: (n_controlled,) each
     @property
-    def steered_market(self) -> Int:
+    def controlled_market(self) -> Int:
         return self._market_idx
 
     @property
@@ -133,85 +133,87 @@ class Simulation:
 
     def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> None:
         """Starts an episode in every market; `seeds` (n_markets,), `days` as in `BatchMarket.reset`."""
-        is_steered = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
-        is_steered[self._market_idx, self._advertiser_idx] = True
-        self.market.reset(seeds, days, self._bases(is_steered))
+        is_controlled = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
+        is_controlled[self._market_idx, self._advertiser_idx] = True
+        self.market.reset(seeds, days, self._bases(is_controlled))
         self._seeds = np.atleast_1d(np.asarray(seeds, np.int64))
         self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
-        self._seats = Seats(self.market, self._market_idx, self._advertiser_idx, self.task)
-        self._rivals: list[tuple[Bidder, Seats]] = []
+        self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
+        self._rivals: list[tuple[Bidder, ControlledAdvertisers]] = []
         for bidder, advertisers in self._competitors:
-            market_idx, position = np.nonzero(~is_steered[:, advertisers])
+            market_idx, position = np.nonzero(~is_controlled[:, advertisers])
             if len(market_idx):
-                seats = Seats(self.market, market_idx, advertisers[position], self._competitor_task)
-                self._rivals.append((bidder, seats))
-        shape = is_steered.shape
-        self._last_cost, self._last_value = np.zeros(shape), np.zeros(shape)
+                theirs = ControlledAdvertisers(self.market, market_idx, advertisers[position], self._competitor_task)
+                self._rivals.append((bidder, theirs))
+        shape = is_controlled.shape
+        self._last_cost, self._last_expected_conversions = np.zeros(shape), np.zeros(shape)
 
     def campaigns(self) -> Campaigns:
-        """What the bidder of the steered advertisers knows before the first tick."""
-        return self._seats.campaigns(self._seeds, self.expected_traffic)
+        """What the bidder of the controlled advertisers knows before the first tick."""
+        return self._controlled.campaigns(self._seeds, self.expected_traffic)
 
     def view(self) -> TickView:
-        """What the bidder of the steered advertisers sees at the start of the current tick."""
-        return self._seats.view()
+        """What the bidder of the controlled advertisers sees at the start of the current tick."""
+        return self._controlled.view()
 
     def observe(self) -> Float:
-        """(n_steered, 16) features at the start of the current tick: `observation.FEATURE_NAMES`."""
-        return self._seats.observe()
+        """(n_controlled, 16) features at the start of the current tick: `observation.FEATURE_NAMES`."""
+        return self._controlled.observe()
 
-    def observe_end(self, last: SteeredTick) -> Float:
-        """(n_steered, 16) features after the last tick: no time is left and there is no current tick."""
-        return self._seats.observe_end(last)
+    def observe_end(self, last: ControlledTick) -> Float:
+        """(n_controlled, 16) features after the last tick: no time is left and there is no current tick."""
+        return self._controlled.observe_end(last)
 
     @property
     def active(self) -> NDArray[np.bool_]:
-        """(n_steered,) False once the advertiser could not pay an impression."""
+        """(n_controlled,) False once the advertiser could not pay an impression."""
         return self.market.opening.active[self._market_idx, self._advertiser_idx]
 
     @property
     def budget_left(self) -> Float:
-        """(n_steered,) currency, at the start of the current tick."""
+        """(n_controlled,) currency, at the start of the current tick."""
         return self.market.opening.budget_left[self._market_idx, self._advertiser_idx]
 
-    def step(self, multipliers: ArrayLike) -> tuple[SteeredTick, TickResult]:
-        """Runs the tick: `multipliers` (n_steered,) for the steered; all others bid as they do."""
+    def step(self, multipliers: ArrayLike) -> tuple[ControlledTick, TickResult]:
+        """Runs the tick: `multipliers` (n_controlled,) for the controlled; all others bid as they do."""
         return self.play(self.decide(multipliers))
 
     def decide(self, multipliers: ArrayLike) -> Float:
         """Everybody's multipliers in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
         given = np.asarray(multipliers, np.float64)
-        if given.shape != (self.n_steered,):
-            raise ValueError(f"`multipliers` must have shape ({self.n_steered},), found {given.shape}")
+        if given.shape != (self.n_controlled,):
+            raise ValueError(f"`multipliers` must have shape ({self.n_controlled},), found {given.shape}")
         tick = self.market.opening.tick
-        everyone = self._script.multipliers(tick, last_cost=self._last_cost, last_value=self._last_value)
-        for bidder, seats in self._rivals:
-            everyone[seats.pick] = self._ask(bidder, seats)
-        everyone[self._seats.pick] = given
+        everyone = self._script.multipliers(
+            tick, last_cost=self._last_cost, last_expected_conversions=self._last_expected_conversions
+        )
+        for bidder, theirs in self._rivals:
+            everyone[theirs.pick] = self._ask(bidder, theirs)
+        everyone[self._controlled.pick] = given
         return everyone
 
-    def play(self, everyone: Float) -> tuple[SteeredTick, TickResult]:
+    def play(self, everyone: Float) -> tuple[ControlledTick, TickResult]:
         """Runs the tick with what was decided."""
         opening = self.market.opening
         result = self.market.step(everyone)
-        self._last_cost, self._last_value = result.cost, result.value
-        for _, seats in self._rivals:
-            seats.record(everyone[seats.pick], opening, result)
-        return self._seats.record(everyone[self._seats.pick], opening, result), result
+        self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
+        for _, theirs in self._rivals:
+            theirs.record(everyone[theirs.pick], opening, result)
+        return self._controlled.record(everyone[self._controlled.pick], opening, result), result
 
-    def _bases(self, is_steered: NDArray[np.bool_]) -> Int:
+    def _bases(self, is_controlled: NDArray[np.bool_]) -> Int:
         """What everybody's bids are proportional to: (n_markets, n_advertisers) indices into `BASES`."""
-        bases = np.zeros(is_steered.shape, np.int64)  # scripted competitors bid on conversions
+        bases = np.zeros(is_controlled.shape, np.int64)  # scripted competitors bid on conversions
         for _, advertisers in self._competitors:
             bases[:, advertisers] = BASES.index(self._competitor_task.basis)
-        bases[is_steered] = BASES.index(self.task.basis)
+        bases[is_controlled] = BASES.index(self.task.basis)
         return bases
 
-    def _ask(self, bidder: Bidder, seats: Seats) -> Float:
+    def _ask(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float:
         if self.market.opening.tick == 0:
             # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
-            bidder.reset(seats.campaigns(self._seeds, self.expected_traffic))
-        return check_multipliers(bidder, bidder.act(seats.view()), len(seats))
+            bidder.reset(theirs.campaigns(self._seeds, self.expected_traffic))
+        return check_multipliers(bidder, bidder.act(theirs.view()), len(theirs))
 
 
 def _by_bidder(competitors: Mapping[int, Bidder], n_advertisers: int) -> list[tuple[Bidder, Int]]:

@@ -65,7 +65,7 @@ def check(directory: str | os.PathLike[str], *, progress: Progress | None = None
     kept: dict[str, list[Array]] = {name: [] for name in _KEPT}
     for index, shard in enumerate(manifest.shards, start=1):
         try:
-            table = read_shard(path, shard, manifest.schema_version)
+            table = read_shard(path, shard)
         except DataSetError as error:
             problems.append(Problem(shard.file, str(error).removeprefix(f"{path / shard.file}: ")))
             continue

@@ -78,25 +78,25 @@ class TrajectoryData:
     observation: Float
     action: Float
     reward: Float
-    reward_continuous: Float
+    reward_expected: Float
     done: Bool
     n_impressions: Float
     bid: Float
-    value_all: Float
-    click_value_all: Float
-    cart_value_all: Float
-    gmv_value_all: Float
+    offered_conversions: Float
+    offered_clicks: Float
+    offered_add_to_carts: Float
+    offered_gmv: Float
     wins: Float
     exposures: Float
     cost: Float
     conversions: Float
-    value: Float
+    expected_conversions: Float
     clicks: Float
-    click_value: Float
+    expected_clicks: Float
     add_to_carts: Float
-    cart_value: Float
+    expected_add_to_carts: Float
     gmv: Float
-    gmv_value: Float
+    expected_gmv: Float
     least_winning_cost: Float
     budget_left: Float
     tasks: tuple[Task, ...]

@@ -16,11 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import auction_env
 from auction_env.data.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION
 from auction_env.data.statistics import Statistics, merge_statistics, table_statistics
-from auction_env.data.upgrade import VERSION_1_COLUMNS, upgrade_table
 from auction_env.files import write_atomically
+from auction_env.version import __version__
 
 _DISTRIBUTION = "vamo-bidding"
 MANIFEST = "manifest.json"
@@ -108,7 +107,7 @@ def code_version() -> str:
     try:
         return importlib.metadata.version(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
-        return auction_env.__version__
+        return __version__
 
 
 def json_values(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,23 +139,23 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     except ValueError as error:
         raise DataSetError(f"{path}: must be JSON: {error}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
-    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise DataSetError(
-            f"{path}: `schema_version` must be an integer from 1 to {SCHEMA_VERSION}, which this version of "
-            f"the package reads, found {version!r}"
+            f"{path}: `schema_version` must be {SCHEMA_VERSION}, which this version of the package reads, "
+            f"found {version!r}"
         )
     try:
         manifest = Manifest(
             shards=tuple(Shard(**shard) for shard in record["shards"]),
             n_episodes=record["n_episodes"],
             metadata=record["metadata"],
-            parameters=record.get("parameters", {}) if version == 1 else record["parameters"],
-            splits=record.get("splits") if version == 1 else record["splits"],
+            parameters=record["parameters"],
+            splits=record["splits"],
             schema_version=version,
             code_version=str(record.get("code_version", "")),
         )
     except (KeyError, TypeError) as error:
-        rule = "must hold `shards`, `n_rows` and `metadata`, and from version 2 `parameters` and `splits`"
+        rule = "must hold `shards`, `n_rows`, `metadata`, `parameters` and `splits`"
         raise DataSetError(f"{path}: {rule}: {error!r}") from error
     _check(path, manifest, record.get("n_rows"))
     return manifest
@@ -173,7 +172,7 @@ def _check(path: Path, manifest: Manifest, n_rows: object) -> None:
             value = getattr(shard, name)
             if type(value) is not int or value < 1:
                 raise DataSetError(f"{path}: `{name}` of {shard.file} must be positive, found {value!r}")
-        if manifest.schema_version > 1 and set(shard.columns) != set(COLUMN_NAMES):
+        if set(shard.columns) != set(COLUMN_NAMES):
             missing = sorted(set(COLUMN_NAMES).symmetric_difference(shard.columns))
             raise DataSetError(f"{path}: `columns` of {shard.file} must be those of the schema, {missing[0]!r} is not")
     names = [shard.file for shard in manifest.shards]
@@ -203,17 +202,15 @@ def write_shard(directory: Path, index: int, table: pa.Table) -> Shard:
 def read_shard(
     directory: Path,
     shard: Shard,
-    version: int,
     *,
     columns: Sequence[str] = COLUMN_NAMES,
     filters: Any = None,
 ) -> pa.Table:
-    """The rows of a shard, after its bytes and its schema were checked, in today's schema.
+    """The rows of a shard, after its bytes and its schema were checked.
 
     Args:
         directory: Of the data set.
         shard: Its entry.
-        version: Schema version of the data set.
         columns: The columns wanted.
         filters: Arrow expression that the rows must meet; row groups that cannot meet it are not decoded.
 
@@ -222,19 +219,15 @@ def read_shard(
     """
     path = directory / shard.file
     raw = _verified_bytes(path, shard)
-    of_version = VERSION_1_COLUMNS if version == 1 else COLUMN_NAMES
     try:
         file = pq.ParquetFile(pa.BufferReader(raw))
-        _check_schema(path, shard, file, of_version)
-        stored = [name for name in columns if name in of_version]
-        table = pq.read_table(pa.BufferReader(raw), columns=stored, filters=filters)
+        _check_schema(path, shard, file)
+        table = pq.read_table(pa.BufferReader(raw), columns=list(columns), filters=filters)
     except (pa.ArrowException, OSError) as error:
         raise DataSetError(f"{path}: must be a Parquet file: {error}") from error
-    for name in stored:
+    for name in columns:
         if table.column(name).null_count:
             raise DataSetError(f"{path}: `{name}` must not hold nulls, found {table.column(name).null_count}")
-    if version == 1:
-        table = upgrade_table(table, [column for column in COLUMNS if column.name in columns])
     return table.select(list(columns))
 
 
@@ -252,13 +245,14 @@ def _verified_bytes(path: Path, shard: Shard) -> bytes:
     return raw
 
 
-def _check_schema(path: Path, shard: Shard, file: pq.ParquetFile, names: Sequence[str]) -> None:
+def _check_schema(path: Path, shard: Shard, file: pq.ParquetFile) -> None:
     if file.metadata.num_rows != shard.n_rows:
         raise DataSetError(f"{path}: must have {shard.n_rows} rows, found {file.metadata.num_rows}")
     schema = file.schema_arrow
-    if tuple(schema.names) != tuple(names):
-        raise DataSetError(f"{path}: columns must be {list(names)}, found {schema.names}")
-    types = {column.name: column.arrow_type for column in COLUMNS}
-    for name in names:
-        if schema.field(name).type != types[name]:
-            raise DataSetError(f"{path}: `{name}` must be {types[name]}, found {schema.field(name).type}")
+    if tuple(schema.names) != COLUMN_NAMES:
+        raise DataSetError(f"{path}: columns must be {list(COLUMN_NAMES)}, found {schema.names}")
+    for column in COLUMNS:
+        if schema.field(column.name).type != column.arrow_type:
+            raise DataSetError(
+                f"{path}: `{column.name}` must be {column.arrow_type}, found {schema.field(column.name).type}"
+            )

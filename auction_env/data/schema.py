@@ -1,4 +1,4 @@
-"""The columns of a trajectory data set, version 2: one row per (period, advertiser, tick).
+"""The columns of a trajectory data set, version 3: one row per (period, advertiser, tick).
 
 The table is the single definition: the in-memory class, the Parquet shards and the importer follow it.
 """
@@ -13,7 +13,7 @@ import pyarrow as pa
 from auction_env.control.observation import FEATURE_NAMES
 from auction_env.tasks import REQUIREMENT_NAMES
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever a column is added, removed or changes its meaning."""
 
 SORT_KEY = ("period", "advertiser", "tick")
@@ -69,33 +69,33 @@ COLUMNS = (
     *(Column(name, "float64", "requirement (`auction_env.tasks`)") for name in REQUIREMENT_COLUMNS),
     Column("action", "float64", "multiplier: bids / predicted amount of what the task's objective counts; 0 without"),
     Column("reward", "float64", "the task's objective earned, sampled: conversions, clicks, add-to-carts or GMV"),
-    Column("reward_continuous", "float64", "the same, predicted"),
+    Column("reward_expected", "float64", "the same, predicted"),
     Column("done", "bool", "last tick of the period, or the campaign had ended when the tick began"),
     Column("n_impressions", "float64", "impressions of the tick"),
     Column("bid", "float64", "sum of bids over the impressions, currency"),
-    Column("value_all", "float64", "predicted conversions of all impressions, if exposed"),
-    Column("click_value_all", "float64", "predicted clicks of all impressions, if exposed"),
-    Column("cart_value_all", "float64", "predicted add-to-carts of all impressions, if exposed"),
-    Column("gmv_value_all", "float64", "predicted GMV of all impressions, if exposed, currency"),
+    Column("offered_conversions", "float64", "predicted conversions of all impressions, if exposed"),
+    Column("offered_clicks", "float64", "predicted clicks of all impressions, if exposed"),
+    Column("offered_add_to_carts", "float64", "predicted add-to-carts of all impressions, if exposed"),
+    Column("offered_gmv", "float64", "predicted GMV of all impressions, if exposed, currency"),
     Column("wins", "float64", "impressions won"),
     Column("exposures", "float64", "impressions exposed"),
     Column("cost", "float64", "paid for exposed impressions, currency"),
     Column("conversions", "float64", "conversions of exposed impressions"),
-    Column("value", "float64", "predicted conversions of exposed impressions"),
+    Column("expected_conversions", "float64", "predicted conversions of exposed impressions"),
     Column("clicks", "float64", "clicks on exposed impressions"),
-    Column("click_value", "float64", "predicted clicks of exposed impressions"),
+    Column("expected_clicks", "float64", "predicted clicks of exposed impressions"),
     Column("add_to_carts", "float64", "add-to-carts of exposed impressions"),
-    Column("cart_value", "float64", "predicted add-to-carts of exposed impressions"),
+    Column("expected_add_to_carts", "float64", "predicted add-to-carts of exposed impressions"),
     Column("gmv", "float64", "gross merchandise value of the conversions, currency"),
-    Column("gmv_value", "float64", "predicted GMV of exposed impressions, currency"),
+    Column("expected_gmv", "float64", "predicted GMV of exposed impressions, currency"),
     Column("least_winning_cost", "float64", "mean over the impressions, currency"),
     Column("budget_left", "float64", "at the start of the tick, currency"),
 )
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 
 UNRECORDED = (
-    "cpc_target", "cart_cost_target", "roas_target", "clicks", "click_value", "click_value_all",
-    "add_to_carts", "cart_value", "cart_value_all", "gmv", "gmv_value", "gmv_value_all",
+    "cpc_target", "cart_cost_target", "roas_target", "clicks", "expected_clicks", "offered_clicks",
+    "add_to_carts", "expected_add_to_carts", "offered_add_to_carts", "gmv", "expected_gmv", "offered_gmv",
 )  # fmt: skip
 """Columns that a log of conversions alone does not have: 0 throughout. A target of 0 says so."""
 

@@ -114,7 +114,7 @@ def known_values(directory: Path, manifest: Manifest, column: str) -> list[Any]:
         if "values" in statistics:
             parts.append(statistics["values"])
         else:
-            table = read_shard(directory, shard, manifest.schema_version, columns=[column])
+            table = read_shard(directory, shard, columns=[column])
             parts.append(pc.unique(table.column(column)).to_pylist())
     return sorted({value for part in parts for value in part})
 

@@ -185,7 +185,7 @@ def _episodes(directory: Path, manifest: Manifest) -> tuple[Int, Int, NDArray[An
     """Period, advertiser and task of every episode, sorted by period and advertiser."""
     seen: dict[tuple[int, int], str] = {}
     for shard in manifest.shards:
-        table = read_shard(directory, shard, manifest.schema_version, columns=["period", "advertiser", "task"])
+        table = read_shard(directory, shard, columns=["period", "advertiser", "task"])
         keys = table.group_by(["period", "advertiser"]).aggregate([("task", "min")])
         columns = (keys.column(name).to_pylist() for name in ("period", "advertiser", "task_min"))
         seen |= {(period, advertiser): task for period, advertiser, task in zip(*columns, strict=True)}

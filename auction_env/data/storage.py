@@ -96,8 +96,7 @@ def load(
     """Reads a data set, or a part of it, and checks it against its manifest.
 
     What is asked for is pushed down to the files: shards whose statistics rule it out are not read, row groups
-    that cannot hold it are not decoded. A data set of schema version 1 is read as one of today: what it lacks is
-    filled as not recorded (`auction_env.data.upgrade`).
+    that cannot hold it are not decoded.
 
     Args:
         directory: The data set.
@@ -196,7 +195,7 @@ def _read_tables(path: Path, manifest: Manifest, selection: Selection, columns: 
     for shard in manifest.shards:
         if not selection.may_be_in(shard):
             continue
-        table = read_shard(path, shard, manifest.schema_version, columns=needed, filters=selection.expression)
+        table = read_shard(path, shard, columns=needed, filters=selection.expression)
         if selection.split is not None and selection.assignment is not None:
             keys = [table.column(name).to_numpy() for name in _KEY]
             table = table.filter(pa.array(selection.assignment.mask(selection.split, *keys)))

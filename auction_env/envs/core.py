@@ -18,7 +18,7 @@ from auction_env.control.actions import ActionKind, get_action_kind
 from auction_env.control.advertisers import episode_totals, stack_ticks
 from auction_env.control.bidder import Bidder
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
-from auction_env.control.simulation import Simulation, SteeredTick
+from auction_env.control.simulation import ControlledTick, Simulation
 from auction_env.market.market import market_targets
 from auction_env.market.pacing import MAX_LOG_RATIO
 from auction_env.market.params import MarketParams
@@ -30,10 +30,10 @@ Int = NDArray[np.int64]
 Observations = NDArray[np.float32]
 
 TICK_INFO = (
-    "multiplier", "cost", "wins", "exposures", "conversions", "value", "least_winning_cost",
+    "multiplier", "cost", "wins", "exposures", "conversions", "expected_conversions", "least_winning_cost",
     "n_impressions", "budget_left", *FUNNEL_OUTCOMES,
 )  # fmt: skip
-"""Fields of `SteeredTick` that every step's info holds."""
+"""Fields of `ControlledTick` that every step's info holds."""
 
 MAX_EPISODE_SEED = 2**62
 
@@ -129,7 +129,7 @@ class BiddingSpec:
 
 
 class BiddingStep(NamedTuple):
-    """Outcome of a tick for n steered advertisers.
+    """Outcome of a tick for n controlled advertisers.
 
     Attributes:
         observation: (n, N_FEATURES + N_REQUIREMENTS).
@@ -145,39 +145,39 @@ class BiddingStep(NamedTuple):
 
 
 class Bidding:
-    """An episode of n steered advertisers in markets that stand at the same tick.
+    """An episode of n controlled advertisers in markets that stand at the same tick.
 
     Args:
         spec: Task, market and action kind.
-        steered_market, steered_advertiser: (n,) the market and the advertiser of each steered one.
+        controlled_market, controlled_advertiser: (n,) the market and the advertiser of each controlled one.
         n_markets: Number of markets.
     """
 
     def __init__(
-        self, spec: BiddingSpec, *, steered_market: ArrayLike, steered_advertiser: ArrayLike, n_markets: int = 1
+        self, spec: BiddingSpec, *, controlled_market: ArrayLike, controlled_advertiser: ArrayLike, n_markets: int = 1
     ) -> None:
         self.spec = spec
         self.simulation = Simulation(
             spec.params,
             spec.population,
-            steered_market=steered_market,
-            steered_advertiser=steered_advertiser,
+            controlled_market=controlled_market,
+            controlled_advertiser=controlled_advertiser,
             n_markets=n_markets,
             task=spec.task,
             competitors=copy.deepcopy(spec.competitors),  # bidders have a state, and environments must not share it
         )
-        self.ticks: list[SteeredTick] = []
+        self.ticks: list[ControlledTick] = []
         self.has_begun = self.in_episode = False
 
     def reset(self, seeds: ArrayLike, advertisers: ArrayLike | None = None) -> tuple[Observations, dict[str, Any]]:
-        """Starts an episode in every market; `advertisers` (n,) replaces who is steered."""
+        """Starts an episode in every market; `advertisers` (n,) replaces who is controlled."""
         simulation, task = self.simulation, self.spec.task
         if advertisers is not None:
-            simulation.steer(simulation.steered_market, advertisers)
+            simulation.control(simulation.controlled_market, advertisers)
         simulation.reset(seeds)
         self._targets, self._base = simulation.targets, simulation.base
         self._expected_traffic = simulation.expected_traffic
-        self._observation = np.empty((simulation.n_steered, N_FEATURES + N_REQUIREMENTS), np.float32)
+        self._observation = np.empty((simulation.n_controlled, N_FEATURES + N_REQUIREMENTS), np.float32)
         self._observation[:, N_FEATURES:] = task.requirements(self._targets)
         self._previous = self._base
         self.ticks = []
@@ -210,21 +210,21 @@ class Bidding:
             features = self.simulation.observe()
         return BiddingStep(self._observe(features), reward, result.done, info)
 
-    def plan(self, steered: int) -> Float:
-        """(n_ticks + 1,) expected share of the impressions before each tick, for one steered advertiser's market."""
+    def plan(self, controlled: int) -> Float:
+        """(n_ticks + 1,) expected share of the impressions before each tick, for one controlled advertiser's market."""
         share = self._expected_traffic
         if share.ndim == 2:  # one curve a market
-            share = share[self.simulation.steered_market[steered]]
+            share = share[self.simulation.controlled_market[controlled]]
         return np.concatenate(([0.0], np.cumsum(share)))
 
-    def ratios_so_far(self, steered: int) -> dict[str, Float]:
-        """Realised over limit after each past tick of one steered advertiser, by constraint: (n_past,) each."""
+    def ratios_so_far(self, controlled: int) -> dict[str, Float]:
+        """Realised over limit after each past tick of one controlled advertiser, by constraint: (n_past,) each."""
         if not self.ticks:
             return {name: np.empty(0) for name in self.spec.task.limits(self._targets)}
-        ticks = stack_ticks([SteeredTick(*(part[[steered]] for part in tick)) for tick in self.ticks])
-        spans = [episode_totals(SteeredTick(*(part[:n] for part in ticks))) for n in range(1, len(self.ticks) + 1)]
+        ticks = stack_ticks([ControlledTick(*(part[[controlled]] for part in tick)) for tick in self.ticks])
+        spans = [episode_totals(ControlledTick(*(part[:n] for part in ticks))) for n in range(1, len(self.ticks) + 1)]
         so_far = Totals(*(np.concatenate(parts) for parts in zip(*spans, strict=True)))
-        return self.spec.task.ratios(so_far, self._targets.at([steered] * len(spans)))
+        return self.spec.task.ratios(so_far, self._targets.at([controlled] * len(spans)))
 
     def _summary(self) -> dict[str, Any]:
         task, totals = self.spec.task, episode_totals(stack_ticks(self.ticks))
@@ -241,7 +241,7 @@ class Bidding:
 
     def _check(self, actions: ArrayLike) -> Float:
         action = np.asarray(actions, np.float64)
-        shape = (self.simulation.n_steered, self.spec.action_kind.n_actions)
+        shape = (self.simulation.n_controlled, self.spec.action_kind.n_actions)
         if action.shape != shape:
             raise ValueError(f"`action` must have shape {shape}, found {action.shape}")
         finite = np.isfinite(action)

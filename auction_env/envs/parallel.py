@@ -76,7 +76,7 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         self.task, self.render_mode = spec.task, render_mode
         self.possible_agents = [f"advertiser_{index}" for index in indices]
         self.agents: list[str] = []
-        self._bidding = Bidding(spec, steered_market=np.zeros(len(indices), np.int64), steered_advertiser=indices)
+        self._bidding = Bidding(spec, controlled_market=np.zeros(len(indices), np.int64), controlled_advertiser=indices)
         self._observation_spaces = {agent: spec.observation_space for agent in self.possible_agents}
         self._action_spaces = {agent: spec.action_space for agent in self.possible_agents}
         self._rng: np.random.Generator | None = None

@@ -1,4 +1,4 @@
-"""Pictures of a day: spend against plan, multiplier, price level and constraint ratios of steered advertisers.
+"""Pictures of a day: spend against plan, multiplier, price level and constraint ratios of controlled advertisers.
 
 matplotlib is imported on the first picture only.
 """
@@ -68,23 +68,23 @@ def check_render_mode(mode: str | None, known: Sequence[str]) -> None:
     _matplotlib()
 
 
-def campaign_day(bidding: Bidding, steered: int) -> CampaignDay:
-    """The day so far of one steered advertiser; RuntimeError before the first `reset`."""
+def campaign_day(bidding: Bidding, controlled: int) -> CampaignDay:
+    """The day so far of one controlled advertiser; RuntimeError before the first `reset`."""
     if not bidding.has_begun:
         raise RuntimeError("there is nothing to show: call `reset` first")
     simulation, ticks = bidding.simulation, bidding.ticks
-    cost = np.array([tick.cost[steered] for tick in ticks], np.float64)
-    advertiser = int(simulation.advertiser[steered])
+    cost = np.array([tick.cost[controlled] for tick in ticks], np.float64)
+    advertiser = int(simulation.advertiser[controlled])
     return CampaignDay(
         label=f"advertiser {advertiser}",
         title=f"{bidding.spec.task.name}, {simulation.params.n_impressions:,} impressions,"
         f" {simulation.params.mechanism}",
-        plan=bidding.plan(steered),
-        spent=np.concatenate(([0.0], np.cumsum(cost))) / simulation.budget[steered],
-        multiplier=np.array([tick.multiplier[steered] for tick in ticks], np.float64),
-        base=float(simulation.base[steered]),
-        least_winning_cost=np.array([tick.least_winning_cost[steered] for tick in ticks], np.float64),
-        ratios=bidding.ratios_so_far(steered),
+        plan=bidding.plan(controlled),
+        spent=np.concatenate(([0.0], np.cumsum(cost))) / simulation.budget[controlled],
+        multiplier=np.array([tick.multiplier[controlled] for tick in ticks], np.float64),
+        base=float(simulation.base[controlled]),
+        least_winning_cost=np.array([tick.least_winning_cost[controlled] for tick in ticks], np.float64),
+        ratios=bidding.ratios_so_far(controlled),
     )
 
 

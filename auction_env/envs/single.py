@@ -92,9 +92,9 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     ## Info
     Every step: `multiplier`, `cost`, `wins`, `exposures`, `conversions`, `value` (predicted), `least_winning_cost`,
     `n_impressions`, `budget_left`, and what only markets with a funnel have (0 in others): `clicks`, `add_to_carts`,
-    `gmv`, and their predictions `click_value`, `cart_value`, `gmv_value`. After the last tick also `score` (objective
-    x product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name,
-    at most 1 where the limit is kept.
+    `gmv`, and their predictions `expected_clicks`, `expected_add_to_carts`, `expected_gmv`. After the last tick also
+    `score` (objective x product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by
+    constraint name, at most 1 where the limit is kept.
 
     ## Arguments
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.
@@ -146,7 +146,7 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
         self.observation_space, self.action_space = spec.observation_space, spec.action_space
         self._advertiser = advertiser
         first = 0 if advertiser is None else advertiser
-        self._bidding = Bidding(spec, steered_market=[0], steered_advertiser=[first])
+        self._bidding = Bidding(spec, controlled_market=[0], controlled_advertiser=[first])
         self._screen = Screen(human=render_mode == "human")
 
     def reset(

@@ -235,8 +235,8 @@ class BiddingVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]
         n = len(copies)
         bidding = Bidding(
             self.spec_of_bidding,
-            steered_market=np.arange(n),
-            steered_advertiser=np.full(n, 0 if self._advertiser is None else self._advertiser),
+            controlled_market=np.arange(n),
+            controlled_advertiser=np.full(n, 0 if self._advertiser is None else self._advertiser),
             n_markets=n,
         )
         return _Cohort(copies, bidding, np.ones(n, bool), is_everybody=n == self.num_envs)

@@ -106,20 +106,20 @@ def draw_words(key, words):
 
 
 @cuda.jit
-def draw_values(n, start, keys, mean, spread, values):
+def draw_values(n, start, keys, mean, sd, values):
     """Predicted values of every impression; grid (impression, market).
 
     Args:
         n, start: (n_markets,) int64 impressions of each market, and where they begin in the last axis of `values`.
         keys: See `make_keys`.
-        mean, spread: (n_markets, n_advertisers) float32.
+        mean, sd: (n_markets, n_advertisers) float32.
         values: (n_advertisers, >= sum(n)) float32, written.
     """
     x, e = cuda.grid(2)
     if e >= n.shape[0] or x >= n[e]:
         return
     for j in range(values.shape[0]):
-        value = mean[e, j] + spread[e, j] * draw_normal(np.uint32(x), keys[e, VALUE_KEY, j])
+        value = mean[e, j] + sd[e, j] * draw_normal(np.uint32(x), keys[e, VALUE_KEY, j])
         values[j, start[e] + x] = smaller(larger(value, _ZERO), _ONE)
 
 

@@ -48,7 +48,7 @@ class FunnelRules(NamedTuple):
     click_rate: NDArray[np.float32]  # (n_advertisers,) mean click probability
     cart_rate: NDArray[np.float32]  # (n_advertisers,) mean add-to-cart probability
     order_value: NDArray[np.float32]  # (n_advertisers,) mean value of an order, currency
-    funnel_spread: NDArray[np.float32]  # (3,) standard deviation over mean of click, cart and order
+    funnel_sd: NDArray[np.float32]  # (3,) standard deviation over mean of click, cart and order
     funnel_correlation: NDArray[np.float32]  # (3,) of their normals with that of the conversion probability
     value_correlation: (
         Any  # correlation of the conversion normals of two advertisers: `TrafficParams.value_correlation`
@@ -62,16 +62,16 @@ def draw_normal(key, impression):
 
 
 @njit(cache=True, inline="always")
-def scale_amount(mean, spread, correlation, z, own):
-    """An amount with this mean and spread (before the cut), from the conversion's normal and one of its own."""
+def scale_amount(mean, sd, correlation, z, own):
+    """An amount with this mean and sd (before the cut), from the conversion's normal and one of its own."""
     mixed = correlation * z + np.sqrt(np.float32(1.0) - correlation * correlation) * own
-    return mean * max(np.float32(1.0) + spread * mixed, _LOWEST)
+    return mean * max(np.float32(1.0) + sd * mixed, _LOWEST)
 
 
 @njit(cache=True, inline="always")
-def conversion_value(mean, spread, z):
-    """The conversion probability: normal(mean, spread) cut to [0, 1], as `tick.draw_row` has it."""
-    return min(max(mean + spread * z, np.float32(0.0)), np.float32(1.0))
+def conversion_value(mean, sd, z):
+    """The conversion probability: normal(mean, sd) cut to [0, 1], as `tick.draw_row` has it."""
+    return min(max(mean + sd * z, np.float32(0.0)), np.float32(1.0))
 
 
 @njit(cache=True, inline="always")
@@ -85,23 +85,23 @@ def order_probabilities(value, cart, click):
 
 
 @njit(cache=True)
-def impression_amounts(seed, tick, impression, advertiser, mean, spread, funnel):
+def impression_amounts(seed, tick, impression, advertiser, mean, sd, funnel):
     """The four amounts of one impression for one advertiser: (value, click, cart, order value), float32."""
     z = draw_normal(make_key(seed, tick, advertiser, STREAM_VALUE), impression)
     if funnel.value_correlation > 0:
         common = draw_normal(make_key(seed, tick, 0, STREAM_SHARED_VALUE), impression)
         z = np.sqrt(funnel.value_correlation) * common + np.sqrt(np.float32(1.0) - funnel.value_correlation) * z
-    value = conversion_value(mean, spread, z)
+    value = conversion_value(mean, sd, z)
     click = scale_amount(
-        funnel.click_rate[advertiser], funnel.funnel_spread[0], funnel.funnel_correlation[0], z,
+        funnel.click_rate[advertiser], funnel.funnel_sd[0], funnel.funnel_correlation[0], z,
         draw_normal(make_key(seed, tick, advertiser, STREAM_CLICK_VALUE), impression),
     )  # fmt: skip
     cart = scale_amount(
-        funnel.cart_rate[advertiser], funnel.funnel_spread[1], funnel.funnel_correlation[1], z,
+        funnel.cart_rate[advertiser], funnel.funnel_sd[1], funnel.funnel_correlation[1], z,
         draw_normal(make_key(seed, tick, advertiser, STREAM_CART_VALUE), impression),
     )  # fmt: skip
     order = scale_amount(
-        funnel.order_value[advertiser], funnel.funnel_spread[2], funnel.funnel_correlation[2], z,
+        funnel.order_value[advertiser], funnel.funnel_sd[2], funnel.funnel_correlation[2], z,
         draw_normal(make_key(seed, tick, advertiser, STREAM_ORDER_VALUE), impression),
     )  # fmt: skip
     cart, click = order_probabilities(value, cart, click)
@@ -117,14 +117,14 @@ def draw_normals(key, first, n, out):
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def fill_amounts(normals, n, mean, spread, click_rate, cart_rate, order_value, funnel, amounts):
+def fill_amounts(normals, n, mean, sd, click_rate, cart_rate, order_value, funnel, amounts):
     """Amounts of a block from its normals (4, BLOCK): value, click, cart, value x order -> `amounts` (4, BLOCK)."""
     for i in range(n):
         z = normals[0, i]
-        value = conversion_value(mean, spread, z)
-        click = scale_amount(click_rate, funnel.funnel_spread[0], funnel.funnel_correlation[0], z, normals[1, i])
-        cart = scale_amount(cart_rate, funnel.funnel_spread[1], funnel.funnel_correlation[1], z, normals[2, i])
-        order = scale_amount(order_value, funnel.funnel_spread[2], funnel.funnel_correlation[2], z, normals[3, i])
+        value = conversion_value(mean, sd, z)
+        click = scale_amount(click_rate, funnel.funnel_sd[0], funnel.funnel_correlation[0], z, normals[1, i])
+        cart = scale_amount(cart_rate, funnel.funnel_sd[1], funnel.funnel_correlation[1], z, normals[2, i])
+        order = scale_amount(order_value, funnel.funnel_sd[2], funnel.funnel_correlation[2], z, normals[3, i])
         cart, click = order_probabilities(value, cart, click)
         amounts[0, i] = value
         amounts[1, i] = click
@@ -133,14 +133,14 @@ def fill_amounts(normals, n, mean, spread, click_rate, cart_rate, order_value, f
 
 
 @njit(cache=True, parallel=True)
-def draw_funnel_values(seed, tick, items, mean, spread, funnel, basis, values, value_sum, predicted_sum):
+def draw_funnel_values(seed, tick, items, mean, sd, funnel, basis, values, value_sum, predicted_sum):
     """Draws what everybody bids on, and the sums of all four amounts, for every impression of a tick.
 
     Args:
         seed: (n_markets,) uint64.
         tick: Index of the tick.
         items: `tick.Items`.
-        mean, spread: (n_markets, n_advertisers) float32: of the tick's conversion probability.
+        mean, sd: (n_markets, n_advertisers) float32: of the tick's conversion probability.
         funnel: `FunnelRules`, or `tick.Rules`.
         basis: (n_markets, n_advertisers) int64: which amount each advertiser bids on, in the order of `tasks.BASES`.
         values: (>= n_items, n_advertisers, BLOCK) float32, written: that amount.
@@ -164,7 +164,7 @@ def draw_funnel_values(seed, tick, items, mean, spread, funnel, basis, values, v
                 for i in range(n):
                     normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
             fill_amounts(
-                normals, n, mean[market, j], spread[market, j], funnel.click_rate[j], funnel.cart_rate[j],
+                normals, n, mean[market, j], sd[market, j], funnel.click_rate[j], funnel.cart_rate[j],
                 funnel.order_value[j], funnel, amounts,
             )  # fmt: skip
             chosen = basis[market, j]

@@ -82,7 +82,7 @@ def trace_block(
             value = values[winner, i]
             if rules.has_funnel:
                 value = impression_amounts(
-                    seed, tick, first + i, winner, advertisers.mean[winner], advertisers.spread[winner], rules
+                    seed, tick, first + i, winner, advertisers.mean[winner], advertisers.sd[winner], rules
                 )[0]
             u = draw_outcome(first + i, make_key(seed, tick, winner, STREAM_CONVERSION))
             converted[i, winner] = draw_conversion(

@@ -31,12 +31,12 @@ def control_budget(share, last_cost, p, i, d, bound, left, sum_error, last_error
 
 
 @njit(cache=True, error_model="numpy")
-def guard_cpa(limit, last_cost, last_value, p, i, bound, spent, gained, sum_error, guard):
+def guard_cpa(limit, last_cost, last_expected_conversions, p, i, bound, spent, gained, sum_error, guard):
     """The CPA guard's output after a tick; every array is (n,) float64.
 
     Args:
         limit: Limit on the CPA.
-        last_cost, last_value: Cost and predicted conversions of the tick.
+        last_cost, last_expected_conversions: Cost and predicted conversions of the tick.
         p, i: Gains.
         bound: The guard stays within +-bound.
         spent, gained, sum_error: Of the ticks before, updated.
@@ -44,7 +44,7 @@ def guard_cpa(limit, last_cost, last_value, p, i, bound, spent, gained, sum_erro
     """
     for k in range(limit.shape[0]):
         spent[k] += last_cost[k]
-        gained[k] += last_value[k]
+        gained[k] += last_expected_conversions[k]
         error = 0.0
         if gained[k] > 0:
             error = min(max(1.0 - spent[k] / (gained[k] * limit[k]), -1.0), 1.0)

@@ -58,7 +58,7 @@ class Rules(NamedTuple):
     click_rate: NDArray[np.float32]  # (n_advertisers,) mean click probability
     cart_rate: NDArray[np.float32]  # (n_advertisers,) mean add-to-cart probability
     order_value: NDArray[np.float32]  # (n_advertisers,) mean value of an order, currency
-    funnel_spread: NDArray[np.float32]  # (3,)
+    funnel_sd: NDArray[np.float32]  # (3,)
     funnel_correlation: NDArray[np.float32]  # (3,)
     value_correlation: Any  # float32
 
@@ -70,7 +70,7 @@ class Advertisers(NamedTuple):
     lower: NDArray[np.float32]
     upper: NDArray[np.float32]
     mean: NDArray[np.float32]  # of the tick's predicted values
-    spread: NDArray[np.float32]
+    sd: NDArray[np.float32]
 
 
 class Items(NamedTuple):
@@ -123,15 +123,15 @@ def lay_out(n):
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def draw_row(low, high, first, n, mean, spread, out):
-    """Predicted values of one advertiser: normal(mean, spread) cut to [0, 1]; returns their sum (float64).
+def draw_row(low, high, first, n, mean, sd, out):
+    """Predicted values of one advertiser: normal(mean, sd) cut to [0, 1]; returns their sum (float64).
 
     `out` (BLOCK,) is filled somewhat beyond the n values asked for.
     """
     low = np.uint32(low + np.uint32(first))  # not first + i, which is 64 bits wide and halves the loop's speed
     for i in range(whole_vectors(n)):
         z = to_normal(to_uniform(bits(np.uint32(i), low, high)))
-        out[i] = min(max(mean + spread * z, np.float32(0.0)), np.float32(1.0))
+        out[i] = min(max(mean + sd * z, np.float32(0.0)), np.float32(1.0))
     total = np.float32(0.0)
     for i in range(n):
         total += out[i]
@@ -139,14 +139,14 @@ def draw_row(low, high, first, n, mean, spread, out):
 
 
 @njit(cache=True, parallel=True)
-def draw_values(seed, tick, items, mean, spread, values, value_sum):
+def draw_values(seed, tick, items, mean, sd, values, value_sum):
     """Draws the predicted values of every impression of a tick.
 
     Args:
         seed: (n_markets,) uint64.
         tick: Index of the tick.
         items: `Items`.
-        mean, spread: (n_markets, n_advertisers) float32: of the tick's value distribution.
+        mean, sd: (n_markets, n_advertisers) float32: of the tick's value distribution.
         values: (>= n_items, n_advertisers, BLOCK) float32, written.
         value_sum: (>= n_items, n_advertisers) float64, written.
     """
@@ -161,7 +161,7 @@ def draw_values(seed, tick, items, mean, spread, values, value_sum):
                 items.first[item],
                 items.n[item],
                 mean[market, j],
-                spread[market, j],
+                sd[market, j],
                 values[item, j],
             )
 
@@ -174,11 +174,11 @@ def draw_shared_row(low, high, first, n, weight, out):
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def draw_correlated_row(low, high, first, n, mean, spread, weight, shared, out):
+def draw_correlated_row(low, high, first, n, mean, sd, weight, shared, out):
     """`draw_row` with the normal `shared[i]` + weight x a normal of the advertiser's own."""
     for i in range(n):
         z = shared[i] + weight * to_normal(to_uniform(bits(np.uint32(first + i), low, high)))
-        out[i] = min(max(mean + spread * z, np.float32(0.0)), np.float32(1.0))
+        out[i] = min(max(mean + sd * z, np.float32(0.0)), np.float32(1.0))
     total = np.float32(0.0)
     for i in range(n):
         total += out[i]
@@ -186,7 +186,7 @@ def draw_correlated_row(low, high, first, n, mean, spread, weight, shared, out):
 
 
 @njit(cache=True, parallel=True)
-def draw_correlated_values(seed, tick, items, mean, spread, correlation, values, value_sum):
+def draw_correlated_values(seed, tick, items, mean, sd, correlation, values, value_sum):
     """`draw_values` with a part that all advertisers share: an impression is good or bad for everybody.
 
     Every advertiser keeps its distribution: its normal is sqrt(correlation) x shared + sqrt(1 - correlation) x own,
@@ -202,7 +202,7 @@ def draw_correlated_values(seed, tick, items, mean, spread, correlation, values,
         for j in range(mean.shape[1]):
             key = make_key(seed[market], tick, j, STREAM_VALUE)
             value_sum[item, j] = draw_correlated_row(
-                low_word(key), high_word(key), first, n, mean[market, j], spread[market, j], own_weight, shared,
+                low_word(key), high_word(key), first, n, mean[market, j], sd[market, j], own_weight, shared,
                 values[item, j],
             )  # fmt: skip
 
@@ -304,7 +304,7 @@ def price_slots(values, multiplier, rules, ladder, start, stop):
 
 
 @njit(cache=True)
-def add_funnel(seed, tick, impression, advertiser, rules, mean, spread, u, totals):
+def add_funnel(seed, tick, impression, advertiser, rules, mean, sd, u, totals):
     """Adds clicks, add-to-carts and GMV of an exposed impression, realised and predicted; returns its value.
 
     One uniform decides on all three, so that every conversion is an add-to-cart and every add-to-cart a click: with
@@ -314,7 +314,7 @@ def add_funnel(seed, tick, impression, advertiser, rules, mean, spread, u, total
     Returns:
         (predicted value, value of an order).
     """
-    value, click, cart, order = impression_amounts(seed, tick, impression, advertiser, mean, spread, rules)
+    value, click, cart, order = impression_amounts(seed, tick, impression, advertiser, mean, sd, rules)
     totals[CLICKS] += u < click
     totals[CLICK_VALUE] += click
     totals[CARTS] += u < cart
@@ -325,7 +325,7 @@ def add_funnel(seed, tick, impression, advertiser, rules, mean, spread, u, total
 
 @njit(cache=True)
 def settle(
-    seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, mean, spread, keys, is_exact, limit,
+    seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, mean, sd, keys, is_exact, limit,
     totals,
 ):  # fmt: skip
     """Charges and converts ranked and priced impressions [start, stop) in arrival order.
@@ -359,7 +359,7 @@ def settle(
             value, order = values[winner, i], np.float32(0.0)
             if rules.has_funnel:
                 value, order = add_funnel(
-                    seed, tick, first + i, winner, rules, mean[winner], spread[winner], u, totals[winner]
+                    seed, tick, first + i, winner, rules, mean[winner], sd[winner], u, totals[winner]
                 )
             totals[winner, EXPOSURES] += 1
             totals[winner, COST] += price[s, i]
@@ -412,7 +412,7 @@ def settle_item(
         end, broke, lwc = settle(
             seed[market], tick, first, start, n, values[tile], rules, ladder, advertisers.sigma[market],
             advertisers.lower[market], advertisers.upper[market], advertisers.mean[market],
-            advertisers.spread[market], keys[market], is_exact, limit, totals,
+            advertisers.sd[market], keys[market], is_exact, limit, totals,
         )  # fmt: skip
         lwc_sum += lwc
         if broke >= 0 and not is_broke:

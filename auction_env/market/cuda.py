@@ -29,7 +29,7 @@ cuda: Any = _cuda  # partly without types
 _MARKET_FIELDS = {"n_impressions", "n_ticks", "n_slots", "exposure", "reserve", "mechanism", "traffic"}
 _TRAFFIC_FIELDS = {
     "diurnal_curve", "volume_swing", "volume_window", "value_mean", "category_swing", "advertiser_swing",
-    "value_window", "spread_mean", "spread_sd", "spread_tick_sd", "sigma_mean", "sigma_sd",
+    "value_window", "sd_ratio_mean", "sd_ratio_sd", "sd_ratio_tick_sd", "sigma_mean", "sigma_sd",
 }  # fmt: skip
 _OUTCOME = ("winner", "price", "gain", "state", "lwc")  # what `kernel.settle` writes, in order
 _MECHANISMS = ("gsp", "first_price")
@@ -105,7 +105,7 @@ class CudaBatchMarket(BatchMarket):
             exposures=totals[..., EXPOSURES],
             cost=totals[..., COST],
             conversions=totals[..., CONVERSIONS],
-            value=totals[..., VALUE],
+            expected_conversions=totals[..., VALUE],
             least_winning_cost=lwc_sum / np.maximum(n, 1),
             budget_left=self._budget_left.copy(),
             done=done,
@@ -136,16 +136,16 @@ class CudaBatchMarket(BatchMarket):
             device[name] = cuda.to_device(array)
         for name in ("sigma", "lower", "upper"):
             device[name] = cuda.to_device(np.ascontiguousarray(getattr(self._traffic, name)))
-        mean, spread = (
+        mean, sd = (
             cuda.to_device(np.ascontiguousarray(level[:, self._tick]))
-            for level in (self._traffic.mean, self._traffic.spread)
+            for level in (self._traffic.mean, self._traffic.sd)
         )
         most = max(int(n.max()), 1)
         n_parts = -(-most // kernel.SUMMED)
         partial = cuda.device_array((*self._shape, n_parts), np.float64)
         with _quiet_small_grids():
             kernel.draw_values[self._grid(most), (kernel.THREADS, 1)](
-                device["n"], device["start"], device["keys"], mean, spread, device["values"]
+                device["n"], device["start"], device["keys"], mean, sd, device["values"]
             )
             kernel.sum_values[(-(-n_parts // 32), self.n_advertisers, self.n_markets), (32, 1, 1)](
                 device["n"], device["start"], device["values"], partial

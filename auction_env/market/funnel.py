@@ -32,9 +32,9 @@ class Funnel:
     click_rate: float | tuple[float, ...] = 0.02  # mean click probability of an exposed impression
     cart_rate: float | tuple[float, ...] = 0.004  # mean add-to-cart probability of an exposed impression
     order_value: float | tuple[float, ...] = 3.0  # mean value of an order, as a multiple of the target CPA
-    click_spread: float = 0.5  # standard deviation over mean, within a tick
-    cart_spread: float = 0.5
-    order_spread: float = 0.5
+    click_sd: float = 0.5  # standard deviation over mean, within a tick
+    cart_sd: float = 0.5
+    order_sd: float = 0.5
     click_correlation: float = 0.3  # with the conversion probability
     cart_correlation: float = 0.6
     order_correlation: float = -0.3  # what is dear sells less often
@@ -48,9 +48,9 @@ class Funnel:
             if not 0 < value < np.inf:
                 raise ValueError(f"`order_value` must be positive and finite, found {value}")
         for stage in _STAGES:
-            spread, correlation = getattr(self, f"{stage}_spread"), getattr(self, f"{stage}_correlation")
-            if not 0 <= spread <= 1:
-                raise ValueError(f"`{stage}_spread` must lie in [0, 1], found {spread}")
+            sd, correlation = getattr(self, f"{stage}_sd"), getattr(self, f"{stage}_correlation")
+            if not 0 <= sd <= 1:
+                raise ValueError(f"`{stage}_sd` must lie in [0, 1], found {sd}")
             if not -1 <= correlation <= 1:
                 raise ValueError(f"`{stage}_correlation` must lie in [-1, 1], found {correlation}")
 
@@ -64,7 +64,7 @@ class Funnel:
     @property
     def highest_order(self) -> float:
         """The largest possible value of an order, as a multiple of the mean one."""
-        return 1.0 + 6.0 * self.order_spread  # normal draws of 24 bits stay within +-6
+        return 1.0 + 6.0 * self.order_sd  # normal draws of 24 bits stay within +-6
 
 
 def campaign_targets(budget: ArrayLike, cpa_target: ArrayLike, funnel: Funnel | None, value_mean: float) -> Targets:
@@ -100,7 +100,7 @@ def funnel_rules(funnel: Funnel | None, cpa_target: NDArray[np.float64], value_c
         click_rate=per_advertiser(chosen.click_rate),
         cart_rate=per_advertiser(chosen.cart_rate),
         order_value=per_advertiser(np.asarray(chosen.order_value) * cpa_target),
-        funnel_spread=np.array([getattr(chosen, f"{stage}_spread") for stage in _STAGES], np.float32),
+        funnel_sd=np.array([getattr(chosen, f"{stage}_sd") for stage in _STAGES], np.float32),
         funnel_correlation=np.array([getattr(chosen, f"{stage}_correlation") for stage in _STAGES], np.float32),
         value_correlation=np.float32(value_correlation),
     )

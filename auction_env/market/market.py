@@ -60,13 +60,13 @@ class TickResult(NamedTuple):
         exposures: Won slots that were seen.
         cost: Currency paid, for exposed slots only.
         conversions: Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick.
-        value: Sum of the predicted values of exposed slots.
+        expected_conversions: Sum of the predicted values of exposed slots.
         least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
         budget_left: After the tick.
         done: Whether this was the last tick.
         clicks, add_to_carts: Sampled, of exposed slots; 0 if the market has no funnel (`MarketParams.funnel`).
         gmv: Gross merchandise value of the conversions made in this tick, currency; 0 without a funnel.
-        click_value, cart_value, gmv_value: Predicted clicks, add-to-carts and GMV of exposed slots.
+        expected_clicks, expected_add_to_carts, expected_gmv: Predicted clicks, add-to-carts and GMV of exposed slots.
     """
 
     tick: int
@@ -76,16 +76,16 @@ class TickResult(NamedTuple):
     exposures: Float
     cost: Float
     conversions: Float
-    value: Float
+    expected_conversions: Float
     least_winning_cost: Float
     budget_left: Float
     done: bool
     clicks: Float
-    click_value: Float
+    expected_clicks: Float
     add_to_carts: Float
-    cart_value: Float
+    expected_add_to_carts: Float
     gmv: Float
-    gmv_value: Float
+    expected_gmv: Float
 
 
 class TickDraws(NamedTuple):
@@ -175,9 +175,9 @@ class BatchMarket:
         self._basis = self._check_bases(bases)
         self._seed = seeds.astype(np.uint64)
         self._traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
-        self._volume, self._mean, self._spread = (  # tick by tick: (n_ticks, n_markets, ...)
+        self._volume, self._mean, self._sd = (  # tick by tick: (n_ticks, n_markets, ...)
             np.ascontiguousarray(np.swapaxes(part, 0, 1))
-            for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.spread)
+            for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.sd)
         )
         self._kinds = self._alike()
         self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
@@ -229,16 +229,16 @@ class BatchMarket:
             exposures=totals[..., kernel.EXPOSURES],
             cost=totals[..., kernel.COST],
             conversions=conversions,
-            value=totals[..., kernel.VALUE],
+            expected_conversions=totals[..., kernel.VALUE],
             least_winning_cost=lwc_sum / np.maximum(opening.n_impressions, 1),
             budget_left=self._budget_left.copy(),
             done=done,
             clicks=totals[..., kernel.CLICKS],
-            click_value=totals[..., kernel.CLICK_VALUE],
+            expected_clicks=totals[..., kernel.CLICK_VALUE],
             add_to_carts=totals[..., kernel.CARTS],
-            cart_value=totals[..., kernel.CART_VALUE],
+            expected_add_to_carts=totals[..., kernel.CART_VALUE],
             gmv=totals[..., kernel.GMV],
-            gmv_value=totals[..., kernel.GMV_VALUE],
+            expected_gmv=totals[..., kernel.GMV_VALUE],
         )
         if done:
             self._opening = None
@@ -270,7 +270,7 @@ class BatchMarket:
     def _advertisers(self) -> kernel.Advertisers:
         traffic = self._traffic
         return kernel.Advertisers(
-            traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._spread[self._tick]
+            traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._sd[self._tick]
         )
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
@@ -324,12 +324,12 @@ class BatchMarket:
 
     def _open(self) -> None:
         """Lays out the tick's items and draws its values."""
-        n, mean, spread = self._volume[self._tick], self._mean[self._tick], self._spread[self._tick]
+        n, mean, sd = self._volume[self._tick], self._mean[self._tick], self._sd[self._tick]
         self._items = kernel.lay_out(n)
         seed, basis, drawn = self._seed, self._basis, self._items
         if self._kinds is not None:
             first, kind = self._kinds
-            n, mean, spread, seed, basis = n[first], mean[first], spread[first], seed[first], basis[first]
+            n, mean, sd, seed, basis = n[first], mean[first], sd[first], seed[first], basis[first]
             drawn = kernel.lay_out(n)
             tile = drawn.start[kind[self._items.market]] + self._items.first // BLOCK
             self._items = self._items._replace(tile=tile)
@@ -342,11 +342,11 @@ class BatchMarket:
         predicted_sum = np.empty((N_BASES, n_items, self._shape[1])) if self.params.funnel else None
         with _threads(n_items):
             if predicted_sum is not None:
-                draw_funnel_values(*key, mean, spread, self._rules, basis, self._values, self._value_sum, predicted_sum)
+                draw_funnel_values(*key, mean, sd, self._rules, basis, self._values, self._value_sum, predicted_sum)
             elif correlation > 0:
-                kernel.draw_correlated_values(*key, mean, spread, correlation, self._values, self._value_sum)
+                kernel.draw_correlated_values(*key, mean, sd, correlation, self._values, self._value_sum)
             else:
-                kernel.draw_values(*key, mean, spread, self._values, self._value_sum)
+                kernel.draw_values(*key, mean, sd, self._values, self._value_sum)
         predicted_mean = np.zeros((len(n), self._shape[1], N_BASES))
         sums = (self._value_sum,) if predicted_sum is None else predicted_sum
         for k, value_sum in enumerate(sums):

@@ -85,9 +85,9 @@ class Pacer:
         self._gains = gains
         self._spent, self._gained, self._sum_error, self._error, self._sum_cpa_error = np.zeros((5, len(self._base)))
 
-    def multipliers(self, tick: int, *, last_cost: ArrayLike, last_value: ArrayLike) -> Float:
+    def multipliers(self, tick: int, *, last_cost: ArrayLike, last_expected_conversions: ArrayLike) -> Float:
         """Multipliers for `tick`, given cost and predicted conversions of the tick before (0 at tick 0)."""
-        g, cost, value = self._gains, self._flat(last_cost), self._flat(last_value)
+        g, cost, value = self._gains, self._flat(last_cost), self._flat(last_expected_conversions)
         control, guard = np.zeros((2, len(self._base)))
         if tick > 0:
             share = self._flat(self._plan_share[..., tick - 1])

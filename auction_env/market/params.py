@@ -158,9 +158,9 @@ class TrafficParams:
     advertiser_swing: float = 0.5
     value_window: int = 8  # ticks
     value_correlation: float = 0.0  # of two advertisers' values of an impression, within a tick and before the cut
-    spread_mean: float = 0.5  # standard deviation over mean of an advertiser's values within a tick
-    spread_sd: float = 0.1  # of that ratio between advertisers
-    spread_tick_sd: float = 0.2  # of that ratio between ticks, relative
+    sd_ratio_mean: float = 0.5  # standard deviation over mean of an advertiser's values within a tick
+    sd_ratio_sd: float = 0.1  # of that ratio between advertisers
+    sd_ratio_tick_sd: float = 0.2  # of that ratio between ticks, relative
     sigma_mean: float = 0.15  # of the prediction's relative uncertainty
     sigma_sd: float = 0.06  # of that between advertisers
 
@@ -169,7 +169,7 @@ class TrafficParams:
         self._check_week()
         for name in ("volume_swing", "category_swing", "advertiser_swing", "value_mean", "value_correlation"):
             _check_share(name, getattr(self, name))
-        for name in ("spread_mean", "spread_sd", "spread_tick_sd", "sigma_mean", "sigma_sd"):
+        for name in ("sd_ratio_mean", "sd_ratio_sd", "sd_ratio_tick_sd", "sigma_mean", "sigma_sd"):
             _check_share(name, getattr(self, name))
         for name in ("volume_window", "value_window"):
             if getattr(self, name) < 1:

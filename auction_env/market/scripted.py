@@ -43,9 +43,9 @@ class ScriptedBidders:
         self._planned_share = np.cumsum(expected_traffic, axis=-1)[..., None, :]  # up to a tick's end
         self._walks = _walks(seeds, population.walk_sd, market.params.n_ticks, self._walking)
 
-    def multipliers(self, tick: int, *, last_cost: Float, last_value: Float) -> Float:
+    def multipliers(self, tick: int, *, last_cost: Float, last_expected_conversions: Float) -> Float:
         """(n_markets, n_advertisers) for `tick`, given cost and predicted conversions of the tick before."""
-        out = self._pacer.multipliers(tick, last_cost=last_cost, last_value=last_value)
+        out = self._pacer.multipliers(tick, last_cost=last_cost, last_expected_conversions=last_expected_conversions)
         if len(self._fixed):
             out[:, self._fixed] = self._base[:, self._fixed]
         if len(self._walking):

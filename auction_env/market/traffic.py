@@ -24,7 +24,7 @@ class Traffic(NamedTuple):
     Attributes:
         n_impressions: (n_ticks,) int64.
         mean: (n_ticks, n_advertisers) float32, of the predicted value (conversions per impression).
-        spread: (n_ticks, n_advertisers) float32, standard deviation of the predicted value.
+        sd: (n_ticks, n_advertisers) float32, standard deviation of the predicted value.
         sigma: (n_advertisers,) float32, mean relative uncertainty of a prediction.
         lower, upper: (n_advertisers,) float32, normal probabilities of the bounds of the true value.
         day: () int64, the day that the episode is; day 0 is a Monday.
@@ -32,7 +32,7 @@ class Traffic(NamedTuple):
 
     n_impressions: Int
     mean: Float32
-    spread: Float32
+    sd: Float32
     sigma: Float32
     lower: Float32
     upper: Float32
@@ -105,7 +105,7 @@ def draw_traffics(
     shock_volume, shock_value = np.empty((n_episodes, n_ticks)), np.empty((n_episodes, n_ticks))
     for e, seed in enumerate(seeds):
         *sources, day_source, shock_source = np.random.SeedSequence(int(seed)).spawn(7)
-        volume_rng, level_rng, spread_rng, sigma_rng, bound_rng = (
+        volume_rng, level_rng, sd_rng, sigma_rng, bound_rng = (
             np.random.Generator(np.random.PCG64(source)) for source in sources
         )
         day[e] = _which_day(day_source, traffic.n_days, days[e])
@@ -113,8 +113,8 @@ def draw_traffics(
         volume_windows[e] = _uniform(volume_rng, traffic.volume_swing, (n_volume_windows,))
         by_category[e] = _uniform(level_rng, traffic.category_swing, by_category.shape[1:])
         by_advertiser[e] = _uniform(level_rng, traffic.advertiser_swing, by_advertiser.shape[1:])
-        ratio[e] = spread_rng.normal(traffic.spread_mean, traffic.spread_sd, n)
-        spread_rng.standard_normal(out=z[e])
+        ratio[e] = sd_rng.normal(traffic.sd_ratio_mean, traffic.sd_ratio_sd, n)
+        sd_rng.standard_normal(out=z[e])
         sigma[e] = sigma_rng.normal(traffic.sigma_mean, traffic.sigma_sd, n)
         bound_rng.random(out=bounds[e])
     day_volume, day_value = (levels[day] for levels in traffic.day_levels())
@@ -122,11 +122,11 @@ def draw_traffics(
     by_tick = _windows(traffic.value_mean * levels, traffic.value_window, n_ticks)  # (n_episodes, n, n_ticks)
     mean = by_tick.transpose(0, 2, 1) * (day_value[:, None] * shock_value)[..., None]
     ratio = np.clip(ratio, 0.1, 1.0)[:, None]
-    ratios = np.clip(ratio + traffic.spread_tick_sd * ratio * z, 0.1, 1.0)
+    ratios = np.clip(ratio + traffic.sd_ratio_tick_sd * ratio * z, 0.1, 1.0)
     return Traffic(
         n_impressions=_volumes(volume_windows, params, day, day_volume, shock_volume),
         mean=mean.astype(np.float32),
-        spread=(ratios * mean).astype(np.float32),
+        sd=(ratios * mean).astype(np.float32),
         sigma=np.minimum(np.abs(sigma), MAX_SIGMA_RATIO).astype(np.float32),
         lower=_normal_cdf(-2 * bounds[:, 0]),  # bounds lie up to 2 standard deviations from the prediction
         upper=_normal_cdf(2 * bounds[:, 1]),

@@ -42,7 +42,7 @@ _INFO = {
     "wins": kernel.WINS,
     "exposures": kernel.EXPOSURES,
     "conversions": kernel.CONVERSIONS,
-    "value": kernel.VALUE,
+    "expected_conversions": kernel.VALUE,
     "least_winning_cost": kernel.LEAST_WINNING_COST,
     "n_impressions": kernel.N_IMPRESSIONS,
     "budget_left": kernel.BUDGET_LEFT,

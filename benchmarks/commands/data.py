@@ -29,12 +29,12 @@ def _add_collect(commands: Commands) -> None:
     collector = commands.add_parser(
         "collect",
         help="simulate trajectories of a task into a data set",
-        description="Logs market episodes in which a policy steers every advertiser, or some of them. Killed and"
+        description="Logs market episodes in which a policy controls every advertiser, or some of them. Killed and"
         " started again with the same arguments, it goes on where it was and leaves the same bytes.",
     )
     collector.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
     _add_collection(collector)
-    who = "steer and log these only, beside scripts, as in evaluations; default: every advertiser"
+    who = "control and log these only, beside scripts, as in evaluations; default: every advertiser"
     collector.add_argument("--advertisers", type=int, nargs="+", metavar="J", help=who)
     collector.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
     collector.set_defaults(run=_run_collect)
@@ -73,7 +73,7 @@ def _add_collection(collector: argparse.ArgumentParser) -> None:
         type=int,
         default=100,
         metavar="N",
-        help="market episodes, a trajectory a steered advertiser; default: 100",
+        help="market episodes, a trajectory a controlled advertiser; default: 100",
     )
     collector.add_argument("--seed", type=int, default=0, metavar="S", help="of the first market; default: %(default)s")
     collector.add_argument("--impressions", type=int, metavar="N", help="an episode; default: full size, 500,000")

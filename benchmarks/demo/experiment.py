@@ -36,7 +36,7 @@ PID_INTEGRAL_GAINS = (0.02, 0.05, 0.15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeSet:
-    """Market seeds and, for each, the advertiser that the tested bidder steers; (n,) int64 both."""
+    """Market seeds and, for each, the advertiser that the tested bidder controls; (n,) int64 both."""
 
     seeds: NDArray[np.int64]
     advertisers: NDArray[np.int64]

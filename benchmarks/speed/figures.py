@@ -129,8 +129,8 @@ def pid_episode(market: BatchMarket, seed: int) -> None:
     )
     cost = value = np.zeros(shape)
     for tick in range(params.n_ticks):
-        result = market.step(pacer.multipliers(tick, last_cost=cost, last_value=value))
-        cost, value = result.cost, result.value
+        result = market.step(pacer.multipliers(tick, last_cost=cost, last_expected_conversions=value))
+        cost, value = result.cost, result.expected_conversions
 
 
 def market_rows(quick: bool) -> Iterator[Row]:

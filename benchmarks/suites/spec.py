@@ -100,8 +100,8 @@ class Condition:
         name: Added to the name of the task in rows; empty where there is one condition only.
         days: Days of the episodes, which take turns; empty: drawn from the seeds.
         competitors: "scripts": those of the population; "mixed": other scripts, half of which ignore what a
-            conversion costs; "rules": the registry's rules take turns in all other seats; "self": copies of the
-            tested agent sit in all other seats.
+            conversion costs; "rules": the registry's rules take turns for all other advertisers; "self": copies of the
+            tested agent sit for all other advertisers.
     """
 
     name: str = ""

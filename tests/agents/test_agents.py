@@ -50,7 +50,7 @@ def test_bidders_implement_the_protocol(bidder: Bidder) -> None:
 
 
 def test_a_rollout_is_the_market_played_by_hand() -> None:
-    """Steers advertiser 4 at a constant; the others must behave as the script does."""
+    """Controls advertiser 4 at a constant; the others must behave as the script does."""
     episodes = run(FixedBidder(1.3), seeds=[100], advertisers=[4])
     market = Market(PARAMS)
     market.reset(100)
@@ -63,10 +63,10 @@ def test_a_rollout_is_the_market_played_by_hand() -> None:
     )  # fmt: skip
     cost = value = np.zeros(48)
     for tick in range(48):
-        multipliers = pacer.multipliers(tick, last_cost=cost, last_value=value)
+        multipliers = pacer.multipliers(tick, last_cost=cost, last_expected_conversions=value)
         multipliers[4] = 1.3 * market.cpa_target[4]
         result = market.step(multipliers)
-        cost, value = result.cost, result.value
+        cost, value = result.cost, result.expected_conversions
         assert episodes.ticks.cost[tick, 0] == cost[4]
         assert episodes.ticks.conversions[tick, 0] == result.conversions[4]
 
@@ -155,12 +155,12 @@ def test_logs_hold_what_happened_and_features_follow_from_them() -> None:
         n = data.n_impressions[row]
         seen = state.observe(
             tick, budget_left=data.budget_left[row] / data.budget[row],
-            value_now=data.value_all[row] / max(n, 1), volume_now=n,
+            value_now=data.offered_conversions[row] / max(n, 1), volume_now=n,
         )  # fmt: skip
         np.testing.assert_allclose(data.observation[row, :16], seen[0], rtol=1e-9, atol=1e-15)
         state.update(
             bid=data.bid[row] / max(n, 1), least_winning_cost=data.least_winning_cost[row],
-            value=data.value_all[row] / max(n, 1), conversions=data.conversions[row] / max(n, 1),
+            value=data.offered_conversions[row] / max(n, 1), conversions=data.conversions[row] / max(n, 1),
             win_rate=data.wins[row] / max(n, 1), volume=n,
         )  # fmt: skip
     after = np.append(data.budget_left[rows[1:]], data.budget_left[rows[-1]] - data.cost[rows[-1]])

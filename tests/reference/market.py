@@ -75,19 +75,19 @@ class Tick(NamedTuple):
     exposures: np.ndarray
     cost: np.ndarray
     conversions: np.ndarray
-    value: np.ndarray
+    expected_conversions: np.ndarray
     bid: np.ndarray
     least_winning_cost: float
     exhausted: np.ndarray
     clicks: np.ndarray
-    click_value: np.ndarray
+    expected_clicks: np.ndarray
     add_to_carts: np.ndarray
-    cart_value: np.ndarray
+    expected_add_to_carts: np.ndarray
     gmv: np.ndarray
-    gmv_value: np.ndarray
+    expected_gmv: np.ndarray
 
 
-def funnel_amounts(funnel, *, seed, tick, j, i, mean, spread, shared):
+def funnel_amounts(funnel, *, seed, tick, j, i, mean, sd, shared):
     """Conversion, click and cart probability and order value of an impression: `auction_env.Funnel`, in words."""
     z = draw_normal(seed, tick, j, 1, i)
     if shared > 0:
@@ -97,10 +97,10 @@ def funnel_amounts(funnel, *, seed, tick, j, i, mean, spread, shared):
         own = draw_normal(seed, tick, j, stream, i)
         return mean_amount * max(1 + spread_amount * (correlation * z + np.sqrt(1 - correlation**2) * own), 0.1)
 
-    value = min(max(mean + spread * z, 0.0), 1.0)
-    click = amount(funnel["click_rate"][j], funnel["click_spread"], funnel["click_correlation"], 21)
-    cart = amount(funnel["cart_rate"][j], funnel["cart_spread"], funnel["cart_correlation"], 22)
-    order = amount(funnel["order_value"][j], funnel["order_spread"], funnel["order_correlation"], 23)
+    value = min(max(mean + sd * z, 0.0), 1.0)
+    click = amount(funnel["click_rate"][j], funnel["click_sd"], funnel["click_correlation"], 21)
+    cart = amount(funnel["cart_rate"][j], funnel["cart_sd"], funnel["cart_correlation"], 22)
+    order = amount(funnel["order_value"][j], funnel["order_sd"], funnel["order_correlation"], 23)
     cart = min(max(cart, 1.6 * value), 1.0)
     return value, min(max(click, cart), 1.0), cart, order
 
@@ -115,7 +115,9 @@ def run_tick(
     """
     n, n_advertisers = values.shape
     wins, exposures, cost, conversions, value, bid = (np.zeros(n_advertisers) for _ in range(6))
-    clicks, click_value, carts, cart_value, gmv, gmv_value = (np.zeros(n_advertisers) for _ in range(6))
+    clicks, expected_clicks, carts, expected_add_to_carts, gmv, expected_gmv = (
+        np.zeros(n_advertisers) for _ in range(6)
+    )
     lwc_sum = 0.0
     for i in range(n):
         u = [draw_uniform(seed, tick, s, 2, i) for s in range(len(exposure))]
@@ -145,10 +147,10 @@ def run_tick(
                 if amounts is not None:
                     own, click, cart, order = amounts(j, i)
                     clicks[j] += outcome < click
-                    click_value[j] += click
+                    expected_clicks[j] += click
                     carts[j] += outcome < cart
-                    cart_value[j] += cart
-                    gmv_value[j] += own * order
+                    expected_add_to_carts[j] += cart
+                    expected_gmv[j] += own * order
                 value[j] += own
                 s = min(abs(sigma[j] * (1 + 0.5 * draw_normal(seed, tick, j, 5, i))), 0.3)
                 z = ndtri(lower[j] + (upper[j] - lower[j]) * draw_uniform(seed, tick, j, 4, i))
@@ -156,8 +158,8 @@ def run_tick(
                 gmv[j] += order * (outcome < own * (1 + s * z))
     lwc = lwc_sum / max(n, 1)
     return Tick(
-        wins, exposures, cost, conversions, value, bid, lwc, ~active, clicks, click_value, carts, cart_value, gmv,
-        gmv_value,
+        wins, exposures, cost, conversions, value, bid, lwc, ~active, clicks, expected_clicks, carts,
+        expected_add_to_carts, gmv, expected_gmv,
     )  # fmt: skip
 
 

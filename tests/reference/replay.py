@@ -69,7 +69,7 @@ def play(log: dict, own: int, multipliers: np.ndarray, seed: int, *, rules: dict
     ticks = []
     for tick, multiplier in enumerate(multipliers):
         rows = np.flatnonzero(log["tick"] == tick)
-        total = dict.fromkeys(("bid", "wins", "exposures", "cost", "conversions", "value", "lwc"), 0.0)
+        total = dict.fromkeys(("bid", "wins", "exposures", "cost", "conversions", "expected_conversions", "lwc"), 0.0)
         for impression, row in enumerate(rows):
             value = np.float32(log["values"][row, own])
             bid = np.float32(np.float32(multiplier) * value) if is_active else np.float32(0)
@@ -84,7 +84,7 @@ def play(log: dict, own: int, multipliers: np.ndarray, seed: int, *, rules: dict
             if seen:
                 total["exposures"] += 1
                 total["cost"] += outcome.price
-                total["value"] += float(value)
+                total["expected_conversions"] += float(value)
                 if is_expected:
                     total["conversions"] += float(value)
                 else:
@@ -93,7 +93,7 @@ def play(log: dict, own: int, multipliers: np.ndarray, seed: int, *, rules: dict
         n = len(rows)
         total |= {
             "n_impressions": n, "budget_left": budget_left, "least_winning_cost": total.pop("lwc") / max(n, 1),
-            "value_all": float(log["values"][rows, own].astype(np.float32).astype(float).sum()),
+            "offered_conversions": float(log["values"][rows, own].astype(np.float32).astype(float).sum()),
         }  # fmt: skip
         ticks.append(total)
     return ticks

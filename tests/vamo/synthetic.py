@@ -47,23 +47,28 @@ def episode(index: int, rng: np.random.Generator, task: Task, policy: Policy, is
         "period": np.full(N_TICKS, index),
         "category": np.full(N_TICKS, index % 5),
         "action": multiplier,
-        "value": value,
+        "expected_conversions": value,
         "conversions": rng.poisson(value).astype(float),
         "clicks": sampled.poisson(40 * value).astype(float),
-        "click_value": 40 * value,
+        "expected_clicks": 40 * value,
         "add_to_carts": sampled.poisson(8 * value).astype(float),
-        "cart_value": 8 * value,
+        "expected_add_to_carts": 8 * value,
         "gmv": sampled.poisson(value) * 3 * cpa_target,
-        "gmv_value": 3 * cpa_target * value,
+        "expected_gmv": 3 * cpa_target * value,
         "cost": cost,
         "budget_left": budget - np.cumsum(cost) + cost,
         "done": (tick >= end) | (tick == N_TICKS - 1),
     }
     column = QUANTITIES[task.basis]
-    offered = {"value_all": 1.0, "click_value_all": 40.0, "cart_value_all": 8.0, "gmv_value_all": 3 * cpa_target}
+    offered = {
+        "offered_conversions": 1.0,
+        "offered_clicks": 40.0,
+        "offered_add_to_carts": 8.0,
+        "offered_gmv": 3 * cpa_target,
+    }
     columns |= {name: np.full(N_TICKS, amount) for name, amount in offered.items()}
     columns["bid"] = multiplier * columns[column.offered]
-    return columns | {"reward": columns[column.realised], "reward_continuous": columns[column.predicted]}
+    return columns | {"reward": columns[column.sampled], "reward_expected": columns[column.expected]}
 
 
 def make_data(

@@ -65,7 +65,7 @@ def logged(config: Config) -> Config:
     return override(config, ["data.action_label=logged"])
 
 
-def asked_of(data: TrajectoryData, task: Task, label: ActionLabel, signal: RewardSignal = "value") -> Asked:
+def asked_of(data: TrajectoryData, task: Task, label: ActionLabel, signal: RewardSignal = "expected") -> Asked:
     """What training says that the logged episodes realised, one number an episode."""
     if label == "hindsight":
         return Asked()
@@ -81,7 +81,7 @@ def make_bidder(config: Config, **changes: float) -> VamoBidder:
 
 
 @pytest.mark.parametrize("label", ["logged", "hindsight"])
-@pytest.mark.parametrize("signal", ["value", "conversions"])
+@pytest.mark.parametrize("signal", ["expected", "sampled"])
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_replay_gives_the_training_inputs(
     small_config: Config, task: Task, signal: RewardSignal, label: ActionLabel
@@ -127,7 +127,7 @@ def test_live_views_give_the_training_inputs_of_their_log(small_config: Config, 
     config = override(small_config, [f"data.action_label={label}"])
     spy = Spy()
     (log,) = collect(spy, seeds=[5], task=task, params=MarketParams(n_impressions=2000, funnel=Funnel()))
-    acting = EpisodeInputs(spy.campaigns, asked=asked_of(log, task, label), signal="value")
+    acting = EpisodeInputs(spy.campaigns, asked=asked_of(log, task, label), signal="expected")
     episodes = Episodes("log", log, config)
     assert len(episodes.length) == log.n_episodes == 48
     requirements = episodes.view(task).requirements

@@ -28,6 +28,6 @@ def load_gave(path: str, *, quantile: float | None = None) -> GenerativeBidder:
     return load_baseline(path, algo="gave").asking(quantile=quantile)
 
 
-def load_gas(path: str, *, quantile: float | None = None, spread: float | None = None) -> GenerativeBidder:
+def load_gas(path: str, *, quantile: float | None = None, search_sd: float | None = None) -> GenerativeBidder:
     """GAS of a checkpoint."""
-    return load_baseline(path, algo="gas").asking(quantile=quantile, spread=spread)
+    return load_baseline(path, algo="gas").asking(quantile=quantile, search_sd=search_sd)

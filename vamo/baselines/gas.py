@@ -63,7 +63,7 @@ class Gas(Learner):
         The paper grows a tree over one step: it perturbs the action, lets each critic value the children and passes
         their votes back. Here a round draws `n_candidates` children of the best action so far, each critic's values
         are brought to mean 0 and deviation 1 over the children, the mean over critics is the vote; the next round
-        starts from the winner with half the spread. Nothing is rolled out: Q stands for the rest of the day.
+        starts from the winner with half the search_sd. Nothing is rolled out: Q stands for the rest of the day.
         """
         best = self.policy.decide(batch)
         n_children = self.own.n_candidates
@@ -75,17 +75,17 @@ class Gas(Learner):
         )
         past = self.actions(batch).repeat_interleave(n_children, dim=0)
         generator = torch.Generator().manual_seed(self.own.seed * 1000 + batch.seed)
-        spread = self.own.spread
+        search_sd = self.own.search_sd
         for _ in range(self.own.n_rounds):
             # the same perturbations for every campaign: a decision does not depend on what else is in the batch
             noise = torch.randn(n_children, generator=generator)
             noise[0] = 0.0  # the best so far
-            children = best[:, None] + spread * noise.to(best)
+            children = best[:, None] + search_sd * noise.to(best)
             action = torch.cat([past[:, :-1], children.view(-1, 1)], dim=1)
             votes = torch.zeros_like(children)
             for critic in self._critics():
                 q = self._values(critic, tiled, action)[1][:, -1].view_as(children)
                 votes = votes + (q - q.mean(dim=1, keepdim=True)) / q.std(dim=1, keepdim=True).clamp_min(1e-6)
             best = children.gather(1, votes.argmax(dim=1, keepdim=True))[:, 0]
-            spread /= 2
+            search_sd /= 2
         return best

@@ -111,7 +111,7 @@ class Tape:
         base = self.task.unit_worth(data.targets)
         before = so_far(new.requirements, base, new.amounts_so_far, new.cost_so_far, settings.penalties)
         last = data.episode_starts[1:] - 1
-        amounts = np.stack([data[column] for column in AMOUNT_COLUMNS["value"]], axis=1)
+        amounts = np.stack([data[column] for column in AMOUNT_COLUMNS["expected"]], axis=1)
         total = so_far(
             new.requirements[last],
             base[last],
@@ -188,12 +188,12 @@ class Player:
     """
 
     def __init__(self, campaigns: Campaigns, total: Float, settings: Settings) -> None:
-        self._inputs = EpisodeInputs(campaigns, asked=Asked(), signal="value")
+        self._inputs = EpisodeInputs(campaigns, asked=Asked(), signal="expected")
         self.base = self._inputs.base
         self._requirements = np.asarray(campaigns.requirements, np.float64)
         self._category = torch.from_numpy(np.asarray(campaigns.category, np.int64))
         self._total, self._settings = total, settings
-        self._columns = tuple(f"last_{name}" for name in AMOUNT_COLUMNS["value"])
+        self._columns = tuple(f"last_{name}" for name in AMOUNT_COLUMNS["expected"])
         self._amounts, self._cost = np.zeros((len(total), len(BASES))), np.zeros(len(total))
         self._rows: list[tuple[Tensor, Tensor, int]] = []
         self._actions: list[Tensor] = []

@@ -163,8 +163,8 @@ class GasSettings:
         penalties: gamma of the score of each critic: the preferences that vote.
         expectile: tau of the critics' value functions.
         n_candidates: Actions that are compared in a round, the best so far included.
-        n_rounds: Rounds of the search; each halves the spread around the best action so far.
-        spread: Of the first round's actions, standard deviations of the logged actions.
+        n_rounds: Rounds of the search; each halves the search_sd around the best action so far.
+        search_sd: Of the first round's actions, standard deviations of the logged actions.
         seed: Of the perturbations.
     """
 
@@ -172,7 +172,7 @@ class GasSettings:
     expectile: float
     n_candidates: int
     n_rounds: int
-    spread: float
+    search_sd: float
     seed: int
 
     def __post_init__(self) -> None:
@@ -184,7 +184,7 @@ class GasSettings:
         for name, least in (("n_candidates", 2), ("n_rounds", 1), ("seed", 0)):
             value = getattr(self, name)
             require(type(value) is int and value >= least, name, f"an integer of at least {least}", value)
-        require(self.spread > 0, "spread", "positive", self.spread)
+        require(self.search_sd > 0, "search_sd", "positive", self.search_sd)
 
 
 Own = DtSettings | CdtSettings | DiffbidSettings | GaveSettings | GasSettings

@@ -67,7 +67,7 @@ class GenerativeBidder:
         *,
         quantile: float | None = None,
         cost: float | None = None,
-        spread: float | None = None,
+        search_sd: float | None = None,
         name: str | None = None,
     ) -> GenerativeBidder:
         """The same model as a fresh bidder that asks for something else; what is not given stays.
@@ -75,7 +75,7 @@ class GenerativeBidder:
         Args:
             quantile: Of the training returns or scores, in [0, 1].
             cost: Of CDT and DiffBid: excess over the limit, as a share of the budget.
-            spread: Of GAS: of the search's first round, in standard deviations of the logged actions.
+            search_sd: Of GAS: of the search's first round, in standard deviations of the logged actions.
             name: Label in results.
 
         Raises:
@@ -84,10 +84,10 @@ class GenerativeBidder:
         own = self.settings.algorithm
         if cost is not None and not isinstance(own, CdtSettings | DiffbidSettings):
             raise ValueError(f"`cost` must not be given for {self.settings.name!r}, found {cost}")
-        if spread is not None:
+        if search_sd is not None:
             if not isinstance(own, GasSettings):
-                raise ValueError(f"`spread` must not be given for {self.settings.name!r}, found {spread}")
-            own = dataclasses.replace(own, spread=spread)
+                raise ValueError(f"`search_sd` must not be given for {self.settings.name!r}, found {search_sd}")
+            own = dataclasses.replace(own, search_sd=search_sd)
         given = {"quantile": quantile, "cost": cost}
         agent = dataclasses.replace(self.settings.agent, **{k: v for k, v in given.items() if v is not None})
         return GenerativeBidder(

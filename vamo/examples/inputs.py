@@ -67,8 +67,8 @@ _BUDGET_LEFT, _VOLUME_NOW = FEATURE_NAMES.index("budget_left"), FEATURE_NAMES.in
 _COLUMN = {name: column for column, name in enumerate(REQUIREMENT_NAMES)}
 _INPUT = {name: column for column, name in enumerate(REQUIREMENT_INPUTS)}
 AMOUNT_COLUMNS: dict[RewardSignal, tuple[str, ...]] = {
-    "value": tuple(QUANTITIES[basis].predicted for basis in BASES),
-    "conversions": tuple(QUANTITIES[basis].realised for basis in BASES),
+    "expected": tuple(QUANTITIES[basis].expected for basis in BASES),
+    "sampled": tuple(QUANTITIES[basis].sampled for basis in BASES),
 }
 """The columns of a log, or (with `last_` before them) of a view, that count each of the `BASES` under a signal."""
 

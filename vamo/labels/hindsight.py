@@ -36,7 +36,7 @@ def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -
         Array (n,), within `LOG_GRID`.
     """
     starts = data.episode_starts
-    columns = ("cost", *(QUANTITIES[counted].predicted for counted in task.needs))
+    columns = ("cost", *(QUANTITIES[counted].expected for counted in task.needs))
     so_far = {name: sums_so_far(data[name], starts) for name in columns}
     best = np.empty(len(data))
     for first in range(0, data.n_episodes, _EPISODES_AT_ONCE):

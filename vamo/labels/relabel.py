@@ -68,7 +68,7 @@ def sums_so_far(values: Float, episode_starts: Int) -> Float:
     return out
 
 
-def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "value") -> Relabelled:
+def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "expected") -> Relabelled:
     """The data set as examples for `task`, whatever task its trajectories were logged for.
 
     Args:
@@ -80,7 +80,7 @@ def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "value") ->
     first, last = starts[:-1], starts[1:] - 1
     targets = data.targets.at(first)
     amounts = {
-        basis: data[column.predicted if signal == "value" else column.realised] for basis, column in QUANTITIES.items()
+        basis: data[column.expected if signal == "expected" else column.sampled] for basis, column in QUANTITIES.items()
     }
     amounts_so_far = np.stack([sums_so_far(amounts[basis], starts) for basis in BASES], axis=1)
     reward, reward_so_far = amounts[task.basis], amounts_so_far[:, BASES.index(task.basis)]
@@ -97,6 +97,6 @@ def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "value") ->
         action_mask=data.action > 0,
         returns=total / return_scale(targets.budget, base[first]),
         ratios=task.ratios(totals, targets),
-        signal_ratios=task.ratios(totals, targets, expected=signal == "value"),
+        signal_ratios=task.ratios(totals, targets, expected=signal == "expected"),
         score=task.score(totals, targets),
     )

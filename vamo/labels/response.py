@@ -97,7 +97,7 @@ class Response:
         out = {"cost": (data.n_impressions * _price(data))[:, None] * share[COST]}
         for counted, kind in kinds.items():
             column = QUANTITIES[counted]
-            out[column.predicted] = data[column.offered][:, None] * share[kind]
+            out[column.expected] = data[column.offered][:, None] * share[kind]
         return out
 
 
@@ -134,7 +134,7 @@ def _samples(name: str, data: TrajectoryData, mask: Bool) -> Iterator[tuple[Floa
         target = getattr(data.targets, column.target)
         if (counted == own) == (name == OWN) and target.all():  # 0: not recorded
             unit = data.cpa_target * target if counted == "gmv" else data.cpa_target / target
-            yield x, (data[column.predicted] / unit)[mask], (data[column.offered] / unit)[mask]
+            yield x, (data[column.expected] / unit)[mask], (data[column.offered] / unit)[mask]
 
 
 def _log_bid(data: TrajectoryData) -> Float:

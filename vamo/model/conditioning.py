@@ -1,4 +1,4 @@
-"""Ways in which the requirements y steer the transformer, beside their token in the sequence.
+"""Ways in which the requirements y control the transformer, beside their token in the sequence.
 
 `film` is the paper's (arXiv 2510.07760, v2); `prompt`, `hyper` and `concat` are the alternatives that it is
 compared with, and `token` is none of them. The requirements of a tick hold the return to go at that tick, so

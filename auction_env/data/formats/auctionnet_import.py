@@ -225,9 +225,9 @@ def _to_trajectories(table: GroupTable) -> TrajectoryData:
     category, budget, cpa_target = (table.constants[group, column] for column in range(3))
     cell = sums[group, tick]
     budget_left, is_ended = start[group, tick].T
-    value_all = cell[:, kernels.VALUE_ALL]
+    offered_conversions = cell[:, kernels.VALUE_ALL]
     action = np.zeros(len(group))
-    np.divide(cell[:, kernels.BID], value_all, out=action, where=value_all > 0)
+    np.divide(cell[:, kernels.BID], offered_conversions, out=action, where=offered_conversions > 0)
     task = TASKS[IMPORT_TASK]
     columns: dict[str, Array | int] = {
         "period": table.keys[group, 0],
@@ -242,16 +242,16 @@ def _to_trajectories(table: GroupTable) -> TrajectoryData:
         "requirements": task.requirements(Targets.of(budget, cpa_target)),
         "action": action,
         "reward": cell[:, kernels.CONVERSIONS],
-        "reward_continuous": cell[:, kernels.VALUE],
+        "reward_expected": cell[:, kernels.VALUE],
         "done": (tick == N_TICKS - 1) | (is_ended == 1),
         "n_impressions": counts[group, tick],
         "bid": cell[:, kernels.BID],
-        "value_all": value_all,
+        "offered_conversions": offered_conversions,
         "wins": cell[:, kernels.WINS],
         "exposures": cell[:, kernels.EXPOSURES],
         "cost": cell[:, kernels.COST],
         "conversions": cell[:, kernels.CONVERSIONS],
-        "value": cell[:, kernels.VALUE],
+        "expected_conversions": cell[:, kernels.VALUE],
         "least_winning_cost": cell[:, kernels.LEAST_WINNING_COST] / counts[group, tick],
         "budget_left": budget_left,
     }

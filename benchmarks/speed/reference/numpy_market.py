@@ -39,9 +39,9 @@ def run_episode(seed: int, params: MarketParams, population: Population) -> Floa
     gained = np.zeros(population.n_advertisers)
     for t in range(params.n_ticks):
         spent = costs[t - 1] if t else np.zeros(population.n_advertisers)
-        multipliers = pacer.multipliers(t, last_cost=spent, last_value=gained)
+        multipliers = pacer.multipliers(t, last_cost=spent, last_expected_conversions=gained)
         shape = (int(traffic.n_impressions[t]), population.n_advertisers)
-        values = np.clip(rng.normal(traffic.mean[t], traffic.spread[t], shape), 0.0, 1.0)
+        values = np.clip(rng.normal(traffic.mean[t], traffic.sd[t], shape), 0.0, 1.0)
         sigmas = values * np.minimum(np.abs(rng.normal(traffic.sigma, traffic.sigma / 2, shape)), 0.3)
         costs[t], gained = _run_tick(rng, params, traffic, values, sigmas, multipliers, budget_left)
         budget_left = budget_left - costs[t]

@@ -30,7 +30,7 @@ _TASK = TASKS["MaxConversions"]
 
 
 def logged_days(n: int = 128) -> TrajectoryData:
-    """Days of advertiser 0, which alone is steered: all others bid as they do in the test."""
+    """Days of advertiser 0, which alone is controlled: all others bid as they do in the test."""
     return to_trajectories(play(NoisyBidder(FixedBidder(), level_sd=0.3, tick_sd=0.1), 0, n), period=np.arange(n))
 
 

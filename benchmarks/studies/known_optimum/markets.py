@@ -15,7 +15,7 @@ from auction_env import MarketParams, Population, TrafficParams
 
 N_ADVERTISERS = 12
 _TRAFFIC = TrafficParams(
-    diurnal_curve=(1.0,), volume_swing=0.0, category_swing=0.0, advertiser_swing=0.0, spread_tick_sd=0.0, n_days=1
+    diurnal_curve=(1.0,), volume_swing=0.0, category_swing=0.0, advertiser_swing=0.0, sd_ratio_tick_sd=0.0, n_days=1
 )
 
 

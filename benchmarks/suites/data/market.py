@@ -94,8 +94,8 @@ def _days(days: tuple[int, ...], n: int, n_advertisers: int) -> Int | None:
 def _collect(setting: MarketData, task: str, n: int, first_seed: int, days: tuple[int, ...], path: Path) -> None:
     """Logs n trajectories, each in a market of its own; nothing where that has been done.
 
-    One seat is steered and all others follow their scripts, as in the test episodes: were all steered, the logs would
-    show the prices of another market, and what was measured would be that shift.
+    One advertiser is controlled and all others follow their scripts, as in the test episodes. With all advertisers
+    controlled, the logs would show the prices of another market.
     """
     if (path / MANIFEST).is_file():
         return

@@ -28,7 +28,7 @@ Float = NDArray[np.float64]
 Logs = Mapping[str, TrajectoryData]
 
 RULES = ("pid", "mpid", "dual", "mpc")
-"""Agents of the registry, with their defaults, that take turns in the other seats under the condition "rules"."""
+"""Agents of the registry, with their defaults, that take turns as competitors under the condition "rules"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Games:
         return replace(self, seeds=self.seeds[:n], advertisers=self.advertisers[:n], days=days)
 
     def rivals(self, bidder: Bidder) -> dict[int, Bidder] | None:
-        """Who sits in the other seats, by advertiser; None where all follow their scripts."""
+        """Who sits for all other advertisers, by advertiser; None where all follow their scripts."""
         n = self.population.n_advertisers
         if self.competitors == "rules":
             made = [make(name) for name in RULES]
@@ -61,7 +61,7 @@ class Games:
 
     @property
     def rivals_task(self) -> Task:
-        """What the bidders in the other seats pursue: copies of the tested agent its task, rules a target CPA."""
+        """What the other bidders pursue: copies of the tested agent its task, rules a target CPA."""
         return self.task if self.competitors == "self" else TASKS["TargetCPA"]
 
     def play(self, bidder: Bidder, progress: Progress | None = None) -> Episodes:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from agents import Bidder, Episodes
-from auction_env.control.advertisers import SteeredTick, episode_totals, stack_ticks
+from auction_env.control.advertisers import ControlledTick, episode_totals, stack_ticks
 from auction_env.control.bidder import check_multipliers
 from auction_env.control.simulation import Simulation
 from auction_env.data.formats.auctionnet_export import trace_tick
@@ -61,8 +61,8 @@ def _episode(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Table:
     simulation = Simulation(
         games.params,
         games.population,
-        steered_market=[0],
-        steered_advertiser=[advertiser],
+        controlled_market=[0],
+        controlled_advertiser=[advertiser],
         task=games.task,
         competitors=games.rivals(bidder),
         competitor_task=games.rivals_task,
@@ -70,7 +70,7 @@ def _episode(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Table:
     simulation.reset(games.seeds, games.days)
     campaigns = simulation.campaigns()
     bidder.reset(campaigns)
-    ticks: list[SteeredTick] = []
+    ticks: list[ControlledTick] = []
     slots = []
     for _ in range(games.params.n_ticks):
         everyone = simulation.decide(check_multipliers(bidder, bidder.act(simulation.view()), 1))
@@ -100,7 +100,7 @@ def _episode(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Table:
     return pa.table({name: columns[name] for name in EPISODES.names}, schema=EPISODES)
 
 
-def _so_far(games: Games, ticks: Sequence[SteeredTick], targets: Any) -> dict[str, float]:
+def _so_far(games: Games, ticks: Sequence[ControlledTick], targets: Any) -> dict[str, float]:
     totals = episode_totals(stack_ticks(ticks))
     ratios = games.task.ratios(totals, targets, expected=True)
     found = {f"{kind}_ratio": float(ratio[0]) for kind, ratio in ratios.items()}

@@ -49,7 +49,7 @@ def test_without_shift_all_members_are_alike() -> None:
 
 
 def level_of(member: Member) -> float:
-    """log of the factor on the steered advertisers' budgets."""
+    """log of the factor on the controlled advertisers' budgets."""
     first = member.advertisers[0]
     return float(np.log(member.population.budget[first] / auctionnet_population().budget[first]))
 
@@ -154,7 +154,7 @@ def test_a_harmful_log_records_other_bids_than_were_submitted(tmp_path: Path) ->
     assert member.is_harmful
     harmful = collected(member, tmp_path / "harmful", 32)
     sound = collected(dataclasses.replace(member, is_harmful=False), tmp_path / "sound", 32)
-    for name in ("features", "cost", "conversions", "value", "budget_left"):
+    for name in ("features", "cost", "conversions", "expected_conversions", "budget_left"):
         np.testing.assert_array_equal(harmful[name], sound[name])
     for name in ("action", "bid"):
         np.testing.assert_allclose(harmful[name], HARMFUL_BID * sound[name])

@@ -73,12 +73,12 @@ def test_the_manifest_says_how_the_data_were_made(whole: Path) -> None:
     first = data.episode_starts[:-1]
     names = np.array(data.labels["policy"])[data.policy[first]]
     assert {name: int((names == name).sum()) for name in np.unique(names)} == {"noisy-pid": 320, "random": 640}
-    steered = np.flatnonzero(names == "random")
+    controlled = np.flatnonzero(names == "random")
     again = rollout(  # the market has other rivals: what the bidder does by itself is compared, its first multiplier
-        POLICIES["random"].make(TASK, PARAMS, auctionnet_population()), seeds=data.seed[first][steered[:3]],
-        advertisers=data.advertiser[first][steered[:3]], task=TASK, params=PARAMS,
+        POLICIES["random"].make(TASK, PARAMS, auctionnet_population()), seeds=data.seed[first][controlled[:3]],
+        advertisers=data.advertiser[first][controlled[:3]], task=TASK, params=PARAMS,
     )  # fmt: skip
-    np.testing.assert_allclose(data.action[first][steered[:3]], again.ticks.multiplier[0], rtol=1e-6)
+    np.testing.assert_allclose(data.action[first][controlled[:3]], again.ticks.multiplier[0], rtol=1e-6)
 
 
 def test_workers_do_not_change_a_byte(whole: Path, tmp_path: Path) -> None:

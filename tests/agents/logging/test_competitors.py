@@ -55,22 +55,24 @@ def test_competitors_meet_the_market_and_are_met() -> None:
     assert aggressive.ticks.least_winning_cost[:5].mean() > 1.5 * scripted.ticks.least_winning_cost[:5].mean()
 
 
-def test_a_competitor_sees_what_the_steered_bidder_would_see() -> None:
-    """The views of advertiser 9 as a competitor, and steered, in the same episode are the same."""
-    rival, steered = Recorder(), Recorder()
+def test_a_competitor_sees_what_the_controlled_bidder_would_see() -> None:
+    """The views of advertiser 9 as a competitor, and controlled, in the same episode are the same."""
+    rival, controlled = Recorder(), Recorder()
     rollout(PidBidder(), seeds=[5], advertisers=[2], task=TASKS["TargetCPA"], params=PARAMS, competitors={9: rival})
-    rollout(steered, seeds=[5], advertisers=[9], task=TASKS["TargetCPA"], params=PARAMS, competitors={2: PidBidder()})
-    assert len(rival.views) == len(steered.views) == 48
-    for one, other in zip(rival.views, steered.views, strict=True):
+    rollout(
+        controlled, seeds=[5], advertisers=[9], task=TASKS["TargetCPA"], params=PARAMS, competitors={2: PidBidder()}
+    )
+    assert len(rival.views) == len(controlled.views) == 48
+    for one, other in zip(rival.views, controlled.views, strict=True):
         for name in TickView._fields:
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
     for name in Campaigns._fields:
-        np.testing.assert_array_equal(getattr(rival.campaigns[0], name), getattr(steered.campaigns[0], name))
+        np.testing.assert_array_equal(getattr(rival.campaigns[0], name), getattr(controlled.campaigns[0], name))
 
 
-def test_who_is_steered_is_not_also_a_competitor() -> None:
+def test_who_is_controlled_is_not_also_a_competitor() -> None:
     rival = Recorder()
-    play({0: rival, 1: rival}, n=3)  # advertiser i is steered in market i
+    play({0: rival, 1: rival}, n=3)  # advertiser i is controlled in market i
     assert rival.campaigns[0].advertiser.tolist() == [1, 0, 0, 1]
     alone = Recorder()
     play({0: alone}, n=1)
@@ -154,7 +156,11 @@ SAME = PidBidder()
         (lambda: play(None, days=[9] * 6), r"`days` must lie in 0..6 .* found 9"),
         (
             lambda: Simulation(
-                PARAMS, auctionnet_population(), steered_market=[0], steered_advertiser=[0], competitor_task="nothing"
+                PARAMS,
+                auctionnet_population(),
+                controlled_market=[0],
+                controlled_advertiser=[0],
+                competitor_task="nothing",
             ),
             "nothing",
         ),

@@ -55,7 +55,7 @@ def test_every_task_is_played_within_its_budget_and_whatever_the_batch(make: typ
     alone = rollout(make(), seeds=[8], advertisers=[20], **arguments)
     np.testing.assert_allclose(together.ticks.multiplier[:, 1], alone.ticks.multiplier[:, 0], rtol=1e-12)
     assert np.all(together.total("cost") <= together.budget * (1 + 1e-9))
-    assert np.ptp(together.ticks.multiplier, axis=0).min() > 0  # steers
+    assert np.ptp(together.ticks.multiplier, axis=0).min() > 0  # controls
 
 
 @pytest.mark.parametrize("make", BIDDERS)
@@ -88,7 +88,7 @@ def test_a_broken_cost_limit_lowers_the_bid(make: type[Bidder]) -> None:
         bidder = make(1.5)  # type: ignore[call-arg]
         bidder.reset(campaigns_of(TASKS["TargetCPA"], 1))
         bidder.act(view_of(0, 1, budget_left=100.0))
-        bids.append(bidder.act(view_of(1, 1, budget_left=90.0, last_cost=10.0, last_value=value))[0])
+        bids.append(bidder.act(view_of(1, 1, budget_left=90.0, last_cost=10.0, last_expected_conversions=value))[0])
     assert bids[0] > bids[1]
 
 
@@ -96,7 +96,7 @@ def test_a_dual_step_is_that_of_the_formula() -> None:
     bidder = DualBidder(1.0, budget_step=0.2, ratio_step=0.4)
     bidder.reset(campaigns_of(TASKS["TargetCPA"], 1))
     bidder.act(view_of(0, 1, budget_left=100.0))
-    found = bidder.act(view_of(1, 1, budget_left=85.0, last_cost=15.0, last_value=6.0))[0]
+    found = bidder.act(view_of(1, 1, budget_left=85.0, last_cost=15.0, last_expected_conversions=6.0))[0]
     mu, price = np.exp(0.2 * (15 - 10) / 10), np.exp(0.4 * (15 - 2 * 6) / 15)  # both start at 1
     assert found == pytest.approx(2.0 * (1 + price) / (mu + price))
 
@@ -153,7 +153,8 @@ def test_the_prior_of_logs_is_their_response() -> None:
         for ratio in (0.65, 0.85)
     )
     spend, gain = (
-        np.log(getattr(high, name).sum() / getattr(low, name).sum()) / np.log(0.85 / 0.65) for name in ("cost", "value")
+        np.log(getattr(high, name).sum() / getattr(low, name).sum()) / np.log(0.85 / 0.65)
+        for name in ("cost", "expected_conversions")
     )
     assert prior.spend[1] == pytest.approx(spend, abs=0.3)
     assert prior.gain[1] == pytest.approx(gain, abs=0.3)

@@ -103,7 +103,7 @@ def test_broken_rows_are_found(directory: Path, column: str, edit: Callable[[Any
         (lambda d: (d / "manifest.json").write_text("{"), "manifest.json: must be JSON"),
         (
             lambda d: edit_manifest(d, lambda m: m.update(schema_version=99)),
-            "manifest.json: `schema_version` must be an integer from 1 to",
+            "manifest.json: `schema_version` must be",
         ),
         (lambda d: edit_manifest(d, lambda m: m.update(n_episodes=95)), "`n_episodes` must be 96, found 95"),
         (

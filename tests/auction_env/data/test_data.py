@@ -28,7 +28,7 @@ from auction_env.data.schema import OBSERVATION_COLUMNS
 from auction_env.tasks import TASKS, Constraint, Task
 
 OWN_TASK = Task(
-    name="own", objective="continuous_conversions", constraints=(Constraint(kind="cpa", limit=3.0),), beta=1.0
+    name="own", objective="expected_conversions", constraints=(Constraint(kind="cpa", limit=3.0),), beta=1.0
 )
 ALL_TASKS = (TASKS["TargetCPA"], TASKS["MaxConversions"], OWN_TASK)
 

@@ -96,7 +96,7 @@ FEATURES = {
     (5, 1): (47 / 48, 0.00125, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.375, 2, 0, 0),
     (5, 47): (1 / 48, 0.00125, 0, 0, 2, 0.375, 0, 0, 2, 0.375, 0, 0, 0.25, 1, 2, 2),
 }
-# action, reward, reward_continuous, done, n_impressions, bid, value_all, wins, exposures, cost, conversions,
+# action, reward, reward_expected, done, n_impressions, bid, offered_conversions, wins, exposures, cost, conversions,
 # value, least_winning_cost, budget_left
 OUTCOME_NAMES = [name for name in COLUMN_NAMES[COLUMN_NAMES.index("action") :] if name not in UNRECORDED]
 OUTCOMES = {

@@ -1,8 +1,7 @@
-"""Reading parts of data sets: statistics, filters, memory-mapped columns, version 1, splits."""
+"""Reading parts of data sets: statistics, filters, memory-mapped columns, splits."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,15 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from auction_env.data import DataSetError, TrajectoryData, load, load_columns, read_manifest, write, write_splits
 from auction_env.data.manifest import Manifest, write_shard
-from auction_env.data.schema import COLUMN_NAMES, COLUMNS, EPISODE_CONSTANTS, UNRECORDED
+from auction_env.data.schema import COLUMN_NAMES, COLUMNS, EPISODE_CONSTANTS
 from auction_env.data.splits import SPLITS, deal, read_splits
 from auction_env.data.storage import to_table
-from auction_env.data.upgrade import VERSION_1_COLUMNS, upgrade_table
 from auction_env.tasks import TASKS, Task
 
 A, B = TASKS["TargetCPA"], TASKS["MaxConversions"]
@@ -190,56 +187,6 @@ def test_mapped_columns_are_checked(directory: Path, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(Manifest(shards=tuple(shards), n_episodes=4).to_json())
     with pytest.raises(DataSetError, match=r"two rows of \(period 0, advertiser 0, tick 0\)"):
         load(tmp_path, mmap=True)
-
-
-# --- version 1 ---------------------------------------------------------------------------------------------
-
-
-def as_version_1(directory: Path) -> None:
-    """Rewrites a data set as version 1 wrote it."""
-    path = directory / "manifest.json"
-    record = json.loads(path.read_text())
-    for shard in record["shards"]:
-        table = pq.read_table(directory / shard["file"]).select(list(VERSION_1_COLUMNS))
-        pq.write_table(table, directory / shard["file"])
-        raw = (directory / shard["file"]).read_bytes()
-        shard.pop("columns")
-        shard |= {"n_bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-    for name in ("parameters", "splits", "columns"):
-        record.pop(name)
-    path.write_text(json.dumps({**record, "schema_version": 1}))
-
-
-def test_version_1_is_read_as_today(directory: Path) -> None:
-    expected = load(directory)
-    as_version_1(directory)
-    for mmap in (False, True):
-        data = load(directory, mmap=mmap)
-        for name in VERSION_1_COLUMNS:
-            np.testing.assert_array_equal(data[name], expected[name])
-    assert load(directory, tasks="TargetCPA", periods=[0]).n_episodes == 2
-    with pytest.raises(ValueError, match=r"`advertisers` must name some of \[0, 1, 2, 3\], found 9"):
-        load(directory, advertisers=9)
-    assert set(write_splits(directory)) == set(SPLITS)
-    assert load(directory, split="validation").n_episodes == 4
-
-
-def test_what_version_1_lacks_is_not_recorded() -> None:
-    table = to_table(make()).select(list(VERSION_1_COLUMNS))
-    upgraded = upgrade_table(table)
-    assert upgraded.column_names == list(COLUMN_NAMES)
-    for name in (*UNRECORDED, "requirement_has_roas_limit", "requirement_wants_clicks"):
-        assert set(upgraded[name].to_pylist()) == {0.0}
-    assert set(upgraded["requirement_wants_conversions"].to_pylist()) == {1.0}
-    assert set(upgraded["policy"].to_pylist()) == {""}
-
-
-def test_the_objective_that_version_1_called_value_is_that_of_predicted_conversions() -> None:
-    table = to_table(make()).select(list(VERSION_1_COLUMNS))
-    text = Task(name="x", objective="continuous_conversions").to_json().replace("continuous_conversions", "value")
-    index = table.column_names.index("task")
-    table = table.set_column(index, "task", pa.array([text] * table.num_rows))
-    assert Task.from_json(upgrade_table(table)["task"][0].as_py()).objective == "continuous_conversions"
 
 
 # --- splits ------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def test_an_episode_hangs_together() -> None:
 
 
 def test_the_score_is_objective_times_penalty() -> None:
-    task = Task(name="tight", objective="continuous_conversions", constraints=(Constraint(kind="cpa", limit=1.0),))
+    task = Task(name="tight", objective="expected_conversions", constraints=(Constraint(kind="cpa", limit=1.0),))
     _, _, info = play(make(task=task, advertiser=0), np.zeros(48), seed=2)
     assert info["ratios"]["cpa"] > 1
     assert info["score"] == pytest.approx(info["objective"] * info["ratios"]["cpa"] ** -2)

@@ -55,7 +55,7 @@ for n_slots, mechanism, seeds in ((2, "gsp", [3, 4]), (3, "first_price", [5, 6])
         found, expected = gpu.step(multipliers), cpu.step(multipliers)
         for name in ("n_impressions", "wins", "exposures", "conversions", "done", "tick"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-        for name in ("bid", "cost", "value", "least_winning_cost", "budget_left"):
+        for name in ("bid", "cost", "expected_conversions", "least_winning_cost", "budget_left"):
             np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-6)
         assert found.budget_left.min() >= 0
         n_conversions += found.conversions.sum()

@@ -52,7 +52,7 @@ def test_market_equals_the_sequential_reference(budget: float, value_mean: float
         result = market.step(multipliers[None])
         for name in ("wins", "exposures", "conversions"):
             np.testing.assert_array_equal(getattr(result, name)[0], getattr(expected, name), err_msg=name)
-        for name in ("cost", "value", "bid"):
+        for name in ("cost", "expected_conversions", "bid"):
             np.testing.assert_allclose(getattr(result, name)[0], getattr(expected, name), rtol=2e-6)
         np.testing.assert_allclose(result.least_winning_cost[0], expected.least_winning_cost, rtol=1e-6)
         np.testing.assert_allclose(result.budget_left[0], budget_left, rtol=1e-6, atol=1e-9)
@@ -68,7 +68,7 @@ def run_all(market: BatchMarket, seeds: list[int], ratio: float = 1.2) -> dict[s
     results = []
     for tick in range(market.params.n_ticks):
         results.append(market.step(np.tile(market.cpa_target * (ratio + 0.1 * (tick % 3)), (len(seeds), 1))))
-    names = ("cost", "wins", "conversions", "value", "bid", "least_winning_cost", "budget_left")
+    names = ("cost", "wins", "conversions", "expected_conversions", "bid", "least_winning_cost", "budget_left")
     return {name: np.stack([getattr(r, name) for r in results]) for name in names}
 
 

@@ -40,8 +40,8 @@ def run(market: BatchMarket, seeds: list[int], ratio: float = 1.2) -> dict[str, 
     for tick in range(market.params.n_ticks):
         results.append(market.step(np.tile(market.cpa_target * (ratio + 0.1 * (tick % 3)), (len(seeds), 1))))
     names = (
-        "bid", "wins", "exposures", "cost", "clicks", "click_value", "add_to_carts", "cart_value", "conversions",
-        "value", "gmv", "gmv_value", "budget_left",
+        "bid", "wins", "exposures", "cost", "clicks", "expected_clicks", "add_to_carts", "expected_add_to_carts",
+        "conversions", "expected_conversions", "gmv", "expected_gmv", "budget_left",
     )  # fmt: skip
     return {name: np.stack([getattr(r, name) for r in results]) for name in names}
 
@@ -78,7 +78,7 @@ def test_options_equal_the_sequential_reference(options: dict[str, object], budg
     for tick in range(params.n_ticks):
 
         def amounts(j: int, i: int, tick: int = tick) -> tuple[float, ...]:
-            level = {"mean": traffic.mean[0, tick, j], "spread": traffic.spread[0, tick, j]}
+            level = {"mean": traffic.mean[0, tick, j], "sd": traffic.sd[0, tick, j]}
             shared = params.traffic.value_correlation
             return reference.funnel_amounts(funnel, seed=11, tick=tick, j=j, i=i, shared=shared, **level)
 
@@ -95,7 +95,15 @@ def test_options_equal_the_sequential_reference(options: dict[str, object], budg
         result = market.step(multipliers[None])
         for name in ("wins", "exposures", "clicks", "add_to_carts", "conversions"):
             np.testing.assert_array_equal(getattr(result, name)[0], getattr(expected, name), err_msg=name)
-        for name in ("cost", "value", "bid", "click_value", "cart_value", "gmv", "gmv_value"):
+        for name in (
+            "cost",
+            "expected_conversions",
+            "bid",
+            "expected_clicks",
+            "expected_add_to_carts",
+            "gmv",
+            "expected_gmv",
+        ):
             np.testing.assert_allclose(getattr(result, name)[0], getattr(expected, name), rtol=5e-6)
         np.testing.assert_allclose(result.least_winning_cost[0], expected.least_winning_cost, rtol=2e-6)
         if not result.done:
@@ -116,7 +124,12 @@ def test_vcg_costs_less_than_gsp_and_both_less_than_first_price() -> None:
     totals = [
         run(BatchMarket(small_params(mechanism=m), small_population()), [5]) for m in ("vcg", "gsp", "first_price")
     ]
-    for name in ("wins", "exposures", "conversions", "value"):  # at equal bids the allocation is the same
+    for name in (
+        "wins",
+        "exposures",
+        "conversions",
+        "expected_conversions",
+    ):  # at equal bids the allocation is the same
         np.testing.assert_array_equal(totals[0][name], totals[1][name])
         np.testing.assert_array_equal(totals[2][name], totals[1][name])
     vcg, gsp, first = (t["cost"].sum() for t in totals)
@@ -126,7 +139,7 @@ def test_vcg_costs_less_than_gsp_and_both_less_than_first_price() -> None:
 def test_floors_are_log_normal_around_the_reserve() -> None:
     # one advertiser with one slot pays exactly the floor, so a multiplier just high enough sells at floors below it
     population = Population(budget=(1e9,), cpa_target=(100.0,), category=(0,))
-    traffic = TrafficParams(value_mean=0.5, category_swing=0, advertiser_swing=0, spread_mean=0.1)
+    traffic = TrafficParams(value_mean=0.5, category_swing=0, advertiser_swing=0, sd_ratio_mean=0.1)
     params = MarketParams(
         n_impressions=20_000, n_ticks=1, n_slots=1, exposure=(1.0,), reserve=0.2, reserve_noise=0.3, traffic=traffic
     )  # fmt: skip
@@ -154,14 +167,14 @@ def test_a_funnel_leaves_the_market_alone_and_nests_its_stages() -> None:
     for name in ("wins", "exposures", "conversions"):
         np.testing.assert_array_equal(clicked[name], plain[name])
     np.testing.assert_allclose(clicked["cost"], plain["cost"], rtol=1e-6)
-    for sampled, predicted in (("clicks", "click_value"), ("add_to_carts", "cart_value")):
+    for sampled, predicted in (("clicks", "expected_clicks"), ("add_to_carts", "expected_add_to_carts")):
         n, expected = clicked[sampled].sum(), clicked[predicted].sum()
         assert abs(n - expected) < 4 * np.sqrt(expected), sampled
     # the most valuable impressions are won, and they are clicked more than the average one
-    assert clicked["click_value"].sum() > 0.3 * clicked["exposures"].sum()
+    assert clicked["expected_clicks"].sum() > 0.3 * clicked["exposures"].sum()
     assert np.all(clicked["conversions"] <= clicked["add_to_carts"])
     assert np.all(clicked["add_to_carts"] <= clicked["clicks"])
-    value, gmv = clicked["gmv_value"].sum(), clicked["gmv"].sum()
+    value, gmv = clicked["expected_gmv"].sum(), clicked["gmv"].sum()
     assert abs(gmv - value) < 4 * 2.0 * 105.0 * np.sqrt(1.5 * clicked["conversions"].sum()) + 0.05 * value
 
 
@@ -181,8 +194,8 @@ def test_every_basis_bids_on_its_own_amount_and_sees_the_same_impressions(basis:
 
 
 def test_amounts_have_the_means_and_correlations_asked_for() -> None:
-    traffic = TrafficParams(category_swing=0, advertiser_swing=0, spread_mean=0.2, spread_sd=0, spread_tick_sd=0)
-    funnel = Funnel(click_spread=0.2, cart_spread=0.2, order_spread=0.2, click_correlation=0.5)
+    traffic = TrafficParams(category_swing=0, advertiser_swing=0, sd_ratio_mean=0.2, sd_ratio_sd=0, sd_ratio_tick_sd=0)
+    funnel = Funnel(click_sd=0.2, cart_sd=0.2, order_sd=0.2, click_correlation=0.5)
     population = Population(budget=(1e9,), cpa_target=(100.0,), category=(0,))
     params = MarketParams(n_impressions=100_000, n_ticks=1, traffic=traffic, funnel=funnel)
     market = Market(params, population)
@@ -251,7 +264,7 @@ def test_auctionnet_rule_equals_its_loop_in_numpy(ratio: float, monkeypatch: pyt
         )
         expected.append(np.stack([cost, value]))
         result = market.step(multipliers[None])
-        got.append(np.stack([result.cost[0], result.value[0]]))
+        got.append(np.stack([result.cost[0], result.expected_conversions[0]]))
         assert np.all(result.cost[0] <= market.budget)
         assert np.all(result.budget_left >= 0)
     gap, scale = np.mean(got, 0) - np.mean(expected, 0), np.mean(expected, 0)
@@ -336,10 +349,12 @@ def test_invariants_hold_in_thousands_of_random_markets(fuzz_seed: int) -> None:
             before = market.opening
             multipliers = 100.0 * rng.choice([0.0, 0.3, 1.0, 30.0, 1e28], shape, p=[0.1, 0.3, 0.3, 0.25, 0.05])
             result = market.step(multipliers)
-            for field in (result.bid, result.cost, result.value, result.least_winning_cost):
+            for field in (result.bid, result.cost, result.expected_conversions, result.least_winning_cost):
                 assert np.all(np.isfinite(field)), params
             n = result.n_impressions[:, None]
-            assert np.all(result.cost <= np.float32(multipliers) * result.value * (1 + 1e-5)), params  # price <= bid
+            assert np.all(result.cost <= np.float32(multipliers) * result.expected_conversions * (1 + 1e-5)), (
+                params
+            )  # price <= bid
             assert np.all(result.exposures <= result.wins), params
             assert np.all(result.wins <= n), params
             assert np.all(result.wins.sum(1) <= min(params.n_slots, shape[1]) * result.n_impressions), params
@@ -413,7 +428,7 @@ def test_bad_parameters_are_named(kwargs: dict[str, object], message: str) -> No
         ({"click_rate": 0.0}, r"`click_rate` must lie in \(0, 1\], found 0.0"),
         ({"cart_rate": (0.5, 1.5)}, r"`cart_rate` must lie in \(0, 1\], found 1.5"),
         ({"order_value": -1.0}, "`order_value` must be positive and finite, found -1.0"),
-        ({"click_spread": 2.0}, r"`click_spread` must lie in \[0, 1\], found 2.0"),
+        ({"click_sd": 2.0}, r"`click_sd` must lie in \[0, 1\], found 2.0"),
         ({"order_correlation": -1.5}, r"`order_correlation` must lie in \[-1, 1\], found -1.5"),
     ],
 )

@@ -17,14 +17,16 @@ MIX = tuple(sorted(BEHAVIOURS))
 
 def played(population: Population, seeds: tuple[int, ...] = (3,)) -> dict[str, np.ndarray]:
     """Multiplier, cost and activity of the scripted advertisers: (n_ticks, n_markets, n_advertisers)."""
-    simulation = Simulation(PARAMS, population, steered_market=[], steered_advertiser=[], n_markets=len(seeds))
+    simulation = Simulation(PARAMS, population, controlled_market=[], controlled_advertiser=[], n_markets=len(seeds))
     simulation.reset(seeds)
     multiplier, cost, active = [], [], []
     for _ in range(PARAMS.n_ticks):
-        value_all = simulation.market.opening.value_mean * simulation.market.opening.n_impressions[:, None]
+        offered_conversions = simulation.market.opening.value_mean * simulation.market.opening.n_impressions[:, None]
         active.append(simulation.market.opening.active)
         result = simulation.step([])[1]
-        multiplier.append(np.divide(result.bid, value_all, out=np.zeros_like(result.bid), where=value_all > 0))
+        multiplier.append(
+            np.divide(result.bid, offered_conversions, out=np.zeros_like(result.bid), where=offered_conversions > 0)
+        )
         cost.append(result.cost)
     return {"multiplier": np.stack(multiplier), "cost": np.stack(cost), "active": np.stack(active)}
 

@@ -231,14 +231,14 @@ def test_correlated_values_by_hand_and_with_the_same_marginals(correlation: floa
         shared = ndtri(reference.draw_uniform(9, 0, 0, 20, i))
         own = np.array([ndtri(reference.draw_uniform(9, 0, j, 1, i)) for j in range(48)])
         z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
-        expected = np.clip(traffic.mean[1, 0] + traffic.spread[1, 0] * z, 0, 1)
+        expected = np.clip(traffic.mean[1, 0] + traffic.sd[1, 0] * z, 0, 1)
         np.testing.assert_allclose(values[i], expected, rtol=1e-4, atol=1e-8)
     np.testing.assert_allclose(values.mean(axis=0), market.opening.value_mean[1], rtol=1e-5)
 
 
 def test_the_correlation_is_the_stated_one_and_leaves_the_marginals() -> None:
     def values(correlation: float) -> np.ndarray:
-        traffic = TrafficParams(value_correlation=correlation, spread_mean=0.2, spread_sd=0.0, spread_tick_sd=0.0)
+        traffic = TrafficParams(value_correlation=correlation, sd_ratio_mean=0.2, sd_ratio_sd=0.0, sd_ratio_tick_sd=0.0)
         market = Market(MarketParams(n_impressions=60_000, n_ticks=1, traffic=traffic))  # values stay above 0
         market.reset(7)
         return market.values()
@@ -273,7 +273,7 @@ def test_conversions_match_predictions_on_average() -> None:
         market.reset(seed)
         for _ in range(48):
             result = market.step(market.cpa_target)
-            predicted += result.value.sum()
+            predicted += result.expected_conversions.sum()
             actual += result.conversions.sum()
     # the true value is truncated asymmetrically per advertiser: predictions are off by some per cent
     assert actual == pytest.approx(predicted, rel=0.08)
@@ -285,7 +285,7 @@ def test_pacing_spends_the_budget_along_the_plan() -> None:
     pacer = Pacer(base=1.0, cpa_limit=np.inf, budget=100.0, expected_traffic=share, gains=PacingGains())
     cost, spent = 0.0, []
     for tick in range(48):
-        m = float(pacer.multipliers(tick, last_cost=cost, last_value=0.0))
+        m = float(pacer.multipliers(tick, last_cost=cost, last_expected_conversions=0.0))
         cost = min(0.5 * m**1.5, 100.0 - sum(spent))  # starts at a quarter of the plan
         spent.append(cost)
     assert sum(spent) == pytest.approx(100.0, rel=0.02)
@@ -298,7 +298,7 @@ def test_the_cpa_guard_brings_the_cost_per_conversion_to_the_limit() -> None:
     cost = value = 0.0
     total = np.zeros(2)
     for tick in range(48):
-        m = float(pacer.multipliers(tick, last_cost=cost, last_value=value))
+        m = float(pacer.multipliers(tick, last_cost=cost, last_expected_conversions=value))
         value, cost = 1.0, 1.25 * m  # a market where one pays more than the bid suggests
         total += (cost, value)
     assert 0.85 < total[0] / total[1] / 80.0 < 1.1

@@ -184,14 +184,14 @@ def test_equals_the_slow_reference(
     for tick, total in enumerate(expected):
         n = max(total["n_impressions"], 1)
         now = features.observe(
-            tick, budget_left=budget_left / log["budget"][own], value_now=total["value_all"] / n,
+            tick, budget_left=budget_left / log["budget"][own], value_now=total["offered_conversions"] / n,
             volume_now=total["n_impressions"],
         )[0]  # fmt: skip
         np.testing.assert_allclose(observation[:16], now, rtol=1e-6, atol=1e-12)
         observation, reward, is_over, is_truncated, info = env.step(np.array([actions[tick]]))
         for name in ("wins", "exposures", "n_impressions"):
             assert info[name] == total[name], (tick, name)
-        for name in ("cost", "conversions", "value", "least_winning_cost", "budget_left"):
+        for name in ("cost", "conversions", "expected_conversions", "least_winning_cost", "budget_left"):
             np.testing.assert_allclose(info[name], total[name], rtol=1e-10, atol=1e-12, err_msg=f"{tick} {name}")
         assert reward == info["conversions"]
         assert (is_over, is_truncated) == (tick == N_TICKS - 1, False)
@@ -199,8 +199,8 @@ def test_equals_the_slow_reference(
         assert info["exposures"] <= info["wins"] <= info["n_impressions"]
         budget_left = info["budget_left"]
         features.update(
-            bid=total["bid"] / n, least_winning_cost=total["least_winning_cost"], value=total["value_all"] / n,
-            conversions=total["conversions"] / n, win_rate=total["wins"] / n, volume=total["n_impressions"],
+            bid=total["bid"] / n, least_winning_cost=total["least_winning_cost"], value=total["offered_conversions"] /
+            n, conversions=total["conversions"] / n, win_rate=total["wins"] / n, volume=total["n_impressions"],
         )  # fmt: skip
 
 

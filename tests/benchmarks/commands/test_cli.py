@@ -211,8 +211,8 @@ def test_the_numpy_reference_spends_as_the_market_does() -> None:
     )  # fmt: skip
     cost = value = spent = np.zeros((1, 48))
     for tick in range(48):
-        result = market.step(pacer.multipliers(tick, last_cost=cost, last_value=value))
-        cost, value = result.cost, result.value
+        result = market.step(pacer.multipliers(tick, last_cost=cost, last_expected_conversions=value))
+        cost, value = result.cost, result.expected_conversions
         spent = spent + cost
     reference = run_episode(1, params, population).sum(axis=0)
     np.testing.assert_allclose(spent[0] / market.budget, reference / market.budget, atol=0.12)

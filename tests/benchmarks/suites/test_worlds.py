@@ -59,7 +59,7 @@ def test_logs_have_the_sizes_and_days_asked_for(world: World) -> None:
 
 
 def test_logs_are_of_the_market_that_tests_are_played_in(world: World, cache: Path) -> None:
-    """The logged seat alone is steered: its day is the one that a rollout of the logging policy plays."""
+    """The logged seat alone is controlled: its day is the one that a rollout of the logging policy plays."""
     log = world.load()[0]["TargetROAS"]
     first = log.episode_starts[:-1]
     games = replace(
@@ -82,7 +82,7 @@ def test_every_advertiser_meets_every_day() -> None:
 
 def test_values_fall_as_the_days_drift(world: World) -> None:
     offered = [
-        world.tests[f"MaxConversions, {days}"].play(FixedBidder(0.5)).total("value_all").mean()
+        world.tests[f"MaxConversions, {days}"].play(FixedBidder(0.5)).total("offered_conversions").mean()
         for days in ("day 5", "days 6-7")
     ]
     assert offered[1] < offered[0]

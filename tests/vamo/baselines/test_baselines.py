@@ -66,12 +66,12 @@ def test_a_decision_does_not_depend_on_the_other_campaigns(algo: str, data: Traj
 
 
 def test_what_is_asked_for_reaches_the_learner(data: TrajectoryData) -> None:
-    """The search of GAS with another spread decides otherwise; the bidder it came from stays as it was."""
+    """The search of GAS with another search_sd decides otherwise; the bidder it came from stays as it was."""
     bidder = train_baseline(data, data, small("gas", "train.steps=1"))
-    wide = bidder.asking(spread=2.0)
+    wide = bidder.asking(search_sd=2.0)
     first = next(views_of(data))
     decided = []
-    for asked in (bidder, wide, bidder.asking(spread=1e-9)):
+    for asked in (bidder, wide, bidder.asking(search_sd=1e-9)):
         asked.reset(campaigns_of(data, CPA))
         decided.append(asked.act(first))
     assert not np.allclose(decided[0], decided[1])
@@ -199,8 +199,8 @@ def test_errors(data: TrajectoryData) -> None:
         read("dtt")
     with pytest.raises(ValueError, match="`cost` must not be given for 'dt'"):
         train_baseline(data, data, small("dt", "train.steps=1")).asking(cost=0.1)
-    with pytest.raises(ValueError, match="`spread` must not be given for 'dt'"):
-        train_baseline(data, data, small("dt", "train.steps=1")).asking(spread=0.1)
+    with pytest.raises(ValueError, match="`search_sd` must not be given for 'dt'"):
+        train_baseline(data, data, small("dt", "train.steps=1")).asking(search_sd=0.1)
     with pytest.raises(ValueError, match=r"`backbone\.context` must be 48, as `backbone\.n_ticks`, .* found 8"):
         read("diffbid", ["backbone.context=8"])
     with pytest.raises(ValueError, match=r"`backbone\.n_ticks` must be that of the data, 48, found 96"):

@@ -33,8 +33,8 @@ def slow_score(data: TrajectoryData, task: Task, response: Response, row: int, l
     start = data.episode_starts[np.searchsorted(data.episode_starts, row, side="right") - 1]
     stop = data.episode_starts[np.searchsorted(data.episode_starts, row, side="right")]
     brings = response.outcomes(data, task, np.full((len(data), 1), log_multiplier))
-    cost, value = brings["cost"], brings["value"]
-    spent, gained = float(data.cost[start:row].sum()), float(data.value[start:row].sum())
+    cost, value = brings["cost"], brings["expected_conversions"]
+    spent, gained = float(data.cost[start:row].sum()), float(data.expected_conversions[start:row].sum())
     for tick in range(row, stop):
         left = max(float(data.budget[row]) - spent, 0.0)
         share = min(1.0, left / cost[tick, 0]) if cost[tick, 0] > 0 else 1.0
@@ -42,7 +42,7 @@ def slow_score(data: TrajectoryData, task: Task, response: Response, row: int, l
         if share < 1:
             break
     nothing = dict.fromkeys(Totals._fields, np.zeros(()))
-    totals = Totals(**(nothing | {"cost": np.asarray(spent), "value": np.asarray(gained)}))
+    totals = Totals(**(nothing | {"cost": np.asarray(spent), "expected_conversions": np.asarray(gained)}))
     return float(task.score(totals, data.targets.at(row), expected=True))
 
 
@@ -129,13 +129,13 @@ def test_beats_the_logged_bidder_in_its_own_market() -> None:
 @pytest.mark.parametrize("task", ["TargetROAS", "MaxClicks", "MultiConstraint", "AddToCart"])
 def test_beats_a_constant_for_every_objective(task: str, tmp_path: Path) -> None:
     """The labels of the first tick, played all day in the market that was logged, whose other bidders are scripted."""
-    wanted, params, steered = TASKS[task], MarketParams(n_impressions=5000, funnel=Funnel()), tuple(range(0, 48, 6))
-    collection = Collection(task=wanted, n_episodes=12, policy="noisy-pid", advertisers=steered, params=params)
+    wanted, params, controlled = TASKS[task], MarketParams(n_impressions=5000, funnel=Funnel()), tuple(range(0, 48, 6))
+    collection = Collection(task=wanted, n_episodes=12, policy="noisy-pid", advertisers=controlled, params=params)
     collect_data_set(collection, tmp_path / "log")
     log = load(tmp_path / "log")
     best = best_log_multipliers(log, wanted, Response.fit([log]))
     rows = np.flatnonzero((log.tick == 0) & (log.period < 2))
-    episodes = {"seeds": np.repeat([0, 1], 8), "advertisers": np.tile(steered, 2), "task": wanted, "params": params}
+    episodes = {"seeds": np.repeat([0, 1], 8), "advertisers": np.tile(controlled, 2), "task": wanted, "params": params}
     labels, logged = (
         rollout(bidder, **episodes).score(expected=True).mean()
         for bidder in (FixedBidder(np.exp(best[rows])), FixedBidder(0.9))

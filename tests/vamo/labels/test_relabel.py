@@ -34,10 +34,10 @@ def hand_made(task: Task) -> TrajectoryData:
     return dataclasses.replace(
         data,
         cost=cost,
-        value=value,
+        expected_conversions=value,
         conversions=conversions,
         reward=conversions,
-        reward_continuous=value,
+        reward_expected=value,
         action=action,
         budget=budget,
         cpa_target=cpa_target,
@@ -81,10 +81,10 @@ def test_absent_constraint_does_not_leak() -> None:
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_own_task_is_the_identity(task: Task) -> None:
     data = make_data(5, task=task)
-    new = relabel(data, task, "conversions")
+    new = relabel(data, task, "sampled")
     np.testing.assert_array_equal(new.reward, data.reward)
     np.testing.assert_array_equal(new.requirements, data.requirements)
-    np.testing.assert_array_equal(relabel(data, task, "value").reward, data.reward_continuous)
+    np.testing.assert_array_equal(relabel(data, task, "expected").reward, data.reward_expected)
     active = data.action > 0
     base = task.unit_worth(data.targets)
     np.testing.assert_allclose((np.exp(new.action) * base)[active], data.action[active], rtol=1e-12)
@@ -93,11 +93,11 @@ def test_own_task_is_the_identity(task: Task) -> None:
 def test_an_action_means_the_same_for_every_target() -> None:
     """The bids stay what they are: the multiplier of the target's basis gives them back."""
     data = make_data(4, task=TARGET_CPA)
-    for task, offered in (("MaxClicks", "click_value_all"), ("TargetROAS", "gmv_value_all")):
+    for task, offered in (("MaxClicks", "offered_clicks"), ("TargetROAS", "offered_gmv")):
         new = relabel(data, TASKS[task])
         bid = np.exp(new.action) * TASKS[task].unit_worth(data.targets) * data[offered]
         np.testing.assert_allclose(bid[new.action_mask], data.bid[new.action_mask], rtol=1e-12)
-        np.testing.assert_array_equal(new.reward, data["click_value" if task == "MaxClicks" else "gmv_value"])
+        np.testing.assert_array_equal(new.reward, data["expected_clicks" if task == "MaxClicks" else "expected_gmv"])
 
 
 def test_a_target_whose_quantities_the_log_lacks_is_named() -> None:

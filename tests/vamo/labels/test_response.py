@@ -26,17 +26,17 @@ def exact(n_episodes: int = 40, *, currency: float = 1.0) -> TrajectoryData:
     rng = np.random.default_rng(0)
     n = len(data)
     price = rng.uniform(0.01, 0.1, n)
-    value_all = rng.uniform(0.01, 0.2, n)
-    action = np.exp(rng.uniform(-1.5, 1.5, n)) * price * data.n_impressions / value_all
-    excess = np.log(action * value_all / data.n_impressions / price)
-    cost, value = data.n_impressions * price * np.exp(bent(excess)), value_all * np.exp(bent(excess) / 2)
+    offered_conversions = rng.uniform(0.01, 0.2, n)
+    action = np.exp(rng.uniform(-1.5, 1.5, n)) * price * data.n_impressions / offered_conversions
+    excess = np.log(action * offered_conversions / data.n_impressions / price)
+    cost, value = data.n_impressions * price * np.exp(bent(excess)), offered_conversions * np.exp(bent(excess) / 2)
     return dataclasses.replace(
         data,
         action=currency * action,
-        bid=currency * action * value_all,
+        bid=currency * action * offered_conversions,
         cost=currency * cost,
-        value=value,
-        value_all=value_all,
+        expected_conversions=value,
+        offered_conversions=offered_conversions,
         least_winning_cost=currency * price,
         budget=currency * data.budget,
         cpa_target=currency * data.cpa_target,
@@ -49,7 +49,7 @@ def test_finds_the_curve_behind_a_log() -> None:
     data = exact()
     response = Response.fit([data])
     excess = np.array([-1.0, -0.8, 0.5, 1.2])
-    worth = data.value_all / data.n_impressions / data.least_winning_cost
+    worth = data.offered_conversions / data.n_impressions / data.least_winning_cost
     cost, value = response.outcomes(data, TASK, excess - np.log(worth)[:, None]).values()
     np.testing.assert_allclose(
         np.log(cost / (data.n_impressions * data.least_winning_cost)[:, None]),
@@ -57,7 +57,7 @@ def test_finds_the_curve_behind_a_log() -> None:
         atol=0.1,
     )
     np.testing.assert_allclose(
-        np.log(value / data.value_all[:, None]), np.broadcast_to(bent(excess) / 2, cost.shape), atol=0.1
+        np.log(value / data.offered_conversions[:, None]), np.broadcast_to(bent(excess) / 2, cost.shape), atol=0.1
     )
 
 
@@ -121,7 +121,10 @@ def test_needs_bids() -> None:
 def test_traffic_without_value_is_finite() -> None:
     data = exact(3)
     empty = np.arange(len(data)) % 5 == 0
-    changes = {name: np.where(empty, 0.0, data[name]) for name in ("value_all", "n_impressions", "cost", "value")}
+    changes = {
+        name: np.where(empty, 0.0, data[name])
+        for name in ("offered_conversions", "n_impressions", "cost", "expected_conversions")
+    }
     data = dataclasses.replace(data, **changes)
     outcomes = Response.fit([data]).outcomes(data, TASK, np.log(data.cpa_target)[:, None])
     assert all(np.isfinite(x).all() and (x[empty] == 0).all() for x in outcomes.values())
@@ -153,6 +156,6 @@ def test_predicts_for_another_objective(target: str, is_logged: bool) -> None:
     (log,) = collect(FixedBidder(0.8), seeds=[30], task=task, params=params)
     kept = uncensored(log)
     predicted = response.outcomes(log, task, np.log(log.action.clip(1e-9))[:, None])
-    assert set(predicted) == {"cost", *(QUANTITIES[counted].predicted for counted in task.needs)}
+    assert set(predicted) == {"cost", *(QUANTITIES[counted].expected for counted in task.needs)}
     for name, outcome in predicted.items():
         assert outcome[kept].sum() == pytest.approx(log[name][kept].sum(), rel=0.15 if is_logged else 0.45), name
