@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.bidder import Bidder
 from agents.mixed import InTurn
 from auction_env.control.advertisers import episode_totals, stack_ticks
-from auction_env.control.bidder import check_multipliers
+from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.observation import N_FEATURES
 from auction_env.control.simulation import ControlledTick, Simulation
 from auction_env.data import TrajectoryData

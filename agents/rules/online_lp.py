@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.bidder import Campaigns, TickView
 from agents.rules.cost_ratios import CostLimits, largest_within
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.simulation import Simulation
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
