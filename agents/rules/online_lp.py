@@ -81,7 +81,7 @@ def record_prices(
     cost, value = np.zeros(shape), np.zeros(shape)
     for tick in range(params.n_ticks):
         values = [(market.values(m).astype(float), counted.values(m).astype(float)) for m in range(len(numbers))]
-        _, result = simulation.step(np.zeros(0))
+        _, result = simulation.play(simulation.decide(np.zeros(0)))
         counted.step(np.zeros((len(numbers), market.n_advertisers)))
         for m, (of_tick, amounts) in enumerate(values):
             if len(of_tick):
