@@ -133,11 +133,11 @@ class BiddingEnv(MarketEnv):
     nothing more, but the episode goes on. `truncated` is never set.
 
     ## Info
-    Every step: `multiplier`, `cost`, `wins`, `exposures`, `conversions`, `value` (predicted), `least_winning_cost`,
+    Every step: `multiplier`, `cost`, `wins`, `exposures`, `conversions`, `expected_conversions`, `least_winning_cost`,
     `n_impressions`, `budget_left`, and what only markets with a funnel have (0 in others): `clicks`, `add_to_carts`,
-    `gmv`, and their predictions `expected_clicks`, `expected_add_to_carts`, `expected_gmv`. After the last tick also
-    `score` (objective x product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by
-    constraint name, at most 1 where the limit is kept.
+    `gmv` and `expected_clicks`, `expected_add_to_carts`, `expected_gmv`. After the last tick also `score` (objective x
+    product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name, at
+    most 1 where the limit is kept. `reset`: `advertiser`.
 
     ## Arguments
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.
@@ -146,7 +146,7 @@ class BiddingEnv(MarketEnv):
     `competitors`: bidders (`auction_env.control.bidder.Bidder`) by advertiser that replace the population's script.
     `action_kind` (a name or an `auction_env.control.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action,
     see above.
-    `render_mode`: None, "rgb_array" (`render` returns the day so far as a picture) or "human" (a matplotlib window).
+    `render_mode`: None, "rgb_array" (`render` returns the episode so far as a picture) or "human" (a matplotlib window).
 
     `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int, "advertiser": int}` selects
     one market episode, as rollouts and logs name it, and the advertiser.
