@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from auction_env.envs.cohorts import Cohort, Cohorts
 from auction_env.envs.core import BiddingStep
-from auction_env.envs.episodes import next_episodes
+from auction_env.envs.episode_choice import next_episodes
 from auction_env.envs.spec import BiddingSpec, EnvMarket
 
 Observations = NDArray[np.float32]

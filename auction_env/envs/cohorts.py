@@ -49,5 +49,5 @@ class Cohorts:
 
     def _make(self, copies: Int) -> Cohort:
         n = len(copies)
-        bidding = Bidding(self._spec, self._spec.market.controlled(self._spec.task, n))
+        bidding = Bidding(self._spec, self._spec.market.controlled_market(self._spec.task, n))
         return Cohort(copies, bidding, np.ones(n, bool), is_everybody=n == self._n)

@@ -49,7 +49,7 @@ class Bidding:
 
     Args:
         spec: Task, market and action kind.
-        market: What is played: `spec.market.controlled`, or any other view of such a market.
+        market: What is played: `spec.market.controlled_market`, or any other view of such a market.
     """
 
     def __init__(self, spec: BiddingSpec[EnvMarket], market: ControlledMarket) -> None:
@@ -72,7 +72,7 @@ class Bidding:
         self.ticks = []
         self.in_episode = True
         chosen = (campaigns.advertiser.copy(), np.asarray(days))
-        return self._observe(), dict(zip(self.spec.market.names, chosen, strict=False))
+        return self._observe(), dict(zip(self.spec.market.chosen_by, chosen, strict=False))
 
     def step(self, actions: ArrayLike) -> BiddingStep:
         """Bids for one tick: `actions` (n, n_actions), clipped to [-1, 1].

@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike
 
 from auction_env.control.bidder import Bidder
 from auction_env.control.simulation import Simulation
-from auction_env.envs.spec import MAX_EPISODE_SEED, ActionArguments, BiddingSpec, Choice, Episode, Maxima, resolve_spec
+from auction_env.envs.spec import (
+    MAX_EPISODE_SEED,
+    ActionArguments,
+    BiddingSpec,
+    Choice,
+    EpisodeId,
+    Maxima,
+    resolve_spec,
+)
 from auction_env.market.market import market_targets
 from auction_env.market.pacing import MAX_LOG_RATIO
 from auction_env.market.params import MarketParams
@@ -37,7 +45,7 @@ class LiveMarket:
     competitors: Mapping[int, Bidder] | None = None
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def chosen_by(self) -> tuple[str, ...]:
         return ("advertiser",)
 
     @property
@@ -74,11 +82,11 @@ class LiveMarket:
         if not 0 <= advertiser < n:
             raise ValueError(f"`advertiser` must lie in 0..{n - 1}, found {advertiser}")
 
-    def draw(self, rng: np.random.Generator, choice: Choice) -> Episode:
+    def draw(self, rng: np.random.Generator, choice: Choice) -> EpisodeId:
         seed, advertiser = int(rng.integers(MAX_EPISODE_SEED)), int(rng.integers(self.population.n_advertisers))
-        return Episode(seed, choice.get("advertiser", advertiser))
+        return EpisodeId(seed, choice.get("advertiser", advertiser))
 
-    def controlled(self, task: Task, n: int) -> Simulation:
+    def controlled_market(self, task: Task, n: int) -> Simulation:
         return self.simulation(task, markets=np.arange(n), advertisers=np.zeros(n, np.int64), n_markets=n)
 
     def simulation(self, task: Task, *, markets: ArrayLike, advertisers: ArrayLike, n_markets: int = 1) -> Simulation:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.envs.core import Bidding, info_of
-from auction_env.envs.episodes import next_episodes, read_options
+from auction_env.envs.episode_choice import next_episodes, read_options
 from auction_env.envs.live import MarketArguments, live_spec
 from auction_env.envs.rendering import Screen, check_render_mode, episode_so_far
 from auction_env.envs.spec import BiddingSpec, EnvMarket
@@ -26,7 +26,7 @@ class MarketEnv(gym.Env[Observation, NDArray[np.float32]]):
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.task, self.render_mode = spec.task, render_mode
         self.observation_space, self.action_space = spec.observation_space, spec.action_space
-        self._bidding = Bidding(spec, spec.market.controlled(spec.task, 1))
+        self._bidding = Bidding(spec, spec.market.controlled_market(spec.task, 1))
         self._screen = Screen(human=render_mode == "human")
 
     def reset(
@@ -35,7 +35,7 @@ class MarketEnv(gym.Env[Observation, NDArray[np.float32]]):
         """Starts an episode; see the class docstring for `options`."""
         super().reset(seed=seed)
         spec = self._bidding.spec
-        episodes = next_episodes(spec, [self.np_random], read_options(options or {}, spec.market.names, 1))
+        episodes = next_episodes(spec, [self.np_random], read_options(options or {}, spec.market.chosen_by, 1))
         self.episode_seed = int(episodes.seed[0])
         observation, info = self._bidding.reset(*episodes)
         self._show_if_human()
@@ -146,7 +146,8 @@ class BiddingEnv(MarketEnv):
     `competitors`: bidders (`auction_env.control.bidder.Bidder`) by advertiser that replace the population's script.
     `action_kind` (a name or an `auction_env.control.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action,
     see above.
-    `render_mode`: None, "rgb_array" (`render` returns the episode so far as a picture) or "human" (a matplotlib window).
+    `render_mode`: None, "rgb_array" (`render` returns a picture of the episode so far) or "human" (a matplotlib
+    window).
 
     `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int, "advertiser": int}` selects
     one market episode, as rollouts and logs name it, and the advertiser.

@@ -19,10 +19,10 @@ from auction_env.tasks import Targets, Task
 MAX_EPISODE_SEED = 2**62
 
 Choice = Mapping[str, int]
-"""What is given of an episode beside its seed, by the names of `EnvMarket.names`; the rest is drawn."""
+"""What is given of an episode beside its seed, by the names of `EnvMarket.chosen_by`; the rest is drawn."""
 
 
-class Episode(NamedTuple):
+class EpisodeId(NamedTuple):
     """One episode of an environment's market."""
 
     seed: int
@@ -45,7 +45,7 @@ class EnvMarket(Protocol):
     """A kind of market that environments play: the live one (`envs.live`) or a log (`replay.env`)."""
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def chosen_by(self) -> tuple[str, ...]:
         """What chooses an episode beside its seed, as an argument, an option and in `info`: advertiser, then day."""
 
     @property
@@ -66,10 +66,10 @@ class EnvMarket(Protocol):
     def check(self, choice: Choice) -> None:
         """Raises ValueError, naming the argument, if no episode fits."""
 
-    def draw(self, rng: np.random.Generator, choice: Choice) -> Episode:
+    def draw(self, rng: np.random.Generator, choice: Choice) -> EpisodeId:
         """The next episode of an environment; draws the same numbers whatever is chosen, so that nothing shifts."""
 
-    def controlled(self, task: Task, n: int) -> ControlledMarket:
+    def controlled_market(self, task: Task, n: int) -> ControlledMarket:
         """n episodes side by side with one controlled advertiser each."""
 
 

@@ -11,7 +11,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from auction_env.envs.autoreset import Copies, Observations, StepResult
-from auction_env.envs.episodes import read_options
+from auction_env.envs.episode_choice import read_options
 from auction_env.envs.live import LiveMarket, MarketArguments, live_spec
 from auction_env.envs.rendering import Frame, Screen, check_render_mode, episode_so_far
 from auction_env.envs.spec import BiddingSpec, EnvMarket
@@ -43,7 +43,7 @@ class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]
         self.single_observation_space, self.single_action_space = spec.observation_space, spec.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._names = spec.market.names
+        self._chosen_by = spec.market.chosen_by
         self._copies = Copies(spec, num_envs, self.autoreset_mode)
 
     @property  # type: ignore[misc] # read-only, as in SyncVectorEnv
@@ -62,7 +62,7 @@ class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]
         """Starts episodes; see the class docstring. The rows of copies that go on repeat their last observation."""
         options = dict(options or {})
         mask = self._copies.check_mask(options.pop("reset_mask", None))
-        chosen = read_options(options, self._names, self.num_envs, others=("reset_mask",))
+        chosen = read_options(options, self._chosen_by, self.num_envs, others=("reset_mask",))
         self._copies.seeds.set(seed, mask)
         return self._copies.reset(mask, chosen)
 

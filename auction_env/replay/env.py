@@ -11,7 +11,15 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from auction_env.envs.single import MarketEnv
-from auction_env.envs.spec import MAX_EPISODE_SEED, ActionArguments, BiddingSpec, Choice, Episode, Maxima, resolve_spec
+from auction_env.envs.spec import (
+    MAX_EPISODE_SEED,
+    ActionArguments,
+    BiddingSpec,
+    Choice,
+    EpisodeId,
+    Maxima,
+    resolve_spec,
+)
 from auction_env.envs.vector import MarketVectorEnv
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import Conversions, ReplaySimulation
@@ -19,7 +27,7 @@ from auction_env.replay.storage import load_replay
 from auction_env.tasks import Targets, Task, get_task
 
 Int = NDArray[np.int64]
-Market = ReplayMarket | str | os.PathLike[str]
+MarketOrDirectory = ReplayMarket | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +44,7 @@ class LoggedMarket:
     _fitting: dict[tuple[int | None, ...], Int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def chosen_by(self) -> tuple[str, ...]:
         return ("advertiser", "period")
 
     @property
@@ -66,13 +74,13 @@ class LoggedMarket:
     def check(self, choice: Choice) -> None:
         self._episodes(choice)
 
-    def draw(self, rng: np.random.Generator, choice: Choice) -> Episode:
+    def draw(self, rng: np.random.Generator, choice: Choice) -> EpisodeId:
         seed, share = int(rng.integers(MAX_EPISODE_SEED)), rng.random()
         fitting = self._episodes(choice)
         row, column = fitting[int(share * len(fitting))]
-        return Episode(seed, int(self.market.advertisers[column]), int(self.market.periods[row]))
+        return EpisodeId(seed, int(self.market.advertisers[column]), int(self.market.periods[row]))
 
-    def controlled(self, task: Task, n: int) -> ReplaySimulation:
+    def controlled_market(self, task: Task, n: int) -> ReplaySimulation:
         return ReplaySimulation(self.market, np.zeros(n, np.int64), task=task, conversions=self.conversions)
 
     def _episodes(self, choice: Choice) -> Int:
@@ -101,7 +109,7 @@ class ReplayArguments(ActionArguments, total=False):
 
 
 def replay_spec(
-    market: Market | None,
+    market: MarketOrDirectory | None,
     *,
     task: str | Task = "MaxConversions",
     period: int | None = None,
@@ -139,7 +147,11 @@ class ReplayEnv(MarketEnv):
     """
 
     def __init__(
-        self, *, market: Market | None = None, render_mode: str | None = None, **arguments: Unpack[ReplayArguments]
+        self,
+        *,
+        market: MarketOrDirectory | None = None,
+        render_mode: str | None = None,
+        **arguments: Unpack[ReplayArguments],
     ) -> None:
         super().__init__(replay_spec(market, **arguments), render_mode=render_mode)
 
@@ -155,7 +167,7 @@ class ReplayVectorEnv(MarketVectorEnv):
         self,
         num_envs: int = 1,
         *,
-        market: Market | None = None,
+        market: MarketOrDirectory | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         **arguments: Unpack[ReplayArguments],

@@ -75,6 +75,14 @@ def test_every_registered_id_runs(name: str) -> None:
         envs.close()
 
 
+@pytest.mark.parametrize("name", IDS)
+def test_an_unknown_argument_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match="'max_ration'"):
+        gym.make(name, max_ration=2.0, **MARKET[name])
+    with pytest.raises(TypeError, match="'max_ration'"):
+        gym.make_vec(name, num_envs=2, vectorization_mode="vector_entry_point", max_ration=2.0, **MARKET[name])
+
+
 def test_gymnasiums_normalising_wrappers_run() -> None:
     env = gym.wrappers.NormalizeReward(gym.wrappers.NormalizeObservation(make(task="TargetCPA")))
     for seed in range(2):

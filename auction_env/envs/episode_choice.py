@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.envs.spec import BiddingSpec, Choice, EnvMarket, Episode
+from auction_env.envs.spec import BiddingSpec, Choice, EnvMarket, EpisodeId
 
 Int = NDArray[np.int64]
 
 
-class Episodes(NamedTuple):
+class EpisodeIds(NamedTuple):
     """n episodes, (n,) each."""
 
     seed: Int
@@ -28,7 +28,7 @@ def read_options(
 
     Args:
         options: Of a reset.
-        names: `EnvMarket.names`.
+        names: `EnvMarket.chosen_by`.
         n: Number of copies.
         others: Options that somebody else has read.
 
@@ -46,10 +46,10 @@ def read_options(
 
 def next_episodes(
     spec: BiddingSpec[EnvMarket], rngs: Sequence[np.random.Generator], options: Mapping[str, Int]
-) -> Episodes:
+) -> EpisodeIds:
     """The next episode of every copy, drawn with its generator; `options` as `read_options` gives them."""
-    named = [name for name in spec.market.names if name in options]
-    drawn: list[Episode] = []
+    named = [name for name in spec.market.chosen_by if name in options]
+    drawn: list[EpisodeId] = []
     for copy, rng in enumerate(rngs):
         choice: Choice = spec.choice
         if named:
@@ -59,7 +59,7 @@ def next_episodes(
     if seeds is None:
         seeds = np.array([episode.seed for episode in drawn])
     has_days = drawn[0].day is not None
-    return Episodes(
+    return EpisodeIds(
         seed=seeds,
         advertiser=np.array([episode.advertiser for episode in drawn]),
         day=np.array([episode.day for episode in drawn]) if has_days else None,
