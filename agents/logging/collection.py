@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from agents.bidder import Bidder
 from agents.logging.policies import MIXED, dealt_policies, make_policy, parse_shares
 from agents.mixed import deal_campaigns
 from agents.rollout import check_days, run_episode, to_trajectories
+from auction_env.control.bidder import Bidder
 from auction_env.control.simulation import Simulation
 from auction_env.data import SCHEMA_VERSION, TrajectoryData
 from auction_env.data.manifest import code_version

@@ -31,6 +31,7 @@ from auction_env import (
     Population,
     ReplayMarket,
     auctionnet_population,
+    replay_from_bids,
 )
 from auction_env.files import write_atomically
 from auction_env.kernels.clearing import BLOCK
@@ -428,7 +429,7 @@ def _recorded_market(n_impressions: int, n_periods: int) -> ReplayMarket:
             market.step(market.cpa_target)
         values = np.concatenate(ticks)
         days.append(
-            ReplayMarket.from_bids(
+            replay_from_bids(
                 tick=np.repeat(np.arange(len(ticks)), [len(tick) for tick in ticks]),
                 bids=values * market.cpa_target,
                 values=values,

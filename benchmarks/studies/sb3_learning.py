@@ -51,7 +51,8 @@ def references(task: str) -> dict[str, Any]:
     n = job.settings.run.validation_episodes
     scores = [score_of(job, FixedBidder(ratio), VALIDATION_SEED, n) for ratio in RATIOS]
     best = int(np.argmax(scores))
-    hindsight = HindsightBidder(job.task, params=job.spec.params, population=job.spec.population, expected=True)
+    market = job.spec.market
+    hindsight = HindsightBidder(job.task, params=market.params, population=market.population, expected=True)
     return {
         "task": task,
         "ratio": float(RATIOS[best]),
