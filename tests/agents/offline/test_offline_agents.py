@@ -195,7 +195,7 @@ def test_bcq_beats_its_logs_where_the_optimum_is_known() -> None:
     assert share_of_optimum(learned, best) > logged + 0.02  # 0.911 against 0.847; another CPU rounds otherwise
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_cql_comes_near_the_known_optimum() -> None:
     """TD3+BC and IQL, which take as long, are checked by `benchmarks.studies.known_optimum.offline`."""
     from benchmarks.studies.known_optimum.offline import known_answer_log, share_of_optimum

@@ -141,7 +141,7 @@ def test_a_dead_worker_costs_its_run_one_attempt_of_three(tmp_path: Path) -> Non
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_on_ray_a_lost_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="needs the extra `ray`")
     from benchmarks.suites.running.engines import run_on_ray
