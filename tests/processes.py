@@ -20,8 +20,7 @@ from pathlib import Path
 from unittest import mock
 
 ROOT = Path(__file__).parents[1]
-IMPORTED = ["torch", "torch._dynamo", "torch.distributed", "auction_env", "auction_env.data", "agents", "vamo"]
-IMPORTED += ["vamo.training.train", "benchmarks.cli"]
+IMPORTED = ["auction_env.data", "agents.offline", "vamo.training.train", "torch._dynamo", "benchmarks.cli"]
 
 
 @functools.cache

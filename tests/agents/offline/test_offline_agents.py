@@ -189,10 +189,10 @@ def test_bcq_beats_its_logs_where_the_optimum_is_known() -> None:
 
     best = optimum()
     learned = train(
-        "bcq", known_answer_log(), TASKS["MaxConversions"], settings=read_settings("bcq", None, ["steps=600"])
+        "bcq", known_answer_log(), TASKS["MaxConversions"], settings=read_settings("bcq", None, ["steps=150"])
     )
     logged = max(share_of_optimum(policy, best) for policy in logging_policies().values())
-    assert share_of_optimum(learned, best) > logged + 0.02  # 0.911 against 0.847; another CPU rounds otherwise
+    assert share_of_optimum(learned, best) > logged + 0.02  # 0.926 against 0.847; another CPU rounds otherwise
 
 
 @pytest.mark.exhaustive
