@@ -13,7 +13,6 @@ import os
 import runpy
 import subprocess
 import sys
-import warnings
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -44,7 +43,6 @@ def execute(script: str, arguments: list[str], folder: str, variables: dict[str,
     os.environ.update(variables)
     os.chdir(folder)
     sys.argv = [script, *arguments]
-    warnings.resetwarnings()
     runpy.run_path(script, run_name="__main__")
 
 
