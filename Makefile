@@ -17,17 +17,17 @@ STAMP := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
 PIP := -m pip --quiet --quiet --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test browser docs lint check bench lock lowest clean
+.PHONY: help setup demo test browser docs lint check check-all bench lock lowest release clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## create .venv (the other targets do it by themselves)
 
 demo: $(STAMP) ## simulate, train, compare, write runs/demo/report.html; LOGS=DIR trains on your own logs
 	@$(BIN)/vamo demo $(if $(LOGS),--logs "$(LOGS)")
 
-test: $(STAMP) ## run the tests; PYTEST_ARGS="-k market -x" goes to pytest
+test: $(STAMP) ## run the tests but the exhaustive ones; PYTEST_ARGS="-k market -x" goes to pytest
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
 browser: ## install Debian's Chromium, in which the tests open the report pages; without it they are skipped
@@ -40,9 +40,13 @@ lint: $(STAMP) ## ruff: rules and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-check: lint ## lint, mypy --strict, tests
+check: lint ## what every change must pass: lint, mypy --strict, tests
 	@$(BIN)/mypy
 	@$(MAKE) test
+
+check-all: lint ## what a release must pass: check with the exhaustive tests too
+	@$(BIN)/mypy
+	@$(MAKE) test PYTEST_ARGS='-m "exhaustive or not exhaustive" $(PYTEST_ARGS)'
 
 bench: $(STAMP) ## print the speed figures; BENCH_ARGS goes to `vamo bench speed`
 	@$(BIN)/vamo bench speed $(BENCH_ARGS)
@@ -85,6 +89,9 @@ lowest: ## run the tests with every lower bound of pyproject.toml, in .venv-lowe
 	@.venv-lowest/bin/python $(PIP) install -r .venv-lowest/requirements.txt
 	@.venv-lowest/bin/python $(PIP) install --no-deps --no-build-isolation -e .
 	@.venv-lowest/bin/python -m pytest $(PYTEST_ARGS)
+
+release: $(STAMP) ## build wheel and source archive into dist/, check the version, try the wheel in a fresh environment
+	@.ci/release "$(PYTHON)" "$(abspath $(BIN))/python"
 
 clean: ## remove .venv, caches and builds; runs/ stays
 	rm -rf .venv .venv-lock .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

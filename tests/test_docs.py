@@ -6,15 +6,15 @@ A block that must not run (it needs a large data set, say) is preceded by an HTM
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
+from benchmarks.cli import main
+from tests import processes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -79,18 +79,9 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     code = executed_code(page.read_text(encoding="utf-8"))
     if not code:
         pytest.skip("no Python block to run")
-    script = tmp_path / "page.py"
-    script.write_text(code, encoding="utf-8")
     folder = tmp_path / "run"
     folder.mkdir()
-    run = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = processes.run(code, folder=folder, work=tmp_path / "process")
     assert run.returncode == 0, f"{page_id(page)} (lines as in the page):\n{run.stdout}\n{run.stderr}"
 
 
@@ -105,10 +96,11 @@ def test_named_make_targets_exist() -> None:
 
 
 @pytest.mark.parametrize("command", named_commands("vamo"))
-def test_named_subcommand_exists(command: str) -> None:
-    code = f"import sys; sys.argv = ['vamo', '{command}', '--help']; from benchmarks.cli import main; main()"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+def test_named_subcommand_exists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: vamo {command}" in capsys.readouterr().out
 
 
 SAMPLE = """# Title

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -90,6 +92,28 @@ def test_light_installation_imports(statement: str) -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); {statement}"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "cited", "message"),
+    [
+        ("Unreleased", "1.2.3", "the first entry of CHANGELOG.md must be of version 1.2.3, found 'Unreleased'"),
+        ("1.2.3", "1.2.2", "CITATION.cff must name version 1.2.3, found '1.2.2'"),
+    ],
+)
+def test_a_release_has_one_version(tmp_path: Path, changed: str, cited: str, message: str) -> None:
+    """The rest of `make release`, which needs a network, starts after this."""
+    (tmp_path / ".ci").mkdir()
+    script = shutil.copy(ROOT / ".ci" / "release", tmp_path / ".ci")
+    (tmp_path / "auction_env").mkdir()
+    (tmp_path / "auction_env" / "version.py").write_text('__version__ = "1.2.3"\n', encoding="utf-8")
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n## [{changed}]\n\n## [1.0.0]\n", encoding="utf-8")
+    (tmp_path / "CITATION.cff").write_text(f'cff-version: 1.2.0\nversion: "{cited}"\n', encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [script, sys.executable, sys.executable]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 1 and message in run.stderr
+    assert not (tmp_path / "dist").exists()
 
 
 def requirements() -> dict[str, str]:

@@ -32,6 +32,8 @@ FEATURE_NAMES = (
     "volume_last_3",
     "volume_all",
 )
+"""The features of the state in the order of an observation."""
+
 N_FEATURES = len(FEATURE_NAMES)
 
 

@@ -91,7 +91,10 @@ COLUMNS = (
     Column("least_winning_cost", "float64", "mean over the impressions, currency"),
     Column("budget_left", "float64", "at the start of the tick, currency"),
 )
+"""The columns of a trajectory data set, in the order of its files: one row per advertiser and tick."""
+
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
+"""The names of `COLUMNS`, in their order."""
 
 UNRECORDED = (
     "cpc_target", "cart_cost_target", "roas_target", "clicks", "expected_clicks", "offered_clicks",

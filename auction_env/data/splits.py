@@ -24,6 +24,8 @@ Bool = NDArray[np.bool_]
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
+"""The names of the parts of a split data set."""
+
 _PREFIX = "splits-"
 
 

@@ -95,11 +95,12 @@ def test_pid_spends_more_of_the_budget_than_it_would_at_a_low_constant_and_guard
 @pytest.mark.parametrize("task", sorted(TASKS))
 @pytest.mark.parametrize("expected", [True, False])
 def test_hindsight_is_at_least_as_good_as_every_constant_of_its_grid(task: str, expected: bool) -> None:
-    seeds, advertisers = SEEDS[:4], ADVERTISERS[:4]
-    reference = HindsightBidder(TASKS[task], params=params_for(task), n_coarse=5, n_fine=2, expected=expected)
-    best = run(reference, task, seeds=seeds, advertisers=advertisers).score(expected=expected)
+    params = MarketParams.for_task(TASKS[task], n_impressions=2000)
+    episodes = {"seeds": SEEDS[:4], "advertisers": ADVERTISERS[:4], "params": params}
+    reference = HindsightBidder(TASKS[task], params=params, n_coarse=5, n_fine=2, expected=expected)
+    best = run(reference, task, **episodes).score(expected=expected)
     for ratio in np.geomspace(0.2, 5.0, 5):
-        constant = run(FixedBidder(ratio), task, seeds=seeds, advertisers=advertisers)
+        constant = run(FixedBidder(ratio), task, **episodes)
         assert np.all(best >= constant.score(expected=expected))
     assert np.all((reference.ratio > 0.05) & (reference.ratio < 20))
 

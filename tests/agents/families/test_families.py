@@ -84,16 +84,23 @@ def collected(member: Member, path: Path, n: int = 160) -> TrajectoryData:
     return load(path)
 
 
+def distance(shift: Shift, path: Path) -> Distance:
+    """Between the logs of two groups of one task each."""
+    family = make(2, seed=11, shift=shift, n_groups=2, n_harmful=0)
+    one, two = (dataclasses.replace(member, task=TASKS["MaxConversions"]) for member in family.members)
+    return data_distance(collected(one, path / "0"), collected(two, path / "1"))
+
+
+@pytest.fixture(scope="module")
+def unshifted(tmp_path_factory: pytest.TempPathFactory) -> Distance:
+    return distance(Shift(**dict.fromkeys(KNOBS, 0.0)), tmp_path_factory.mktemp("unshifted"))
+
+
 @pytest.mark.parametrize("knob", KNOBS)
-def test_a_knob_moves_the_distance_that_it_names(tmp_path: Path, knob: str) -> None:
-    """Two groups of one task each: the measured distance grows with the knob, the others hardly move."""
-
-    def distance(level: float) -> Distance:
-        family = make(2, seed=11, shift=Shift(**{knob: level}), n_groups=2, n_harmful=0)
-        one, two = (dataclasses.replace(member, task=TASKS["MaxConversions"]) for member in family.members)
-        return data_distance(collected(one, tmp_path / f"{level}-0"), collected(two, tmp_path / f"{level}-1"))
-
-    none, half, full = distance(0.0), distance(0.5), distance(1.0)
+def test_a_knob_moves_the_distance_that_it_names(tmp_path: Path, knob: str, unshifted: Distance) -> None:
+    """The measured distance grows with the knob, the others hardly move."""
+    none = unshifted
+    half, full = (distance(Shift(**{knob: level}), tmp_path / str(level)) for level in (0.5, 1.0))
     assert getattr(none, knob) < getattr(half, knob) < getattr(full, knob)
     # prices follow who bids how much, a PID answers prices, and other advertisers have other budgets and targets
     follows = {"market", "policy"} | ({"budget", "target"} if knob == "category" else set())

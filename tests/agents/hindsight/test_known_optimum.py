@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ from agents import (
     shares_of,
     solve,
 )  # fmt: skip
+from agents.hindsight.full_information import Offers, Optimum
 from agents.rules.adaptive_pacing import AdaptivePacingBidder
 from auction_env import TASKS, Constraint, PacingGains, Task
 from benchmarks.studies.known_optimum.markets import stationary_market
@@ -50,22 +53,24 @@ def test_the_optimum_is_a_constant(optimum: np.ndarray) -> None:
     assert np.all(found > 0.99)
 
 
-def rules() -> dict[str, Bidder]:
-    # histories of other episodes than those played, since a day is like any other
-    history = record_prices(PARAMS, POPULATION, [100], n_thresholds=2000)
-    return {
-        "pid": PidBidder(gains=PacingGains(p=0.02, i=0.05)),
-        "mpid": MpidBidder(),
-        "dual": DualBidder(budget_step=0.5, decay=0.5),
-        "adaptive_pacing": AdaptivePacingBidder(step=0.1),
-        "mpc": MpcBidder(forgetting=1.0),
-        "online_lp": OnlineLpBidder(history),
-    }
+def online_lp() -> Bidder:
+    """Its history is of another episode than those played, since a day is like any other."""
+    return OnlineLpBidder(record_prices(PARAMS, POPULATION, [100], n_thresholds=2000))
 
 
-@pytest.mark.parametrize("name", ["pid", "mpid", "dual", "adaptive_pacing", "mpc", "online_lp"])
+RULES: dict[str, Callable[[], Bidder]] = {
+    "pid": lambda: PidBidder(gains=PacingGains(p=0.02, i=0.05)),
+    "mpid": MpidBidder,
+    "dual": lambda: DualBidder(budget_step=0.5, decay=0.5),
+    "adaptive_pacing": lambda: AdaptivePacingBidder(step=0.1),
+    "mpc": lambda: MpcBidder(forgetting=1.0),
+    "online_lp": online_lp,
+}
+
+
+@pytest.mark.parametrize("name", RULES)
 def test_every_rule_finds_it_over_a_long_horizon(name: str, optimum: np.ndarray) -> None:
-    found = share(rules()[name], optimum)
+    found = share(RULES[name](), optimum)
     assert np.all(found <= 1 + 1e-6)
     assert np.all(found > 0.99)
 
@@ -79,12 +84,19 @@ def test_a_wrong_constant_does_not(optimum: np.ndarray) -> None:
 LIMITED = Task(name="LimitedCPA", constraints=(Constraint(kind="cpa", scale=0.65),))
 
 
-def test_under_a_cost_limit_the_optimum_is_a_constant_too() -> None:
-    """The limit binds, not the budget. Amounts here, not scores: a broken limit may score more (`score_bound`)."""
+@pytest.fixture(scope="module")
+def limited() -> list[tuple[Offers, Optimum]]:
+    """The offers of each episode, and what is best under the limit."""
     market = MARKET | {"task": LIMITED}
     offers = [record_offers(FixedBidder(), seed=seed, advertiser=0, **market) for seed in range(3)]
-    optimum = np.array([solve(part).value for part in offers])
-    assert all(solve(part).prices["budget"] == 0 for part in offers)
+    return [(part, solve(part)) for part in offers]
+
+
+def test_under_a_cost_limit_the_optimum_is_a_constant_too(limited: list[tuple[Offers, Optimum]]) -> None:
+    """The limit binds, not the budget. Amounts here, not scores: a broken limit may score more (`score_bound`)."""
+    offers = [part for part, _ in limited]
+    optimum = [solution.value for _, solution in limited]
+    assert all(solution.prices["budget"] == 0 for _, solution in limited)
     for row, part in enumerate(offers):
         has_value = part.value[0] > 0
         each_cost, each_value = part.cost[0, has_value], part.value[0, has_value]
@@ -97,11 +109,12 @@ def test_under_a_cost_limit_the_optimum_is_a_constant_too() -> None:
 # Learning costs most where a limit binds: the PID approaches it from below, the integrals of dual descent and M-PID
 # are a few per cent above it for good (10 % at these settings), so that they are not among those that keep it
 @pytest.mark.parametrize(("name", "least"), [("online_lp", 0.995), ("mpc", 0.97), ("pid", 0.93)])
-def test_rules_keep_a_cost_limit_and_come_near_the_optimum(name: str, least: float) -> None:
-    market = MARKET | {"task": LIMITED}
-    optimum = [solve(record_offers(FixedBidder(), seed=seed, advertiser=0, **market)).value for seed in range(3)]
-    bidder = rules()[name] if name != "pid" else PidBidder()
-    played = rollout(bidder, **EPISODES, **market)
+def test_rules_keep_a_cost_limit_and_come_near_the_optimum(
+    name: str, least: float, limited: list[tuple[Offers, Optimum]]
+) -> None:
+    optimum = [solution.value for _, solution in limited]
+    bidder = RULES[name]() if name != "pid" else PidBidder()
+    played = rollout(bidder, **EPISODES, **MARKET, task=LIMITED)
     assert np.all(played.ratios(expected=True)["cpa"] < 1.005)
     share = played.objective(expected=True) / optimum
     assert np.all(share > least)

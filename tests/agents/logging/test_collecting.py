@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,7 @@ from agents.logging.policies import MIXED_SHARES, POLICIES, dealt_policies, make
 from auction_env import TASKS, MarketParams, auctionnet_population
 from auction_env.data import TrajectoryData, load, read_manifest
 from auction_env.tasks import Targets
+from tests import processes
 
 ROOT = Path(__file__).parents[3]
 PARAMS = MarketParams(n_impressions=960)
@@ -102,19 +100,14 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_a_killed_collection_goes_on_to_the_same_bytes(whole: Path, tmp_path: Path, n_workers: int) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
     out = tmp_path / "out" / "set"
-    run = subprocess.Popen(
-        [sys.executable, str(script), str(out), str(n_workers)], env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
+    run = processes.Run(SCRIPT, str(out), str(n_workers), folder=ROOT, work=tmp_path / "process")
     blocks = out.parent / ".set.unfinished" / "blocks"
     deadline = time.monotonic() + 120
     while not (blocks.is_dir() and len(list(blocks.glob("*.json"))) >= 2):
-        assert run.poll() is None and time.monotonic() < deadline
+        assert run.process.is_alive() and time.monotonic() < deadline
         time.sleep(0.005)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    run.kill()
     assert not out.exists()
     n_left = len(list(blocks.glob("0*.json")))
     assert 2 <= n_left < SMALL.n_blocks
@@ -127,15 +120,8 @@ def test_a_killed_collection_goes_on_to_the_same_bytes(whole: Path, tmp_path: Pa
 
 def test_a_worker_that_ends_by_itself_is_explained(tmp_path: Path) -> None:
     """Started without the guard of a script's main part, a worker runs the script again and ends."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
-    run = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "set"), "2"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    unguarded = SCRIPT.replace('if __name__ == "__main__":', "if True:")
+    run = processes.run(unguarded, str(tmp_path / "set"), "2", folder=ROOT, work=tmp_path / "process")
     assert run.returncode == 1
     assert "ChildProcessError: a worker must not end by itself" in run.stderr
     assert not (tmp_path / "set").exists()
@@ -228,7 +214,7 @@ def test_shares_are_dealt_evenly() -> None:
 def test_the_policies_have_the_quality_they_are_said_to_have() -> None:
     """Shares of the best constant in hindsight, in the order of the registry."""
     params, population = MarketParams(n_impressions=4800), auctionnet_population()
-    seeds, advertisers = np.repeat([1000, 1001], 24), np.tile(np.arange(0, 48, 2), 2)
+    seeds, advertisers = np.full(24, 1000), np.arange(0, 48, 2)
     for name in ("MaxConversions", "TargetCPA"):
         task = TASKS[name]
         episodes = {"seeds": seeds, "advertisers": advertisers, "task": task, "params": params}

@@ -189,13 +189,13 @@ def test_bcq_beats_its_logs_where_the_optimum_is_known() -> None:
 
     best = optimum()
     learned = train(
-        "bcq", known_answer_log(), TASKS["MaxConversions"], settings=read_settings("bcq", None, ["steps=600"])
+        "bcq", known_answer_log(), TASKS["MaxConversions"], settings=read_settings("bcq", None, ["steps=150"])
     )
     logged = max(share_of_optimum(policy, best) for policy in logging_policies().values())
-    assert share_of_optimum(learned, best) > logged + 0.02  # 0.911 against 0.847; another CPU rounds otherwise
+    assert share_of_optimum(learned, best) > logged + 0.02  # 0.926 against 0.847; another CPU rounds otherwise
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_cql_comes_near_the_known_optimum() -> None:
     """TD3+BC and IQL, which take as long, are checked by `benchmarks.studies.known_optimum.offline`."""
     from benchmarks.studies.known_optimum.offline import known_answer_log, share_of_optimum

@@ -261,7 +261,6 @@ def test_command_trains_logs_and_keeps_files(tmp_path: Path, capsys: pytest.Capt
     assert "`task` must be" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_ppo_finds_the_known_optimum() -> None:
     from benchmarks.studies.known_optimum.sb3 import known_answer_job, share_of_optimum
 

@@ -40,7 +40,7 @@ population = Population(
 n_exhausted = n_conversions = 0
 for n_slots, mechanism, seeds in ((2, "gsp", [3, 4]), (3, "first_price", [5, 6]), (5, "gsp", [0, 9])):
     params = MarketParams(
-        n_impressions=120, n_ticks=3, n_slots=n_slots, exposure=(0.9, 0.6, 0.5, 1.0, 0.8)[:n_slots],
+        n_impressions=60, n_ticks=2, n_slots=n_slots, exposure=(0.9, 0.6, 0.5, 1.0, 0.8)[:n_slots],
         mechanism=mechanism,
     )
     cpu, gpu = BatchMarket(params, population, 2), CudaBatchMarket(params, population, 2)

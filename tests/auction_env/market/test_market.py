@@ -93,9 +93,11 @@ _EPISODE = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 from tests.auction_env.market.test_market import *
-params = small_params(n_impressions=REFERENCE_IMPRESSIONS // {scale}, **{options})
-market = BatchMarket(params, small_population(budget={budget}), 2)
-print(json.dumps({{k: v.tolist() for k, v in run_all(market, [3, 4]).items()}}))
+scale, budget = int(sys.argv[1]), float(sys.argv[2])
+for options in CASES:
+    params = small_params(n_impressions=REFERENCE_IMPRESSIONS // scale, **options)
+    market = BatchMarket(params, small_population(budget=budget), 2)
+    print(json.dumps({k: v.tolist() for k, v in run_all(market, [3, 4]).items()}))
 """
 
 
@@ -104,6 +106,7 @@ OPTIONS = {
     "mechanism": "vcg", "quality": (0.5, 1.0, 2.0, 1.3, 0.7, 1.0), "reserve_noise": 0.4,
     "funnel": Funnel(cart_rate=0.15), "conversion_delay": 1.0,
 }  # fmt: skip
+CASES: list[dict[str, object]] = [{}, OPTIONS, {"budget_rule": "auctionnet"}]
 
 
 @pytest.mark.parametrize(
@@ -139,31 +142,27 @@ def test_markets_that_are_alike_share_their_draws_and_nothing_else(options: dict
     assert drawn < 0.8 if params.budget_rule == "in_order" else drawn == 1.0
 
 
-def run_in_subprocess(
-    *, scale: int, budget: float, options: dict[str, object] | None = None, **environment: str
-) -> dict[str, list[float]]:
-    code = _EPISODE.format(scale=scale, budget=budget, options=options or {})
-    out = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-    return json.loads(out.stdout)
+def run_in_subprocess(*, scale: int, budget: float, **environment: str) -> list[dict[str, list[float]]]:
+    """An episode of each of `CASES`."""
+    command = [sys.executable, "-c", _EPISODE, str(scale), str(budget)]
+    out = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in out.stdout.splitlines()]
+    assert len(found) == len(CASES)
+    return found
 
 
-@pytest.mark.parametrize("options", [{}, OPTIONS, {"budget_rule": "auctionnet"}])
-def test_results_do_not_depend_on_the_number_of_threads(options: dict[str, object]) -> None:
-    one = run_in_subprocess(scale=50, budget=0.2, options=options, NUMBA_NUM_THREADS="1")
-    two = run_in_subprocess(scale=50, budget=0.2, options=options, NUMBA_NUM_THREADS="2")
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
+    one = run_in_subprocess(scale=50, budget=0.2, NUMBA_NUM_THREADS="1")
+    two = run_in_subprocess(scale=50, budget=0.2, NUMBA_NUM_THREADS="2")
     assert one == two
 
 
-@pytest.mark.parametrize("options", [{}, OPTIONS, {"budget_rule": "auctionnet"}])
-def test_kernels_give_the_same_without_the_jit(options: dict[str, object]) -> None:
-    compiled = run_in_subprocess(scale=5000, budget=5.0, options=options)
-    plain = run_in_subprocess(scale=5000, budget=5.0, options=options, NUMBA_DISABLE_JIT="1")
-    for name, values in compiled.items():
-        np.testing.assert_allclose(
-            values, plain[name], rtol=1e-5, atol=1e-6, err_msg=name
-        )  # contraction to FMA differs
+def test_kernels_give_the_same_without_the_jit() -> None:
+    compiled = run_in_subprocess(scale=5000, budget=5.0)
+    plain = run_in_subprocess(scale=5000, budget=5.0, NUMBA_DISABLE_JIT="1")
+    for options, found, expected in zip(CASES, compiled, plain, strict=True):
+        for name, values in found.items():  # contraction to FMA differs
+            np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-6, err_msg=f"{name}, {options}")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -190,7 +190,8 @@ def test_bad_arguments_end_with_a_message(
     assert message in error and "Traceback" not in error
 
 
-def test_speed_rows_have_the_stated_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_speed_rows_have_the_stated_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.speed.figures.N_COPIES", 4)  # of 64: the form, not the figures
     main(["bench", "speed", "--quick", "--only", "env", "--json", str(tmp_path / "speed.json")])
     rows = json.loads((tmp_path / "speed.json").read_text())
     assert rows and all(set(row) == {"name", "value", "unit", "reference", "bound"} for row in rows)

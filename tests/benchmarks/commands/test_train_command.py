@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from agents.families.storage import collect_family
 from auction_env import TASKS, data
 from benchmarks.cli import main
 from benchmarks.commands import train_vamo as training
+from tests import processes
 from tests.vamo.synthetic import make_data
+from tests.vamo.training.test_distributed import free_port
 from vamo.config import Config
 from vamo.training.history import Record
 
@@ -158,17 +161,36 @@ def test_bad_input(
     assert not (tmp_path / "models" / "agent.safetensors").exists()
 
 
-def test_torchrun(arguments: list[str], tmp_path: Path) -> None:
-    """Two processes, one bar, one checkpoint; the same as that of one process to float tolerance."""
-    out = tmp_path / "models" / "agent.safetensors"
-    main(arguments)
-    alone = vamo.load(out)
-    out.unlink()
+def by_torchrun(arguments: list[str], tmp_path: Path) -> str:
+    """What torchrun prints."""
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [*run, "-m", "benchmarks.cli", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("checkpoint:") == 1
+    return done.stdout
+
+
+def by_forks(arguments: list[str], tmp_path: Path) -> str:
+    """The same two processes with the variables that torchrun sets, without three new interpreters."""
+    code = "import sys\nfrom benchmarks.cli import main\nmain(sys.argv[1:])"
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    runs = []
+    for rank in ("0", "1"):
+        variables = shared | {"RANK": rank, "LOCAL_RANK": rank}
+        runs.append(processes.Run(code, *arguments, folder=ROOT, work=tmp_path / rank, variables=variables))
+    finished = [run.finish() for run in runs]
+    assert [done.returncode for done in finished] == [0, 0], finished[0].stderr
+    return "".join(done.stdout for done in finished)
+
+
+@pytest.mark.parametrize("launch", [by_forks, pytest.param(by_torchrun, marks=pytest.mark.exhaustive)])
+def test_two_processes(arguments: list[str], tmp_path: Path, launch: Callable[[list[str], Path], str]) -> None:
+    """One bar, one checkpoint; the same as that of one process to float tolerance."""
+    out = tmp_path / "models" / "agent.safetensors"
+    main(arguments)
+    alone = vamo.load(out)
+    out.unlink()
+    assert launch(arguments, tmp_path).count("checkpoint:") == 1
     for name, value in vamo.load(out).model.state_dict().items():
         np.testing.assert_allclose(value.numpy(), alone.model.state_dict()[name].numpy(), rtol=1e-3, atol=1e-5)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -25,6 +21,7 @@ from benchmarks.suites.running.engines import run_locally
 from benchmarks.suites.running.run import Job, Tables, execute
 from benchmarks.suites.running.suite import run_suite
 from benchmarks.suites.storage.store import TABLES, Store
+from tests import processes
 from tests.benchmarks.suites.tiny import BROKEN, DATA, RULES, UNIFORM, VAO, fragile, jobs_of, suite
 
 ROOT = Path(__file__).parents[3]
@@ -111,16 +108,24 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(tmp_path: Path, capsys: p
     assert (tmp_path / "runs" / "family--fixed.parquet").stat().st_mtime_ns == before
 
 
+ONE_WORKER = """
+import sys
+from pathlib import Path
+from benchmarks.suites.running.suite import run_suite
+from tests.benchmarks.suites.tiny import suite
+
+if __name__ == "__main__":
+    run_suite(suite(), Path(sys.argv[1]), n_workers=1)
+"""
+
+
 def test_killed_and_started_again_it_ends_with_the_same_rows(tmp_path: Path, cache: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.benchmarks.suites.tiny", str(tmp_path)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+    run = processes.Run(ONE_WORKER, str(tmp_path), folder=ROOT, work=tmp_path / "process")
     deadline = time.monotonic() + 120
     while not any((tmp_path / "runs").glob("*.parquet")):  # one worker: the next run is then under way
-        assert process.poll() is None and time.monotonic() < deadline, "must still be running"
+        assert run.process.is_alive() and time.monotonic() < deadline, "must still be running"
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    run.kill()
     n_before = Store(tmp_path).runs().num_rows
     assert 1 <= n_before < 4
     outcome = run_suite(suite(), tmp_path, n_workers=2)
@@ -141,7 +146,7 @@ def test_a_dead_worker_costs_its_run_one_attempt_of_three(tmp_path: Path) -> Non
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_on_ray_a_lost_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="needs the extra `ray`")
     from benchmarks.suites.running.engines import run_on_ray

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from benchmarks.suites.catalogue.arms import rule, shared
 from benchmarks.suites.running.run import Job, Tables, failure
-from benchmarks.suites.running.suite import run_suite
 from benchmarks.suites.spec import Arm, FamilyData, Seeds, Suite, Variant
 
 DATA = FamilyData(
@@ -55,7 +53,3 @@ def fragile(job: Job) -> Tables:
     if job.run.arm.name == "fixed" or (job.run.arm.name == "pid" and is_first):
         os._exit(3)
     return failure(job, "lives")
-
-
-if __name__ == "__main__":
-    run_suite(suite(), Path(sys.argv[1]), n_workers=1)

@@ -149,7 +149,9 @@ def test_one_batch_can_be_overfitted(config: ModelConfig) -> None:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    assert loss.item() < 0.02 * first
+        if loss.item() < 0.02 * first:
+            return
+    raise AssertionError(f"must be below 0.02 of {first} after 200 steps, found {loss.item()}")
 
 
 @variants
@@ -195,7 +197,7 @@ def test_bfloat16_autocast(config: ModelConfig) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # test_precision traces the whole loss and leaves out the code generator
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler about Python and about itself
 def test_default_model_can_be_compiled() -> None:
     model, batch = Vamo(ModelConfig()), random_batch(4, ModelConfig().context)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests import processes
 from tests.vamo.training.test_trainer import quadratic_trainer
 from vamo.training.distributed import ProcessError, Processes, joined
 
@@ -81,24 +80,20 @@ def free_port() -> int:
 def spawn(size: int, out: Path, fault: str = "") -> list[subprocess.CompletedProcess[str]]:
     """Runs the script in `size` processes, as torchrun would; one process runs without its variables."""
     out.mkdir()
-    port, processes = free_port(), []
+    port, runs = free_port(), []
     for rank in range(size):
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        variables: dict[str, object] = {}
         if size > 1:
             variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}
-            environment |= {name: str(value) for name, value in variables.items()} | {"MASTER_ADDR": "127.0.0.1"}
-        command = [sys.executable, "-c", SCRIPT, str(out), fault, json.dumps(VARIANTS)]
-        pipe = subprocess.PIPE
-        processes.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=pipe, stderr=pipe, text=True))
-    finished = []
+            variables |= {"MASTER_ADDR": "127.0.0.1"}
+        given = {name: str(value) for name, value in variables.items()}
+        arguments, work = (str(out), fault, json.dumps(VARIANTS)), out / f"process {rank}"
+        runs.append(processes.Run(SCRIPT, *arguments, folder=ROOT, work=work, variables=given))
     try:
-        for process in processes:
-            stdout, stderr = process.communicate(timeout=120)
-            finished.append(subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr))
+        return [run.finish(120) for run in runs]
     finally:
-        for process in processes:
-            process.kill()
-    return finished
+        for run in runs:
+            run.kill()
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +132,8 @@ def test_two_processes_give_the_run_of_one(out: Path, label: str) -> None:
     [
         ("fails", "disk full", "process 0 found another one failed, gone or hanging"),
         pytest.param(
-            "hangs", "", "must take part in every step within 10 s: process 0 found another", marks=pytest.mark.slow
+            *("hangs", "", "must take part in every step within 10 s: process 0 found another"),
+            marks=pytest.mark.exhaustive,  # 25 s of waiting; a process that never comes is found in one below
         ),
         ("other data", "must be the same in all 2 processes", "must be the same in all 2 processes"),
     ],

@@ -70,12 +70,19 @@ def test_a_device_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -
         in_precision(lambda parameters, batch: batch, "bfloat16", torch.device("cuda"))
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("precision", "estimator"),
+    [
+        *[("float32", estimator) for estimator in ESTIMATORS],
+        ("bfloat16", "ghost"),
+        pytest.param("bfloat16", "forward_mode", marks=pytest.mark.exhaustive),
+        pytest.param("bfloat16", "explicit", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_traced_step_is_the_plain_one(
-    tiny: Config, monkeypatch: pytest.MonkeyPatch, estimator: str, precision: str
+    tiny: Config, monkeypatch: pytest.MonkeyPatch, precision: str, estimator: str
 ) -> None:
-    """Everything of `torch.compile` but the code generator, which the slow test below uses: the step's graph."""
+    """Everything of `torch.compile` but the code generator, which the exhaustive test below uses: the step's graph."""
     options = [f"weighting.estimator={estimator}", f"train.precision={precision}"]
     plain = run(tiny, *options)
     traced: list[int] = []
@@ -92,7 +99,7 @@ def test_the_traced_step_is_the_plain_one(
     assert_close(found, plain, 1e-4 if precision == "float32" else 0.03)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_compiled_loss_and_its_gradients(tiny: Config) -> None:
     model = Vamo(tiny.model)
     batch = SyntheticBatches(tiny).train(0, [(0, 0), (0, 1)])

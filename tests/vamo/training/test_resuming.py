@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import processes
 from tests.vamo.synthetic import make_data
 from tests.vamo.training.test_trainer import comparable
 from vamo.checkpoint import CheckpointError, read, write
@@ -26,12 +24,11 @@ VARIANTS = {
 }
 
 
-def marks_of(variant: str) -> tuple[pytest.MarkDecorator, ...]:
-    """Each variant takes half a minute: one is part of the quick tests."""
-    return () if variant == "running" else (pytest.mark.slow,)
+# kills in every n-th step; `test_trainer` stops and resumes more variants within one process
+THOROUGH = [("running", 1), ("in turns", 4), ("preconditioned", 4)]
+STRIDES = [("running", 5), *[pytest.param(*of, marks=pytest.mark.exhaustive) for of in THOROUGH]]
 
-
-# Loads torch once, then forks: a process that ends by SIGKILL for every step, and one that goes on after it.
+# Forks: a process that ends by SIGKILL for every step, and one that goes on after it.
 SCRIPT = """
 import dataclasses, hashlib, json, os, signal, sys
 from pathlib import Path
@@ -107,16 +104,10 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize(
-    "assignments", [pytest.param(options, id=name, marks=marks_of(name)) for name, options in VARIANTS.items()]
-)
-def test_killed_at_any_step_the_run_goes_on_to_the_same_numbers(tmp_path: Path, assignments: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    stride = (
-        1 if assignments == next(iter(VARIANTS.values())) else 4
-    )  # every step once; a process a kill takes its time
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path), assignments, str(stride)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
+@pytest.mark.parametrize(("variant", "stride"), STRIDES)
+def test_killed_at_any_step_the_run_goes_on_to_the_same_numbers(tmp_path: Path, variant: str, stride: int) -> None:
+    arguments = (str(tmp_path), VARIANTS[variant], str(stride))
+    done = processes.run(SCRIPT, *arguments, folder=ROOT, work=tmp_path / "process")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert len(found) == 1 + len(range(0, 14, stride)) + 2

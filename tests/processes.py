@@ -1,0 +1,82 @@
+"""New processes for tests that need not import torch again: a server imports it once, and every process forks from it.
+
+A new interpreter takes 3 to 8 s for torch and its tracer, a fork takes some milliseconds. The server runs nothing, so
+that a process begins as a new interpreter would, but for what is imported. What an environment variable decides at
+import (`NUMBA_NUM_THREADS`, say) needs an interpreter of its own: use `subprocess`.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).parents[1]
+IMPORTED = ["auction_env.data", "agents.offline", "vamo.training.train", "torch._dynamo", "benchmarks.cli"]
+
+
+@functools.cache
+def server() -> ForkServerContext:
+    """The server of this process; it ends with it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    with mock.patch.dict(os.environ, variables):
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
+    return context
+
+
+def execute(script: str, arguments: list[str], folder: str, variables: dict[str, str], files: list[str]) -> None:
+    """What the new process does: the script as `python script arguments` runs it, its output in two files."""
+    for stream, file in zip((1, 2), files, strict=True):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", buffering=1) for stream in (1, 2))
+    os.environ.update(variables)
+    os.chdir(folder)
+    sys.argv = [script, *arguments]
+    runpy.run_path(script, run_name="__main__")
+
+
+class Run:
+    """A script in a process of its own."""
+
+    def __init__(
+        self, code: str, *arguments: str, folder: Path, work: Path, variables: Mapping[str, str] | None = None
+    ) -> None:
+        """Starts `code` in `folder`; its text and what it prints are kept in `work`, a new folder."""
+        work.mkdir(parents=True)
+        script = work / "script.py"
+        script.write_text(code, encoding="utf-8")
+        self.files = [work / "stdout", work / "stderr"]
+        files = [str(path) for path in self.files]
+        given = (str(script), list(arguments), str(folder), dict(variables or {}), files)
+        self.process = server().Process(target=execute, args=given)
+        self.process.start()
+
+    def finish(self, timeout: float = 240.0) -> subprocess.CompletedProcess[str]:
+        """Waits; a process that takes longer is killed and has the return code -9."""
+        self.process.join(timeout)
+        self.kill()
+        stdout, stderr = (path.read_text(encoding="utf-8") if path.exists() else "" for path in self.files)
+        assert self.process.exitcode is not None
+        return subprocess.CompletedProcess(str(self.files[0]), self.process.exitcode, stdout, stderr)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def run(
+    code: str, *arguments: str, folder: Path, work: Path, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a script to its end."""
+    return Run(code, *arguments, folder=folder, work=work, variables=variables).finish()
