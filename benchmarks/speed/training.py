@@ -31,8 +31,10 @@ from benchmarks.speed.figures import Row
 from vamo.alignment.estimators import GroupLosses
 from vamo.alignment.pairs import Pairs
 from vamo.config import Config, override
+from vamo.examples.batch import Batch, groups
 from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_INPUTS
-from vamo.model.transformer import Batch, Vamo, losses
+from vamo.model.losses import losses
+from vamo.model.transformer import Vamo
 from vamo.training.loop import Trainer
 from vamo.training.multitask import make_aggregator, without_solver_warnings
 
@@ -83,10 +85,7 @@ class SyntheticBatches:
         """n windows a target."""
         return self._first(n * len(targets), len(targets))
 
-    def groups(self, batch: Batch, start: int, stop: int) -> Batch:
-        """The groups of a batch from `start` to before `stop`."""
-        size = len(batch.mask) // batch.n_groups
-        return Batch._make([*(column[start * size : stop * size] for column in batch[:-1]), stop - start])
+    groups = staticmethod(groups)
 
     def evaluation(self, target: int) -> Batch:
         """One window: steps are timed, not evaluations."""

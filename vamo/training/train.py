@@ -18,10 +18,15 @@ from vamo import checkpoint as checkpoints
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.alignment.sharing import choose
 from vamo.config import Config
-from vamo.examples.dataset import Episodes, WindowSampler, data_hash, normalisation, task_of
+from vamo.examples.batch import Batch
+from vamo.examples.episodes import Episodes
+from vamo.examples.normalisation import normalisation
+from vamo.examples.sampler import WindowSampler
+from vamo.examples.sources import data_hash, task_of
 from vamo.labels.relabel import relabel
 from vamo.labels.response import Response
-from vamo.model.transformer import Batch, Vamo, losses
+from vamo.model.losses import losses
+from vamo.model.transformer import Vamo
 from vamo.training.distributed import Processes
 from vamo.training.history import Record
 from vamo.training.loop import Trainer

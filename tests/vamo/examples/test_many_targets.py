@@ -10,7 +10,7 @@ from benchmarks.speed.training import expected_ratio, make_trainer
 from tests.vamo.synthetic import make_data
 from vamo.alignment.estimators import GroupLosses, Parameters
 from vamo.config import Config, override
-from vamo.model.transformer import Batch
+from vamo.examples.batch import Batch
 from vamo.training.run_state import state_of
 from vamo.training.train import train
 
