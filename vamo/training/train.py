@@ -233,8 +233,8 @@ def _recorder(
     if log_dir is None or not trainer.processes.is_first:
         yield None
         return
-    model, train = trainer.config.model, trainer.config.train
-    n_windows = train.batch_size // trainer.n_step_pairs * trainer.n_step_pairs
+    model, train, n_pairs = trainer.config.model, trainer.config.train, trainer.sources.n_step_pairs
+    n_windows = train.batch_size // n_pairs * n_pairs
     amount = n_windows * model.context / model.n_ticks
     with ScalarWriter(log_dir, targets, sources, trajectories_per_step=amount, first_step=trainer.n_steps) as writer:
         yield writer.write
