@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vamo.agent import VamoBidder
     from vamo.checkpoint import CheckpointError, load, save
     from vamo.config import Config, override
-    from vamo.examples.dataset import by_task, split
+    from vamo.examples.sources import by_task, split
     from vamo.training.history import Record
     from vamo.training.train import TrainResult, train
 
@@ -24,11 +24,11 @@ _MODULE_OF = {
     "Record": "training.history",
     "TrainResult": "training.train",
     "VamoBidder": "agent",
-    "by_task": "examples.dataset",
+    "by_task": "examples.sources",
     "load": "checkpoint",
     "override": "config",
     "save": "checkpoint",
-    "split": "examples.dataset",
+    "split": "examples.sources",
     "train": "training.train",
 }
 

@@ -31,9 +31,9 @@ MultitaskMethod = Literal[
     "upgrad",
     "dualproj",
 ]
-"""Methods that combine the gradients of the targets' losses; see `vamo.training.multitask`."""
+"""Methods that combine the gradients of the targets' losses; see `vamo.training.backward`."""
 LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
-"""Methods that weight the targets by their losses; see `vamo.training.loss_balancing`."""
+"""Methods that weight the targets by their losses; see `vamo.training.backward`."""
 SharingMethod = Literal["cds", "nearest"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
@@ -240,7 +240,7 @@ class SharingConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancingConfig:
-    """The loss-based multi-task optimisers (`vamo.training.loss_balancing`); defaults are those of their papers.
+    """The loss-based multi-task optimisers (`vamo.training.backward`); defaults are those of their papers.
 
     Attributes:
         uncertainty_rate: Learning rate of the log-variances, as a multiple of the model's (1: the paper's, in one

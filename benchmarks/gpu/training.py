@@ -26,7 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from auction_env.files import write_atomically
 from benchmarks.speed.figures import Row
 from benchmarks.speed.training import expected_ratio, make_trainer, ratio, step_seconds
-from vamo.model.transformer import N_TOKENS, Batch
+from vamo.examples.batch import Batch
+from vamo.model.transformer import N_TOKENS
 from vamo.training.loop import Trainer
 
 TARGETS = (4, 64)

@@ -121,7 +121,8 @@ def hindsight_rows(log: TrajectoryData) -> Iterator[Row]:
 def family_rows(log: TrajectoryData, n_tasks: int) -> Iterator[Row]:
     """What comes before a training for many tasks, labels and statistics, where only four requirements differ."""
     from vamo import Config
-    from vamo.examples.dataset import Episodes, normalisation
+    from vamo.examples.episodes import Episodes
+    from vamo.examples.normalisation import normalisation
 
     asked = [TASKS[name] for name in ("MaxConversions", "TargetCPA", "TargetROAS", "MultiConstraint")]
     few = [replace(asked[k % 4], name=f"task-{k}") for k in range(n_tasks)]

@@ -24,20 +24,26 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auction_env.control.observation import N_FEATURES
 from benchmarks.speed.figures import Row
 from vamo.alignment.estimators import GroupLosses
 from vamo.alignment.pairs import Pairs
-from vamo.config import Config, override
+from vamo.config import Config, MultitaskMethod, override
+from vamo.examples.batch import Batch, groups
 from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_INPUTS
-from vamo.model.transformer import Batch, Vamo, losses
+from vamo.model.losses import losses
+from vamo.model.transformer import Vamo
+from vamo.training.backward.combined_gradients import (
+    is_multitask,
+    make_aggregator,
+    without_solver_warnings,
+)
 from vamo.training.loop import Trainer
-from vamo.training.multitask import make_aggregator, without_solver_warnings
 
 MILLION = ("model.d_model=128", "model.n_blocks=4")  # 968,833 parameters
-_MULTITASK = ("pcgrad", "cagrad", "nash_mtl")
+_MULTITASK: tuple[MultitaskMethod, ...] = ("pcgrad", "cagrad", "nash_mtl")
 
 
 class SyntheticBatches:
@@ -83,10 +89,7 @@ class SyntheticBatches:
         """n windows a target."""
         return self._first(n * len(targets), len(targets))
 
-    def groups(self, batch: Batch, start: int, stop: int) -> Batch:
-        """The groups of a batch from `start` to before `stop`."""
-        size = len(batch.mask) // batch.n_groups
-        return Batch._make([*(column[start * size : stop * size] for column in batch[:-1]), stop - start])
+    groups = staticmethod(groups)
 
     def evaluation(self, target: int) -> Batch:
         """One window: steps are timed, not evaluations."""
@@ -96,22 +99,23 @@ class SyntheticBatches:
 class Autojac:
     """Gradients of the targets as torchjd documents it: `autojac.backward` on the losses of one forward pass.
 
-    The stand-in for `vamo.training.multitask.Multitask` in a trainer; the numbers are the same.
+    A backward strategy in the place of `CombinedGradients`; the numbers are the same.
     """
 
-    is_stateful = False
+    own_parameters: Sequence[nn.Parameter] = ()
+    rate_factor = 1.0
 
-    def __init__(self, trainer: Trainer[Batch], method: str) -> None:
+    def __init__(self, trainer: Trainer[Batch], method: MultitaskMethod) -> None:
         self._trainer = trainer
-        self._aggregator = make_aggregator(method, trainer.n_targets)  # type: ignore[arg-type]  # a name from above
+        self._aggregator = make_aggregator(method, trainer.n_targets)
 
-    def backward(self, batch: Batch, weights: Tensor, target_of: Tensor, step: int) -> Tensor:
-        """See `Multitask.backward`."""
+    def __call__(self, batch: Batch, weights: Tensor, targets: Tensor, step: int) -> Tensor:
+        """See `vamo.training.backward.strategy.Backward`."""
         from torchjd import autojac
 
         trainer = self._trainer
-        losses = trainer.losses(trainer.parameters, batch).mean(dim=1)
-        totals = torch.zeros(trainer.n_targets, device=losses.device).index_add(0, target_of, weights * losses)
+        terms = weights * trainer.losses(trainer.parameters, batch).mean(dim=1)
+        totals = terms.new_zeros(trainer.n_targets).index_add(0, targets, terms)
         # one after the other: in parallel, its default, was slower on a CPU and takes K times the memory
         autojac.backward(totals, parallel_chunk_size=1)
         with without_solver_warnings():
@@ -119,7 +123,17 @@ class Autojac:
         for parameter in trainer.parameters.values():
             assert parameter.grad is not None
             parameter.grad *= trainer.n_targets
-        return losses.detach()
+        return terms.detach()
+
+    def after_step(self, batch: Batch, weights: Tensor, targets: Tensor) -> None:
+        """Nothing is learned."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Runs that are timed are not saved."""
+        return {}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Nor resumed."""
 
 
 def make_trainer(
@@ -153,7 +167,7 @@ def make_trainer(
 def step_seconds(trainers: Mapping[str, Trainer[Batch]], n_rounds: int) -> dict[str, list[float]]:
     """Seconds a step of each trainer, averaged over a refresh period, in every round; see the module's description."""
     periods = {
-        name: 1 if trainer.multitask is not None else trainer.config.weighting.refresh_every
+        name: 1 if is_multitask(trainer.config.train.method) else trainer.config.weighting.refresh_every
         for name, trainer in trainers.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
@@ -183,7 +197,7 @@ def _step_seconds(trainer: Trainer[Batch]) -> float:
 
 def expected_ratio(trainer: Trainer[Batch]) -> float:
     """Forward passes of a VAO step over those of a uniform one, averaged over the refresh period."""
-    plan, config = trainer.plan, trainer.config
+    plan, config = trainer.sources.plan, trainer.config
     windows = plan.n_refreshed * (plan.n_validation + plan.n_aligned * plan.n_samples)
     return 1 + windows / config.train.batch_size / config.weighting.refresh_every
 
@@ -242,7 +256,7 @@ def _multitask_rows(quick: bool) -> Iterator[Row]:
         for form in forms:
             trainers[f"{method} {form}"] = trainer = make_trainer(k, *MILLION, f"train.method={method}")
             if form == "autojac":
-                trainer.multitask = Autojac(trainer, method)  # type: ignore[assignment]  # same interface
+                trainer.backward = Autojac(trainer, method)
     seconds = step_seconds(trainers, 1 if quick else 3)
     expected = 3 * expected_ratio(vao)
     for method in _MULTITASK:

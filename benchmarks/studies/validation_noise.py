@@ -32,8 +32,11 @@ from vamo.alignment.estimators import Alignment
 from vamo.alignment.ghost import Ghost
 from vamo.alignment.weighting import Evidence, Scaler, Shrunken, Softmax, Weighting
 from vamo.config import Config, override
-from vamo.examples.dataset import Episodes, WindowSampler
-from vamo.model.transformer import Batch, Vamo, losses
+from vamo.examples.batch import Batch
+from vamo.examples.episodes import Episodes
+from vamo.examples.sampler import WindowSampler
+from vamo.model.losses import losses
+from vamo.model.transformer import Vamo
 from vamo.training.train import train
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ MODULES = {
         "model.transformer",
         "config",
         "alignment.pairs",
-        "training.multitask",
+        "training.backward.combined_gradients",
     ),
     "benchmarks": (
         "statistics.summaries",

@@ -15,7 +15,7 @@ from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, TA
 from tests.vamo.synthetic import N_IMPRESSIONS, N_TICKS, Float, make_data
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import ActionLabel, Config, DataConfig, RewardSignal, override
-from vamo.examples.dataset import Episodes, realised
+from vamo.examples.episodes import Episodes, realised
 from vamo.examples.inputs import Asked, EpisodeInputs, log_ratio, state_inputs
 from vamo.labels.relabel import relabel
 from vamo.model.transformer import Vamo

@@ -20,7 +20,7 @@ from tests.vamo.synthetic import make_data
 from tests.vamo.test_agent import campaigns_of, make_bidder, views_of
 from vamo.checkpoint import VERSION, CheckpointError, load, read, save, write
 from vamo.config import Config, ModelConfig
-from vamo.examples.dataset import split
+from vamo.examples.sources import split
 from vamo.training.train import train
 
 

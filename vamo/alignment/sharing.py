@@ -18,7 +18,8 @@ from agents.families.distances import data_distance
 from auction_env.data import TrajectoryData
 from auction_env.tasks import Task
 from vamo.config import Config
-from vamo.examples.dataset import Episodes, task_of
+from vamo.examples.episodes import Episodes
+from vamo.examples.sources import task_of
 
 Float = NDArray[np.float64]
 

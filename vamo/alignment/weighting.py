@@ -184,7 +184,7 @@ class Given:
 def make_weighting(train: TrainConfig, weighting: WeightingConfig, given: Tensor | None = None) -> Weighting:
     """The weighting of the sources behind a training method.
 
-    The methods that weight targets (`vamo.training.multitask`, `vamo.training.loss_balancing`) share uniformly over
+    The methods that weight targets (`vamo.training.backward`, `vamo.training.backward`) share uniformly over
     sources.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vamo.baselines.backbone import Learner, Trunk
 from vamo.baselines.reader import COST, RETURN, Statistics, Tape, Windows
 from vamo.baselines.settings import CdtSettings, Settings
-from vamo.model.transformer import group_means
+from vamo.model.losses import group_means
 
 _LOG_STD = (-4.0, 1.0)  # of normalised actions
 _AUGMENT = 303  # stream of random numbers

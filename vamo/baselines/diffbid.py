@@ -17,7 +17,8 @@ from vamo.baselines.backbone import Learner
 from vamo.baselines.reader import COST, RETURN, Statistics, Windows
 from vamo.baselines.settings import Backbone, DiffbidSettings, Settings
 from vamo.model.blocks import Block, encoder
-from vamo.model.transformer import INPUT_BOUND, group_means
+from vamo.model.losses import group_means
+from vamo.model.transformer import INPUT_BOUND
 
 
 class Denoiser(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vamo.baselines.backbone import Learner, Trunk
 from vamo.baselines.reader import RETURN, Statistics, Windows
 from vamo.baselines.settings import Settings
-from vamo.model.transformer import group_means
+from vamo.model.losses import group_means
 
 
 class DecisionTransformer(Learner):

@@ -9,7 +9,7 @@ from vamo.baselines.backbone import Critic, Learner, expectile_loss
 from vamo.baselines.dt import DecisionTransformer
 from vamo.baselines.reader import FIRST_SCORE, Statistics, Windows
 from vamo.baselines.settings import GasSettings, Settings
-from vamo.model.transformer import group_means
+from vamo.model.losses import group_means
 
 
 class Gas(Learner):

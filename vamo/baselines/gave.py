@@ -9,7 +9,7 @@ from torch.func import functional_call
 from vamo.baselines.backbone import Critic, Learner, Trunk, expectile_loss
 from vamo.baselines.reader import FIRST_SCORE, Statistics, Windows
 from vamo.baselines.settings import GaveSettings, Settings
-from vamo.model.transformer import group_means
+from vamo.model.losses import group_means
 
 
 class Gave(Learner):

@@ -18,8 +18,10 @@ from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, wanted_basis
 from vamo.alignment.pairs import Pairs
 from vamo.baselines.settings import Settings
-from vamo.examples.dataset import EVALUATION, TRAIN, Episodes, normalisation
+from vamo.examples.episodes import Episodes
 from vamo.examples.inputs import AMOUNT_COLUMNS, REQUIREMENT_INPUTS, Asked, EpisodeInputs
+from vamo.examples.normalisation import normalisation
+from vamo.examples.sampler import EVALUATION, TRAIN
 from vamo.labels.relabel import Float, relabel, return_scale
 
 RETURN, COST, FIRST_SCORE = 0, 1, 2
@@ -29,7 +31,7 @@ KEPT = [c for c, name in enumerate(REQUIREMENT_INPUTS) if name != "return_to_go"
 """Requirement inputs that are known at the tick; the others say how the episode ends."""
 
 _COLUMN = {name: column for column, name in enumerate(REQUIREMENT_NAMES)}
-_AUGMENT = 202  # stream of random numbers, apart from those of `vamo.examples.dataset`
+_AUGMENT = 202  # stream of random numbers, apart from those of `vamo.examples.sampler`
 
 
 class Windows(NamedTuple):

@@ -25,7 +25,7 @@ from vamo.baselines.gave import Gave
 from vamo.baselines.reader import COST, Player, Statistics, Tape, TapeBatches, Windows
 from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, Settings
 from vamo.checkpoint import CheckpointError, read, write
-from vamo.examples.dataset import data_hash
+from vamo.examples.sources import data_hash
 from vamo.labels.relabel import Float
 from vamo.training.history import Record
 from vamo.training.loop import Trainer

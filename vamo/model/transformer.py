@@ -8,61 +8,22 @@ head reads the action (`vamo.model.planner`), whether periods of the history are
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from auction_env.control.observation import N_FEATURES
 from vamo.config import ModelConfig
 from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
-from vamo.labels.relabel import Float
+from vamo.examples.normalisation import Normalisation, identity_normalisation
 from vamo.model.blocks import Block, encoder
 from vamo.model.conditioning import N_PROMPTS, BlockUpdate, Concat, FiLM, Prompts
 from vamo.model.periodicity import Periodicity
-from vamo.model.planner import Planner, has_next_state, plan_errors
+from vamo.model.planner import Planner
 
 N_TOKENS = 3  # of a tick
 INPUT_BOUND = 8.0  # standard deviations at which normalised inputs are cut off
-
-
-class Batch(NamedTuple):
-    """n windows of W consecutive ticks, padded at the end; groups of equal size lie one after the other."""
-
-    requirements: Tensor  # (n, W, len(REQUIREMENT_INPUTS))
-    state: Tensor  # (n, W, N_FEATURES)
-    advertiser: Tensor  # (n, len(ADVERTISER_INPUTS))
-    category: Tensor  # (n,) int64
-    tick: Tensor  # (n, W) int64, absolute
-    action: Tensor  # (n, W) log multiplier relative to the bid base
-    mask: Tensor  # (n, W) 1 where the action counts, 0 elsewhere
-    n_groups: int  # n is a multiple of it
-
-
-class Normalisation(NamedTuple):
-    """Statistics of the training data."""
-
-    requirements_mean: Float  # (len(REQUIREMENT_INPUTS),)
-    requirements_std: Float
-    state_mean: Float  # (N_FEATURES,)
-    state_std: Float
-    advertiser_mean: Float  # (len(ADVERTISER_INPUTS),)
-    advertiser_std: Float
-    action_mean: Float  # () of the log multiplier, as all that follow
-    action_std: Float
-    action_low: Float  # smallest logged one: an agent does not bid below
-    action_high: Float  # largest logged one: nor above
-
-
-def identity_normalisation() -> Normalisation:
-    """Statistics that leave inputs as they are and bound the multiplier to a thousand times its base."""
-    sizes = (len(REQUIREMENT_INPUTS), N_FEATURES, len(ADVERTISER_INPUTS))
-    moments = [f(n) for n in sizes for f in (np.zeros, np.ones)]
-    bound = math.log(1e3)
-    return Normalisation(*moments, *(np.asarray(x) for x in (0.0, 1.0, -bound, bound)))
 
 
 class Prediction(NamedTuple):
@@ -284,35 +245,3 @@ class Vamo(nn.Module):
         mean, std = getattr(self, f"{name}_mean"), getattr(self, f"{name}_std")
         out: Tensor = ((x - mean) / std).clamp(-INPUT_BOUND, INPUT_BOUND)
         return out
-
-
-def losses(model: Vamo, parameters: Mapping[str, Tensor], batch: Batch) -> Tensor:
-    """Squared error of the log multiplier, and with the planner head also of the planned states.
-
-    Both in units of the standard deviation over the training data.
-
-    Args:
-        model: The architecture, and its buffers.
-        parameters: Its parameters by name, which may differ from those it holds.
-        batch: Windows.
-
-    Returns:
-        (n_groups, n / n_groups): one loss a window, scaled so that the mean over a group is the masked mean
-        over all its ticks (of the plan: over all its ticks and planned states); padding and masked ticks
-        never change it.
-    """
-    has_next = None if model.planner is None else has_next_state(batch.mask)
-    prediction: Prediction = functional_call(model, dict(parameters), (*batch[:5], has_next))
-    error = (prediction.action - batch.action) / model.action_std
-    total = group_means(error.square(), batch.mask, batch.n_groups)
-    if prediction.plan is not None:
-        errors, mask = plan_errors(prediction.plan, model.normalise_state(batch.state), batch.mask)
-        total = total + group_means(errors.flatten(1), mask.flatten(1), batch.n_groups)
-    return total
-
-
-def group_means(errors: Tensor, mask: Tensor, n_groups: int) -> Tensor:
-    """Per-window shares, (G, n/G), of the masked mean of each group's errors (n, W); 0 where nothing counts."""
-    mask = mask.view(n_groups, -1, mask.shape[1])  # (n, W) -> (G, n/G, W)
-    count = mask.sum(dim=(1, 2)).clamp_min(1.0)
-    return (errors.view_as(mask) * mask).sum(dim=2) * (mask.shape[1] / count)[:, None]

@@ -16,7 +16,7 @@ from vamo.alignment.estimators import BatchT
 from vamo.training.history import Record
 from vamo.training.loop import Trainer
 
-_MULTITASK = "multitask/"  # prefix of what torchjd's optimisers remember
+_BACKWARD, _SOURCES = "backward/", "sources/"  # prefixes of what the strategy and the weights remember
 
 
 def state_of(trainer: Trainer[BatchT]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -28,9 +28,9 @@ def state_of(trainer: Trainer[BatchT]) -> tuple[dict[str, Tensor], dict[str, Any
     for name, parameter in _learned(trainer).items():
         for key, value in trainer.optimizer.state[parameter].items():
             tensors[f"optimizer/{key}/{name}"] = value
-    tensors |= {"weights": trainer.weights} | _running_state(trainer)
-    if trainer.multitask is not None:
-        tensors |= {f"{_MULTITASK}{name}": tensor for name, tensor in trainer.multitask.state().items()}
+    tensors |= _running_state(trainer)
+    tensors |= {f"{_BACKWARD}{name}": tensor for name, tensor in trainer.backward.state().items()}
+    tensors |= {f"{_SOURCES}{name}": tensor for name, tensor in trainer.sources.state().items()}
     record = {
         "n_steps": trainer.n_steps,
         "snapshots": sorted(trainer.snapshots),
@@ -53,9 +53,8 @@ def restore(trainer: Trainer[BatchT], tensors: dict[str, Tensor], record: dict[s
     for name, parameter in _learned(trainer).items():
         prefixes = {key: f"optimizer/{key}/{name}" for key in ("step", "exp_avg", "exp_avg_sq")}
         trainer.optimizer.state[parameter] = {key: tensors[path].to(parameter.device) for key, path in prefixes.items()}
-    if trainer.multitask is not None:
-        own = {name: tensor for name, tensor in tensors.items() if name.startswith(_MULTITASK)}
-        trainer.multitask.load({name.removeprefix(_MULTITASK): tensor for name, tensor in own.items()})
+    trainer.backward.load_state(_within(_BACKWARD, tensors))
+    trainer.sources.load_state(_within(_SOURCES, tensors))
     for step in record["snapshots"]:
         trainer.snapshots[step] = {
             name: tensors[f"snapshot/{step}/{name}"].to(parameter.device)
@@ -63,7 +62,6 @@ def restore(trainer: Trainer[BatchT], tensors: dict[str, Tensor], record: dict[s
         }
     for name, tensor in _running_state(trainer).items():
         tensor.copy_(tensors[name])
-    trainer.weights = tensors["weights"].to(trainer.weights.device)
     trainer.n_steps = record["n_steps"]
     trainer.best_loss = math.inf if record["best_loss"] is None else record["best_loss"]
     trainer.history = [Record(**line) for line in record["history"]]
@@ -72,25 +70,19 @@ def restore(trainer: Trainer[BatchT], tensors: dict[str, Tensor], record: dict[s
             trainer.monitor.observe(line)
 
 
+def _within(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def _learned(trainer: Trainer[BatchT]) -> dict[str, nn.Parameter]:
-    """All parameters of the optimiser by name: the model's and those of the targets' weights."""
-    own = [] if trainer.balancer is None else trainer.balancer.parameters
-    return trainer.parameters | {f"balancer/{index}": parameter for index, parameter in enumerate(own)}
+    """All parameters of the optimiser by name: the model's and those of the backward strategy."""
+    own = trainer.backward.own_parameters
+    return trainer.parameters | {f"{_BACKWARD}{index}": parameter for index, parameter in enumerate(own)}
 
 
 def _running_state(trainer: Trainer[BatchT]) -> dict[str, Tensor]:
-    """The tensors of alignments, their scale, target weights and the average, updated in place, by name."""
-    table, scaler = trainer.table, trainer.scaler
-    state = {
-        "alignment/sum": table.sum,
-        "alignment/square_error": table.square_error,
-        "alignment/n_updates": table.n_updates,
-        "scale/mean_square": scaler.mean_square,
-        "scale/n_updates": scaler.n_updates,
-        "grad_norm_max": trainer.grad_norm_max,
-    }
-    if trainer.balancer is not None:
-        state |= {f"balancer/{name}": tensor for name, tensor in trainer.balancer.state().items()}
+    """The tensors that the trainer itself updates in place, by name."""
+    state = {"grad_norm_max": trainer.grad_norm_max}
     if trainer.average is not None:
         state |= {f"average/{name}": tensor for name, tensor in trainer.average.mean.items()}
     return state

@@ -18,10 +18,15 @@ from vamo import checkpoint as checkpoints
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.alignment.sharing import choose
 from vamo.config import Config
-from vamo.examples.dataset import Episodes, WindowSampler, data_hash, normalisation, task_of
+from vamo.examples.batch import Batch
+from vamo.examples.episodes import Episodes
+from vamo.examples.normalisation import normalisation
+from vamo.examples.sampler import WindowSampler
+from vamo.examples.sources import data_hash, task_of
 from vamo.labels.relabel import relabel
 from vamo.labels.response import Response
-from vamo.model.transformer import Batch, Vamo, losses
+from vamo.model.losses import losses
+from vamo.model.transformer import Vamo
 from vamo.training.distributed import Processes
 from vamo.training.history import Record
 from vamo.training.loop import Trainer
@@ -228,8 +233,8 @@ def _recorder(
     if log_dir is None or not trainer.processes.is_first:
         yield None
         return
-    model, train = trainer.config.model, trainer.config.train
-    n_windows = train.batch_size // trainer.n_step_pairs * trainer.n_step_pairs
+    model, train, n_pairs = trainer.config.model, trainer.config.train, trainer.sources.n_step_pairs
+    n_windows = train.batch_size // n_pairs * n_pairs
     amount = n_windows * model.context / model.n_ticks
     with ScalarWriter(log_dir, targets, sources, trajectories_per_step=amount, first_step=trainer.n_steps) as writer:
         yield writer.write

@@ -14,9 +14,12 @@ from tests.vamo.synthetic import make_data
 from vamo.alignment.estimators import Estimator, Explicit, ForwardMode, Parameters, gradient
 from vamo.alignment.ghost import Ghost
 from vamo.config import Config
-from vamo.examples.dataset import Episodes, WindowSampler, normalisation
-from vamo.model.transformer import Batch, Vamo
-from vamo.model.transformer import losses as model_losses
+from vamo.examples.batch import Batch
+from vamo.examples.episodes import Episodes
+from vamo.examples.normalisation import normalisation
+from vamo.examples.sampler import WindowSampler
+from vamo.model.losses import losses as model_losses
+from vamo.model.transformer import Vamo
 
 SOURCES = torch.tensor([[1.0, 2.0], [0.0, -1.0], [3.0, 0.0]])  # c_i of the quadratic toy
 KINDS = [Explicit, ForwardMode, Ghost]

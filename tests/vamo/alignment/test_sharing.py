@@ -11,7 +11,8 @@ from tests.vamo.synthetic import make_data
 from vamo.alignment.sharing import choose, conservative, nearest_tasks, requirement_distance, task_distance
 from vamo.alignment.weighting import Given, make_weighting
 from vamo.config import Config, override
-from vamo.examples.dataset import Episodes, WindowSampler
+from vamo.examples.episodes import Episodes
+from vamo.examples.sampler import WindowSampler
 from vamo.training.train import train
 
 SCORES = [[np.arange(10.0), np.array([0.0, 8.5, 20.0])], [np.array([5.0, 1.0] + 8 * [0.0]), np.array([6.0, 7.0, 8.0])]]

@@ -10,8 +10,11 @@ from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
 from vamo.config import Config, override
-from vamo.examples.dataset import Episodes, WindowSampler, by_task, data_hash, normalisation, split
+from vamo.examples.episodes import Episodes
 from vamo.examples.inputs import REQUIREMENT_FLAGS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
+from vamo.examples.normalisation import normalisation
+from vamo.examples.sampler import WindowSampler
+from vamo.examples.sources import by_task, data_hash, split
 from vamo.labels.hindsight import best_log_multipliers
 from vamo.labels.relabel import relabel
 from vamo.labels.response import Response

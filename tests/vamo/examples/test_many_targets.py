@@ -10,7 +10,7 @@ from benchmarks.speed.training import expected_ratio, make_trainer
 from tests.vamo.synthetic import make_data
 from vamo.alignment.estimators import GroupLosses, Parameters
 from vamo.config import Config, override
-from vamo.model.transformer import Batch
+from vamo.examples.batch import Batch
 from vamo.training.run_state import state_of
 from vamo.training.train import train
 
@@ -30,13 +30,13 @@ def test_no_pass_grows_with_the_number_of_pairs() -> None:
 
     options = ("train.batch_size=64", "weighting.alignment_batch_size=256", "weighting.refresh_every=1")
     trainer = make_trainer(64, *TINY, *options, wrap=counted)
-    assert trainer.plan.n_refreshes == 64 * 64 // 128
-    for _ in range(trainer.plan.n_refreshes):
+    assert trainer.sources.plan.n_refreshes == 64 * 64 // 128
+    for _ in range(trainer.sources.plan.n_refreshes):
         trainer.step()
     assert max(sizes) <= 256
-    assert (trainer.table.n_updates == 1).all()
-    assert trainer.table.standard_error().isfinite().all()
-    torch.testing.assert_close(trainer.weights.sum(dim=1), torch.ones(64))
+    assert (trainer.sources.table.n_updates == 1).all()
+    assert trainer.sources.table.standard_error().isfinite().all()
+    torch.testing.assert_close(trainer.sources.weights.sum(dim=1), torch.ones(64))
     tensors, _ = state_of(trainer)
     state = sum(t.numel() for name, t in tensors.items() if name.startswith(("alignment/", "scale/", "weights")))
     assert state == 4 * 64 * 64 + 2 * 64

@@ -13,7 +13,7 @@ from auction_env.tasks import TASKS, Constraint, Task, Totals
 from tests.vamo.labels.test_response import exact
 from tests.vamo.synthetic import Float, make_data
 from vamo import Config, override
-from vamo.examples.dataset import Episodes
+from vamo.examples.episodes import Episodes
 from vamo.labels.hindsight import LOG_GRID, best_log_multipliers
 from vamo.labels.response import Response
 from vamo.training.train import labelled

@@ -11,8 +11,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from auction_env.control.observation import N_FEATURES
 from vamo.config import MODEL_SIZES, Conditioning, Head, ModelConfig
+from vamo.examples.batch import Batch
 from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
-from vamo.model.transformer import Batch, Vamo, identity_normalisation, losses
+from vamo.examples.normalisation import identity_normalisation
+from vamo.model.losses import losses
+from vamo.model.transformer import Vamo
 
 HAS_CPA_LIMIT = REQUIREMENT_INPUTS.index("has_cpa_limit")
 SIZES = ModelConfig(d_model=16, n_blocks=2, n_heads=2, context=6, horizon=2)

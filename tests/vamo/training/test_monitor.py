@@ -11,7 +11,7 @@ import pytest
 
 from tests.vamo.synthetic import make_data
 from vamo.config import Config, override
-from vamo.examples.dataset import split
+from vamo.examples.sources import split
 from vamo.training.history import Record
 from vamo.training.monitor import Monitor
 from vamo.training.train import train

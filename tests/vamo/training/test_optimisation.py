@@ -12,7 +12,7 @@ from torch import nn
 from tests.vamo.synthetic import make_data
 from tests.vamo.training.test_trainer import quadratic, quadratic_trainer
 from vamo.config import Config, TrainConfig, override
-from vamo.examples.dataset import split
+from vamo.examples.sources import split
 from vamo.training.history import is_stalled
 from vamo.training.optimisation import Average, learning_rate
 from vamo.training.train import train

@@ -15,8 +15,9 @@ from torch import Tensor
 from benchmarks.speed.training import SyntheticBatches
 from tests.vamo.synthetic import make_data
 from vamo.config import Config, override
-from vamo.examples.dataset import split
-from vamo.model.transformer import Vamo, losses
+from vamo.examples.sources import split
+from vamo.model.losses import losses
+from vamo.model.transformer import Vamo
 from vamo.training.precision import compiled, in_precision
 from vamo.training.train import TrainResult, train
 

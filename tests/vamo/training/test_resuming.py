@@ -12,7 +12,7 @@ from tests.vamo.synthetic import make_data
 from tests.vamo.training.test_trainer import comparable
 from vamo.checkpoint import CheckpointError, read, write
 from vamo.config import Config, override
-from vamo.examples.dataset import split
+from vamo.examples.sources import split
 from vamo.training.train import train
 
 ROOT = Path(__file__).parents[3]
@@ -36,7 +36,7 @@ import torch
 torch.set_num_threads(1)
 from tests.vamo.synthetic import make_data
 from vamo.config import Config, override
-from vamo.examples.dataset import split
+from vamo.examples.sources import split
 from vamo.training.loop import Trainer
 from vamo.training.train import train
 

@@ -13,7 +13,7 @@ from auction_env.tasks import Task
 from tests.vamo.synthetic import make_data
 from tests.vamo.training.test_monitor import record
 from vamo.config import Config, override
-from vamo.examples.dataset import split
+from vamo.examples.sources import split
 from vamo.training.history import Record
 from vamo.training.tensorboard import ScalarWriter, scalars
 from vamo.training.train import TrainResult, train

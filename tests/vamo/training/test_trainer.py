@@ -92,9 +92,9 @@ GRADIENTS = np.array([[1.0, -1.0], [2.0, 2.0], [-1.0, 1.0]])
 def test_vao_step_by_hand() -> None:
     point, trainer = quadratic_trainer("train.warmup_steps=0", "train.learning_rate=0.1", "train.weight_decay=0")
     trainer.step()
-    np.testing.assert_allclose(trainer.table.mean().numpy(), ALIGNMENTS, rtol=1e-6)
+    np.testing.assert_allclose(trainer.sources.table.mean().numpy(), ALIGNMENTS, rtol=1e-6)
     weights = np.exp(ALIGNMENTS / 2) / np.exp(ALIGNMENTS / 2).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(trainer.weights.numpy(), weights, rtol=1e-6)
+    np.testing.assert_allclose(trainer.sources.weights.numpy(), weights, rtol=1e-6)
     update = weights.sum(axis=0) @ GRADIENTS  # sum_k sum_i w_ik g_ik
     assert point.theta.grad is not None
     np.testing.assert_allclose(point.theta.grad.numpy(), update, rtol=1e-5)
@@ -121,7 +121,7 @@ def test_weights_are_refreshed_every_few_steps() -> None:
     seen = []
     for _ in range(7):
         trainer.step()
-        seen.append(trainer.weights.clone())
+        seen.append(trainer.sources.weights.clone())
     changed = [not torch.equal(a, b) for a, b in itertools.pairwise(seen)]
     assert changed == [False, False, True, False, False, True]
 
@@ -152,7 +152,7 @@ def test_cosine_by_hand() -> None:
     _, trainer = quadratic_trainer("weighting.scaling=cosine", "weighting.estimator=explicit")
     trainer.step()
     lengths = np.linalg.norm([[2, -1], [-2, 0]], axis=1)[:, None] * np.linalg.norm(GRADIENTS, axis=1)
-    np.testing.assert_allclose(trainer.table.mean().numpy(), ALIGNMENTS / lengths, rtol=1e-5)
+    np.testing.assert_allclose(trainer.sources.table.mean().numpy(), ALIGNMENTS / lengths, rtol=1e-5)
 
 
 def test_preconditioner_by_hand() -> None:
@@ -161,12 +161,12 @@ def test_preconditioner_by_hand() -> None:
         "weighting.precondition=true", "weighting.refresh_every=1", "train.learning_rate=1e-9"
     )
     trainer.step()  # the first refresh knows no moments
-    np.testing.assert_allclose(trainer.table.mean().numpy(), ALIGNMENTS, rtol=1e-6)
+    np.testing.assert_allclose(trainer.sources.table.mean().numpy(), ALIGNMENTS, rtol=1e-6)
     assert point.theta.grad is not None
     u = np.abs(point.theta.grad.numpy())
     trainer.step()
     expected = (np.array([[2.0, -1.0], [-2.0, 0.0]]) / (u + 1e-8)) @ GRADIENTS.T
-    np.testing.assert_allclose(trainer.table.mean().numpy(), expected, rtol=1e-4)
+    np.testing.assert_allclose(trainer.sources.table.mean().numpy(), expected, rtol=1e-4)
 
 
 def test_per_sample_weights_by_hand() -> None:
@@ -193,8 +193,8 @@ def test_sampled_pairs_give_the_same_gradient_on_average(method: str) -> None:
 @pytest.mark.parametrize(("most", "expected"), [(1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 6), (64, 6)])
 def test_number_of_pairs_in_a_step(most: int, expected: int) -> None:
     _, trainer = quadratic_trainer(f"weighting.pairs_per_step={most}")
-    pairs, weights = trainer._draw_pairs()
-    assert trainer.n_step_pairs == len(pairs) == len(weights) == expected
+    drawn = trainer.sources.draw(0)
+    assert trainer.sources.n_step_pairs == len(drawn.pairs) == len(drawn.targets) == len(drawn.weights) == expected
 
 
 def test_mean_of_the_targets_is_uniform_sharing() -> None:

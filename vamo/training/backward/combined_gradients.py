@@ -1,16 +1,16 @@
-"""Multi-task optimisers that combine the gradients of the targets' losses, from torchjd, in the trainer's loop.
+"""Combined gradients: the multi-task optimisers of torchjd.
 
-Rows of the Jacobian are the gradients of the targets' losses, sources weighted alike. They come from one
-forward and backward pass per target over the target's own part of the batch: the flops of one pass over the
-batch, but K gradients in memory, unlike the weighted loss of the other methods.
+Rows of the Jacobian are the gradients of the targets' losses, with equal weights of the sources. Each comes from one
+forward and backward pass over the target's own part of the batch. All rows together take the operations of one pass
+over the batch, but K gradients are in memory; the weighted loss of the other methods needs one.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, get_args
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ AGGREGATORS: Mapping[MultitaskMethod, tuple[str, dict[str, Any]]] = {
 """Class in `torchjd.aggregation` and its arguments; those without a default there take the paper's usual one."""
 
 
-def is_multitask(method: str) -> bool:
+def is_multitask(method: str) -> TypeGuard[MultitaskMethod]:
     """Whether a training method is one of this module."""
     return method in get_args(MultitaskMethod)
 
@@ -73,8 +73,8 @@ def without_solver_warnings() -> Iterator[None]:
         yield
 
 
-class Multitask(Generic[BatchT]):
-    """Backward passes whose result is the combination of the targets' gradients.
+class CombinedGradients(Generic[BatchT]):
+    """A backward pass for each target; the gradient is a combination of theirs.
 
     Args:
         method: Which combination.
@@ -84,6 +84,9 @@ class Multitask(Generic[BatchT]):
         n_targets: K.
         seed: Of the methods that draw random numbers, with the step's number.
     """
+
+    own_parameters: Sequence[nn.Parameter] = ()
+    rate_factor = 1.0
 
     def __init__(
         self,
@@ -100,35 +103,30 @@ class Multitask(Generic[BatchT]):
         self._losses, self._parameters, self._groups = losses, parameters, groups
         self._n_targets, self._seed = n_targets, seed
 
-    def backward(self, batch: BatchT, weights: Tensor, target_of: Tensor, step: int) -> Tensor:
-        """Writes the gradients; the scale is that of the sum over targets, of which `mean` gives the gradient.
+    def __call__(self, batch: BatchT, weights: Tensor, targets: Tensor, step: int) -> Tensor:
+        """See `vamo.training.backward.strategy.Backward`; each of the K targets must be in the batch.
 
-        Args:
-            batch: P groups, those of a target one after the other.
-            weights: (P,) factors of the groups' losses within their target's.
-            target_of: (P,) targets, ascending, each of the K at least once.
-            step: Number of the step.
-
-        Returns:
-            Losses (P,) of the groups.
+        The scale of the gradient is that of the sum over targets, of which `mean` gives the gradient itself.
         """
         leaves = list(self._parameters.values())
-        counts = torch.bincount(target_of, minlength=self._n_targets).tolist()
-        rows, losses, start = [], [], 0
+        counts = torch.bincount(targets, minlength=self._n_targets).tolist()
+        rows, terms, start = [], [], 0
         for n in counts:
             part = slice(start, start + n)
             means = self._losses(self._parameters, self._groups(batch, part.start, part.stop)).mean(dim=1)
-            gradients = torch.autograd.grad(
-                (weights[part] * means).sum(), leaves, allow_unused=True, materialize_grads=True
-            )
+            own = weights[part] * means
+            gradients = torch.autograd.grad(own.sum(), leaves, allow_unused=True, materialize_grads=True)
             rows.append(torch.cat([g.flatten() for g in gradients]))
-            losses.append(means.detach())
+            terms.append(own.detach())
             start += n
         combined = self._n_targets * self._aggregate(torch.stack(rows), step)
         pieces = torch.split(combined, [parameter.numel() for parameter in leaves])
         for parameter, piece in zip(leaves, pieces, strict=True):
             parameter.grad = piece.view_as(parameter)
-        return torch.cat(losses)
+        return torch.cat(terms)
+
+    def after_step(self, batch: BatchT, weights: Tensor, targets: Tensor) -> None:
+        """The aggregators learn nothing from the parameters' move."""
 
     def state(self) -> dict[str, Tensor]:
         """What the method remembers from step to step, by name; empty before the first step and for most methods.
@@ -147,7 +145,7 @@ class Multitask(Generic[BatchT]):
             return {}
         return {name: torch.as_tensor(value).clone()}
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Continues from the `state` of another one with equal arguments; raises as it does."""
         holder = self._holder()
         if holder is None or not tensors:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tests.vamo.training.test_trainer import quadratic_trainer
 from vamo.config import BalancingConfig, Config, LossMethod, override
+from vamo.training.backward.balancers import DynamicAverage, Famo, GradNorm, Uncertainty, is_loss_based, make_balancer
 from vamo.training.distributed import Processes
-from vamo.training.loss_balancing import DynamicAverage, Famo, GradNorm, Uncertainty, is_loss_based, make_balancer
 
 NOTHING = torch.zeros(1)
 
@@ -132,8 +132,7 @@ def test_first_step_in_the_loop_is_that_of_uniform_sharing_up_to_the_weights(met
 def test_log_variances_are_learned_by_the_optimiser() -> None:
     _, trainer = quadratic_trainer("train.method=uncertainty", "balancing.uncertainty_rate=10", "train.warmup_steps=0")
     trainer.step()
-    assert trainer.balancer is not None
-    moved = trainer.balancer.state()["log_variance"].detach()
+    moved = trainer.backward.state()["log_variance"].detach()
     np.testing.assert_allclose(moved, 2 * [10 * trainer.config.train.learning_rate], rtol=1e-4)
 
 

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from vamo.config import MultitaskMethod
-from vamo.training.multitask import AGGREGATORS, Multitask, is_multitask, make_aggregator, without_solver_warnings
+from vamo.training.backward.combined_gradients import (
+    AGGREGATORS,
+    CombinedGradients,
+    is_multitask,
+    make_aggregator,
+    without_solver_warnings,
+)
 
 torchjd = pytest.importorskip("torchjd", reason="extra `mtl` is not installed")
 
@@ -25,10 +31,10 @@ JACOBIAN = np.array([[1.5, 0.5], [-2.5, -0.5], [1.0, 2.0]])  # rows sum_i w_ik (
 def combine(method: MultitaskMethod, step: int = 0, points: Tensor = POINTS) -> tuple[Tensor, Tensor]:
     point = Point(2.0, 1.0)
     parameters = dict(point.named_parameters())
-    multitask = Multitask(method, quadratic, parameters, slices, n_targets=3, seed=0)
-    losses = multitask.backward(points[:, None], WEIGHTS, TARGET_OF, step)
+    backward = CombinedGradients(method, quadratic, parameters, slices, n_targets=3, seed=0)
+    terms = backward(points[:, None], WEIGHTS, TARGET_OF, step)
     assert point.theta.grad is not None
-    return losses, point.theta.grad
+    return terms, point.theta.grad
 
 
 def test_every_method_has_an_aggregator() -> None:
@@ -38,8 +44,8 @@ def test_every_method_has_an_aggregator() -> None:
 
 @pytest.mark.parametrize("method", get_args(MultitaskMethod))
 def test_methods_give_a_combination_of_the_gradients(method: MultitaskMethod) -> None:
-    losses, gradient = combine(method)
-    torch.testing.assert_close(losses, (torch.tensor([2.0, 1.0]) - POINTS).square().sum(dim=1) / 2)
+    terms, gradient = combine(method)
+    torch.testing.assert_close(terms, WEIGHTS * (torch.tensor([2.0, 1.0]) - POINTS).square().sum(dim=1) / 2)
     assert gradient.shape == (2,)
     assert gradient.isfinite().all()
 

@@ -1,13 +1,12 @@
-"""Loss-based multi-task optimisers: one backward pass over a weighted sum of the targets' losses.
+"""Loss-based multi-task optimisers: from the K losses of a step to the scalar that is differentiated.
 
-A balancer turns the K losses of a step into the scalar that is differentiated, and remembers what it needs in
-tensors that it updates in place, so that a checkpoint can hold them.
+A balancer remembers what it needs in tensors that it updates in place, so that a checkpoint can hold them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol, get_args
+from collections.abc import Callable
+from typing import Protocol, TypeGuard, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ _LEAST_WEIGHT = 1e-3  # of GradNorm, before its weights are scaled to sum K
 class Balancer(Protocol):
     """Weights targets by their losses."""
 
-    parameters: list[nn.Parameter]  # learned by the trainer's own optimiser
+    parameters: list[nn.Parameter]  # learned by the trainer's optimiser
 
     def scalar(self, losses: Tensor, shared: Tensor) -> Tensor:
         """What is differentiated, from the losses (K,) and the last layer that all targets share."""
@@ -207,7 +206,7 @@ class _Adam:
         return {"adam/n_steps": self.n_steps, "adam/mean": self._mean, "adam/square": self._square}
 
 
-def is_loss_based(method: str) -> bool:
+def is_loss_based(method: str) -> TypeGuard[LossMethod]:
     """Whether a training method is one of this module."""
     return method in get_args(LossMethod)
 
@@ -223,11 +222,3 @@ def make_balancer(
     if method == "gradnorm":
         return GradNorm(n_targets, config.gradnorm_alpha, config.gradnorm_rate, device)
     return Famo(n_targets, config.famo_rate, config.famo_decay, device)
-
-
-def last_shared(parameters: Mapping[str, nn.Parameter]) -> nn.Parameter:
-    """The weights of the output layer, which all targets share; for a model without one its last parameter."""
-    for name in ("head.weight", "planner.inverse_out.weight"):
-        if name in parameters:
-            return parameters[name]
-    return list(parameters.values())[-1]

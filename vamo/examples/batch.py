@@ -1,0 +1,35 @@
+"""Batches: windows in groups of equal size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """n windows of W consecutive ticks, padded at the end; groups of equal size lie one after the other."""
+
+    requirements: Tensor  # (n, W, len(REQUIREMENT_INPUTS))
+    state: Tensor  # (n, W, N_FEATURES)
+    advertiser: Tensor  # (n, len(ADVERTISER_INPUTS))
+    category: Tensor  # (n,) int64
+    tick: Tensor  # (n, W) int64, absolute
+    action: Tensor  # (n, W) log multiplier relative to the bid base
+    mask: Tensor  # (n, W) 1 where the action counts, 0 elsewhere
+    n_groups: int  # n is a multiple of it
+
+
+def stack(groups: Sequence[Batch]) -> Batch:
+    """One batch of all the groups, which must be of equal size, in their order."""
+    columns = zip(*(group[:-1] for group in groups), strict=True)
+    return Batch._make([*map(torch.cat, columns), sum(group.n_groups for group in groups)])
+
+
+def groups(batch: Batch, start: int, stop: int) -> Batch:
+    """The groups of a batch from `start` to before `stop`."""
+    size = len(batch.mask) // batch.n_groups
+    columns = [column[start * size : stop * size] for column in batch[:-1]]
+    return Batch._make([*columns, stop - start])
