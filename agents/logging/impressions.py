@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from agents.bidder import Bidder
-from auction_env.control.bidder import check_multipliers
+from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import Simulation
 from auction_env.data.formats.auctionnet_export import ImpressionWriter, trace_tick
 from auction_env.market.params import MarketParams

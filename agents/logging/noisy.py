@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bidder import Bidder, Campaigns, TickView
+from auction_env.control.bidder import Bidder, Campaigns, TickView
 
 
 class NoisyBidder:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from agents.bidder import Bidder
 from agents.hindsight.joint_constants import JointHindsightBidder
 from agents.logging.noisy import NoisyBidder
 from agents.mixed import MixedBidder
 from agents.rules.online_lp import OnlineLpBidder, record_prices
 from agents.rules.pid import PidBidder
 from agents.rules.random_multiplier import RandomMultiplierBidder
+from auction_env.control.bidder import Bidder
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.tasks import Task
