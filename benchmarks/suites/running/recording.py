@@ -16,7 +16,7 @@ from auction_env.control.bidder import check_multipliers
 from auction_env.control.simulation import Simulation
 from auction_env.data.formats.auctionnet_export import trace_tick
 from benchmarks.suites.data.variant import Games
-from benchmarks.suites.methods.methods import Curve
+from benchmarks.suites.methods.fitting import Curve
 from benchmarks.suites.spec import Run
 from benchmarks.suites.storage.rows import episode_columns
 from benchmarks.suites.storage.store import EPISODES, LOSSES, RATIOS, ROWS, WEIGHTS

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.suites.data.variant import open_world, references
-from benchmarks.suites.methods.methods import METHODS, Fitted, Setting
+from benchmarks.suites.methods.fitting import Fitted, Setting
+from benchmarks.suites.methods.methods import METHODS
 from benchmarks.suites.running import machine
 from benchmarks.suites.running.recording import episodes_table, losses_table, rows_table, weights_table
 from benchmarks.suites.running.timing import Timed

@@ -54,7 +54,7 @@ def test_a_run_fills_every_table(trained: Tables) -> None:
     assert run["peak_memory_mb"] > 50 and np.isfinite(run["validation_loss"])
     assert json.loads(run["config"])["arm"]["settings"] == ["train.method=vao"]
     chosen = json.loads(run["chosen"])
-    assert all(set(choice) == {"asked", "stability"} for choice in chosen.values()) and len(chosen) == 2
+    assert all(set(choice) == {"condition", "stability"} for choice in chosen.values()) and len(chosen) == 2
     rows = trained["rows"].to_pandas()
     assert rows.groupby("task").size().tolist() == [3, 3]
     assert set(rows["seed"]) == {200, 201, 202} and (rows["reference"] > 0).any()
