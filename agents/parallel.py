@@ -136,7 +136,7 @@ class _Worker(Generic[JobT, ResultT]):
         # not `fork`: the parent may have run kernels, which GNU OpenMP does not survive. The server, from which the
         # children are forked, has run none, but has imported what takes longest
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([*preload])
+        context.set_forkserver_preload([__name__, *preload])
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(work, other))
         with _one_thread_environment():  # the server has it from its first child on
@@ -232,6 +232,8 @@ def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
     """Does the jobs that come, in a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends the work
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # numba makes a semaphore in a process whose start method is a kind of fork; a killed worker could not remove it
+    multiprocessing.set_start_method("spawn", force=True)
     with one_thread():
         while True:
             connection.send(_attempt(work, connection.recv()))

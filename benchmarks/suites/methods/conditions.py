@@ -30,15 +30,15 @@ def choose_condition(setting: Setting, fitted: Fitted, candidates: Mapping[str, 
     """Chooses every target's bidder among its candidates by description, on its validation episodes."""
     started = time.perf_counter()
     for name, of_target in candidates.items():
-        games = setting.targets[name]
+        episodes = setting.targets[name]
         choice = choose(
             list(of_target.values()),
-            seeds=games.seeds,
-            advertisers=games.advertisers,
-            task=games.task,
-            params=games.params,
-            population=games.population,
-            days=games.days,
+            seeds=episodes.seeds,
+            advertisers=episodes.advertisers,
+            task=episodes.task,
+            params=episodes.params,
+            population=episodes.population,
+            days=episodes.days,
         )
         fitted.bidders[name] = choice.bidder
         fitted.chosen[name] = {"condition": list(of_target)[choice.position], "stability": choice.stability}

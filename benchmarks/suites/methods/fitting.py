@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from agents import Bidder
-from benchmarks.suites.data.variant import Games, Logs, World
+from benchmarks.suites.data.episodes import TaskEpisodes
+from benchmarks.suites.data.variant import Logs, VariantData
 
 
 class Curve(NamedTuple):
@@ -24,7 +25,7 @@ class Setting:
     """What a method gets.
 
     Attributes:
-        world: Logs and validation episodes. Its test episodes are not for methods.
+        data: Logs and validation episodes. Its test episodes are not for methods.
         settings: "key=value" of the suite's method, in which later ones win.
         training: The suite's overrides of `vamo.Config`.
         train_seed: Seed of the training; -1 for what is not trained.
@@ -32,7 +33,7 @@ class Setting:
         device: Where `vamo.train` trains.
     """
 
-    world: World
+    data: VariantData
     settings: tuple[str, ...]
     training: tuple[str, ...]
     train_seed: int
@@ -40,14 +41,14 @@ class Setting:
     device: str = "cpu"
 
     @property
-    def targets(self) -> dict[str, Games]:
+    def targets(self) -> dict[str, TaskEpisodes]:
         """The tasks to return bidders for, each with its validation episodes."""
-        return self.world.targets
+        return self.data.targets
 
     @cached_property
     def logs(self) -> tuple[Logs, Logs]:
         """Training and validation trajectories by task."""
-        return self.world.load()
+        return self.data.load_logs()
 
     def option(self, key: str) -> str:
         """A setting by name; ValueError if the suite's method has none."""

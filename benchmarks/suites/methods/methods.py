@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from agents import Bidder, make, record_prices
-from benchmarks.suites.data.variant import Games
+from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.methods.conditions import BUDGET_RATIOS, choose_condition, conditioned
 from benchmarks.suites.methods.fitting import Curve, Fit, Fitted, Setting
 from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, candidates_of, read_spaces, tune
@@ -28,8 +28,8 @@ def fit_rule(setting: Setting) -> Fitted:
     agent, started = setting.option("agent"), time.perf_counter()
     space = read_spaces().get(agent, {})
     fitted = Fitted(bidders={})
-    for name, games in setting.targets.items():
-        fixed = {"history": _history(games)} if agent == "online-lp" else {}
+    for name, episodes in setting.targets.items():
+        fixed = {"history": _history(episodes)} if agent == "online-lp" else {}
         if not space:
             fitted.bidders[name] = make(agent, **fixed)
             continue
@@ -38,12 +38,12 @@ def fit_rule(setting: Setting) -> Fitted:
             space,
             n_candidates=setting.n_candidates,
             seed=0,
-            task=games.task,
-            params=games.params,
-            population=games.population,
-            seeds=games.seeds,
-            advertisers=games.advertisers,
-            days=games.days,
+            task=episodes.task,
+            params=episodes.params,
+            population=episodes.population,
+            seeds=episodes.seeds,
+            advertisers=episodes.advertisers,
+            days=episodes.days,
             fixed=fixed,
         )
         fitted.bidders[name] = bidder
@@ -52,8 +52,8 @@ def fit_rule(setting: Setting) -> Fitted:
     return fitted
 
 
-def _history(games: Games) -> Any:
-    return record_prices(games.params, games.population, HISTORY_SEED + np.arange(N_HISTORY), task=games.task)
+def _history(episodes: TaskEpisodes) -> Any:
+    return record_prices(episodes.params, episodes.population, HISTORY_SEED + np.arange(N_HISTORY), task=episodes.task)
 
 
 def fit_vamo(setting: Setting) -> Fitted:
@@ -127,9 +127,9 @@ def fit_offline(setting: Setting) -> Fitted:
     own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
     settings = read_settings(algorithm, assignments=own)
     fitted, started = Fitted(bidders={}), time.perf_counter()
-    for name, games in setting.targets.items():
+    for name, episodes in setting.targets.items():
         logs = setting.logs[0][name]
-        fitted.bidders[name] = train(algorithm, logs, games.task, settings=settings, seed=setting.train_seed)
+        fitted.bidders[name] = train(algorithm, logs, episodes.task, settings=settings, seed=setting.train_seed)
         fitted.n_steps += settings.steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
@@ -143,14 +143,14 @@ def fit_sb3(setting: Setting) -> Fitted:
 
     settings, steps = read_settings(setting.option("algo")), int(setting.option("steps"))
     fitted, started = Fitted(bidders={}), time.perf_counter()
-    for name, games in setting.targets.items():
+    for name, episodes in setting.targets.items():
         job = TrainingJob(
             settings=settings,
-            task=games.task,
+            task=episodes.task,
             steps=steps,
             seed=setting.train_seed,
-            params=games.params,
-            population=games.population,
+            params=episodes.params,
+            population=episodes.population,
         )
         fitted.bidders[name] = train(job).bidder
         fitted.n_steps += steps
