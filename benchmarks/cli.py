@@ -3,29 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 import auction_env
-from benchmarks.commands import agents, bench, data, generative, offline, sb3, training
+from benchmarks.commands import (
+    agents,
+    bench,
+    collect,
+    data,
+    exporting,
+    family,
+    generative,
+    importing,
+    offline,
+    sb3,
+    training,
+)
 from benchmarks.console import console
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends the work as Ctrl-C does."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of the console command; exits with 2 on bad input, 130 on Ctrl-C."""
+    """Entry point of the console command; exits with 2 on bad input, 130 on Ctrl-C, 143 on SIGTERM."""
     arguments = _parser().parse_args(argv)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         arguments.run(arguments)
     except ModuleNotFoundError as error:
         _fail(f"{error}; this command needs an extra: pip install 'vamo-bidding[all]'")
     except (ArithmeticError, ImportError, ValueError, OSError) as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        console.print("interrupted")
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        line = "stopped"
+        if "kept" in arguments:  # a command that goes on where it was
+            again = shlex.join(["vamo", *(sys.argv[1:] if argv is None else argv)])
+            line = f"stopped; {arguments.kept} are kept. To go on: {again}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(143 if isinstance(interrupt, Terminated) else 130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _fail(message: str) -> None:
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _fail(message: str) -> NoReturn:
     print(f"vamo: error: {message}", file=sys.stderr)
     sys.exit(2)
 
@@ -34,8 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vamo", description="Auto-bidding: market, agents, training, benchmarks.")
     parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for group in (bench, data, training, generative, offline, sb3, agents):
-        group.add(commands)
+    for command in (
+        bench, collect, family, importing, exporting, data, training, generative, offline, sb3, agents,
+    ):  # fmt: skip
+        command.add(commands)
     return parser
 
 

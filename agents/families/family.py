@@ -1,8 +1,8 @@
 """Families of related tasks: synthetic data-scarce suites whose truth is known because they were made.
 
 A family has K tasks that differ by as much as asked for, in ways that are named; very unequal amounts of logged
-trajectories; and sources of which it is known which of them help, and which hurt, a given target. A weighting of
-sources (arXiv 2510.07760) can so be judged against the truth and not only by what it scores.
+trajectories; and sources of which it is known which help, and which harm, a given target. A weighting of sources
+(arXiv 2510.07760) is then judged against these known relations, not only by its score.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Shift:
 
     Attributes:
         category: Concentration of the advertisers' categories: 1 gives a group one category of its own.
-        budget: Spread of the budgets' level, up to a factor 3 either way.
-        target: Spread of the target CPAs' level, up to a factor 1.6 either way.
-        market: Spread of the competitors' target CPAs, hence of prices, up to a factor 1.6 either way.
+        budget: Range of the budgets' level, up to a factor 3 either way.
+        target: Range of the target CPAs' level, up to a factor 1.6 either way.
+        market: Range of the competitors' target CPAs, hence of prices, up to a factor 1.6 either way.
         season: Shift of the diurnal curve, up to three hours either way.
         policy: Share of random multipliers among the logging policies, up to 90 %.
     """
@@ -115,13 +115,12 @@ class TaskFamily:
 
     @property
     def relations(self) -> Int:
-        """The truth, (K, K): whether source i (column) helps target k (row): 1 yes, 0 unrelated, -1 it hurts.
+        """How source i (column) affects target k (row), (K, K): 1 it helps, 0 unrelated, -1 it is a harmful source.
 
-        A source helps if its log shows the same answer to the same state: it is of the target's group and records
-        bids in the same way. It hurts if one of the two records the bids submitted and the other those of before a
-        shading: nothing in the inputs tells them apart, and the actions differ by a factor. Everything else, a sound
-        log of another objective or from another market, counts as unrelated: what of it carries over is a question to
-        the data.
+        A source helps if its log shows the same action in the same state: it is of the target's group and records
+        bids in the same way. It is harmful if one of the two logs records the submitted bids and the other the bids
+        before a shading: nothing in the inputs tells them apart, and the actions differ by a factor. Everything else,
+        a sound log of another objective or from another market, counts as unrelated: how much it helps is measured.
         """
         group = np.array([member.group for member in self.members])
         is_harmful = np.array([member.is_harmful for member in self.members])
@@ -184,7 +183,7 @@ def make_task_family(
     shift = shift if isinstance(shift, Shift) else Shift.of(shift)
     groups = n_groups or n_tasks // 2
     harmful = n_harmful if n_harmful is not None else (0 if n_tasks < 4 else max(1, n_tasks // 8))
-    centres = _Centre.spread(np.random.default_rng([seed, 1]), groups, shift)
+    centres = _Centre.evenly_spaced(np.random.default_rng([seed, 1]), groups, shift)
     most, fewest = imbalance
     sizes = np.rint(np.geomspace(most, fewest, n_tasks)).astype(int)
     # spread evenly over the sizes, from the second largest task on
@@ -239,7 +238,7 @@ class _Centre:
     order: tuple[int, ...]  # of the advertisers, in which they are picked
 
     @classmethod
-    def spread(cls, rng: np.random.Generator, n_groups: int, shift: Shift) -> list[_Centre]:
+    def evenly_spaced(cls, rng: np.random.Generator, n_groups: int, shift: Shift) -> list[_Centre]:
         """The centres of all groups: evenly spaced along each knob, in an order of its own.
 
         Even spacing, not independent draws: the distance between the groups is then what the knob says, not luck.

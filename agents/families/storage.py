@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from agents.families.family import HARMFUL_BID, Member, TaskFamily
 from agents.logging.collection import Collection, collect_data_set
+from agents.parallel import worker_count
 from auction_env.data import TrajectoryData, load, read_manifest, write_splits
 from auction_env.data.manifest import MANIFEST
 from auction_env.files import write_atomically
 
 FAMILY_FILE = "family.json"
-_PER_WORKER = 2_000  # trajectories that take as long as starting a process
+_PER_WORKER = 2_000  # trajectories that take as long as starting a worker and making its policy
 
 Progress = Callable[[int], None]
 
@@ -54,7 +55,8 @@ def collect_family(
     *,
     n_validation: int = 50,
     n_test: int = 50,
-    n_workers: int = 1,
+    n_workers: int | None = 1,
+    ray: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> None:
@@ -65,7 +67,7 @@ def collect_family(
         out: Directory; every task gets a folder of its name, a data set with the splits train, validation and test.
         n_validation, n_test: Held-out trajectories of each task, beyond those to train on: every task has as many,
             however scarce its data are.
-        n_workers: Processes of a collection.
+        n_workers, ray: Who makes the logs of a task (`collect_data_set`); a small task gets fewer workers.
         force: Whether data sets of other members at `out` are replaced.
         progress: Told the number of trajectories as they are finished.
 
@@ -84,7 +86,8 @@ def collect_family(
         path, collection = root / member.name, member_collection(member, n_validation + n_test)
         if not _is_collected(path, collection):
             worth = 1 + collection.n_episodes * len(collection.controlled) // _PER_WORKER
-            collect_data_set(collection, path, n_workers=min(n_workers, worth), force=force, progress=progress)
+            n = min(worker_count(n_workers), worth) if ray is None else n_workers
+            collect_data_set(collection, path, n_workers=n, ray=ray, force=force, progress=progress)
         elif progress is not None:
             progress(member.n_trajectories + n_validation + n_test)
         splits = read_manifest(path).splits

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from agents.logging.policies import MIXED, dealt_policies, make_policy, parse_shares
 from agents.mixed import deal_campaigns
+from agents.parallel import Failure, run_jobs, worker_count
 from agents.rollout import check_days, run_episode, to_trajectories
 from auction_env.control.bidder import Bidder
 from auction_env.control.simulation import Simulation
@@ -192,7 +188,8 @@ def collect_data_set(
     collection: Collection,
     out: str | os.PathLike[str],
     *,
-    n_workers: int = 1,
+    n_workers: int | None = 1,
+    ray: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> CollectionSummary:
@@ -204,25 +201,32 @@ def collect_data_set(
     Args:
         collection: What.
         out: Directory of the data set.
-        n_workers: Processes; 1 works in this one.
+        n_workers: Blocks that are made at a time, each on one thread; 1 works in this process, None is one a core.
+        ray: Address of a Ray cluster that makes the blocks (`agents.parallel.run_jobs`); its machines must see `out`.
         force: Whether a data set at `out`, or unfinished work of another collection, is replaced.
         progress: Told the number of trajectories of each block as it is finished, those found finished included.
 
     Raises:
         FileExistsError: `out` holds files, unfinished work of another collection lies beside it, or another process
             is collecting into it.
-        ChildProcessError: A worker process ended by itself.
+        ChildProcessError: A block failed in a worker process, or its worker died again and again.
     """
-    if n_workers < 1:
-        raise ValueError(f"`n_workers` must be at least 1, found {n_workers}")
+    worker_count(n_workers)  # an error before anything is written
     started = time.perf_counter()
     with open_stage(out, collection.plan, force=force) as stage:
         found = {index: block for index in range(collection.n_blocks) if (block := stage.finished(index)) is not None}
         for block in found.values():
             _report(progress, block)
-        todo = [index for index in range(collection.n_blocks) if index not in found]
-        for index in _make_blocks(collection, stage, todo, n_workers):
+
+        def ended(index: int, result: int | Failure) -> None:
+            if isinstance(result, Failure):
+                rest = "finished blocks are kept for the next call"
+                raise ChildProcessError(f"block {index} of {out} failed: {result.error}; {rest}")
             _report(progress, _block(stage, index))
+
+        todo = [index for index in range(collection.n_blocks) if index not in found]
+        maker = _BlockMaker(collection, stage.path.resolve())
+        run_jobs(maker, todo, ended, n_workers=n_workers, ray=ray, preload=(__name__,))
         blocks = [_block(stage, index) for index in range(collection.n_blocks)]
         metadata = {"source": "simulation", "policy": collection.policy}
         stage.publish(blocks, metadata=metadata, parameters=collection.parameters)
@@ -239,46 +243,19 @@ def _report(progress: Progress | None, block: Block) -> None:
 def _block(stage: Stage, index: int) -> Block:
     block = stage.finished(index)
     if block is None:
-        raise RuntimeError(f"block {index} in {stage.path} must be what was written, but has changed")
+        raise RuntimeError(f"block {index} in {stage.path} must be what its worker wrote, found none or another")
     return block
 
 
-def _make_blocks(collection: Collection, stage: Stage, todo: list[int], n_workers: int) -> Iterator[int]:
-    """Makes the blocks; yields each as it is finished."""
-    n_workers = min(n_workers, len(todo))
-    if n_workers <= 1:
-        maker = _BlockMaker(collection, stage.path)
-        for index in todo:
-            yield maker.make(index)
-        return
-    # not `fork`: the parent may have run kernels, which GNU OpenMP does not survive
-    with ProcessPoolExecutor(
-        n_workers, multiprocessing.get_context("spawn"), _start_worker, (collection, stage.path)
-    ) as pool:
-        futures = [pool.submit(_make_block, index) for index in todo]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            rule = "a worker must not end by itself (out of memory? a script without `if __name__ == '__main__'`?)"
-            raise ChildProcessError(f"{rule}; finished blocks are kept for the next call") from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 class _BlockMaker:
-    """Simulates and writes blocks; the policy and the markets are built once."""
+    """Simulates and writes blocks; builds the policy and the markets once, when it makes its first block."""
 
     def __init__(self, collection: Collection, stage: Path) -> None:
         self._collection, self._stage = collection, stage
-        self._bidder = make_policy(
-            parse_shares(collection.policy), collection.task, collection.params, collection.population
-        )
-        self._dealt = np.array(dealt_policies(parse_shares(collection.policy)))
         self._simulations: dict[int, Simulation] = {}
 
-    def make(self, index: int) -> int:
+    def __call__(self, index: int) -> int:
+        """Makes the block; returns its index."""
         c = self._collection
         periods = c.periods(index)
         n = len(periods)
@@ -295,27 +272,11 @@ class _BlockMaker:
         write_block(self._stage, index, log)
         return index
 
+    @cached_property
+    def _bidder(self) -> Bidder:
+        c = self._collection
+        return make_policy(parse_shares(c.policy), c.task, c.params, c.population)
 
-_maker: _BlockMaker | None = None  # of a worker process
-
-
-def _start_worker(collection: Collection, stage: Path) -> None:
-    global _maker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends the work
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    numba.set_num_threads(1)
-    pa.set_cpu_count(1)
-    _maker = _BlockMaker(collection, stage)
-
-
-def _end_with_parent() -> None:
-    """Ends this process with its parent: a worker of a killed parent would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _make_block(index: int) -> int:
-    assert _maker is not None
-    return _maker.make(index)
+    @cached_property
+    def _dealt(self) -> NDArray[np.str_]:
+        return np.array(dealt_policies(parse_shares(self._collection.policy)))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import Commands
+from benchmarks.commands import Commands, add_workers
 from benchmarks.console import console
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _add_bench(commands: Commands) -> None:
     speed = kinds.add_parser("speed", help="speed figures as ratios against stated references")
     speed.add_argument("--quick", action="store_true", help="fewer repetitions; under 45 s")
     speed.add_argument(
-        "--only", choices=("market", "env", "training", "inference", "data"), help="one part of the table"
+        "--only", choices=("market", "env", "agents", "training", "inference", "data"), help="one part of the table"
     )
     speed.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
     speed.set_defaults(run=_run_speed)
@@ -60,11 +60,10 @@ def _add_suites(kinds: Commands) -> None:
     runner.add_argument(
         "--agents", nargs="+", metavar="NAME", help="only these methods of the suite; or agents of `vamo agents`"
     )
-    runner.add_argument("--workers", type=int, metavar="W", help="processes; default: one a core")
+    add_workers(runner)
     runner.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where the transformer trains; default: %(default)s"
     )
-    runner.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster: auto, ray://HOST:PORT, or local")
     runner.add_argument("--out", type=Path, metavar="DIR", help="default: runs/bench/SUITE")
     runner.add_argument(
         "--reuse",
@@ -74,7 +73,7 @@ def _add_suites(kinds: Commands) -> None:
         metavar="DIR",
         help="take over the same runs, of any suite, from results in DIR, published ones too; may be repeated",
     )
-    runner.set_defaults(run=_run_suite)
+    runner.set_defaults(run=_run_suite, kept="finished runs")
     lister = kinds.add_parser("list", help="list the suites with their sizes")
     lister.set_defaults(run=_run_list)
     table = kinds.add_parser("table", help="statistics of a suite's rows as tables")

@@ -1,15 +1,77 @@
-"""Collects the logs of a task family with a progress bar and shows what was made; needs no torch."""
+"""`vamo family`: a synthetic family of data-scarce tasks with its logs."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.table import Table
+from benchmarks.commands import Commands, add_workers
+from benchmarks.console import console, progress_bar
 
-from agents.families.distances import Distance, data_distance
-from agents.families.family import Shift, TaskFamily
-from agents.families.storage import collect_family, load_family
-from benchmarks.console import progress_bar
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from agents.families.distances import Distance
+    from agents.families.family import Shift, TaskFamily
+
+
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "family",
+        help="make a synthetic family of data-scarce tasks and log its trajectories",
+        description="Makes K related tasks with very unequal amounts of data, and records which source tasks help and"
+        " which harm which target task.",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets a data set a task")
+    parser.add_argument("--tasks", type=int, default=6, metavar="K", help="2 to 128; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default: %(default)s")
+    shift = "distance between groups of tasks: a level in [0, 1], or knobs as market=0.5,policy=1; default: %(default)s"
+    parser.add_argument("--shift", default="0.5", metavar="X", help=shift)
+    parser.add_argument("--most", type=int, default=5000, metavar="N", help="trajectories of the largest task")
+    parser.add_argument("--fewest", type=int, default=20, metavar="N", help="trajectories of the smallest task")
+    parser.add_argument("--groups", type=int, metavar="G", help="default: half the tasks")
+    parser.add_argument("--harmful", type=int, metavar="H", help="harmful source tasks; default: an eighth")
+    parser.add_argument("--impressions", type=int, default=4_800, metavar="N", help="an episode; default: %(default)s")
+    for name in ("validation", "test"):
+        parser.add_argument(f"--{name}", type=int, default=50, metavar="N", help="trajectories of each task")
+    add_workers(parser)
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.set_defaults(run=_run, kept="finished data sets and blocks")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from agents import collect_family, data_distance, load_family, make_task_family
+
+    family = make_task_family(
+        arguments.tasks,
+        arguments.seed,
+        parse_shift(arguments.shift),
+        (arguments.most, arguments.fewest),
+        n_groups=arguments.groups,
+        n_harmful=arguments.harmful,
+        n_impressions=arguments.impressions,
+    )
+    n_held_out = arguments.validation + arguments.test
+    n = sum(member.n_trajectories + n_held_out for member in family.members)
+    with progress_bar(f"collecting {len(family)} tasks", n, "traj") as bar:
+        collect_family(
+            family,
+            arguments.out,
+            n_validation=arguments.validation,
+            n_test=arguments.test,
+            n_workers=arguments.workers,
+            ray=arguments.ray,
+            force=arguments.force,
+            progress=bar.advance,
+        )
+    held_out = load_family(arguments.out, "validation")  # as many of every task, so that distances compare
+    first = held_out[family.names[0]]
+    distances = {name: data_distance(first, data) for name, data in held_out.items()}
+    for table in family_tables(family, distances):
+        console.print(table)
+    console.print(f"logs, splits and family.json: {arguments.out}")
 
 
 def parse_shift(text: str) -> Shift:
@@ -18,6 +80,8 @@ def parse_shift(text: str) -> Shift:
     Raises:
         ValueError: An unknown knob or a level out of range; it is named.
     """
+    from agents.families.family import Shift
+
     try:
         return Shift.of(float(text))
     except ValueError as error:
@@ -35,33 +99,22 @@ def parse_shift(text: str) -> Shift:
     return Shift(**levels)
 
 
-def collect(
-    family: TaskFamily, out: Path, *, n_validation: int, n_test: int, n_workers: int, force: bool
-) -> dict[str, Distance]:
-    """Collects the family; returns each task's distance from the one with the most data."""
-    n = sum(member.n_trajectories + n_validation + n_test for member in family.members)
-    with progress_bar(f"collecting {len(family)} tasks", n, "traj") as bar:
-        collect_family(
-            family, out, n_validation=n_validation, n_test=n_test, n_workers=n_workers, force=force,
-            progress=bar.advance,
-        )  # fmt: skip
-    held_out = load_family(out, "validation")  # as many of every task, so that distances compare
-    first = held_out[family.names[0]]
-    return {name: data_distance(first, data) for name, data in held_out.items()}
-
-
 def family_tables(family: TaskFamily, distances: dict[str, Distance]) -> list[Table]:
     """What the family is and how far its tasks lie apart, a row a task."""
+    from rich.table import Table
+
+    from agents.families.distances import Distance
+
     tasks, apart = Table(title=f"{len(family)} tasks"), Table(title="distance from the first task (validation data)")
     for name in ("task", "policy"):
         tasks.add_column(name, overflow="fold")
-    for name in ("group", "train", "helped by", "hurt by"):
+    for name in ("group", "trajectories", "helpful sources", "harmful sources"):
         tasks.add_column(name, justify="right")
     apart.add_column("task")
     for name in Distance._fields:
         apart.add_column(name, justify="right")
-    for member, truth in zip(family.members, family.relations, strict=True):
-        counts = (member.n_trajectories, int((truth > 0).sum()) - 1, int((truth < 0).sum()))
+    for member, relations in zip(family.members, family.relations, strict=True):
+        counts = (member.n_trajectories, int((relations > 0).sum()) - 1, int((relations < 0).sum()))
         tasks.add_row(member.name, member.policy, str(member.group), *(f"{count:,}" for count in counts))
         apart.add_row(member.name, *(f"{value:.2f}" for value in distances[member.name]))
     return [tasks, apart]

@@ -12,7 +12,7 @@ import numpy as np
 from agents import FixedBidder, MixedBidder, NoisyBidder, PidBidder, collect
 from auction_env import TASKS, MarketParams, auctionnet_population, data
 from auction_env.data import TrajectoryData
-from benchmarks.commands.importing import import_logs
+from benchmarks.commands.importing import import_impressions
 from benchmarks.console import progress_bar
 from vamo import split
 
@@ -108,7 +108,7 @@ def imported(settings: DemoSettings, logs: Path, out: Path) -> TaskData:
     if not logs.is_dir():
         raise ValueError(f"`LOGS` must be a directory of logs, found {logs}")
     if not (logs / "manifest.json").exists():
-        import_logs([logs], out / "imported", force=True)
+        import_impressions([logs], out / "imported", force=True)
         logs = out / "imported"
     log = data.load(logs)
     if log.n_episodes < MIN_LOGGED:

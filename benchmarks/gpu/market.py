@@ -14,7 +14,8 @@ from numba import get_num_threads
 
 from auction_env import BatchMarket, MarketParams
 from auction_env.market.cuda import CudaBatchMarket, is_available
-from benchmarks.speed.figures import median_seconds, pid_episode
+from benchmarks.speed.market import pid_episode
+from benchmarks.speed.measure import median_seconds
 
 
 def main() -> int:

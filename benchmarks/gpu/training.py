@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from auction_env.files import write_atomically
-from benchmarks.speed.figures import Row
+from benchmarks.speed.measure import Row
 from benchmarks.speed.training import expected_ratio, make_trainer, ratio, step_seconds
 from vamo.examples.batch import Batch
 from vamo.model.transformer import N_TOKENS

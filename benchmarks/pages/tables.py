@@ -13,11 +13,10 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.speed.suite import FIGURES
 from benchmarks.statistics.analysis import METRIC, VariantAnalysis, analyse, compare_with
 from benchmarks.statistics.bootstrap import Bootstrap, Estimate
 from benchmarks.statistics.summaries import Comparison
-from benchmarks.suites.storage.store import Store, SuiteRecord
+from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
 
 AGAINST = "against="
 KINDS = ("axis", "scores", "tasks", "comparisons", "feasibility", "cost")

@@ -14,7 +14,7 @@ import numpy as np
 from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set
 from auction_env import TASKS, Funnel, MarketParams, Task
 from auction_env.data import TrajectoryData, import_auctionnet
-from benchmarks.speed.figures import Row, median_seconds, seconds_of
+from benchmarks.speed.measure import Row, median_seconds, seconds_of
 from benchmarks.speed.reference.pandas_import import import_pandas
 from benchmarks.speed.reference.synthetic_log import write_log
 
@@ -22,7 +22,7 @@ N_IMPRESSIONS = 4_800  # an episode, of the collection
 _IMPRESSION_SECONDS = 4 * 48 * 1e-9  # four amounts for 48 advertisers, at about a nanosecond a draw
 
 
-def rows(quick: bool) -> Iterator[Row]:
+def data_rows(quick: bool) -> Iterator[Row]:
     """All rows of this part."""
     yield from import_rows(quick)
     yield from collection_rows(quick)

@@ -19,7 +19,7 @@ from agents import collect, rollout
 from auction_env import TASKS, MarketParams, auctionnet_population
 from auction_env.control.bidder import Bidder
 from benchmarks.console import console
-from benchmarks.speed.figures import Row, median_seconds
+from benchmarks.speed.measure import Row, median_seconds
 from benchmarks.suites.running.timing import Timed
 from vamo.agent import VamoBidder
 from vamo.config import MODEL_SIZES, Config, ModelConfig

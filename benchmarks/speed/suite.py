@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.speed import figures as speed
+from benchmarks.speed import figures
+from benchmarks.speed.measure import Row
 from benchmarks.suites.catalogue import SPEED
-from benchmarks.suites.running import machine
+from benchmarks.suites.running import provenance
 from benchmarks.suites.spec import Size
-from benchmarks.suites.storage.store import Store, SuiteRecord
-
-FIGURES = "speed.json"
+from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
 
 
-def run(out: Path, size: Size, command: str) -> list[speed.Row]:
+def run(out: Path, size: Size, command: str) -> list[Row]:
     """Measures all figures, prints the table, writes `speed.json` and `suite.json`; sizes below full are quick."""
     full_id = SPEED if size == "full" else f"{SPEED}/{size}"
     out.mkdir(parents=True, exist_ok=True)
-    rows = speed.run(quick=size != "full", json_path=out / FIGURES)
+    rows = figures.run(quick=size != "full", json_path=out / FIGURES)
     record = SuiteRecord(
         id=full_id,
         version=1,
@@ -27,9 +26,9 @@ def run(out: Path, size: Size, command: str) -> list[speed.Row]:
         tasks={},
         variants=[],
         methods=[],
-        commit=machine.commit(),
+        commit=provenance.commit(),
         command=command,
-        versions=machine.versions() | {"machine": machine.describe()},
+        versions=provenance.versions() | {"machine": provenance.machine()},
     )
     Store(out).write_suite(record)
     return rows

@@ -27,7 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from auction_env.control.observation import N_FEATURES
-from benchmarks.speed.figures import Row
+from benchmarks.speed.measure import Row
+from benchmarks.suites.running.provenance import peak_memory_mb
 from vamo.alignment.estimators import GroupLosses
 from vamo.alignment.pairs import Pairs
 from vamo.config import Config, MultitaskMethod, override
@@ -202,7 +203,7 @@ def expected_ratio(trainer: Trainer[Batch]) -> float:
     return 1 + windows / config.train.batch_size / config.weighting.refresh_every
 
 
-def rows(quick: bool) -> Iterator[Row]:
+def training_rows(quick: bool) -> Iterator[Row]:
     """Ratios of steps, and of memory."""
     yield from _sharing_rows(quick)
     yield from _multitask_rows(quick)
@@ -299,15 +300,7 @@ def _peak_megabytes(method: str) -> float:
 def measure_memory(*assignments: str) -> None:
     """Prints by how much the peak resident memory of this process grows in 6 steps at K = 64."""
     trainer = make_trainer(64, *assignments)
-    before = _peak_kilobytes()
+    before = peak_memory_mb()
     for _ in range(6):
         trainer.step()
-    print(f"grew by {(_peak_kilobytes() - before) / 1024:.1f} MB")
-
-
-def _peak_kilobytes() -> int:
-    """Largest resident memory so far; `getrusage` would also count the process that started this one."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    raise OSError("/proc/self/status must have a line VmHWM, found none")
+    print(f"grew by {peak_memory_mb() - before:.1f} MB")

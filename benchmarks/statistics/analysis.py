@@ -1,4 +1,4 @@
-"""What a suite's rows say: statistics of every variant, from rows alone.
+"""What a suite's rows say: statistics of every variant, from rows alone. A figure is computed when it is first read.
 
 The best baseline of a task is the one with the highest mean on the very test episodes, among all methods that are not
 `ours`. That choice flatters the baseline, the more so the more there are, so that a gain over it is understated.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ from benchmarks.statistics.bootstrap import (
 )
 from benchmarks.statistics.pairing import Paired, in_order, pair
 from benchmarks.statistics.profiles import Profile, profile, same_seeds
-from benchmarks.statistics.summaries import Comparison, Feasibility, Summary, feasibility, summarise
+from benchmarks.statistics.summaries import Comparison, Feasibility, Summary, feasibility, summary
 from benchmarks.suites.storage.store import Store, SuiteRecord
 
 logger = logging.getLogger(__name__)
@@ -46,37 +47,72 @@ class Missing:
     errors: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class VariantAnalysis:
-    """Statistics of one variant.
+    """Statistics of one variant, each computed at its first use.
 
     Attributes:
         variant: Its name.
-        tasks, methods: In the suite's order; methods without any rows are left out.
-        summaries: Per method and task; with several tasks also over all of them (`task` None).
-        deviation: Per method, standard deviation over training seeds of the mean share of the reference; NaN for one.
-        delta_m: Per method against the suite's baseline; empty without one, or where it scores nothing in a resample.
-        comparisons: Of `ours` with the best baseline, per task and over all; Holm's adjustment spans them.
-        feasibility: Per method and task; constraint None is all together.
-        profiles: Per method.
+        paired: The scores, arranged.
+        draws: Resamples behind all intervals but those of `comparisons`.
+        rows: What the scores come from; feasibility reads the ratios.
+        baseline: The method against which delta_m counts; empty where there is none.
+        ours: Methods that are compared with the best of all others.
+        bootstrap: How intervals are computed.
         missing: Methods without all seeds; comparisons with them are on the seeds that both have.
     """
 
     variant: str
-    tasks: tuple[str, ...]
-    methods: tuple[str, ...]
-    summaries: tuple[Summary, ...]
-    deviation: dict[str, float]
-    delta_m: dict[str, Estimate]
-    comparisons: tuple[Comparison, ...]
-    feasibility: tuple[Feasibility, ...]
-    profiles: tuple[Profile, ...]
+    paired: Paired
+    draws: Draws
+    rows: pa.Table
+    baseline: str
+    ours: tuple[str, ...]
+    bootstrap: Bootstrap | None
     missing: tuple[Missing, ...]
+    _summaries: dict[tuple[str, str | None], Summary] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks in the suite's order."""
+        return self.paired.tasks
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that have rows, in the suite's order."""
+        return self.paired.methods
 
     def summary(self, method: str, task: str | None) -> Summary:
-        """Of a method on a task; None is all tasks, also where there is one."""
+        """Scores of a method on a task; None is all tasks, also where there is one."""
         wanted = task if task is not None or len(self.tasks) > 1 else self.tasks[0]
-        return next(s for s in self.summaries if (s.method, s.task) == (method, wanted))
+        if (method, wanted) not in self._summaries:
+            self._summaries[method, wanted] = summary(self.paired, self.draws, method, wanted)
+        return self._summaries[method, wanted]
+
+    @cached_property
+    def deviation(self) -> dict[str, float]:
+        """By method, standard deviation over training seeds of the mean share of the reference; NaN for one seed."""
+        return {method: _deviation(self.paired, method) for method in self.methods}
+
+    @cached_property
+    def delta_m(self) -> dict[str, Estimate]:
+        """By method against the suite's baseline; empty without one, or where it scores nothing in a resample."""
+        return _delta_m(self.paired, self.baseline, self.draws)
+
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """`ours` with the best baseline, per task and over all; Holm's correction spans them."""
+        return compare_with_best(self.paired, [name for name in self.ours if name in self.methods], self.bootstrap)
+
+    @cached_property
+    def feasibility(self) -> tuple[Feasibility, ...]:
+        """Per method and task; constraint None is all together."""
+        return feasibility(self.rows)
+
+    @cached_property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Performance profile of every method."""
+        return tuple(profile(self.paired.normalised(), method, self.draws) for method in self.methods)
 
 
 def analyse(store: Store, metric: str = METRIC, bootstrap: Bootstrap | None = None) -> dict[str, VariantAnalysis]:
@@ -114,17 +150,14 @@ def analyse_variant(
     """The statistics of one variant's rows."""
     rows = ordered(rows, record)
     paired = pair(rows, metric)
-    draws = draw(paired, bootstrap)
     return VariantAnalysis(
         variant=variant,
-        tasks=paired.tasks,
-        methods=paired.methods,
-        summaries=summarise(rows, metric, bootstrap),
-        deviation={method: _deviation(paired, method) for method in paired.methods},
-        delta_m=_delta_m(paired, record.baseline, draws),
-        comparisons=compare_with_best(paired, [name for name in record.ours if name in paired.methods], bootstrap),
-        feasibility=feasibility(rows),
-        profiles=tuple(profile(paired.normalised(), method, draws) for method in paired.methods),
+        paired=paired,
+        draws=draw(paired, bootstrap),
+        rows=rows,
+        baseline=record.baseline,
+        ours=tuple(record.ours),
+        bootstrap=bootstrap,
         missing=missing,
     )
 
@@ -177,7 +210,7 @@ def compare_with(
 def compare_pairs(
     paired: Paired, pairs: Sequence[tuple[str, str, str | None]], bootstrap: Bootstrap | None = None
 ) -> tuple[Comparison, ...]:
-    """Comparisons of (method, baseline, task); task None is the average over tasks, Holm's adjustment spans all.
+    """Comparisons of (method, baseline, task); task None is the average over tasks, Holm's correction spans all.
 
     Differences are in units of the task's mean reference. A pair of methods is compared on the training seeds that both
     have; those that share none are left out.

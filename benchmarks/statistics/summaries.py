@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from auction_env.tasks import CONSTRAINT_KINDS
 from benchmarks.statistics.bootstrap import (
     Bootstrap,
+    Draws,
     Estimate,
     delta_m,
     delta_m_estimate,
@@ -54,6 +55,7 @@ __all__ = [
     "pair",
     "share_of_reference",
     "summarise",
+    "summary",
     "wilson",
 ]
 
@@ -129,20 +131,19 @@ def summarise(rows: Rows, metric: str = "score", bootstrap: Bootstrap | None = N
     """Scores of every method, per task and, if there are several tasks, over all of them (`task` None)."""
     paired = pair(rows, metric)
     draws = draw(paired, bootstrap)
-    out = []
-    for task in _tasks_and_all(paired):
-        scored = paired if task is not None else paired.normalised()
-        for method in paired.methods:
-            out.append(
-                Summary(
-                    method=method,
-                    task=task,
-                    mean=mean(scored, method, draws, task),
-                    interquartile_mean=interquartile_mean(scored, method, draws, task),
-                    share=share_of_reference(paired, method, draws, task),
-                )
-            )
-    return tuple(out)
+    return tuple(summary(paired, draws, method, task) for task in _tasks_and_all(paired) for method in paired.methods)
+
+
+def summary(paired: Paired, draws: Draws, method: str, task: str | None) -> Summary:
+    """Scores of a method on a task, or over all tasks."""
+    scored = paired if task is not None else paired.normalised()
+    return Summary(
+        method=method,
+        task=task,
+        mean=mean(scored, method, draws, task),
+        interquartile_mean=interquartile_mean(scored, method, draws, task),
+        share=share_of_reference(paired, method, draws, task),
+    )
 
 
 def compare(
@@ -152,7 +153,7 @@ def compare(
     bootstrap: Bootstrap | None = None,
     test: Literal["bootstrap", "wilcoxon"] = "bootstrap",
 ) -> tuple[Comparison, ...]:
-    """Every other method against each baseline, per task and over all tasks; Holm's adjustment spans all."""
+    """Every other method against each baseline, per task and over all tasks; Holm's correction spans all."""
     paired = pair(rows, metric)
     draws = draw(paired, bootstrap)
     normalised = paired.normalised() if len(paired.tasks) > 1 else paired

@@ -1,6 +1,6 @@
 """Holds the weights that VAO gives to sources against the truth of a task family.
 
-A family records which of its sources help and which hurt each target (`TaskFamily.relations`). This trains on it, for
+A family records which sources are helpful and which are harmful for each target (`TaskFamily.relations`). This trains on it, for
 both labels of actions, and prints where the weight went and what it did to the validation loss of the sound targets:
 `python -m benchmarks.studies.family_truth`.
 """
@@ -22,7 +22,7 @@ from agents.families.family import TaskFamily
 from benchmarks.console import console, progress_bar
 from vamo import Config, TrainResult, override, train
 
-CLASSES = {"own": 2, "helps": 1, "unrelated": 0, "hurts": -1}
+CLASSES = {"own": 2, "helpful": 1, "unrelated": 0, "harmful": -1}
 """Relation of a source to a target; the target's own source is apart."""
 
 
@@ -87,8 +87,8 @@ def table(found: Sequence[Finding]) -> Table:
         mine = [finding for finding in found if (finding.label, finding.method) == key]
         means = [np.mean([finding.weight[name] for finding in mine]) for name in CLASSES]
         losses = [finding.loss for finding in mine]
-        spread = f" ({min(losses):.3f} .. {max(losses):.3f})" if len(losses) > 1 else ""
-        out.add_row(*key, *(f"{mean:.2f}" for mean in means), f"{np.mean(losses):.3f}{spread}")
+        bounds = f" ({min(losses):.3f} .. {max(losses):.3f})" if len(losses) > 1 else ""
+        out.add_row(*key, *(f"{mean:.2f}" for mean in means), f"{np.mean(losses):.3f}{bounds}")
     return out
 
 

@@ -15,10 +15,9 @@ from benchmarks.pages.report.report import assemble_page, plotly_script
 from benchmarks.pages.suite import figures, sections
 from benchmarks.pages.suite.records import Records, episode_records, weight_records
 from benchmarks.pages.tables import cost_cells, speed_cells
-from benchmarks.speed.suite import FIGURES
 from benchmarks.statistics.analysis import analyse
 from benchmarks.statistics.bootstrap import Bootstrap
-from benchmarks.suites.storage.store import Store, SuiteRecord
+from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
 
 PAGE = "report.html"
 """Name of the page in the directory of the results, where no other is asked for."""

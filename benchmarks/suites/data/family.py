@@ -1,4 +1,4 @@
-"""The world of a family of data-scarce tasks."""
+"""Variant data of a family of data-scarce tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from agents import Member, TaskFamily, collect_family, load_family, make_task_family
-from benchmarks.suites.data.variant import Games, Logs, World
+from benchmarks.suites.data.episodes import TaskEpisodes
+from benchmarks.suites.data.variant import Logs, VariantData
 from benchmarks.suites.spec import FamilyData, Seeds, Suite
 
 
@@ -24,34 +25,34 @@ def family_of(data: FamilyData) -> TaskFamily:
     )
 
 
-def make(data: FamilyData, suite: Suite, logs: Path) -> World:
+def make(data: FamilyData, suite: Suite, logs: Path, n_workers: int | None) -> VariantData:
     """Collects the logs where they are not there yet."""
     family = family_of(data)
-    collect_family(family, logs, n_validation=data.n_collected, n_test=1)
+    collect_family(family, logs, n_validation=data.n_collected, n_test=1, n_workers=n_workers)
     sound = [member for member in family.members if not member.is_harmful]
-    spread = np.linspace(0, len(sound) - 1, data.n_scored).round().astype(int)
-    scored = [sound[k] for k in spread]
+    evenly = np.linspace(0, len(sound) - 1, data.n_scored).round().astype(int)
+    scored = [sound[k] for k in evenly]
     names = [member.name for member in sound]
 
-    def load() -> tuple[Logs, Logs]:
+    def load_logs() -> tuple[Logs, Logs]:
         held_out = load_family(logs, "validation")
         first = np.arange(data.n_validation)
         return load_family(logs), {name: held_out[name].select(first) for name in names}
 
-    tests = {member.name: _games(member, suite.test) for member in scored}
-    return World(
-        targets={member.name: _games(member, suite.validation) for member in scored},
+    tests = {member.name: _episodes(member, suite.test) for member in scored}
+    return VariantData(
+        targets={member.name: _episodes(member, suite.validation) for member in scored},
         tests=tests,
         target_of={name: name for name in tests},
-        load=load,
+        load_logs=load_logs,
         n_train={member.name: member.n_trajectories for member in family.members},
         n_validation=dict.fromkeys(names, data.n_validation),
     )
 
 
-def _games(member: Member, seeds: Seeds) -> Games:
+def _episodes(member: Member, seeds: Seeds) -> TaskEpisodes:
     drawn, advertisers = seeds.draw(np.asarray(member.advertisers))
-    return Games(
+    return TaskEpisodes(
         task=member.task,
         params=member.params,
         population=member.population,

@@ -1,4 +1,4 @@
-"""The world of registered tasks in the standard market, with or without drifting days."""
+"""Variant data of registered tasks in the standard market, with or without drifting days."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from auction_env.data.manifest import MANIFEST
 from auction_env.market.funnel import Funnel
 from auction_env.market.params import TrafficParams
 from auction_env.market.population import FIXED, PID, PID_CPA, WALK
-from benchmarks.suites.data.variant import Games, Logs, World
+from benchmarks.suites.data.episodes import TaskEpisodes
+from benchmarks.suites.data.variant import Logs, VariantData
 from benchmarks.suites.spec import Condition, MarketData, Seeds, Suite
 
 Int = NDArray[np.int64]
@@ -27,7 +28,7 @@ _APART = 2**20  # market seeds between the logs of two parts
 _ROLLED_OUT = 256  # trajectories in memory
 
 
-def make(setting: MarketData, suite: Suite, logs: Path) -> World:
+def make(setting: MarketData, suite: Suite, logs: Path) -> VariantData:
     """Collects the logs where they are not there yet."""
     counts = {TRAIN: dict(zip(setting.tasks, setting.n_train, strict=True))}
     counts[VALIDATION] = dict.fromkeys(setting.tasks, setting.n_validation)
@@ -37,23 +38,24 @@ def make(setting: MarketData, suite: Suite, logs: Path) -> World:
             _collect(setting, task, n, first, setting.train_days if part == TRAIN else setting.validation_days,
                      logs / part / task)  # fmt: skip
 
-    def load() -> tuple[Logs, Logs]:
+    def load_logs() -> tuple[Logs, Logs]:
         parts = {part: {name: data.load(logs / part / name) for name in setting.tasks} for part in counts}
         return parts[TRAIN], parts[VALIDATION]
 
     targets = {
-        name: _games(setting, name, suite.validation, Condition(days=setting.validation_days)) for name in setting.tasks
+        name: _episodes(setting, name, suite.validation, Condition(days=setting.validation_days))
+        for name in setting.tasks
     }
     tests, target_of = {}, {}
     for condition in setting.conditions:
         for name in setting.tasks:
             label = f"{name}, {condition.name}" if condition.name else name
-            tests[label], target_of[label] = _games(setting, name, suite.test, condition), name
-    return World(
+            tests[label], target_of[label] = _episodes(setting, name, suite.test, condition), name
+    return VariantData(
         targets=targets,
         tests=tests,
         target_of=target_of,
-        load=load,
+        load_logs=load_logs,
         n_train=counts[TRAIN],
         n_validation=counts[VALIDATION],
     )
@@ -64,10 +66,10 @@ def _params(setting: MarketData) -> MarketParams:
     return MarketParams(n_impressions=setting.n_impressions, funnel=Funnel(), traffic=traffic)
 
 
-def _games(setting: MarketData, task: str, seeds: Seeds, condition: Condition) -> Games:
+def _episodes(setting: MarketData, task: str, seeds: Seeds, condition: Condition) -> TaskEpisodes:
     population = auctionnet_population()
     drawn, advertisers = seeds.draw(np.arange(population.n_advertisers))
-    return Games(
+    return TaskEpisodes(
         task=TASKS[task],
         params=_params(setting),
         population=mixed_population() if condition.competitors == "mixed" else population,

@@ -7,91 +7,20 @@ each; it never sees a test episode. To add one, write such a function, or reuse 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from agents import Bidder, make, record_prices
-from benchmarks.suites.data.variant import Games, Logs, World
-from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, Choice, candidates_of, choose, read_spaces, tune
+from benchmarks.suites.data.episodes import TaskEpisodes
+from benchmarks.suites.methods.conditions import BUDGET_RATIOS, choose_condition, conditioned
+from benchmarks.suites.methods.fitting import Curve, Fit, Fitted, Setting
+from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, candidates_of, read_spaces, tune
 
 HISTORY_SEED = 2**38
 N_HISTORY = 8
 """Market episodes behind rules that know the prices of other days: apart from all that is played or logged."""
-
-
-class Curve(NamedTuple):
-    """What a training left behind: `vamo.TrainResult` without its bidders."""
-
-    targets: tuple[str, ...]
-    sources: tuple[str, ...]
-    records: Sequence[Any]  # vamo.Record
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What a method gets.
-
-    Attributes:
-        world: Logs and validation episodes. Its test episodes are not for methods.
-        settings: "key=value" of the suite's method, in which later ones win.
-        training: The suite's overrides of `vamo.Config`.
-        train_seed: Seed of the training; -1 for what is not trained.
-        n_candidates: Settings that a rule is tuned over.
-        device: Where `vamo.train` trains.
-    """
-
-    world: World
-    settings: tuple[str, ...]
-    training: tuple[str, ...]
-    train_seed: int
-    n_candidates: int
-    device: str = "cpu"
-
-    @property
-    def targets(self) -> dict[str, Games]:
-        """The tasks to return bidders for, each with its validation episodes."""
-        return self.world.targets
-
-    @cached_property
-    def logs(self) -> tuple[Logs, Logs]:
-        """Training and validation trajectories by task."""
-        return self.world.load()
-
-    def option(self, key: str) -> str:
-        """A setting by name; ValueError if the suite's method has none."""
-        found = dict(setting.split("=", 1) for setting in self.settings)
-        if key not in found:
-            raise ValueError(f"`settings` of the method must have {key!r}, found {list(self.settings)}")
-        return found[key]
-
-
-@dataclass(kw_only=True)
-class Fitted:
-    """What a method returns.
-
-    Attributes:
-        bidders: By target.
-        chosen: By target, JSON values: what was tuned, and how stable the choice is.
-        train_seconds, tune_seconds: Wall time.
-        n_steps: Of training, all models together.
-        step_seconds: Mean of a training step; NaN where there are none.
-        curves: Of the trainings.
-    """
-
-    bidders: dict[str, Bidder]
-    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
-    train_seconds: float = 0.0
-    tune_seconds: float = 0.0
-    n_steps: int = 0
-    step_seconds: float = float("nan")
-    curves: list[Curve] = field(default_factory=list)
-
-
-Fit: TypeAlias = Callable[[Setting], Fitted]
 
 
 def fit_rule(setting: Setting) -> Fitted:
@@ -99,8 +28,8 @@ def fit_rule(setting: Setting) -> Fitted:
     agent, started = setting.option("agent"), time.perf_counter()
     space = read_spaces().get(agent, {})
     fitted = Fitted(bidders={})
-    for name, games in setting.targets.items():
-        fixed = {"history": _history(games)} if agent == "online-lp" else {}
+    for name, episodes in setting.targets.items():
+        fixed = {"history": _history(episodes)} if agent == "online-lp" else {}
         if not space:
             fitted.bidders[name] = make(agent, **fixed)
             continue
@@ -109,12 +38,12 @@ def fit_rule(setting: Setting) -> Fitted:
             space,
             n_candidates=setting.n_candidates,
             seed=0,
-            task=games.task,
-            params=games.params,
-            population=games.population,
-            seeds=games.seeds,
-            advertisers=games.advertisers,
-            days=games.days,
+            task=episodes.task,
+            params=episodes.params,
+            population=episodes.population,
+            seeds=episodes.seeds,
+            advertisers=episodes.advertisers,
+            days=episodes.days,
             fixed=fixed,
         )
         fitted.bidders[name] = bidder
@@ -123,8 +52,8 @@ def fit_rule(setting: Setting) -> Fitted:
     return fitted
 
 
-def _history(games: Games) -> Any:
-    return record_prices(games.params, games.population, HISTORY_SEED + np.arange(N_HISTORY), task=games.task)
+def _history(episodes: TaskEpisodes) -> Any:
+    return record_prices(episodes.params, episodes.population, HISTORY_SEED + np.arange(N_HISTORY), task=episodes.task)
 
 
 def fit_vamo(setting: Setting) -> Fitted:
@@ -152,46 +81,16 @@ def _fit_vamo(setting: Setting, groups: Iterable[list[str]]) -> Fitted:
         fitted.n_steps += result.history[-1].step
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = float(np.mean([record.step_time for curve in fitted.curves for record in curve.records]))
-    choose_asked(setting, fitted, {name: asked(policies[name]) for name in setting.targets})
+    choose_condition(setting, fitted, {name: conditioned(policies[name]) for name in setting.targets})
     return fitted
-
-
-def asked(policy: Any) -> dict[str, Bidder]:
-    """What a `VamoBidder` may be told or asked for, by description."""
-    from benchmarks.demo.experiment import ASKED_QUANTILES, BUDGET_RATIOS, asked_candidates
-
-    is_hindsight = policy.config.data.action_label == "hindsight"
-    name, values = ("budget_ratio", BUDGET_RATIOS) if is_hindsight else ("quantile", ASKED_QUANTILES)
-    made = asked_candidates(policy)
-    return {f"{name}={value:g}": bidder for value, bidder in zip(values, made, strict=True)}
-
-
-def choose_asked(setting: Setting, fitted: Fitted, candidates: Mapping[str, Mapping[str, Bidder]]) -> None:
-    """Chooses every target's bidder among its candidates by description, on its validation episodes."""
-    started = time.perf_counter()
-    for name, of_target in candidates.items():
-        games = setting.targets[name]
-        choice: Choice = choose(
-            list(of_target.values()),
-            seeds=games.seeds,
-            advertisers=games.advertisers,
-            task=games.task,
-            params=games.params,
-            population=games.population,
-            days=games.days,
-        )
-        fitted.bidders[name] = choice.bidder
-        fitted.chosen[name] = {"asked": list(of_target)[choice.position], "stability": choice.stability}
-    fitted.tune_seconds += time.perf_counter() - started
 
 
 def fit_generative(setting: Setting) -> Fitted:
     """A generative baseline (`algo=NAME` of `vamo.baselines`) for each task, from the task's own logs.
 
-    Further settings are "section.key=value" of the algorithm. What it may be asked for is searched in
-    `generative_spaces.toml`, by as many candidates as `vamo` has.
+    Further settings are "section.key=value" of the algorithm. What it is conditioned on is searched in
+    `generative_spaces.toml`, with as many candidates as `vamo` has.
     """
-    from benchmarks.demo.experiment import BUDGET_RATIOS
     from vamo.baselines import read, train_baseline
 
     algorithm = setting.option("algo")
@@ -209,7 +108,7 @@ def fit_generative(setting: Setting) -> Fitted:
         fitted.n_steps += settings.train.steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
-    choose_asked(setting, fitted, candidates)
+    choose_condition(setting, fitted, candidates)
     return fitted
 
 
@@ -220,7 +119,7 @@ def _words(point: Mapping[str, float]) -> str:
 def fit_offline(setting: Setting) -> Fitted:
     """An offline learner (`algo=NAME` of `agents.offline`) for each task, from the task's own logs.
 
-    It has nothing to be asked for, so it is not tuned; further settings are "key=value" of the algorithm.
+    It is conditioned on nothing, so it is not tuned; further settings are "key=value" of the algorithm.
     """
     from agents.offline import read_settings, train
 
@@ -228,9 +127,9 @@ def fit_offline(setting: Setting) -> Fitted:
     own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
     settings = read_settings(algorithm, assignments=own)
     fitted, started = Fitted(bidders={}), time.perf_counter()
-    for name, games in setting.targets.items():
+    for name, episodes in setting.targets.items():
         logs = setting.logs[0][name]
-        fitted.bidders[name] = train(algorithm, logs, games.task, settings=settings, seed=setting.train_seed)
+        fitted.bidders[name] = train(algorithm, logs, episodes.task, settings=settings, seed=setting.train_seed)
         fitted.n_steps += settings.steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
@@ -244,14 +143,14 @@ def fit_sb3(setting: Setting) -> Fitted:
 
     settings, steps = read_settings(setting.option("algo")), int(setting.option("steps"))
     fitted, started = Fitted(bidders={}), time.perf_counter()
-    for name, games in setting.targets.items():
+    for name, episodes in setting.targets.items():
         job = TrainingJob(
             settings=settings,
-            task=games.task,
+            task=episodes.task,
             steps=steps,
             seed=setting.train_seed,
-            params=games.params,
-            population=games.population,
+            params=episodes.params,
+            population=episodes.population,
         )
         fitted.bidders[name] = train(job).bidder
         fitted.n_steps += steps

@@ -1,4 +1,4 @@
-"""Chooses among candidate bidders on validation episodes: tuning of rules and of what a policy is asked for.
+"""Chooses among candidate bidders on validation episodes: tuning of rules and of what a policy is conditioned on.
 
 Every method gets its choice from this one function, on the same episodes; test episodes never come here. `tune` draws
 the candidates of an agent from its search space (`search_spaces.toml`), as many for each, and records what it did.
@@ -55,8 +55,8 @@ def choose(
 ) -> Choice:
     """The candidate with the highest mean expected score over the validation episodes.
 
-    Predicted conversions replace sampled ones: the same expectation with a fraction of the noise, so that fewer
-    episodes make a stable choice. How stable is part of the answer.
+    Expected conversions replace sampled ones: the same mean with a fraction of the noise, so that fewer episodes
+    make a stable choice. How stable is part of the answer.
     """
     if not candidates:
         raise ValueError("`candidates` must hold at least one bidder, found none")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from auction_env.control.advertisers import ControlledTick, episode_totals, stac
 from auction_env.control.bidder import check_multipliers
 from auction_env.control.simulation import Simulation
 from auction_env.data.formats.auctionnet_export import trace_tick
-from benchmarks.suites.data.variant import Games
-from benchmarks.suites.methods.methods import Curve
+from benchmarks.suites.data.episodes import TaskEpisodes
+from benchmarks.suites.methods.fitting import Curve
 from benchmarks.suites.spec import Run
 from benchmarks.suites.storage.rows import episode_columns
 from benchmarks.suites.storage.store import EPISODES, LOSSES, RATIOS, ROWS, WEIGHTS
@@ -42,43 +41,38 @@ def rows_table(run: Run, test: str, played: Episodes, reference: Float) -> pa.Ta
     return pa.table({name: columns[name] for name in ROWS.names}, schema=ROWS)
 
 
-def episodes_table(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Table:
+def episodes_table(run: Run, test: str, bidder: Bidder, episodes: TaskEpisodes) -> pa.Table:
     """Schema `EPISODES`: plays the first test episodes once more and keeps every tick.
 
     One market at a time, since the impressions of a tick are traced to count the slots.
     """
-    parts = [_episode(run, test, bidder, _single(games, i)) for i in range(run.n_viewed)]
+    parts = [_episode(run, test, bidder, episodes.one(i)) for i in range(run.n_viewed)]
     return pa.concat_tables(parts)
 
 
-def _single(games: Games, i: int) -> Games:
-    days = None if games.days is None else games.days[i : i + 1]
-    return replace(games, seeds=games.seeds[i : i + 1], advertisers=games.advertisers[i : i + 1], days=days)
-
-
-def _episode(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Table:
-    advertiser = int(games.advertisers[0])
+def _episode(run: Run, test: str, bidder: Bidder, episode: TaskEpisodes) -> pa.Table:
+    advertiser = int(episode.advertisers[0])
     simulation = Simulation(
-        games.params,
-        games.population,
+        episode.params,
+        episode.population,
         controlled_market=[0],
         controlled_advertiser=[advertiser],
-        task=games.task,
-        competitors=games.rivals(bidder),
-        competitor_task=games.rivals_task,
+        task=episode.task,
+        competitors=episode.competing_bidders(bidder),
+        competitor_task=episode.competitor_task,
     )
-    simulation.reset(games.seeds, games.days)
+    simulation.reset(episode.seeds, episode.days)
     campaigns = simulation.campaigns()
     bidder.reset(campaigns)
     ticks: list[ControlledTick] = []
     slots = []
-    for _ in range(games.params.n_ticks):
+    for _ in range(episode.params.n_ticks):
         everyone = simulation.decide(check_multipliers(bidder, bidder.act(simulation.view()), 1))
         traced = trace_tick(simulation.market, everyone[0], any_basis=True).slot[:, advertiser]
         slots.append([np.count_nonzero(traced == slot) for slot in range(1, N_SLOTS_SHOWN)])
         slots[-1].append(np.count_nonzero(traced >= N_SLOTS_SHOWN))
         ticks.append(simulation.play(everyone)[0])
-    so_far = [_so_far(games, ticks[: t + 1], campaigns.targets) for t in range(len(ticks))]
+    so_far = [_so_far(episode, ticks[: t + 1], campaigns.targets) for t in range(len(ticks))]
     day = stack_ticks(ticks)
     n = len(ticks)
     columns: dict[str, Any] = {
@@ -87,7 +81,7 @@ def _episode(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Table:
         "variant": np.full(n, run.variant.name),
         "task": np.full(n, test),
         "train_seed": np.full(n, run.train_seed),
-        "seed": np.full(n, games.seeds[0]),
+        "seed": np.full(n, episode.seeds[0]),
         "advertiser": np.full(n, advertiser),
         "tick": np.arange(n),
         "base": np.full(n, campaigns.base[0]),
@@ -100,11 +94,11 @@ def _episode(run: Run, test: str, bidder: Bidder, games: Games) -> pa.Table:
     return pa.table({name: columns[name] for name in EPISODES.names}, schema=EPISODES)
 
 
-def _so_far(games: Games, ticks: Sequence[ControlledTick], targets: Any) -> dict[str, float]:
+def _so_far(episode: TaskEpisodes, ticks: Sequence[ControlledTick], targets: Any) -> dict[str, float]:
     totals = episode_totals(stack_ticks(ticks))
-    ratios = games.task.ratios(totals, targets, expected=True)
+    ratios = episode.task.ratios(totals, targets, expected=True)
     found = {f"{kind}_ratio": float(ratio[0]) for kind, ratio in ratios.items()}
-    return {"objective": float(games.task.reward(totals)[0]), **dict.fromkeys(RATIOS, float("nan")), **found}
+    return {"objective": float(episode.task.reward(totals)[0]), **dict.fromkeys(RATIOS, float("nan")), **found}
 
 
 def weights_table(run_id: str, curves: Sequence[Curve]) -> pa.Table:

@@ -1,24 +1,24 @@
-"""Executes one run: world, method, test episodes, tables. A pure function of the run, but for times and memory."""
+"""Executes one run: data, method, test episodes, tables. A pure function of the run, but for times and memory."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import time
-import traceback
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.suites.data.variant import open_world, references
-from benchmarks.suites.methods.methods import METHODS, Fitted, Setting
-from benchmarks.suites.running import machine
+from agents.parallel import one_line, one_thread
+from benchmarks.suites.data.opening import open_variant
+from benchmarks.suites.data.references import references
+from benchmarks.suites.methods.fitting import Fitted, Setting
+from benchmarks.suites.methods.methods import METHODS
+from benchmarks.suites.running import provenance
 from benchmarks.suites.running.recording import episodes_table, losses_table, rows_table, weights_table
 from benchmarks.suites.running.timing import Timed
 from benchmarks.suites.spec import Run
@@ -29,7 +29,7 @@ Tables = dict[str, pa.Table]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A run and where its world is kept; what is sent to a worker.
+    """A run and where the data of its variant are kept; what is sent to a worker.
 
     Attributes:
         run: What to do.
@@ -47,15 +47,18 @@ class Job:
     def id(self) -> str:
         return self.run.id
 
+    def __str__(self) -> str:
+        return self.id
+
 
 def execute(job: Job) -> Tables:
     """The tables of a run by name; of a failed one the table `runs` alone, with the error."""
-    with _one_thread(has_torch=job.run.arm.method != "rule"):
+    with one_thread(has_torch=job.run.arm.method != "rule"):
         record = _blank(job)
         try:
             fitted, tables, play_seconds, decision = _run(job)
         except Exception as error:  # a run's failure is a result: the others go on
-            record["failed"] = _describe(error)
+            record["failed"] = one_line(error)
             return {"runs": _runs_table(record)}
         record |= {
             "train_seconds": fitted.train_seconds,
@@ -63,12 +66,18 @@ def execute(job: Job) -> Tables:
             "play_seconds": play_seconds,
             "step_milliseconds": 1e3 * fitted.step_seconds,
             "decision_milliseconds": 1e3 * decision,
-            "peak_memory_mb": machine.peak_memory_mb(),
+            "peak_memory_mb": provenance.peak_memory_mb(),
             "n_steps": fitted.n_steps,
             "chosen": json.dumps(fitted.chosen, sort_keys=True),
             "validation_loss": _last_loss(fitted),
         }
         return {**tables, "runs": _runs_table(record)}
+
+
+def execute_quietly(job: Job) -> Tables:
+    """`execute` for a worker, where signs of trouble in a training are not those of the suite."""
+    logging.getLogger("vamo").setLevel(logging.ERROR)
+    return execute(job)
 
 
 def failure(job: Job, error: str) -> Tables:
@@ -80,11 +89,11 @@ def _run(job: Job) -> tuple[Fitted, Tables, float, float]:
     """Fitted method, tables, seconds of the test episodes, mean seconds of a decision."""
     run, cache = job.run, Path(job.cache)
     suite = run.suite
-    world = open_world(run.variant, suite, cache)
+    data = open_variant(run.variant, suite, cache)
     if run.arm.method not in METHODS:
         raise ValueError(f"`method` of {run.arm.name!r} must be one of {sorted(METHODS)}, found {run.arm.method!r}")
     setting = Setting(
-        world=world,
+        data=data,
         settings=run.arm.settings,
         training=suite.training,
         train_seed=run.train_seed,
@@ -92,17 +101,17 @@ def _run(job: Job) -> tuple[Fitted, Tables, float, float]:
         device=job.device,
     )
     fitted = METHODS[run.arm.method](setting)
-    reference = references(world, cache)
+    reference = references(data, cache)
     started, rows, decisions = time.perf_counter(), [], []
-    for test, games in world.tests.items():
-        timed = Timed(fitted.bidders[world.target_of[test]])
-        rows.append(rows_table(run, test, games.play(timed), reference[test]))
+    for test, episodes in data.tests.items():
+        timed = Timed(fitted.bidders[data.target_of[test]])
+        rows.append(rows_table(run, test, episodes.play(timed), reference[test]))
         decisions += timed.seconds
     play_seconds = time.perf_counter() - started
     tables = {"rows": pa.concat_tables(rows)}
     if run.n_viewed:
-        bidders = {test: fitted.bidders[world.target_of[test]] for test in world.tests}
-        parts = [episodes_table(run, test, bidders[test], games) for test, games in world.tests.items()]
+        bidders = {test: fitted.bidders[data.target_of[test]] for test in data.tests}
+        parts = [episodes_table(run, test, bidders[test], episodes) for test, episodes in data.tests.items()]
         tables["episodes"] = pa.concat_tables(parts)
     if fitted.curves:
         tables["losses"] = losses_table(run.id, fitted.curves)
@@ -120,7 +129,7 @@ def _blank(job: Job) -> dict[str, Any]:
     return {
         **run.columns(),
         "commit": job.commit,
-        "machine": machine.describe(),
+        "machine": provenance.machine(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **dict.fromkeys(("train_seconds", "tune_seconds", "play_seconds", "step_milliseconds"), nothing),
         **dict.fromkeys(("decision_milliseconds", "peak_memory_mb", "validation_loss"), nothing),
@@ -132,29 +141,3 @@ def _blank(job: Job) -> dict[str, Any]:
 
 def _runs_table(record: dict[str, Any]) -> pa.Table:
     return pa.table({name: [record[name]] for name in RUNS.names}, schema=RUNS)
-
-
-def _describe(error: Exception) -> str:
-    """The error and where it was raised, in one line."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
-
-
-@contextlib.contextmanager
-def _one_thread(*, has_torch: bool) -> Iterator[None]:
-    """Everything on one thread: runs share a machine, and sums in one order give the same numbers everywhere."""
-    limits: list[tuple[Callable[[int], object], int]] = [
-        (numba.set_num_threads, numba.get_num_threads()),
-        (pa.set_cpu_count, pa.cpu_count()),
-    ]
-    if has_torch:
-        import torch
-
-        limits.append((torch.set_num_threads, torch.get_num_threads()))
-    for limit, _ in limits:
-        limit(1)
-    try:
-        yield
-    finally:
-        for limit, usual in limits:
-            limit(usual)

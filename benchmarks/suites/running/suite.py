@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agents.parallel import Failure, run_jobs, worker_count
 from benchmarks.console import console, progress_bar
-from benchmarks.suites.data.variant import World, open_world, references
-from benchmarks.suites.running import machine
-from benchmarks.suites.running.engines import run_locally, run_on_ray
+from benchmarks.suites.data.opening import open_variant
+from benchmarks.suites.data.references import references
+from benchmarks.suites.data.variant import VariantData
+from benchmarks.suites.running import provenance
 from benchmarks.suites.running.reuse import take_over
-from benchmarks.suites.running.run import Job, Tables
+from benchmarks.suites.running.run import Job, Tables, execute_quietly, failure
 from benchmarks.suites.spec import Run, Suite
 from benchmarks.suites.storage.store import SUITE_FILE, Store, SuiteRecord
 
 CACHE = "data"
 """Folder of the logs within a suite's directory."""
+
+_PRELOADED = ("benchmarks.suites.running.run", "vamo", "agents.offline", "torch._dynamo")
+"""What runs import, the last as soon as there is an optimiser: 4 s of a run of 40."""
 
 
 class Outcome(NamedTuple):
@@ -46,8 +50,8 @@ def run_suite(
     Args:
         suite: What to run, all of it or some seeds and methods (`Suite.only`).
         out: Directory of the results.
-        n_workers: Processes; the cores of this machine by default.
-        ray: Address of a Ray cluster, which then executes the runs.
+        n_workers: Runs at a time, each in a process of its own on one thread; one a core by default.
+        ray: Address of a Ray cluster that executes the runs (`agents.parallel.run_jobs`).
         device: Where the transformer is trained: "cpu" or "cuda".
         command: What a reader types to get the results.
         reuse: Directories of other results, whose runs are taken over where they are the same (`take_over`).
@@ -57,20 +61,17 @@ def run_suite(
         ValueError: The directory holds another suite, published results, or runs that were made with other settings.
     """
     store, runs = Store(out), suite.runs()
-    n_workers = len(os.sched_getaffinity(0)) if n_workers is None else n_workers
-    if n_workers < 1:
-        raise ValueError(f"`workers` must be at least 1, found {n_workers}")
+    worker_count(n_workers)  # an error before anything is made
     finished = _finished(store, suite, runs)
     taken = take_over(store, [run for run in runs if run.id not in finished], reuse)
     finished |= {run.id for run in taken}
     todo = [run for run in runs if run.id not in finished]
     cache = (out / CACHE).resolve()
-    worlds = _make_worlds(suite, cache)
-    _describe(store, suite, worlds, command)
-    commit = machine.commit()
+    data = _open_variants(suite, cache, n_workers)
+    _describe(store, suite, data, command)
+    commit = provenance.commit()
     jobs = [Job(run=run, cache=str(cache), commit=commit, device=device) for run in todo]
-    ended = run_locally(jobs, n_workers) if ray is None else run_on_ray(jobs, ray, n_workers)
-    failed = _collect(store, ended, len(jobs), n_workers)
+    failed = _execute(store, jobs, n_workers, ray)
     return Outcome(len(runs), len(runs) - len(todo) - len(taken), len(taken), failed)
 
 
@@ -97,25 +98,25 @@ def _finished(store: Store, suite: Suite, runs: Sequence[Run]) -> set[str]:
             )
         finished.add(run.id)
         commits.add(row["commit"])
-    if commits - {machine.commit()}:
-        others = ", ".join(sorted(commits - {machine.commit()}))
+    if commits - {provenance.commit()}:
+        others = ", ".join(sorted(commits - {provenance.commit()}))
         console.print(f"note: finished runs are kept that are of other code ({others})", soft_wrap=True)
     return finished
 
 
-def _make_worlds(suite: Suite, cache: Path) -> dict[str, World]:
+def _open_variants(suite: Suite, cache: Path, n_workers: int | None) -> dict[str, VariantData]:
     """Logs and references of all variants, before any run needs them."""
-    worlds = {}
-    with progress_bar("making the worlds", len(suite.variants), None) as bar:
+    data = {}
+    with progress_bar("logs and references", len(suite.variants), None) as bar:
         for variant in suite.variants:
             bar.note(variant.name)
-            worlds[variant.name] = open_world(variant, suite, cache)
-            references(worlds[variant.name], cache)
+            data[variant.name] = open_variant(variant, suite, cache, n_workers=n_workers)
+            references(data[variant.name], cache)
             bar.advance(1)
-    return worlds
+    return data
 
 
-def _describe(store: Store, suite: Suite, worlds: dict[str, World], command: str) -> None:
+def _describe(store: Store, suite: Suite, data: dict[str, VariantData], command: str) -> None:
     """Writes `suite.json`, with the methods and seeds of earlier calls too."""
     record = SuiteRecord(
         id=suite.full_id,
@@ -123,7 +124,7 @@ def _describe(store: Store, suite: Suite, worlds: dict[str, World], command: str
         size=suite.size,
         title=suite.title,
         question=suite.question,
-        tasks={name: _tasks(world) for name, world in worlds.items()},
+        tasks={name: _tasks(of_variant) for name, of_variant in data.items()},
         variants=[{"name": v.name, "label": v.label, "x": v.x} for v in suite.variants],
         methods=[
             {"name": a.name, "label": a.label, "kind": a.method, "is_trained": a.is_trained, "x": a.x}
@@ -133,9 +134,9 @@ def _describe(store: Store, suite: Suite, worlds: dict[str, World], command: str
         baseline=suite.baseline,
         ours=list(suite.ours),
         train_seeds=list(suite.train_seeds),
-        commit=machine.commit(),
+        commit=provenance.commit(),
         command=command,
-        versions=machine.versions(),
+        versions=provenance.versions(),
     )
     if (store.path / SUITE_FILE).exists():
         record = _merged(store.suite(), record)
@@ -145,7 +146,7 @@ def _describe(store: Store, suite: Suite, worlds: dict[str, World], command: str
 def _merged(old: SuiteRecord, new: SuiteRecord) -> SuiteRecord:
     """The record of both calls; commit and versions stay those of the first, and of commands those that give all."""
     kept = {key: value for key, value in asdict(old).items() if key in ("commit", "versions")}
-    kept["command"] = machine.joined_commands(old.command, new.command)
+    kept["command"] = provenance.joined_commands(old.command, new.command)
     joined: dict[str, Any] = {
         "tasks": {**old.tasks, **new.tasks},
         "variants": _joined(old.variants, new.variants),
@@ -165,46 +166,45 @@ def _joined(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[s
     return [latest[name] for name in names]
 
 
-def _tasks(world: World) -> list[dict[str, Any]]:
-    counts = world.n_train, world.n_validation
+def _tasks(data: VariantData) -> list[dict[str, Any]]:
+    counts = data.n_train, data.n_validation
     return [
         {
             "name": test,
             "n_train": counts[0].get(target, 0),
             "n_validation": counts[1].get(target, 0),
-            "n_test": len(world.tests[test].seeds),
+            "n_test": len(data.tests[test].seeds),
         }
-        for test, target in world.target_of.items()
+        for test, target in data.target_of.items()
     ]
 
 
-def _collect(
-    store: Store,
-    ended: Iterable[tuple[Job, Tables]],
-    total: int,
-    n_workers: int,
-    clock: Callable[[], float] = time.time,
-) -> tuple[str, ...]:
-    """Writes every run as it ends; returns the ids of those that failed."""
-    failed, started, done = [], clock(), 0
-    with progress_bar("runs", total, None, label_width=4, has_estimate=False) as bar:
-        for job, tables in ended:
+def _execute(store: Store, jobs: Sequence[Job], n_workers: int | None, ray: str | None) -> tuple[str, ...]:
+    """Does the runs and writes each as it ends; returns the ids of those that failed."""
+    failed: list[str] = []
+    started, n_ended, at_a_time = time.time(), 0, min(worker_count(n_workers), len(jobs))
+    with progress_bar("runs", len(jobs), None, label_width=4, has_estimate=False) as bar:
+
+        def ended(job: Job, result: Tables | Failure) -> None:
+            nonlocal n_ended
+            tables = failure(job, result.error) if isinstance(result, Failure) else result
             store.write_run(job.id, tables)
             error = tables["runs"]["failed"][0].as_py()
             if error:
                 failed.append(job.id)
                 console.print(f"failed: {job.id}: {error}", markup=False, highlight=False, soft_wrap=True)
-            done += 1
-            bar.note(_estimate(clock() - started, done, total, n_workers))
+            n_ended += 1
+            bar.note(_estimate(time.time() - started, n_ended, len(jobs), at_a_time))
             bar.advance(1)
+
+        run_jobs(execute_quietly, jobs, ended, n_workers=n_workers, ray=ray, has_fresh_workers=True, preload=_PRELOADED)
     return tuple(failed)
 
 
-def _estimate(elapsed: float, done: int, total: int, n_workers: int) -> str:
+def _estimate(elapsed: float, n_ended: int, total: int, at_a_time: int) -> str:
     """What stands beside the bar: seconds a run of one worker, and the time left at the pace so far."""
-    each = elapsed / done
-    left = each * (total - done)
-    return f"{each * min(n_workers, total):.1f} s a run, {_clock(left)} left"
+    each = elapsed / n_ended
+    return f"{each * at_a_time:.1f} s a run, {_clock(each * (total - n_ended))} left"
 
 
 def _clock(seconds: float) -> str:

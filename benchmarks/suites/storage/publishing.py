@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from auction_env.files import staged_directory
-from benchmarks.speed.suite import FIGURES
-from benchmarks.suites.storage.store import SUITE_FILE, TABLES, Store, encoded
+from benchmarks.suites.storage.store import FIGURES, SUITE_FILE, TABLES, Store, encoded
 
 DIGITS = 5
 """Significant digits of published figures: far below every interval, and half the bytes."""

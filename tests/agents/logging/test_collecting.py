@@ -118,12 +118,12 @@ def test_a_killed_collection_goes_on_to_the_same_bytes(whole: Path, tmp_path: Pa
     assert os.listdir(out.parent) == ["set"]
 
 
-def test_a_worker_that_ends_by_itself_is_explained(tmp_path: Path) -> None:
-    """Started without the guard of a script's main part, a worker runs the script again and ends."""
+def test_a_script_without_a_guard_is_explained(tmp_path: Path) -> None:
+    """Without the guard of a script's main part, a worker runs the script again and dies."""
     unguarded = SCRIPT.replace('if __name__ == "__main__":', "if True:")
     run = processes.run(unguarded, str(tmp_path / "set"), "2", folder=ROOT, work=tmp_path / "process")
     assert run.returncode == 1
-    assert "ChildProcessError: a worker must not end by itself" in run.stderr
+    assert "ChildProcessError: block " in run.stderr and "without `if __name__ == '__main__'`" in run.stderr
     assert not (tmp_path / "set").exists()
 
 

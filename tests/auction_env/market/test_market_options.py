@@ -12,7 +12,7 @@ from auction_env import BatchMarket, Funnel, Market, MarketParams, Population, T
 from auction_env.kernels.delay import delay_conversions
 from auction_env.market.params import REFERENCE_IMPRESSIONS
 from auction_env.tasks import BASES, TASKS
-from benchmarks.speed.figures import pid_episode
+from benchmarks.speed.market import pid_episode
 from benchmarks.speed.reference import numpy_market
 from tests.reference import market as reference
 

@@ -80,7 +80,7 @@ def test_collect_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     n_rows = write_log(tmp_path / "log.csv", n_periods=1)
-    main(["import-auctionnet", str(tmp_path / "log.csv"), "--out", str(tmp_path / "out")])
+    main(["import", "auctionnet-impressions", str(tmp_path / "log.csv"), "--out", str(tmp_path / "out")])
     assert f"{n_rows:,} rows -> 48 trajectories, 2,304 ticks" in capsys.readouterr().out.replace("\n", " ")
     assert len(data.load(tmp_path / "out")) == 2304
 
@@ -119,15 +119,15 @@ def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert import_numpy(tmp_path / "set.npz").n_episodes == data.load(tmp_path / "set", split="test").n_episodes == 10
     main(["export", "minari", str(tmp_path / "set"), "--out", str(tmp_path / "minari"), "--task", "TargetCPA"])
     assert "96 trajectories, 4,608 ticks" in capsys.readouterr().out
-    main(["export", "auctionnet", "--out", str(tmp_path / "csv"), *of_what])
+    main(["export", "auctionnet-impressions", "--out", str(tmp_path / "csv"), *of_what])
     assert "2 periods" in capsys.readouterr().out
-    main(["import-auctionnet", str(tmp_path / "csv"), "--out", str(tmp_path / "imported")])
+    main(["import", "auctionnet-impressions", str(tmp_path / "csv"), "--out", str(tmp_path / "imported")])
     collected, imported = data.load(tmp_path / "set"), data.load(tmp_path / "imported")
     np.testing.assert_allclose(imported.cost, collected.cost, rtol=1e-6)
     np.testing.assert_array_equal(imported.conversions, collected.conversions)
     for command in (
         ["numpy", str(tmp_path / "set"), "--out", str(tmp_path / "set.npz")],
-        ["auctionnet", "--out", str(tmp_path / "csv"), *of_what],
+        ["auctionnet-impressions", "--out", str(tmp_path / "csv"), *of_what],
     ):
         with pytest.raises(SystemExit) as stop:
             main(["export", *command])
@@ -167,7 +167,7 @@ def test_a_description_has_the_numbers_of_the_log(tmp_path: Path) -> None:
     [
         (["data", "check", "nowhere"], "it has no manifest.json"),
         (["data", "describe", "nowhere"], "it has no manifest.json"),
-        (["import-auctionnet", "nowhere.csv", "--out", "out"], "nowhere.csv"),
+        (["import", "auctionnet-impressions", "nowhere.csv", "--out", "out"], "nowhere.csv"),
         (["demo", "--logs", "nowhere"], "`LOGS` must be a directory of logs, found nowhere"),
         (["collect", "--out", "out", "--task", "Dance"], "`task` must be a Task or one of"),
         (["collect", "--out", "out", "--policy", "magic"], "`policy` must be 'mixed' or made of"),

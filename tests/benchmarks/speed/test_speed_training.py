@@ -25,7 +25,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed_training, "_peak_megabytes", {"uniform": 10.0, "vao": 11.0}.__getitem__)
     pytest.importorskip("torchjd", reason="extra `mtl` is not installed")
-    rows = {row.name: row for row in speed_training.rows(quick=True)}
+    rows = {row.name: row for row in speed_training.training_rows(quick=True)}
     assert {"uniform_step_ms", "vao_vs_uniform_step_k4", "vao_vs_uniform_step_k64", "vao_step_k64_vs_k4"} <= set(rows)
     assert {f"{method}_split_vs_vao_step_k16" for method in ("pcgrad", "cagrad", "nash_mtl")} <= set(rows)
     assert all(row.value > 0 for row in rows.values())

@@ -21,9 +21,9 @@ def test_weights_by_class_by_hand() -> None:
     assert found == pytest.approx(
         {
             "own": 4 * (0.4 + 0.5 + 0.5) / 3,
-            "helps": 4 * (0.3 + 0.2) / 2,  # tasks 0 and 2 are of one group
+            "helpful": 4 * (0.3 + 0.2) / 2,  # tasks 0 and 2 are of one group
             "unrelated": 4 * (0.2 + 0.1 + 0.1 + 0.1) / 4,
-            "hurts": 4 * (0.1 + 0.2 + 0.3) / 3,
+            "harmful": 4 * (0.1 + 0.2 + 0.3) / 3,
         }
     )
 
@@ -38,5 +38,5 @@ def test_runs_end_to_end(tmp_path: Path) -> None:
     for finding in found:
         assert set(finding.weight) == set(CLASSES) and np.isfinite(finding.loss)
         if finding.method == "uniform":
-            assert finding.weight["own"] == pytest.approx(1.0) and finding.weight["hurts"] == pytest.approx(1.0)
+            assert finding.weight["own"] == pytest.approx(1.0) and finding.weight["harmful"] == pytest.approx(1.0)
     assert table(found).row_count == 4

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.statistics.analysis import analyse
 from benchmarks.suites.catalogue.arms import rule
-from benchmarks.suites.running import machine
+from benchmarks.suites.running import provenance
 from benchmarks.suites.running.reuse import take_over
 from benchmarks.suites.running.run import execute, failure
 from benchmarks.suites.running.suite import CACHE, run_suite
@@ -36,7 +36,7 @@ def other(*arms: Arm, **changes: Any) -> Suite:
 def make(of: Suite, out: Path) -> Path:
     """Does all runs in this process, which spares starting others."""
     for job in jobs_of(of, out / CACHE):
-        Store(out).write_run(job.id, execute(replace(job, commit=machine.commit())))
+        Store(out).write_run(job.id, execute(replace(job, commit=provenance.commit())))
     run_suite(of, out, n_workers=1)  # finds them finished
     return out
 

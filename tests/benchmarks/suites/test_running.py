@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +15,12 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.suites.data.variant import open_world, references
-from benchmarks.suites.running import machine
-from benchmarks.suites.running.engines import run_locally
-from benchmarks.suites.running.run import Job, Tables, execute
+from benchmarks.speed.figures import PARTS
+from benchmarks.speed.measure import Row
+from benchmarks.suites.data.opening import open_variant
+from benchmarks.suites.data.references import references
+from benchmarks.suites.running import provenance
+from benchmarks.suites.running.run import Tables, execute
 from benchmarks.suites.running.suite import run_suite
 from benchmarks.suites.storage.store import TABLES, Store
 from tests import processes
@@ -51,7 +53,7 @@ def test_a_run_fills_every_table(trained: Tables) -> None:
     assert run["peak_memory_mb"] > 50 and np.isfinite(run["validation_loss"])
     assert json.loads(run["config"])["arm"]["settings"] == ["train.method=vao"]
     chosen = json.loads(run["chosen"])
-    assert all(set(choice) == {"asked", "stability"} for choice in chosen.values()) and len(chosen) == 2
+    assert all(set(choice) == {"condition", "stability"} for choice in chosen.values()) and len(chosen) == 2
     rows = trained["rows"].to_pandas()
     assert rows.groupby("task").size().tolist() == [3, 3]
     assert set(rows["seed"]) == {200, 201, 202} and (rows["reference"] > 0).any()
@@ -135,26 +137,18 @@ def test_killed_and_started_again_it_ends_with_the_same_rows(tmp_path: Path, cac
         assert_same(getattr(Store(tmp_path), name)(), pa.concat_tables([tables[name] for tables in whole]))
 
 
-def errors_of(ended: Iterable[tuple[Job, Tables]]) -> dict[str, str]:
-    return {job.run.arm.name: tables["runs"]["failed"][0].as_py() for job, tables in ended}
-
-
-def test_a_dead_worker_costs_its_run_one_attempt_of_three(tmp_path: Path) -> None:
-    ended = errors_of(run_locally(jobs_of(suite(*RULES[:3]), tmp_path), 2, fragile))
-    assert ended == {
-        "fixed": "the process died 3 times, exit code 3 (-9: out of memory?)", "pid": "lives", "dual": "lives",
-    }  # fmt: skip
+def test_a_dead_worker_costs_its_run_one_attempt_of_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.suites.running.suite.execute_quietly", fragile)
+    assert run_suite(suite(*RULES[:3]), tmp_path, n_workers=2).failed != ()
+    errors = {run["method"]: run["failed"] for run in Store(tmp_path).runs().to_pylist()}
+    assert errors.pop("fixed").startswith("its process died 3 times, exit code 3")
+    assert errors == {"pid": "lives", "dual": "lives"}
 
 
 @pytest.mark.exhaustive
-def test_on_ray_a_lost_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_made_on_ray_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="needs the extra `ray`")
-    from benchmarks.suites.running.engines import run_on_ray
-
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    ended = errors_of(run_on_ray(jobs_of(suite(*RULES[:3]), tmp_path), "local", 2, fragile))
-    assert ended.pop("fixed").startswith("lost by Ray after 3 attempts")
-    assert ended == {"pid": "lives", "dual": "lives"}
     of = suite(RULES[0])
     assert run_suite(of, tmp_path / "ray", n_workers=2, ray="local").failed == ()
     assert_same(Store(tmp_path / "ray").rows(), execute(jobs_of(of, tmp_path)[0])["rows"])
@@ -171,12 +165,12 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
 def test_logs_are_shared_by_variants_that_use_fewer_of_them(cache: Path) -> None:
     of = suite(VAO)
     few = replace(of.variants[0], data=replace(DATA, n_validation=2, n_scored=1))
-    worlds = [open_world(variant, of, cache) for variant in (of.variants[0], few)]
-    sizes = [{log.n_episodes for log in world.load()[1].values()} for world in worlds]
-    assert sizes == [{3}, {2}] and [len(world.targets) for world in worlds] == [2, 1]
+    opened = [open_variant(variant, of, cache) for variant in (of.variants[0], few)]
+    sizes = [{log.n_episodes for log in data.load_logs()[1].values()} for data in opened]
+    assert sizes == [{3}, {2}] and [len(data.targets) for data in opened] == [2, 1]
     assert len(list(cache.glob("family-*"))) == 1
-    first = references(worlds[0], cache)
-    assert references(worlds[0], cache).keys() == first.keys() == worlds[0].tests.keys()
+    first = references(opened[0], cache)
+    assert references(opened[0], cache).keys() == first.keys() == opened[0].tests.keys()
 
 
 def test_the_record_keeps_every_command(tmp_path: Path) -> None:
@@ -216,7 +210,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bench", "run", "nothing"], "`SUITE` must be one of"),
         ([*arguments, "--agents", "pidd"], "nearest: pid"),
         (["bench", "table", str(tmp_path / "nowhere")], "holds no results"),
-        ([*arguments, "--workers", "0"], "`workers` must be at least 1, found 0"),
+        ([*arguments, "--workers", "0"], "`n_workers` must be at least 1, found 0"),
     ):
         with pytest.raises(SystemExit) as exit_of:
             main(bad)
@@ -236,26 +230,24 @@ def test_a_failed_run_makes_the_command_exit_with_1(tmp_path: Path, monkeypatch:
 def test_speed_is_a_suite_with_one_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks.speed import figures as speed
-
-    def market_only(quick: bool) -> Iterator[speed.Row]:
+    def one_row(quick: bool) -> Iterator[Row]:
         assert quick
-        yield speed.Row(name="an episode", value=12.5, unit="ms", reference="none", bound="none")
+        yield Row(name="an episode", value=12.5, unit="ms", reference="none", bound="none")
 
-    for part in ("market", "env", "training", "inference", "data"):
-        monkeypatch.setattr(speed, f"{part}_rows", market_only)
+    for part, module in PARTS.items():
+        monkeypatch.setattr(f"benchmarks.speed.{module}.{part}_rows", one_row)
     main(["bench", "run", "speed/v1", "--size", "testing", "--out", str(tmp_path / "out")])
     main(["bench", "publish", str(tmp_path / "out"), "--to", str(tmp_path)])
     capsys.readouterr()
     main(["bench", "table", str(tmp_path / "speed-v1-testing")])
     shown = capsys.readouterr().out
-    assert shown.count("an episode") == 5 and "12.5" in shown and "Speed (speed/v1/testing)" in shown
+    assert shown.count("an episode") == len(PARTS) and "12.5" in shown and "Speed (speed/v1/testing)" in shown
 
 
 def test_the_published_command_names_no_folder() -> None:
     given = ["/somewhere/bin/vamo", "bench", "run", "data-scarce/v1", "--out", "/home/me/x", "--seeds", "2", "--out=y"]
     given += ["--reuse", "/home/me/z", "--reuse=/home/me/z"]
-    assert machine.command_line(given) == "vamo bench run data-scarce/v1 --seeds 2"
+    assert provenance.command_line(given) == "vamo bench run data-scarce/v1 --seeds 2"
 
 
 @pytest.mark.parametrize(
@@ -270,4 +262,4 @@ def test_the_published_command_names_no_folder() -> None:
     ],
 )
 def test_a_command_that_gives_more_replaces_one_that_gives_less(earlier: str, latest: str, expected: str) -> None:
-    assert machine.joined_commands(earlier, latest) == expected
+    assert provenance.joined_commands(earlier, latest) == expected

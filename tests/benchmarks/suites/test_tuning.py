@@ -12,7 +12,6 @@ from agents import Bidder, make, rollout
 from agents.registry import BUILT_IN
 from auction_env import TASKS, MarketParams
 from benchmarks import cli
-from benchmarks.studies.rules import RulesSettings, run
 from benchmarks.suites.methods.tuning import Range, candidates_of, read_spaces, tune
 
 MARKET = {"task": TASKS["MaxConversions"], "params": MarketParams(n_impressions=1000)}
@@ -59,14 +58,6 @@ def test_tuning_chooses_the_best_candidate_and_records_what_it_did(tmp_path: Pat
     assert saved["agent"] == "fixed"
     assert saved["first_seed"] == 100_000
     assert saved["candidates"] == list(record.candidates)
-
-
-def test_the_comparison_of_rules_tunes_and_plays_all(tmp_path: Path) -> None:
-    settings = RulesSettings(n_impressions=500, n_candidates=2, n_validation=2, n_test=4, n_history=1)
-    summaries = run(tmp_path, settings, ["MaxConversions", "MaxClicks"])
-    assert {summary.method for summary in summaries} == set(read_spaces())
-    assert len(list(tmp_path.glob("MaxClicks-*.json"))) == len(read_spaces())
-    assert all(summary.share.n_episodes in (4, 8) for summary in summaries)
 
 
 @pytest.mark.parametrize(

@@ -22,14 +22,15 @@ _SEEDS = re.compile(r" --seeds[ =](\d+)")
 _PACKAGES = ("numpy", "numba", "torch", "pyarrow", "scipy", "gymnasium")
 
 
-def describe() -> str:
+def machine() -> str:
     """Processor, cores that this process may use, and the accelerator if there is one."""
     cores = len(os.sched_getaffinity(0))
-    return f"{_processor()}, {cores} cores, {_accelerator()}"
+    return f"{processor()}, {cores} cores, {_accelerator()}"
 
 
 @lru_cache
-def _processor() -> str:
+def processor() -> str:
+    """Name of the processor."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.exists() else ():
         if line.startswith("model name"):

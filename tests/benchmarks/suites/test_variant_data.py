@@ -1,4 +1,4 @@
-"""Worlds of the standard market: logs of the right days and sizes, conditions that are what they say."""
+"""Variant data of the standard market: logs of the right days and sizes, conditions that are what they say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from agents.logging.policies import make_policy
 from auction_env import TASKS
 from auction_env.market.params import Drift
 from benchmarks.suites.data.market import _days, mixed_population
-from benchmarks.suites.data.variant import World, log_key, open_world, references
+from benchmarks.suites.data.opening import log_key, open_variant
+from benchmarks.suites.data.references import references
+from benchmarks.suites.data.variant import VariantData
 from benchmarks.suites.spec import Condition, MarketData, Suite, Variant
 from tests.benchmarks.suites.tiny import suite
 
@@ -45,12 +47,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def world(cache: Path) -> World:
-    return open_world(SUITE.variants[0], SUITE, cache)
+def variant_data(cache: Path) -> VariantData:
+    return open_variant(SUITE.variants[0], SUITE, cache)
 
 
-def test_logs_have_the_sizes_and_days_asked_for(world: World) -> None:
-    train, validation = world.load()
+def test_logs_have_the_sizes_and_days_asked_for(variant_data: VariantData) -> None:
+    train, validation = variant_data.load_logs()
     assert {name: log.n_episodes for name, log in train.items()} == {"MaxConversions": 13, "TargetROAS": 5}
     assert {name: log.n_episodes for name, log in validation.items()} == {"MaxConversions": 4, "TargetROAS": 4}
     seeds = np.concatenate([log.seed[log.episode_starts[:-1]] for log in (*train.values(), *validation.values())])
@@ -58,18 +60,18 @@ def test_logs_have_the_sizes_and_days_asked_for(world: World) -> None:
     assert train["MaxConversions"].advertiser[train["MaxConversions"].episode_starts[:-1]].tolist() == list(range(13))
 
 
-def test_logs_are_of_the_market_that_tests_are_played_in(world: World, cache: Path) -> None:
-    """The logged seat alone is controlled: its day is the one that a rollout of the logging policy plays."""
-    log = world.load()[0]["TargetROAS"]
+def test_logs_are_of_the_market_that_tests_are_played_in(variant_data: VariantData, cache: Path) -> None:
+    """The logged advertiser alone is controlled: its episode is the one that a rollout of the logging policy plays."""
+    log = variant_data.load_logs()[0]["TargetROAS"]
     first = log.episode_starts[:-1]
-    games = replace(
-        world.tests["TargetROAS, day 5"],
+    episodes = replace(
+        variant_data.tests["TargetROAS, day 5"],
         seeds=log.seed[first],
         advertisers=log.advertiser[first],
         days=np.array([1, 2, 3, 1, 2]),
     )
-    policy = make_policy({"noisy-pid": 1}, games.task, games.params, games.population)
-    np.testing.assert_allclose(games.play(policy).total("cost"), log.totals().cost, rtol=1e-6)
+    policy = make_policy({"noisy-pid": 1}, episodes.task, episodes.params, episodes.population)
+    np.testing.assert_allclose(episodes.play(policy).total("cost"), log.totals().cost, rtol=1e-6)
 
 
 def test_every_advertiser_meets_every_day() -> None:
@@ -80,36 +82,36 @@ def test_every_advertiser_meets_every_day() -> None:
     }
 
 
-def test_values_fall_as_the_days_drift(world: World) -> None:
+def test_values_fall_as_the_days_drift(variant_data: VariantData) -> None:
     offered = [
-        world.tests[f"MaxConversions, {days}"].play(FixedBidder(0.5)).total("offered_conversions").mean()
+        variant_data.tests[f"MaxConversions, {days}"].play(FixedBidder(0.5)).total("offered_conversions").mean()
         for days in ("day 5", "days 6-7")
     ]
     assert offered[1] < offered[0]
-    days = world.tests["TargetROAS, days 6-7"].days
+    days = variant_data.tests["TargetROAS, days 6-7"].days
     assert days is not None and days.tolist() == [6, 7, 6]
-    validation = world.targets["TargetROAS"].days
+    validation = variant_data.targets["TargetROAS"].days
     assert validation is not None and set(validation.tolist()) == {4}
 
 
-def test_tests_are_the_same_episodes_under_every_condition(world: World) -> None:
-    assert len(world.tests) == 10 and set(world.target_of.values()) == {"MaxConversions", "TargetROAS"}
-    for games in world.tests.values():
-        assert games.seeds.tolist() == [200, 201, 202] and games.advertisers.tolist() == [0, 1, 2]
+def test_tests_are_the_same_episodes_under_every_condition(variant_data: VariantData) -> None:
+    assert len(variant_data.tests) == 10 and set(variant_data.target_of.values()) == {"MaxConversions", "TargetROAS"}
+    for episodes in variant_data.tests.values():
+        assert episodes.seeds.tolist() == [200, 201, 202] and episodes.advertisers.tolist() == [0, 1, 2]
 
 
-def test_competitors_are_who_the_condition_says(world: World) -> None:
+def test_competitors_are_who_the_condition_says(variant_data: VariantData) -> None:
     bidder = FixedBidder(0.7)
-    at = {name: world.tests[f"MaxConversions, day 5{name}"] for name in ("", ", rules", ", self", ", mixed")}
-    assert at[""].rivals(bidder) is None and at[", mixed"].rivals(bidder) is None
-    rules, copies = at[", rules"].rivals(bidder), at[", self"].rivals(bidder)
-    assert rules is not None and len({id(rival) for rival in rules.values()}) == 4 and len(rules) == 48
-    assert copies is not None and {type(rival) for rival in copies.values()} == {FixedBidder}
-    assert all(rival is not bidder for rival in copies.values())
-    prices = {name: games.play(bidder).ticks.least_winning_cost.mean() for name, games in at.items()}
+    at = {name: variant_data.tests[f"MaxConversions, day 5{name}"] for name in ("", ", rules", ", self", ", mixed")}
+    assert at[""].competing_bidders(bidder) is None and at[", mixed"].competing_bidders(bidder) is None
+    rules, copies = at[", rules"].competing_bidders(bidder), at[", self"].competing_bidders(bidder)
+    assert rules is not None and len({id(copy) for copy in rules.values()}) == 4 and len(rules) == 48
+    assert copies is not None and {type(copy) for copy in copies.values()} == {FixedBidder}
+    assert all(copy is not bidder for copy in copies.values())
+    prices = {name: episodes.play(bidder).ticks.least_winning_cost.mean() for name, episodes in at.items()}
     assert len(set(prices.values())) == 4
-    alone = world.tests["TargetROAS, day 5, self"]
-    assert (alone.rivals_task, at[", rules"].rivals_task) == (TASKS["TargetROAS"], TASKS["TargetCPA"])
+    alone = variant_data.tests["TargetROAS, day 5, self"]
+    assert (alone.competitor_task, at[", rules"].competitor_task) == (TASKS["TargetROAS"], TASKS["TargetCPA"])
 
 
 def test_other_competitors_leave_budgets_and_targets_alone() -> None:
@@ -119,16 +121,16 @@ def test_other_competitors_leave_budgets_and_targets_alone() -> None:
     }  # fmt: skip
 
 
-def test_references_are_those_against_the_scripts_and_are_kept(world: World, cache: Path) -> None:
-    found = references(world, cache)
-    assert found.keys() == world.tests.keys()
+def test_references_are_those_against_the_scripts_and_are_kept(variant_data: VariantData, cache: Path) -> None:
+    found = references(variant_data, cache)
+    assert found.keys() == variant_data.tests.keys()
     np.testing.assert_array_equal(found["TargetROAS, day 5"], found["TargetROAS, day 5, self"])
     assert not np.array_equal(found["MaxConversions, day 5"], found["MaxConversions, day 5, mixed"])
-    games = world.tests["MaxConversions, day 5"]
-    best = HindsightBidder(games.task, params=games.params, population=games.population, expected=True)
-    np.testing.assert_array_equal(found["MaxConversions, day 5"], games.play(best).score(expected=True))
+    episodes = variant_data.tests["MaxConversions, day 5"]
+    best = HindsightBidder(episodes.task, params=episodes.params, population=episodes.population, expected=True)
+    np.testing.assert_array_equal(found["MaxConversions, day 5"], episodes.play(best).score(expected=True))
     files = {path: path.stat().st_mtime_ns for path in (cache / "references").glob("*.parquet")}
-    references(world, cache)
+    references(variant_data, cache)
     assert {path: path.stat().st_mtime_ns for path in (cache / "references").glob("*.parquet")} == files
 
 

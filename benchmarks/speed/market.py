@@ -1,0 +1,167 @@
+"""Speed of the market: full-size episodes, markets side by side, and how time grows with their size."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numba import get_num_threads
+
+from auction_env import BatchMarket, MarketParams, Population, auctionnet_population
+from auction_env.kernels.clearing import BLOCK
+from auction_env.kernels.tick import Items, draw_values
+from auction_env.market.pacing import Pacer
+from benchmarks.speed.measure import Row, median_seconds, seconds_of
+from benchmarks.speed.reference.numpy_market import run_episode
+
+
+def pid_episode(market: BatchMarket, seed: int) -> None:
+    """An episode in which every advertiser paces its budget."""
+    population, params = market.population, market.params
+    market.reset(np.arange(seed, seed + market.n_markets))
+    shape = (market.n_markets, market.n_advertisers)
+    pacer = Pacer(
+        base=np.broadcast_to(population.start * market.cpa_target, shape),
+        cpa_limit=market.cpa_target,
+        budget=market.budget,
+        expected_traffic=params.traffic.expected_share(params.n_ticks),
+        gains=population.gains,
+    )
+    cost = value = np.zeros(shape)
+    for tick in range(params.n_ticks):
+        result = market.step(pacer.multipliers(tick, last_cost=cost, last_expected_conversions=value))
+        cost, value = result.cost, result.expected_conversions
+
+
+def market_rows(quick: bool) -> Iterator[Row]:
+    """A full-size episode of 48 pacing advertisers, and the same in NumPy."""
+    params, population = MarketParams(), auctionnet_population()
+    n_draws = params.n_impressions * population.n_advertisers
+    market = BatchMarket(params, population)
+    pid_episode(market, 0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = median_seconds(lambda: pid_episode(market, 1), 5 if quick else 11)
+    draws = draws_per_second(market)
+    bound = f"{n_draws / draws:.3f} s: 24 M normal draws at {draws / 1e6:,.0f} M/s"
+    yield Row(
+        name="episode_full_seconds",
+        value=seconds,
+        unit="s",
+        reference="500,000 impressions x 48 PID, hard budgets; AuctionNet: 23 s",
+        bound=bound,
+    )
+    yield Row(
+        name="episode_full_memory",
+        value=(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 + market.buffer_bytes / 2**20,
+        unit="MB",
+        reference="buffers of the market plus growth of the process; AuctionNet: 2,400 MB",
+        bound=f"{market.buffer_bytes / 2**20:.0f} MB: the busiest tick's values",
+    )
+    share = 5 if quick else 1  # NumPy's time is proportional to the impressions: see the module's docstring
+    smaller = replace(params, n_impressions=params.n_impressions // share)
+    numpy_seconds = share * statistics.median(
+        seconds_of(lambda: run_episode(1, smaller, population)) for _ in range(1 if quick else 3)
+    )
+    yield Row(
+        name="episode_full_vs_numpy",
+        value=numpy_seconds / seconds,
+        unit="x",
+        reference=f"the same work in vectorised NumPy: {numpy_seconds:.1f} s"
+        + (f" ({share} x a run of {smaller.n_impressions:,} impressions)" if quick else ""),
+        bound=f"{numpy_seconds * draws / n_draws:,.0f}x: the draws alone",
+    )
+
+    yield _batch_row(quick, draws)
+    yield from _scaling_rows(quick, draws)
+
+
+def _batch_row(quick: bool, draws: float) -> Row:
+    market = BatchMarket(MarketParams(n_impressions=4800), n_markets=64)
+    multipliers = np.tile(market.cpa_target, (64, 1))
+
+    def steps() -> float:
+        market.reset(np.arange(64))
+        return seconds_of(lambda: [market.step(multipliers) for _ in range(market.params.n_ticks)])
+
+    steps()
+    seconds = statistics.median(steps() for _ in range(5 if quick else 11)) / market.params.n_ticks
+    n_draws = 64 * 4800 * market.n_advertisers / market.params.n_ticks
+    return Row(
+        name="batch_market_step_ms",
+        value=1e3 * seconds,
+        unit="ms",
+        reference="64 markets of 4,800 impressions and 48 advertisers, a tick of all",
+        bound=f"{1e3 * n_draws / draws:.2f} ms: the draws alone",
+    )
+
+
+def _scaling_rows(quick: bool, draws: float) -> Iterator[Row]:
+    """Cost per impression at several sizes, cost per bid with several numbers of advertisers."""
+    sizes = (5_000, 500_000, 2_000_000 if quick else 5_000_000)
+    per_impression = [1e9 * _episode_seconds(size, 48) / size for size in sizes]
+    yield Row(
+        name="scaling_impressions",
+        value=per_impression[-1] / per_impression[0],
+        unit="x",
+        reference="ns an impression: "
+        + ", ".join(f"{t:,.0f} at {n:,}" for n, t in zip(sizes, per_impression, strict=True)),
+        bound="1: time proportional to impressions",
+    )
+    batched = 1e9 * _episode_seconds(sizes[0], 48, n_markets=100) / (100 * sizes[0])
+    yield Row(
+        name="scaling_impressions_batched",
+        value=per_impression[-1] / batched,
+        unit="x",
+        reference=f"ns an impression: {batched:,.0f} in 100 markets of {sizes[0]:,} side by side,"
+        f" {per_impression[-1]:,.0f} at {sizes[-1]:,}",
+        bound="1: time proportional to impressions",
+    )
+    numbers = (8, 48, 1000)
+    per_bid = [1e9 * _episode_seconds(20_000, n) / (20_000 * n) for n in numbers]
+    yield Row(
+        name="scaling_advertisers",
+        value=per_bid[-1] / per_bid[1],
+        unit="x",
+        reference="ns a bid: " + ", ".join(f"{t:.1f} with {n:,}" for n, t in zip(numbers, per_bid, strict=True)),
+        bound=f"{1e9 / draws:.1f} ns: the draw of one bid's value",
+    )
+
+
+def _episode_seconds(n_impressions: int, n_advertisers: int, n_markets: int = 1) -> float:
+    """Of an episode of all markets together."""
+    base = auctionnet_population()
+    copies = -(-n_advertisers // base.n_advertisers)
+    population = Population(
+        budget=(base.budget * copies)[:n_advertisers],
+        cpa_target=(base.cpa_target * copies)[:n_advertisers],
+        category=(base.category * copies)[:n_advertisers],
+    )
+    market = BatchMarket(MarketParams(n_impressions=n_impressions), population, n_markets)
+    return median_seconds(lambda: pid_episode(market, 1), 3)
+
+
+def draws_per_second(market: BatchMarket) -> float:
+    """Normal draws per second of the generator on all threads, writing to memory that stays in the cache."""
+    n_items, n_advertisers = 2 * get_num_threads(), market.n_advertisers
+    items = Items(
+        start=np.array([0, n_items]),
+        market=np.zeros(n_items, np.int64),
+        first=np.arange(n_items) * BLOCK,
+        n=np.full(n_items, BLOCK),
+        tile=np.arange(n_items),
+    )
+    one = np.ones((1, n_advertisers), np.float32)
+    values = np.empty((n_items, n_advertisers, BLOCK), np.float32)
+    sums = np.empty((n_items, n_advertisers))
+    n_repeats = 50
+
+    def work() -> None:
+        for tick in range(n_repeats):
+            draw_values(
+                np.zeros(1, np.uint64), tick, items, one, one, values, sums,
+            )  # fmt: skip
+
+    return n_repeats * values.size / median_seconds(work, 5)

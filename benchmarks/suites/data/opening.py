@@ -1,0 +1,29 @@
+"""Opens the data of a variant, of whatever kind they are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.suites.data import family, market
+from benchmarks.suites.data.locking import locked
+from benchmarks.suites.data.variant import VariantData
+from benchmarks.suites.spec import Data, FamilyData, Suite, Variant, digest
+
+
+def open_variant(variant: Variant, suite: Suite, cache: Path, *, n_workers: int | None = 1) -> VariantData:
+    """The data of a variant, whose logs are made below `cache` by `n_workers` where they are not there yet."""
+    data, folder = variant.data, cache / log_key(variant.data)
+    with locked(folder):
+        if isinstance(data, FamilyData):
+            return family.make(data, suite, folder / "logs", n_workers)
+        return market.make(data, suite, folder / "logs")
+
+
+def log_key(data: Data) -> str:
+    """Name of the folder of the logs: equal for variants that share them."""
+    record = asdict(data)
+    kind = type(data).__name__.removesuffix("Data").lower()
+    for name in {"family": ("n_validation", "n_scored"), "market": ("conditions",)}.get(kind, ()):
+        del record[name]
+    return f"{kind}-{digest(record)[:12]}"
