@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agents.bidder import Bidder, Campaigns, TickView
 from agents.families.distances import Distance, data_distance
 from agents.families.family import Member, Shift, TaskFamily, make_task_family
 from agents.families.storage import collect_family, load_family, read_family
@@ -30,6 +29,7 @@ from agents.rules.mpid import MpidBidder, MpidGains
 from agents.rules.online_lp import OnlineLpBidder, record_prices
 from agents.rules.pid import PidBidder
 from agents.rules.random_multiplier import RandomMultiplierBidder
+from auction_env.control.bidder import Bidder, Campaigns, TickView
 
 __all__ = [
     "POLICIES",

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.bidder import Bidder, Campaigns, TickView
-from auction_env.control.bidder import check_multipliers
+from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
 from auction_env.tasks import Targets
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from agents.bidder import Bidder
 from agents.rules.mpid import MpidBidder, MpidGains
 from agents.rules.pid import PidBidder
+from auction_env.control.bidder import Bidder
 from auction_env.market.pacing import PacingGains
 from auction_env.tasks import CONSTRAINT_KINDS, OBJECTIVES
 

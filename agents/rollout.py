@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.bidder import Bidder
 from agents.mixed import InTurn
 from auction_env.control.advertisers import episode_totals, stack_ticks
-from auction_env.control.bidder import check_multipliers
+from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.observation import N_FEATURES
 from auction_env.control.simulation import ControlledTick, Simulation
 from auction_env.data import TrajectoryData
@@ -105,7 +104,7 @@ def run_episode(simulation: Simulation, seeds: ArrayLike, bidder: Bidder, days: 
     for t in range(n_ticks):
         view = s.view()
         features[t], budget_left[t], active[t] = view.features, view.budget_left, s.active
-        ticks.append(s.step(check_multipliers(bidder, bidder.act(view), n))[0])
+        ticks.append(s.step(check_multipliers(bidder, bidder.act(view), n)))
     return Episodes(
         task=s.task, seed=campaigns.seed, advertiser=s.advertiser, category=s.category, targets=campaigns.targets,
         requirements=campaigns.requirements, features=features, budget_left=budget_left, active=active,

@@ -16,7 +16,11 @@ from auction_env.market.market import BatchMarket, Market, Opening, TickResult
 from auction_env.market.pacing import PacingGains
 from auction_env.market.params import Drift, MarketParams, Shock, TrafficParams
 from auction_env.market.population import BEHAVIOURS, Population, auctionnet_population, random_population
-from auction_env.replay.market import ReplayMarket, ReplayParams
+from auction_env.replay.auctionnet import replay_from_auctionnet
+from auction_env.replay.bids import replay_from_bids
+from auction_env.replay.market import ReplayMarket
+from auction_env.replay.params import ReplayParams
+from auction_env.replay.storage import load_replay, save_replay
 from auction_env.tasks import (
     REQUIREMENT_NAMES,
     TASKS,
@@ -61,7 +65,11 @@ __all__ = [
     "feasibility",
     "get_task",
     "load_curve",
+    "load_replay",
     "random_population",
+    "replay_from_auctionnet",
+    "replay_from_bids",
+    "save_replay",
 ]
 
 _gymnasium.register(

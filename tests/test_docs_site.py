@@ -122,8 +122,7 @@ def test_the_specification_is_the_docstring(site: Path) -> None:
     assert "requirement has_smoothness_limit" in text and "Episode end" in text
     reference = (site / "reference" / "auction_env.html").read_text(encoding="utf-8")
     assert 'id="auction_env.market.market.Market"' in reference
-    bidders = (site / "reference" / "agents.html").read_text(encoding="utf-8")
-    assert "currency per unit of the task's objective" in html.unescape(bidders)  # a comment beside a field
+    assert "currency per unit of the task's objective" in html.unescape(reference)  # a comment beside a field
 
 
 def test_no_equation_is_left_as_tex(site: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import (
     BASES,
     CONSTRAINT_KINDS,
@@ -60,7 +60,7 @@ class ReturnTable(NamedTuple):
 
 
 class VamoBidder:
-    """Implements `agents.bidder.Bidder` with a trained model.
+    """Implements `auction_env.control.bidder.Bidder` with a trained model.
 
     A policy that learned the best multiplier in hindsight is asked for nothing; it is told a budget and limits, the
     true ones times `config.agent.budget_ratio` and `limit_ratio`.

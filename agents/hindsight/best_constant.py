@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bidder import Bidder, Campaigns, TickView
 from agents.rollout import rollout
 from agents.rules.fixed import FixedBidder
+from auction_env.control.bidder import Bidder, Campaigns, TickView
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.tasks import Task

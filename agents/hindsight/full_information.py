@@ -34,9 +34,8 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
-from agents.bidder import Bidder
 from agents.rollout import Episodes, Progress, check_days
-from auction_env.control.bidder import check_multipliers
+from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import Simulation
 from auction_env.data.formats.auctionnet_export import trace_tick
 from auction_env.market.market import BatchMarket

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bidder import Campaigns, TickView
 from agents.rollout import run_episode
 from agents.rules.fixed import FixedBidder
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.simulation import Simulation
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population

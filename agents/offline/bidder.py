@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.bidder import Campaigns, TickView
 from agents.learning.checkpoint import CheckpointError, read, write
 from agents.learning.observation import OBSERVATION_NAMES, check_campaigns, observe
 from agents.offline.networks import N_OBSERVATION, Policy
 from agents.offline.settings import Settings, check_algorithm, settings_class
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import Task
 
 KIND = "offline-agent"

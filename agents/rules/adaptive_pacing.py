@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.market.pacing import MAX_LOG_RATIO, plan_shares
 
 Float = NDArray[np.float64]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.bidder import Campaigns, TickView
 from agents.rules.cost_ratios import CostLimits, Float, largest_within
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import FEATURE_NAMES
 from auction_env.data import TrajectoryData
 from auction_env.market.pacing import MAX_LOG_RATIO

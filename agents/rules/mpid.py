@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.bidder import Campaigns, TickView
 from agents.rules.cost_ratios import CostLimits, Float
 from agents.rules.dual import LOWEST_LOG_PRICE, first_log_prices, multiplier_ratio
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.market.pacing import MAX_LOG_RATIO, plan_shares
 
 _UNDERSPENT = 0.01  # weight of a squared error of money left over, against that of a limit broken

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.bidder import Campaigns, TickView
 from agents.rules.cost_ratios import CostLimits, largest_within
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.simulation import Simulation
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
@@ -81,7 +81,7 @@ def record_prices(
     cost, value = np.zeros(shape), np.zeros(shape)
     for tick in range(params.n_ticks):
         values = [(market.values(m).astype(float), counted.values(m).astype(float)) for m in range(len(numbers))]
-        _, result = simulation.step(np.zeros(0))
+        _, result = simulation.play(simulation.decide(np.zeros(0)))
         counted.step(np.zeros((len(numbers), market.n_advertisers)))
         for m, (of_tick, amounts) in enumerate(values):
             if len(of_tick):

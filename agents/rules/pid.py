@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bidder import Campaigns, TickView
 from agents.rules.cost_ratios import CostLimits
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.market.pacing import Pacer, PacingGains
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, TickView
 
 _STREAM = 1  # of a campaign's draws; `NoisyBidder` has the plain (seed, advertiser)
 

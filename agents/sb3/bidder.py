@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 
-from agents.bidder import Campaigns, TickView
 from agents.learning.checkpoint import CheckpointError, read, write
 from agents.learning.observation import OBSERVATION_NAMES, check_campaigns, observe
 from agents.sb3.policy import build_policy
 from agents.sb3.settings import Sb3Settings, check_algorithm
 from auction_env.control.actions import ActionKind, LogMultiplier, RelativeAdjustment, TwoCoefficient
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import Task
 
 KIND = "sb3-agent"

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from agents.learning.reward import reward_column, reward_unit
 from agents.sb3.settings import RewardSettings
 from auction_env.envs.vector import BiddingVectorEnv
-from auction_env.market.market import market_targets
 from auction_env.tasks import OUTCOMES, Totals, unevenness
 
 Float = NDArray[np.float64]
@@ -56,8 +55,8 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
             raise ValueError(f"`env` must have the autoreset mode SAME_STEP, found {inner.autoreset_mode}")
         spec = inner.spec_of_bidding
         self._task, self._settings = spec.task, settings
-        self._targets_of_all = market_targets(spec.params, spec.population)
-        self._n_ticks, self._discount = spec.params.n_ticks, discount
+        self._targets_of_all = spec.market.targets
+        self._n_ticks, self._discount = spec.market.n_ticks, discount
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts episodes of all copies together; ValueError for a `reset_mask`."""

@@ -35,7 +35,8 @@ from agents.sb3.reward import LearningReward
 from agents.sb3.settings import Sb3Settings, known_keys
 from agents.sb3.state import restore, state_of
 from agents.sb3.vector_env import NativeVecEnv
-from auction_env.envs.core import BiddingSpec
+from auction_env.envs.live import LiveMarket, live_spec
+from auction_env.envs.spec import BiddingSpec
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.tasks import Task
@@ -79,7 +80,7 @@ class TrainingJob:
     params: MarketParams | None = None
     population: Population | None = None
     advertiser: int | None = None
-    spec: BiddingSpec = field(init=False)
+    spec: BiddingSpec[LiveMarket] = field(init=False)
 
     def __post_init__(self) -> None:
         for name in ("steps", "n_envs"):
@@ -91,15 +92,15 @@ class TrainingJob:
         if self.steps <= starts:
             raise ValueError(f"`steps` must be above `algorithm.learning_starts` = {starts}, found {self.steps}")
         action = asdict(self.settings.action)
-        spec = BiddingSpec.resolve(
+        spec = live_spec(
             task=self.task,
             params=self.params,
             population=self.population,
             action_kind=action.pop("kind"),
             **action,
         )
-        if self.advertiser is not None and not 0 <= self.advertiser < spec.population.n_advertisers:
-            n = spec.population.n_advertisers
+        if self.advertiser is not None and not 0 <= self.advertiser < spec.market.population.n_advertisers:
+            n = spec.market.population.n_advertisers
             raise ValueError(f"`advertiser` must be from 0 to {n - 1}, found {self.advertiser}")
         object.__setattr__(self, "spec", spec)
 
@@ -107,7 +108,7 @@ class TrainingJob:
         """Who is controlled in n episodes that are not drawn."""
         if self.advertiser is not None:
             return np.full(n, self.advertiser)
-        return np.arange(n) % self.spec.population.n_advertisers
+        return np.arange(n) % self.spec.market.population.n_advertisers
 
     def play(self, bidder: Any, first_seed: int, n: int) -> Any:
         """n fixed episodes of this market."""
@@ -116,13 +117,13 @@ class TrainingJob:
             seeds=first_seed + np.arange(n),
             advertisers=self.advertisers(n),
             task=self.task,
-            params=self.spec.params,
-            population=self.spec.population,
+            params=self.spec.market.params,
+            population=self.spec.market.population,
         )
 
     def identity(self) -> dict[str, Any]:
         """JSON values that two runs share if one can continue the other."""
-        market = hashlib.sha256(f"{self.spec.params!r} {self.spec.population!r}".encode()).hexdigest()
+        market = hashlib.sha256(f"{self.spec.market.params!r} {self.spec.market.population!r}".encode()).hexdigest()
         return {
             "algorithm": self.settings.name,
             "settings": self.settings.to_dict(),
@@ -186,8 +187,8 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
         num_envs=job.n_envs,
         autoreset_mode="SameStep",
         task=job.task,
-        params=job.spec.params,
-        population=job.spec.population,
+        params=job.spec.market.params,
+        population=job.spec.market.population,
         action_kind=job.spec.action_kind,
         advertiser=job.advertiser,
     )
@@ -304,7 +305,7 @@ class _Watch(BaseCallback):
 def _unit(job: TrainingJob, model: BaseAlgorithm) -> int:
     """Environment steps of whole episodes that are whole updates too."""
     per_update = model.n_steps if isinstance(model, OnPolicyAlgorithm) else job.settings.algorithm.get("train_freq", 1)
-    return job.n_envs * math.lcm(job.spec.params.n_ticks, int(per_update))
+    return job.n_envs * math.lcm(job.spec.market.params.n_ticks, int(per_update))
 
 
 def _up(steps: int, unit: int) -> int:

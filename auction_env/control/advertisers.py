@@ -56,7 +56,24 @@ def episode_totals(ticks: ControlledTick) -> Totals:
 
 def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:
     """Ticks behind each other: (n_ticks, n_controlled) each."""
-    return ControlledTick(*(np.stack(parts) for parts in zip(*ticks, strict=True)))
+    return ControlledTick(*(np.array(parts) for parts in zip(*ticks, strict=True)))
+
+
+def tick_view(
+    tick: int, *, features: Float, budget_left: Float, predicted_mean: Float, last: ControlledTick | None
+) -> TickView:
+    """What a bidder sees at the start of a tick, given the tick before; None at tick 0."""
+    nothing = np.zeros(len(features))
+    return TickView(
+        tick=tick,
+        features=features,
+        budget_left=budget_left,
+        predicted_mean=predicted_mean,
+        **{f"last_{name}": getattr(last, name) if last else nothing for name in OUTCOMES},
+        last_exposures=last.exposures if last else nothing,
+        last_wins=last.wins if last else nothing,
+        last_volume=last.n_impressions if last else nothing,
+    )
 
 
 class ControlledAdvertisers:
@@ -73,6 +90,7 @@ class ControlledAdvertisers:
         self._market = market
         self._features = StateFeatures(len(market_idx), market.params.n_ticks)
         self._last: ControlledTick | None = None
+        self._n_past = 0  # ticks
 
     def __len__(self) -> int:
         return len(self.pick[0])
@@ -108,7 +126,15 @@ class ControlledAdvertisers:
         )
 
     def observe(self) -> Float:
-        """(n, 16) features at the start of the current tick: `observation.FEATURE_NAMES`."""
+        """(n, 16) features at the start of the current tick: `observation.FEATURE_NAMES`.
+
+        After the last tick no time is left and there is no current tick to describe.
+        """
+        n_ticks = self._market.params.n_ticks
+        if self._last is not None and self._n_past == n_ticks:
+            return self._features.observe(
+                n_ticks, budget_left=self._last.budget_left / self.budget, value_now=0.0, volume_now=0.0
+            )
         opening = self._market.opening
         return self._features.observe(
             opening.tick,
@@ -117,24 +143,15 @@ class ControlledAdvertisers:
             volume_now=opening.n_impressions[self.pick[0]],
         )
 
-    def observe_end(self, last: ControlledTick) -> Float:
-        """(n, 16) features after the last tick: no time is left and there is no current tick."""
-        return self._features.observe(
-            self._market.params.n_ticks, budget_left=last.budget_left / self.budget, value_now=0.0, volume_now=0.0
-        )
-
     def view(self) -> TickView:
         """What the bidder of these advertisers sees at the start of the current tick."""
-        opening, last, nothing = self._market.opening, self._last, np.zeros(len(self))
-        return TickView(
-            tick=opening.tick,
+        opening = self._market.opening
+        return tick_view(
+            opening.tick,
             features=self.observe(),
             budget_left=opening.budget_left[self.pick],
             predicted_mean=opening.predicted_mean[self.pick],
-            **{f"last_{name}": getattr(last, name) if last else nothing for name in OUTCOMES},
-            last_exposures=last.exposures if last else nothing,
-            last_wins=last.wins if last else nothing,
-            last_volume=last.n_impressions if last else nothing,
+            last=self._last,
         )
 
     def record(self, multiplier: Float, opening: Opening, result: TickResult) -> ControlledTick:
@@ -167,4 +184,5 @@ class ControlledAdvertisers:
             volume=n,
         )
         self._last = tick
+        self._n_past += 1
         return tick

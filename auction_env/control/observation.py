@@ -15,7 +15,7 @@ from auction_env.kernels.features import WINDOW
 Float = NDArray[np.float64]
 
 FEATURE_NAMES = (
-    "time_left",  # share of the period's ticks still to come, this one included: (T - t) / T
+    "time_left",  # share of the episode's ticks still to come, this one included: (T - t) / T
     "budget_left",  # share of the budget
     "bid_all",  # "all": mean over past ticks of the tick's mean; 0 where there is no past
     "bid_last_3",  # "last_3": the same over the last 3 past ticks

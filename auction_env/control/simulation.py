@@ -1,7 +1,7 @@
-"""A market with live competitors and the view of those advertisers that somebody controls.
+"""A market with live competitors as the advertisers see it that somebody controls.
 
 The environments and the rollouts are thin adapters over `Simulation`: it alone says what a controlled advertiser
-sees at the start of a tick, what the others do, and what is recorded.
+sees at the start of a tick, what the others do, and what is recorded. It is a `ControlledMarket`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Simulation:
         params.check_task(self.task)
         if self._competitors:
             params.check_task(self._competitor_task)
-        self.control(controlled_market, controlled_advertiser)
+        self.control(controlled_advertiser, controlled_market)
 
     @property
     def params(self) -> MarketParams:
@@ -71,15 +71,19 @@ class Simulation:
         return self.market.population
 
     @property
+    def n_ticks(self) -> int:
+        """Ticks of an episode."""
+        return self.market.params.n_ticks
+
+    @property
     def n_controlled(self) -> int:
         return len(self._market_idx)
 
-    def control(self, market: ArrayLike, advertiser: ArrayLike) -> None:
-        """Chooses who is controlled from the next `reset` on; see the class's arguments."""
-        self._market_idx, self._advertiser_idx = (
-            np.asarray(market, np.int64),
-            np.asarray(advertiser, np.int64),
-        )
+    def control(self, advertiser: ArrayLike, market: ArrayLike | None = None) -> None:
+        """Chooses who is controlled from the next `reset` on, in the markets of now by default; see the class."""
+        self._advertiser_idx = np.asarray(advertiser, np.int64)
+        if market is not None:
+            self._market_idx = np.asarray(market, np.int64)
         if self._market_idx.shape != self._advertiser_idx.shape or self._market_idx.ndim != 1:
             raise ValueError(
                 "`market` and `advertiser` must be vectors of one length,"
@@ -139,12 +143,12 @@ class Simulation:
         self._seeds = np.atleast_1d(np.asarray(seeds, np.int64))
         self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
-        self._rivals: list[tuple[Bidder, ControlledAdvertisers]] = []
+        self._live_competitors: list[tuple[Bidder, ControlledAdvertisers]] = []
         for bidder, advertisers in self._competitors:
             market_idx, position = np.nonzero(~is_controlled[:, advertisers])
             if len(market_idx):
                 theirs = ControlledAdvertisers(self.market, market_idx, advertisers[position], self._competitor_task)
-                self._rivals.append((bidder, theirs))
+                self._live_competitors.append((bidder, theirs))
         shape = is_controlled.shape
         self._last_cost, self._last_expected_conversions = np.zeros(shape), np.zeros(shape)
 
@@ -157,12 +161,8 @@ class Simulation:
         return self._controlled.view()
 
     def observe(self) -> Float:
-        """(n_controlled, 16) features at the start of the current tick: `observation.FEATURE_NAMES`."""
+        """(n_controlled, 16) features at the start of the current tick, or after the last: `FEATURE_NAMES`."""
         return self._controlled.observe()
-
-    def observe_end(self, last: ControlledTick) -> Float:
-        """(n_controlled, 16) features after the last tick: no time is left and there is no current tick."""
-        return self._controlled.observe_end(last)
 
     @property
     def active(self) -> NDArray[np.bool_]:
@@ -174,9 +174,9 @@ class Simulation:
         """(n_controlled,) currency, at the start of the current tick."""
         return self.market.opening.budget_left[self._market_idx, self._advertiser_idx]
 
-    def step(self, multipliers: ArrayLike) -> tuple[ControlledTick, TickResult]:
+    def step(self, multipliers: ArrayLike) -> ControlledTick:
         """Runs the tick: `multipliers` (n_controlled,) for the controlled; all others bid as they do."""
-        return self.play(self.decide(multipliers))
+        return self.play(self.decide(multipliers))[0]
 
     def decide(self, multipliers: ArrayLike) -> Float:
         """Everybody's multipliers in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
@@ -187,17 +187,17 @@ class Simulation:
         everyone = self._script.multipliers(
             tick, last_cost=self._last_cost, last_expected_conversions=self._last_expected_conversions
         )
-        for bidder, theirs in self._rivals:
-            everyone[theirs.pick] = self._ask(bidder, theirs)
+        for bidder, theirs in self._live_competitors:
+            everyone[theirs.pick] = self._multipliers_of(bidder, theirs)
         everyone[self._controlled.pick] = given
         return everyone
 
     def play(self, everyone: Float) -> tuple[ControlledTick, TickResult]:
-        """Runs the tick with what was decided."""
+        """Runs the tick with what was decided; what the controlled got, and everybody's results."""
         opening = self.market.opening
         result = self.market.step(everyone)
         self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
-        for _, theirs in self._rivals:
+        for _, theirs in self._live_competitors:
             theirs.record(everyone[theirs.pick], opening, result)
         return self._controlled.record(everyone[self._controlled.pick], opening, result), result
 
@@ -209,7 +209,7 @@ class Simulation:
         bases[is_controlled] = BASES.index(self.task.basis)
         return bases
 
-    def _ask(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float:
+    def _multipliers_of(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float:
         if self.market.opening.tick == 0:
             # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
             bidder.reset(theirs.campaigns(self._seeds, self.expected_traffic))

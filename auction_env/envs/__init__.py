@@ -1,1 +1,1 @@
-"""Gymnasium and PettingZoo environments over the simulation: single, vector and parallel."""
+"""What environments play and how: single, vector and parallel, over the live market or any other kind."""

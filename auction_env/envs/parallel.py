@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -11,13 +11,9 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from auction_env.control.actions import ActionKind
-from auction_env.control.bidder import Bidder
-from auction_env.envs.core import Bidding, BiddingSpec, draw_episode, info_of
-from auction_env.envs.rendering import Frame, Screen, campaign_day, check_render_mode
-from auction_env.market.params import MarketParams
-from auction_env.market.population import Population
-from auction_env.tasks import Task
+from auction_env.envs.core import Bidding, info_of
+from auction_env.envs.live import MarketArguments, live_spec
+from auction_env.envs.rendering import Frame, Screen, check_render_mode, episode_so_far
 
 Observation = NDArray[np.float32]
 
@@ -28,9 +24,8 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
     Observation, action, reward and info of an agent are those of `BiddingEnv`; with one agent the two are equal. All
     agents bid in the same auctions and end together: `terminated` after the last tick, `truncated` never.
 
-    Agents are named `advertiser_<index>`. `advertisers` are their indices: a subset in any order; all by default.
-    `task`, `params`, `population`, `n_impressions`, `mechanism`, `competitors`, `action_kind`, `max_ratio`,
-    `max_ratio_step` and `render_mode` are those of `BiddingEnv`. A picture shows all agents.
+    Agents are named `advertiser_<index>`. `advertisers` are their indices: a subset in any order; all by default. The
+    other arguments are those of `BiddingEnv`. A picture shows all agents.
 
     `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int}` selects one market episode. Other
     options are ignored, as PettingZoo's API test demands.
@@ -47,36 +42,20 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         self,
         *,
         advertisers: Iterable[int] | None = None,
-        task: str | Task = "MaxConversions",
-        params: MarketParams | None = None,
-        population: Population | None = None,
-        n_impressions: int | None = None,
-        mechanism: str | None = None,
-        action_kind: str | ActionKind = "log_multiplier",
-        max_ratio: float = 5.0,
-        max_ratio_step: float = 1.2,
-        competitors: Mapping[int, Bidder] | None = None,
         render_mode: str | None = None,
+        **arguments: Unpack[MarketArguments],
     ) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
-        spec = BiddingSpec.resolve(
-            task=task,
-            params=params,
-            population=population,
-            n_impressions=n_impressions,
-            mechanism=mechanism,
-            action_kind=action_kind,
-            max_ratio=max_ratio,
-            max_ratio_step=max_ratio_step,
-            competitors=competitors,
-        )
-        indices = list(range(spec.population.n_advertisers) if advertisers is None else advertisers)
+        spec = live_spec(**arguments)
+        market = spec.market
+        indices = list(range(market.population.n_advertisers) if advertisers is None else advertisers)
         if not indices or len(set(indices)) != len(indices):
             raise ValueError(f"`advertisers` must hold different indices, at least one, found {indices}")
         self.task, self.render_mode = spec.task, render_mode
         self.possible_agents = [f"advertiser_{index}" for index in indices]
         self.agents: list[str] = []
-        self._bidding = Bidding(spec, controlled_market=np.zeros(len(indices), np.int64), controlled_advertiser=indices)
+        in_one_market = np.zeros(len(indices), np.int64)
+        self._bidding = Bidding(spec, market.simulation(spec.task, markets=in_one_market, advertisers=indices))
         self._observation_spaces = {agent: spec.observation_space for agent in self.possible_agents}
         self._action_spaces = {agent: spec.action_space for agent in self.possible_agents}
         self._rng: np.random.Generator | None = None
@@ -96,8 +75,8 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         """Starts an episode; see the class docstring."""
         if seed is not None or self._rng is None:
             self._rng, _ = seeding.np_random(seed)
-        drawn_seed, _ = draw_episode(self._rng, self._bidding.spec.population.n_advertisers)
-        self.episode_seed = int((options or {}).get("episode_seed", drawn_seed))
+        drawn = self._bidding.spec.market.draw(self._rng, {})
+        self.episode_seed = int((options or {}).get("episode_seed", drawn.seed))
         observation, info = self._bidding.reset([self.episode_seed])
         self.agents = list(self.possible_agents)
         self._show_if_human()
@@ -130,14 +109,14 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         )
 
     def render(self) -> Frame | None:
-        """The day so far of all agents: an (height, width, 3) picture, or None in the mode "human"."""
+        """The episode so far of all agents: an (height, width, 3) picture, or None in the mode "human"."""
         if self.render_mode is None:
             raise ValueError('`render` needs a `render_mode`: make the environment with render_mode="rgb_array"')
-        return self._screen.show([campaign_day(self._bidding, row) for row in range(len(self.possible_agents))])
+        return self._screen.show([episode_so_far(self._bidding, row) for row in range(len(self.possible_agents))])
 
     def state(self) -> Observation:
         """(n_agents, 31) the last observations of all agents: what a centralised critic may see."""
-        if not self._bidding.has_begun:
+        if self._bidding.campaigns is None:
             raise RuntimeError("there is no state: call `reset` first")
         return self._last.copy()
 

@@ -1,4 +1,4 @@
-"""Pictures of a day: spend against plan, multiplier, price level and constraint ratios of controlled advertisers.
+"""Pictures of an episode: spend against plan, multiplier, price level and constraint ratios of controlled advertisers.
 
 matplotlib is imported on the first picture only.
 """
@@ -35,13 +35,14 @@ _LINE_STYLES = ("-", ":", "--", "-.")
 _MOST_NAMED = 8  # beyond, a legend would hide the lines
 
 
-class CampaignDay(NamedTuple):
-    """One advertiser's day up to now.
+class EpisodeSoFar(NamedTuple):
+    """One advertiser's episode up to now.
 
     Attributes:
         label: Name of the advertiser.
         title: What is being played.
-        plan: (n_ticks + 1,) planned share of the budget spent at the start of each tick: the expected traffic.
+        plan: (n_ticks + 1,) planned share of the budget spent at the start of each tick: the expected traffic, and
+            even ticks where that is unknown.
         spent: (n_past + 1,) share of the budget spent at the start of each tick so far.
         multiplier: (n_past,) currency per conversion.
         base: Worth of a unit of the objective, currency: the target CPA where that is conversions.
@@ -68,41 +69,41 @@ def check_render_mode(mode: str | None, known: Sequence[str]) -> None:
     _matplotlib()
 
 
-def campaign_day(bidding: Bidding, controlled: int) -> CampaignDay:
-    """The day so far of one controlled advertiser; RuntimeError before the first `reset`."""
-    if not bidding.has_begun:
+def episode_so_far(bidding: Bidding, controlled: int) -> EpisodeSoFar:
+    """The episode so far of one controlled advertiser; RuntimeError before the first `reset`."""
+    campaigns, ticks = bidding.campaigns, bidding.ticks
+    if campaigns is None:
         raise RuntimeError("there is nothing to show: call `reset` first")
-    simulation, ticks = bidding.simulation, bidding.ticks
     cost = np.array([tick.cost[controlled] for tick in ticks], np.float64)
-    advertiser = int(simulation.advertiser[controlled])
-    return CampaignDay(
-        label=f"advertiser {advertiser}",
-        title=f"{bidding.spec.task.name}, {simulation.params.n_impressions:,} impressions,"
-        f" {simulation.params.mechanism}",
-        plan=bidding.plan(controlled),
-        spent=np.concatenate(([0.0], np.cumsum(cost))) / simulation.budget[controlled],
+    shares = campaigns.traffic_shares
+    plan = shares if shares.ndim == 1 else shares[controlled]
+    return EpisodeSoFar(
+        label=f"advertiser {int(campaigns.advertiser[controlled])}",
+        title=f"{bidding.spec.task.name}, {bidding.spec.market.label}",
+        plan=np.concatenate(([0.0], np.cumsum(plan))),
+        spent=np.concatenate(([0.0], np.cumsum(cost))) / campaigns.budget[controlled],
         multiplier=np.array([tick.multiplier[controlled] for tick in ticks], np.float64),
-        base=float(simulation.base[controlled]),
+        base=float(campaigns.base[controlled]),
         least_winning_cost=np.array([tick.least_winning_cost[controlled] for tick in ticks], np.float64),
         ratios=bidding.ratios_so_far(controlled),
     )
 
 
 class Screen:
-    """Draws days: into an array, or into a window that stays open (`human`)."""
+    """Draws episodes: into an array, or into a window that stays open (`human`)."""
 
     def __init__(self, *, human: bool) -> None:
         self._human = human
         self._figure: Any = None
 
-    def show(self, days: Sequence[CampaignDay]) -> Frame | None:
-        """Draws the days of one market's advertisers; returns the picture unless it went to the window."""
+    def show(self, episodes: Sequence[EpisodeSoFar]) -> Frame | None:
+        """Draws the episodes of one market's advertisers; returns the picture unless it went to the window."""
         matplotlib = _matplotlib()
         if self._figure is None:
             self._figure = self._open(matplotlib)
         with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
             self._figure.clear()
-            _draw(self._figure, days)
+            _draw(self._figure, episodes)
         if not self._human:
             self._figure.canvas.draw()
             return np.asarray(self._figure.canvas.buffer_rgba())[..., :3].copy()
@@ -141,20 +142,20 @@ class Screen:
         return figure
 
 
-def _draw(figure: Any, days: Sequence[CampaignDay]) -> None:
-    n_ticks, several = len(days[0].plan) - 1, len(days) > 1
+def _draw(figure: Any, episodes: Sequence[EpisodeSoFar]) -> None:
+    n_ticks, several = len(episodes[0].plan) - 1, len(episodes) > 1
     panels = figure.subplots(2, 2, sharex=True)
     spend, multiplier, price, ratio = panels.ravel()
-    figure.suptitle(days[0].title + ("" if several else f", {days[0].label}"), fontsize=11, x=0.01, ha="left")
-    spend.plot(100 * days[0].plan, color="0.6", linestyle="--", label="plan")
-    for index, day in enumerate(days):
+    figure.suptitle(episodes[0].title + ("" if several else f", {episodes[0].label}"), fontsize=11, x=0.01, ha="left")
+    spend.plot(100 * episodes[0].plan, color="0.6", linestyle="--", label="plan")
+    for index, episode in enumerate(episodes):
         colour = _COLOURS[index % len(_COLOURS)]
-        spend.plot(100 * day.spent, color=colour, label=day.label if several else "spent")
+        spend.plot(100 * episode.spent, color=colour, label=episode.label if several else "spent")
         multiplier.stairs(
-            day.multiplier, np.arange(len(day.multiplier) + 1), baseline=None, color=colour, linewidth=1.5
+            episode.multiplier, np.arange(len(episode.multiplier) + 1), baseline=None, color=colour, linewidth=1.5
         )
-        multiplier.axhline(day.base, color=colour if several else "0.6", linestyle="--", linewidth=1)
-        for place, (name, values) in enumerate(day.ratios.items()):
+        multiplier.axhline(episode.base, color=colour if several else "0.6", linestyle="--", linewidth=1)
+        for place, (name, values) in enumerate(episode.ratios.items()):
             ratio.plot(
                 np.arange(1, len(values) + 1),
                 np.minimum(values, MAX_RATIO_SHOWN),
@@ -162,7 +163,7 @@ def _draw(figure: Any, days: Sequence[CampaignDay]) -> None:
                 color=colour if several else _COLOURS[place % len(_COLOURS)],
                 label=name if index == 0 else None,
             )
-    level = days[0].least_winning_cost
+    level = episodes[0].least_winning_cost
     price.stairs(level, np.arange(len(level) + 1), baseline=None, color="0.25", linewidth=1.5)
     ratio.axhline(1.0, color="0.6", linestyle="--", linewidth=1)
     _label(spend, "budget spent, %", (0, 105))
@@ -172,7 +173,7 @@ def _draw(figure: Any, days: Sequence[CampaignDay]) -> None:
     spend.set_xlim(0, n_ticks)
     for axes in (price, ratio):
         axes.set_xlabel("tick")
-    if len(days) <= _MOST_NAMED:
+    if len(episodes) <= _MOST_NAMED:
         spend.legend(loc="upper left", framealpha=0.8, edgecolor="none")
     ratio.legend(loc="upper right", framealpha=0.8, edgecolor="none")
 

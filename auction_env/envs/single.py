@@ -2,25 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.control.actions import ActionKind
-from auction_env.control.bidder import Bidder
-from auction_env.envs.core import Bidding, BiddingSpec, draw_episode, info_of
-from auction_env.envs.rendering import Screen, campaign_day, check_render_mode
-from auction_env.market.params import MarketParams
-from auction_env.market.population import Population
-from auction_env.tasks import Task
+from auction_env.envs.core import Bidding, info_of
+from auction_env.envs.episode_choice import next_episodes, read_options
+from auction_env.envs.live import MarketArguments, live_spec
+from auction_env.envs.rendering import Screen, check_render_mode, episode_so_far
+from auction_env.envs.spec import BiddingSpec, EnvMarket
 
 Observation = NDArray[np.float32]
 
 
-class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
+class MarketEnv(gym.Env[Observation, NDArray[np.float32]]):
+    """One advertiser of any kind of market: `BiddingEnv` and `ReplayEnv` say which, and are otherwise equal."""
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium reads a class attribute
+
+    def __init__(self, spec: BiddingSpec[EnvMarket], *, render_mode: str | None) -> None:
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        self.task, self.render_mode = spec.task, render_mode
+        self.observation_space, self.action_space = spec.observation_space, spec.action_space
+        self._bidding = Bidding(spec, spec.market.controlled_market(spec.task, 1))
+        self._screen = Screen(human=render_mode == "human")
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; see the class docstring for `options`."""
+        super().reset(seed=seed)
+        spec = self._bidding.spec
+        episodes = next_episodes(spec, [self.np_random], read_options(options or {}, spec.market.chosen_by, 1))
+        self.episode_seed = int(episodes.seed[0])
+        observation, info = self._bidding.reset(*episodes)
+        self._show_if_human()
+        return observation[0], info_of(info, 0)
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Bids for one tick; see the class docstring."""
+        outcome = self._bidding.step(np.asarray(action, np.float64).reshape(1, -1))
+        self._show_if_human()
+        return outcome.observation[0], float(outcome.reward[0]), outcome.done, False, info_of(outcome.info, 0)
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The episode so far: an (height, width, 3) picture, or None in the mode "human", whose window is updated."""
+        if self.render_mode is None:
+            gym.logger.warn('`render` needs a `render_mode`: make the environment with render_mode="rgb_array"')
+            return None
+        return self._screen.show([episode_so_far(self._bidding, 0)])
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        self._screen.close()
+
+    def _show_if_human(self) -> None:
+        if self.render_mode == "human":
+            self.render()
+
+
+class BiddingEnv(MarketEnv):
     """Real-time bidding for one advertiser of a multi-slot auction market.
 
     ## Action space
@@ -90,11 +133,11 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     nothing more, but the episode goes on. `truncated` is never set.
 
     ## Info
-    Every step: `multiplier`, `cost`, `wins`, `exposures`, `conversions`, `value` (predicted), `least_winning_cost`,
+    Every step: `multiplier`, `cost`, `wins`, `exposures`, `conversions`, `expected_conversions`, `least_winning_cost`,
     `n_impressions`, `budget_left`, and what only markets with a funnel have (0 in others): `clicks`, `add_to_carts`,
-    `gmv`, and their predictions `expected_clicks`, `expected_add_to_carts`, `expected_gmv`. After the last tick also
-    `score` (objective x product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by
-    constraint name, at most 1 where the limit is kept.
+    `gmv` and `expected_clicks`, `expected_add_to_carts`, `expected_gmv`. After the last tick also `score` (objective x
+    product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name, at
+    most 1 where the limit is kept. `reset`: `advertiser`.
 
     ## Arguments
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.
@@ -103,7 +146,8 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     `competitors`: bidders (`auction_env.control.bidder.Bidder`) by advertiser that replace the population's script.
     `action_kind` (a name or an `auction_env.control.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action,
     see above.
-    `render_mode`: None, "rgb_array" (`render` returns the day so far as a picture) or "human" (a matplotlib window).
+    `render_mode`: None, "rgb_array" (`render` returns a picture of the episode so far) or "human" (a matplotlib
+    window).
 
     `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int, "advertiser": int}` selects
     one market episode, as rollouts and logs name it, and the advertiser.
@@ -112,78 +156,7 @@ class BiddingEnv(gym.Env[Observation, NDArray[np.float32]]):
     - v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium reads a class attribute
-
     def __init__(
-        self,
-        *,
-        task: str | Task = "MaxConversions",
-        advertiser: int | None = None,
-        params: MarketParams | None = None,
-        population: Population | None = None,
-        n_impressions: int | None = None,
-        mechanism: str | None = None,
-        action_kind: str | ActionKind = "log_multiplier",
-        max_ratio: float = 5.0,
-        max_ratio_step: float = 1.2,
-        competitors: Mapping[int, Bidder] | None = None,
-        render_mode: str | None = None,
+        self, *, advertiser: int | None = None, render_mode: str | None = None, **arguments: Unpack[MarketArguments]
     ) -> None:
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        spec = BiddingSpec.resolve(
-            task=task,
-            params=params,
-            population=population,
-            n_impressions=n_impressions,
-            mechanism=mechanism,
-            action_kind=action_kind,
-            max_ratio=max_ratio,
-            max_ratio_step=max_ratio_step,
-            competitors=competitors,
-        )
-        self.task = spec.task
-        self.render_mode = render_mode
-        self.observation_space, self.action_space = spec.observation_space, spec.action_space
-        self._advertiser = advertiser
-        first = 0 if advertiser is None else advertiser
-        self._bidding = Bidding(spec, controlled_market=[0], controlled_advertiser=[first])
-        self._screen = Screen(human=render_mode == "human")
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; see the class docstring for `options`."""
-        super().reset(seed=seed)
-        options = dict(options or {})
-        advertiser = options.pop("advertiser", self._advertiser)
-        episode_seed = options.pop("episode_seed", None)
-        if options:
-            raise ValueError(f"`options` must hold only 'advertiser' and 'episode_seed', found {sorted(options)}")
-        drawn_seed, drawn_advertiser = draw_episode(self.np_random, self._bidding.spec.population.n_advertisers)
-        self.episode_seed = drawn_seed if episode_seed is None else int(episode_seed)
-        observation, info = self._bidding.reset(
-            [self.episode_seed], [drawn_advertiser if advertiser is None else advertiser]
-        )
-        self._show_if_human()
-        return observation[0], info_of(info, 0)
-
-    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Bids for one tick; see the class docstring."""
-        outcome = self._bidding.step(np.asarray(action, np.float64).reshape(1, -1))
-        self._show_if_human()
-        return outcome.observation[0], float(outcome.reward[0]), outcome.done, False, info_of(outcome.info, 0)
-
-    def render(self) -> NDArray[np.uint8] | None:
-        """The day so far: an (height, width, 3) picture, or None in the mode "human", whose window is updated."""
-        if self.render_mode is None:
-            gym.logger.warn('`render` needs a `render_mode`: make the environment with render_mode="rgb_array"')
-            return None
-        return self._screen.show([campaign_day(self._bidding, 0)])
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        self._screen.close()
-
-    def _show_if_human(self) -> None:
-        if self.render_mode == "human":
-            self.render()
+        super().__init__(live_spec(advertiser=advertiser, **arguments), render_mode=render_mode)

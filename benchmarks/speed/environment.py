@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import gymnasium
 import numpy as np
 
-from auction_env import BatchMarket, Market, MarketParams, ReplayMarket
+from auction_env import BatchMarket, Market, MarketParams, ReplayMarket, replay_from_bids
 from benchmarks.speed.market import draws_per_second
 from benchmarks.speed.measure import Row, median_seconds, seconds_of
 
@@ -107,7 +107,7 @@ def _recorded_market(n_impressions: int, n_periods: int) -> ReplayMarket:
             market.step(market.cpa_target)
         values = np.concatenate(ticks)
         days.append(
-            ReplayMarket.from_bids(
+            replay_from_bids(
                 tick=np.repeat(np.arange(len(ticks)), [len(tick) for tick in ticks]),
                 bids=values * market.cpa_target,
                 values=values,

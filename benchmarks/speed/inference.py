@@ -16,8 +16,8 @@ import torch
 from rich.table import Table
 
 from agents import collect, rollout
-from agents.bidder import Bidder
 from auction_env import TASKS, MarketParams, auctionnet_population
+from auction_env.control.bidder import Bidder
 from benchmarks.console import console
 from benchmarks.speed.measure import Row, median_seconds
 from benchmarks.suites.running.timing import Timed

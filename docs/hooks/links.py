@@ -12,8 +12,18 @@ from typing import Any
 
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 PAGES |= {"CITATION.cff": "cite.md"}
+RESULTS = "benchmarks/results/"
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>(?:\.\./)+[^)\s#]*)(?P<anchor>#[^)\s]*)?\)")
 FENCE = re.compile(r"(^```.*?^```$)", re.M | re.S)
+
+
+def made_page(path: str) -> str:
+    """The page that is made of an example, or of a suite's results; "" for any other file or folder."""
+    if path.startswith("examples/"):
+        return path.removesuffix(".py") + ".md"
+    if path.startswith(RESULTS):
+        return f"suites/{path.removeprefix(RESULTS).rpartition('-')[0]}.md"  # without the suite's size
+    return ""
 
 
 def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
@@ -24,7 +34,7 @@ def on_page_markdown(markdown: str, page: Any, files: Any, **_: Any) -> str:
         path = posixpath.normpath(posixpath.join("docs", folder, match["target"]))
         if path.startswith("docs/"):
             return match[0]  # another page of docs/
-        target = PAGES.get(path, path.removesuffix(".py") + ".md" if path.startswith("examples/") else "")
+        target = PAGES.get(path) or made_page(path)
         if not target or files.get_file_from_path(target) is None:
             return match["text"]
         return f"[{match['text']}]({posixpath.relpath(target, folder or '.')}{match['anchor'] or ''})"

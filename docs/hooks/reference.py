@@ -97,8 +97,10 @@ def exported(root: Path, package: str) -> Iterator[str]:
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
             for name in ast.literal_eval(node.value):
-                if places.get(name, package).rpartition(".")[0] != package:  # a subpackage has a page of its own
-                    yield places.get(name, f"{package}.{name}")
+                place = places.get(name, f"{package}.{name}")
+                # a subpackage and another package have pages of their own
+                if place.rpartition(".")[0] != package and place.startswith(f"{package}."):
+                    yield place
 
 
 def command_line() -> str:

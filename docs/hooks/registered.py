@@ -74,7 +74,7 @@ def task_page(task: Task) -> str:
 | market | {market} |
 | a bid | multiplier x predicted {task.basis} of the impression |
 | worth of a unit | the advertiser's {worth}, currency; what multipliers are relative to |
-| reward of a tick | `{basis.realised}`; predicted: `{basis.predicted}` |
+| reward of a tick | `{basis.sampled}`; expected: `{basis.expected}` |
 
 ```python
 import gymnasium as gym

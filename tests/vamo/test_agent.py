@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agents import NoisyBidder, PidBidder, collect
-from agents.bidder import Bidder, Campaigns, TickView
 from auction_env import Funnel, MarketParams
+from auction_env.control.bidder import Bidder, Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, TASKS, Task
 from tests.vamo.synthetic import N_IMPRESSIONS, N_TICKS, Float, make_data

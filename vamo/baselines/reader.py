@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, wanted_basis
 from vamo.alignment.pairs import Pairs

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from agents.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import RATIO_BASES, REQUIREMENT_NAMES, Targets, Task
 from vamo.agent import N_QUANTILES
@@ -46,7 +46,7 @@ _FEWEST = 2  # episodes
 
 
 class GenerativeBidder:
-    """Implements `agents.bidder.Bidder` with a trained baseline, for the task that it was trained on.
+    """Implements `auction_env.control.bidder.Bidder` with a trained baseline, for the task that it was trained on.
 
     Args:
         learner: The trained model.

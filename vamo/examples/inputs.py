@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import FEATURE_NAMES
 from auction_env.tasks import (
     BASES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from agents.bidder import Bidder, Campaigns, TickView
+from auction_env.control.bidder import Bidder, Campaigns, TickView
 from auction_env.market.population import Float
 
 

@@ -67,7 +67,7 @@ def test_prices_are_those_of_the_auction(task: str, is_quality: bool) -> None:
     wins = np.cumsum(bid > offers.cost, axis=0) == 1  # the first slot, from the top, whose price is below the bid
     wins &= bid > offers.cost
     assert offers.cost[wins].sum() == pytest.approx(played.total("cost")[0], rel=1e-5)
-    predicted = QUANTITIES[TASKS[task].basis].predicted
+    predicted = QUANTITIES[TASKS[task].basis].expected
     assert offers.value[wins].sum() == pytest.approx(played.total(predicted)[0], rel=1e-5)
 
 

@@ -361,9 +361,9 @@ def test_damaged_shards_are_named(tmp_path: Path, damage: Callable[[Path], objec
         (lambda m: m["shards"][1].update(file="shard-00000.parquet"), "`shards` must name a file once"),
         (lambda m: m["shards"][1]["columns"].pop("reward"), "`columns` of shard-00001.parquet .* 'reward' is not"),
         (lambda m: m.update(shards=[], n_rows=0), "`n_rows` must be the sum over the shards, found 0"),
-        (lambda m: m.pop("splits"), "from version 2 `parameters` and `splits`: KeyError"),
+        (lambda m: m.pop("splits"), "`parameters` and `splits`: KeyError"),
         (lambda m: m.update(parameters=3), "`parameters` must be an object, found 3"),
-        (lambda m: m.pop("metadata"), "must hold `shards`, `n_rows` and `metadata`.*KeyError"),
+        (lambda m: m.pop("metadata"), "must hold `shards`, `n_rows`, `metadata`.*KeyError"),
         (lambda m: m.update(metadata=[1]), "`metadata` must be an object"),
     ],
 )

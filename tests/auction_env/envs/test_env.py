@@ -11,16 +11,15 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import auction_env
-from auction_env import FEATURE_NAMES, Funnel, MarketParams, Population, ReplayMarket, Shock, TrafficParams
+from auction_env import FEATURE_NAMES, Funnel, MarketParams, Population, Shock, TrafficParams
 from auction_env.control.actions import ACTION_KINDS
 from auction_env.envs.single import BiddingEnv
 from auction_env.tasks import TASKS, Constraint, Task
-
-ID = "auction_env/Bidding-v0"
+from tests.auction_env.envs.small import BIDDING, IDS, MARKET, REPLAY
 
 
 def make(**kwargs: object) -> gym.Env:
-    return gym.make(ID, **({"n_impressions": 2000} | kwargs))
+    return gym.make(BIDDING, **({"n_impressions": 2000} | kwargs))
 
 
 def play(env: gym.Env, actions: np.ndarray, **reset: object) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -36,46 +35,33 @@ def play(env: gym.Env, actions: np.ndarray, **reset: object) -> tuple[np.ndarray
     return np.stack(observations), np.array(rewards), info
 
 
-KINDS_AND_TASKS = [
-    *((kind, "MaxConversions") for kind in ACTION_KINDS),
-    *(("log_multiplier", task) for task in sorted(TASKS) if task != "MaxConversions"),
+RECORDED_TASKS = ("MaxConversions", "TargetCPA")  # a log without clicks has these only
+CHECKED = [
+    *((name, kind, "MaxConversions") for name in IDS for kind in ACTION_KINDS),
+    *((BIDDING, "log_multiplier", task) for task in sorted(TASKS) if task != "MaxConversions"),
+    *((REPLAY, "log_multiplier", task) for task in RECORDED_TASKS[1:]),
 ]
 
 
-@pytest.mark.parametrize(("kind", "task"), KINDS_AND_TASKS)
-def test_gymnasiums_checker_is_clean(kind: str, task: str) -> None:
-    assert {task for _, task in KINDS_AND_TASKS} == set(TASKS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(make(task=task, action_kind=kind).unwrapped)  # makes and draws every render mode, too
-
-
-@pytest.mark.parametrize(("kind", "task"), KINDS_AND_TASKS)
-def test_stable_baselines_checker_is_clean(kind: str, task: str) -> None:
+@pytest.mark.parametrize(("name", "kind", "task"), CHECKED)
+def test_the_checkers_of_gymnasium_and_stable_baselines_are_clean(name: str, kind: str, task: str) -> None:
+    assert {task for _, _, task in CHECKED} == set(TASKS)
     checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    arguments = {"n_impressions": 2000} if name == BIDDING else MARKET[name]
+    env = gym.make(name, task=task, action_kind=kind, **arguments).unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        checker.check_env(make(task=task, action_kind=kind).unwrapped)
+        check_env(env)  # makes and draws every render mode, too
+        checker.check_env(env)
 
 
-OWN_IDS = sorted(name for name in gym.registry if name.startswith("auction_env/"))
+def test_every_registered_id_is_tested() -> None:
+    assert set(IDS) == {name for name in gym.registry if name.startswith("auction_env/")}
 
 
-def needed_arguments(name: str) -> dict[str, object]:
-    """What an environment cannot do without: a replay needs a log."""
-    if name != "auction_env/Replay-v0":
-        return {}
-    values = np.random.default_rng(0).random((12, 3)).astype(np.float32)
-    market = ReplayMarket.from_bids(
-        tick=np.arange(12) // 3, bids=values, values=values, sigmas=0.1 * values, budget=np.full(3, 5.0),
-        cpa_target=np.ones(3), period=0, n_ticks=4,
-    )  # fmt: skip
-    return {"market": market}
-
-
-@pytest.mark.parametrize("name", OWN_IDS)
+@pytest.mark.parametrize("name", IDS)
 def test_every_registered_id_runs(name: str) -> None:
-    arguments = needed_arguments(name)
+    arguments = MARKET[name]
     env = gym.make(name, **arguments)
     env.reset(seed=0)
     observation, reward, terminated, truncated, _ = env.step(env.action_space.sample())
@@ -87,6 +73,14 @@ def test_every_registered_id_runs(name: str) -> None:
         assert envs.observation_space.contains(observations)
         assert envs.observation_space.contains(envs.step(envs.action_space.sample())[0])
         envs.close()
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_an_unknown_argument_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match="'max_ration'"):
+        gym.make(name, max_ration=2.0, **MARKET[name])
+    with pytest.raises(TypeError, match="'max_ration'"):
+        gym.make_vec(name, num_envs=2, vectorization_mode="vector_entry_point", max_ration=2.0, **MARKET[name])
 
 
 def test_gymnasiums_normalising_wrappers_run() -> None:

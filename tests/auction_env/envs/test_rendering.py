@@ -12,17 +12,22 @@ import numpy as np
 import pytest
 
 from auction_env import MarketParams, TrafficParams
-from auction_env.envs.rendering import campaign_day
+from auction_env.envs.rendering import episode_so_far
 from auction_env.envs.single import BiddingEnv
+from tests.auction_env.envs.small import BIDDING, IDS, MARKET
 
 pytest.importorskip("matplotlib")
 
-ID = "auction_env/Bidding-v0"
-SMALL: dict[str, Any] = {"params": MarketParams(n_impressions=500, n_ticks=6), "task": "TargetCPA", "advertiser": 0}
+every_id = pytest.mark.parametrize("name", IDS)
 
 
-def test_frames_change_with_the_day() -> None:
-    env = gym.make(ID, render_mode="rgb_array", **SMALL)
+def small(name: str) -> dict[str, Any]:
+    return {"task": "TargetCPA", "advertiser": 1, **MARKET[name]}
+
+
+@every_id
+def test_frames_change_with_the_episode(name: str) -> None:
+    env = gym.make(name, render_mode="rgb_array", **small(name))
     env.reset(seed=0)
     frames = [env.render()]
     terminated = False
@@ -37,21 +42,23 @@ def test_frames_change_with_the_day() -> None:
     env.close()
 
 
-def test_a_frame_shows_what_happened() -> None:
-    env = BiddingEnv(**SMALL)
+@every_id
+def test_a_frame_shows_what_happened(name: str) -> None:
+    env = gym.make(name, **small(name)).unwrapped
     env.reset(seed=0)
     infos = [env.step(np.array([0.2], np.float32))[4] for _ in range(6)]
-    day = campaign_day(env._bidding, 0)
-    np.testing.assert_array_equal(day.multiplier, [info["multiplier"] for info in infos])
-    np.testing.assert_array_equal(day.least_winning_cost, [info["least_winning_cost"] for info in infos])
-    assert day.spent[-1] == pytest.approx(infos[-1]["ratios"]["budget"])
-    assert {name: values[-1] for name, values in day.ratios.items()} == pytest.approx(infos[-1]["ratios"])
-    assert day.plan[0] == 0 and day.plan[-1] == pytest.approx(1) and len(day.plan) == 7
+    shown = episode_so_far(env._bidding, 0)
+    np.testing.assert_array_equal(shown.multiplier, [info["multiplier"] for info in infos])
+    np.testing.assert_array_equal(shown.least_winning_cost, [info["least_winning_cost"] for info in infos])
+    assert shown.spent[-1] == pytest.approx(infos[-1]["ratios"]["budget"])
+    assert {name: values[-1] for name, values in shown.ratios.items()} == pytest.approx(infos[-1]["ratios"])
+    assert shown.plan[0] == 0 and shown.plan[-1] == pytest.approx(1) and len(shown.plan) == 7
 
 
-def test_vector_frames_equal_single_ones() -> None:
-    envs = gym.make_vec(ID, num_envs=2, render_mode="rgb_array", **SMALL)
-    single = gym.make(ID, render_mode="rgb_array", **SMALL)
+@every_id
+def test_vector_frames_equal_single_ones(name: str) -> None:
+    envs = gym.make_vec(name, num_envs=2, render_mode="rgb_array", **small(name))
+    single = gym.make(name, render_mode="rgb_array", **small(name))
     envs.reset(seed=0)
     single.reset(seed=1)
     envs.step(np.zeros((2, 1), np.float32))
@@ -68,7 +75,7 @@ def test_the_plan_is_that_of_the_weekday() -> None:
     env.reset(seed=0)
     env.step(np.zeros(1, np.float32))
     env.step(np.zeros(1, np.float32))
-    assert campaign_day(env._bidding, 0).plan[1] in [pytest.approx(1 / (1 + day)) for day in range(7)]
+    assert episode_so_far(env._bidding, 0).plan[1] in [pytest.approx(1 / (1 + day)) for day in range(7)]
 
 
 def test_human_draws_by_itself(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -76,7 +83,7 @@ def test_human_draws_by_itself(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
     import matplotlib
 
     matplotlib.use("Agg")
-    env = gym.make(ID, render_mode="human", **SMALL)
+    env = gym.make(BIDDING, render_mode="human", **small(BIDDING))
     with caplog.at_level(logging.WARNING):
         env.reset(seed=0)
         env.step(np.zeros(1, np.float32))

@@ -12,21 +12,27 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from auction_env import MarketParams
 from auction_env.control.actions import ACTION_KINDS
 from auction_env.envs.vector import BiddingVectorEnv
+from tests.auction_env.envs.small import BIDDING, IDS, MARKET, REPLAY
 
-ID = "auction_env/Bidding-v0"
-SMALL = {"params": MarketParams(n_impressions=300, n_ticks=6), "task": "TargetCPA"}
+SMALL = {"task": "TargetCPA", **MARKET[BIDDING]}
 AUTORESET = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
+every_id = pytest.mark.parametrize("name", IDS)
 
 
-def native(n: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP, **kwargs: Any) -> VectorEnv:
-    return gym.make_vec(ID, num_envs=n, vectorization_mode="vector_entry_point", autoreset_mode=mode, **SMALL | kwargs)
+def arguments(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    return {"task": "TargetCPA"} | MARKET[name] | changes
 
 
-def looped(n: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP, **kwargs: Any) -> SyncVectorEnv:
-    return SyncVectorEnv([lambda: gym.make(ID, **SMALL | kwargs)] * n, autoreset_mode=mode)
+def native(n: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP, name: str = BIDDING, **kwargs: Any) -> VectorEnv:
+    return gym.make_vec(
+        name, n, vectorization_mode="vector_entry_point", autoreset_mode=mode, **arguments(name, kwargs)
+    )
+
+
+def looped(n: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP, name: str = BIDDING, **kwargs: Any) -> SyncVectorEnv:
+    return SyncVectorEnv([lambda: gym.make(name, **arguments(name, kwargs))] * n, autoreset_mode=mode)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -50,8 +56,9 @@ def assert_same(found: Any, expected: Any) -> None:
 @pytest.mark.parametrize("mode", AUTORESET, ids=lambda mode: mode.value)
 @pytest.mark.parametrize("n", [1, 2, 5])
 @pytest.mark.parametrize("kind", ACTION_KINDS)
-def test_copy_i_equals_single_environment_i(n: int, mode: AutoresetMode, kind: str) -> None:
-    one, other = native(n, mode, action_kind=kind), looped(n, mode, action_kind=kind)
+@every_id
+def test_copy_i_equals_single_environment_i(name: str, kind: str, n: int, mode: AutoresetMode) -> None:
+    one, other = native(n, mode, name, action_kind=kind), looped(n, mode, name, action_kind=kind)
     assert one.metadata["autoreset_mode"] is mode
     assert_same(one.reset(seed=3), other.reset(seed=3))
     one.action_space.seed(0)
@@ -62,8 +69,9 @@ def test_copy_i_equals_single_environment_i(n: int, mode: AutoresetMode, kind: s
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.value)
-def test_masked_resets_equal_those_of_single_environments(mode: AutoresetMode) -> None:
-    one, other = native(4, mode), looped(4, mode)
+@every_id
+def test_masked_resets_equal_those_of_single_environments(name: str, mode: AutoresetMode) -> None:
+    one, other = native(4, mode, name), looped(4, mode, name)
     assert_same(one.reset(seed=0), other.reset(seed=0))
     rng = np.random.default_rng(0)
     masks = {3: [False, True, False, True], 4: [True, False, False, False], 12: [True, True, False, False]}
@@ -84,8 +92,9 @@ def test_masked_resets_equal_those_of_single_environments(mode: AutoresetMode) -
         over = found[2]
 
 
-def test_disabled_needs_a_reset() -> None:
-    envs = native(2, AutoresetMode.DISABLED)
+@every_id
+def test_disabled_needs_a_reset(name: str) -> None:
+    envs = native(2, AutoresetMode.DISABLED, name)
     envs.reset(seed=0)
     actions = np.zeros((2, 1), np.float32)
     for _ in range(6):
@@ -97,8 +106,8 @@ def test_disabled_needs_a_reset() -> None:
     envs.step(actions)
 
 
-def run(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    envs = native(n, advertiser=7)
+def run(name: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    envs = native(n, name=name, advertiser=5)
     observations, rewards = [envs.reset(seed=seed)[0]], []
     for step in range(14):
         observation, reward, *_ = envs.step(np.full((n, 1), np.sin(step), np.float32))
@@ -107,23 +116,29 @@ def run(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(observations), np.stack(rewards)
 
 
-def test_same_seed_same_numbers_for_any_number_of_copies() -> None:
-    many, again, few, other = run(6, 1), run(6, 1), run(2, 1), run(6, 2)
+@every_id
+def test_same_seed_same_numbers_for_any_number_of_copies(name: str) -> None:
+    many, again, few, other = (run(name, n, seed) for n, seed in ((6, 1), (6, 1), (2, 1), (6, 2)))
     assert_same(many, again)
     np.testing.assert_array_equal(many[0][:, :2], few[0])
     np.testing.assert_array_equal(many[0][:, 1:], other[0][:, :-1])  # copy i has seed + i
     assert not np.array_equal(many[0], other[0])
 
 
-def test_options_select_episode_and_advertiser_of_each_copy() -> None:
-    envs, single = native(3), gym.make(ID, **SMALL)
-    options = {"episode_seed": [5, 6, 7], "advertiser": [1, 2, 1]}
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [(BIDDING, {"advertiser": [1, 2, 1]}), (REPLAY, {"advertiser": [1, 2, 1], "period": [12, 10, 11]})],
+)
+def test_options_select_the_episode_of_each_copy(name: str, choice: dict[str, list[int]]) -> None:
+    envs, single = native(3, name=name), gym.make(name, **arguments(name, {}))
+    options = {"episode_seed": [5, 6, 7], **choice}
     observations, infos = envs.reset(seed=0, options=options)
-    np.testing.assert_array_equal(infos["advertiser"], [1, 2, 1])
+    for part, numbers in choice.items():
+        np.testing.assert_array_equal(infos[part], numbers)
     for i in range(3):
-        expected, _ = single.reset(options={name: values[i] for name, values in options.items()})
+        expected, _ = single.reset(options={part: values[i] for part, values in options.items()})
         np.testing.assert_array_equal(observations[i], expected)
-    assert options.keys() == {"episode_seed", "advertiser"}  # the caller's dictionary is left alone
+    assert options.keys() == {"episode_seed", *choice}  # the caller's dictionary is left alone
 
 
 class Counting:
@@ -151,8 +166,12 @@ def test_copies_do_not_share_the_state_of_competitors() -> None:
         assert_same(one.step(actions), other.step(actions))
 
 
-def test_spaces_hold_what_comes() -> None:
-    envs = native(3, AutoresetMode.SAME_STEP, params=None, n_impressions=1000, mechanism="first_price")
+@pytest.mark.parametrize("kind", ACTION_KINDS)
+@pytest.mark.parametrize(
+    ("name", "market"), [(BIDDING, {"params": None, "n_impressions": 1000, "mechanism": "first_price"}), (REPLAY, {})]
+)
+def test_spaces_hold_what_comes(name: str, market: dict[str, Any], kind: str) -> None:
+    envs = native(3, AutoresetMode.SAME_STEP, name, action_kind=kind, **market)
     observation, _ = envs.reset(seed=0)
     for _ in range(50):
         assert envs.observation_space.contains(observation)
@@ -169,11 +188,16 @@ def test_spaces_hold_what_comes() -> None:
         (lambda envs: envs.reset(options={"reset_mask": np.zeros(2, bool)}), "must select at least one copy"),
         (lambda envs: envs.reset(options={"reset_mask": [True, True]}), "`reset_mask` must be a bool array"),
         (lambda envs: envs.reset(options={"advertiser": [1]}), "`advertiser` must be an integer or 2 of them"),
-        (lambda envs: envs.reset(options={"advertiser": 48}), r"`advertiser` must lie in 0..47, found 48"),
+        (
+            lambda envs: envs.reset(options={"advertiser": 48}),
+            "`advertiser` must .*, found 48",
+        ),
+        (lambda envs: envs.reset(options={"episode_seed": [3, -1]}), "`episode_seed` must not be negative, found -1"),
     ],
 )
-def test_bad_calls_are_named(call: Any, message: str) -> None:
-    envs = native(2)
+@every_id
+def test_bad_calls_are_named(name: str, call: Any, message: str) -> None:
+    envs = native(2, name=name)
     envs.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         call(envs)
@@ -190,8 +214,9 @@ def test_bad_arguments_are_named() -> None:
         BiddingVectorEnv(2, **SMALL).step(np.zeros((2, 1), np.float32))
 
 
-def test_gymnasiums_normalising_wrappers_run() -> None:
-    envs: Any = native(4)  # Gymnasium's observation wrappers refuse SAME_STEP
+@every_id
+def test_gymnasiums_normalising_wrappers_run(name: str) -> None:
+    envs: Any = native(4, name=name)  # Gymnasium's observation wrappers refuse SAME_STEP
     envs = gym.wrappers.vector.NormalizeReward(gym.wrappers.vector.NormalizeObservation(envs))
     envs = gym.wrappers.vector.RecordEpisodeStatistics(envs)
     observation, _ = envs.reset(seed=0)

@@ -23,7 +23,7 @@ def played(population: Population, seeds: tuple[int, ...] = (3,)) -> dict[str, n
     for _ in range(PARAMS.n_ticks):
         offered_conversions = simulation.market.opening.value_mean * simulation.market.opening.n_impressions[:, None]
         active.append(simulation.market.opening.active)
-        result = simulation.step([])[1]
+        result = simulation.play(simulation.decide([]))[1]
         multiplier.append(
             np.divide(result.bid, offered_conversions, out=np.zeros_like(result.bid), where=offered_conversions > 0)
         )

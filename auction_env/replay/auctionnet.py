@@ -1,9 +1,10 @@
-"""Reads AuctionNet's impression logs into replay markets: `ReplayMarket.from_auctionnet`."""
+"""Replay markets from impression logs in AuctionNet's schema."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,22 +12,67 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS, AuctionNetLogError, ParsedBlock, parse_logs
+from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS, AuctionNetLogError, ParsedBlock, find_logs, parse_logs
 from auction_env.kernels.logs.cells import N_TICKS
-from auction_env.replay.market import FULL_LADDER, LEAST_WINNING_COST, ReplayMarket, ReplayParams, one_period, rank_bids
+from auction_env.replay.market import (
+    FULL_LADDER,
+    LEAST_WINNING_COST,
+    Assumption,
+    ReplayMarket,
+    one_period,
+    rank_bids,
+)
+from auction_env.replay.params import ReplayParams
 
 logger = logging.getLogger(__name__)
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
+BLOCK_BYTES = 2 << 20
 _RELATIVE_ROUNDING = 1e-6  # of a logged cost against the bid that it should be
 
 
 _Rows = dict[str, NDArray[Any]]  # columns of a log by name
 
 
-class Day(NamedTuple):
+def replay_from_auctionnet(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    assumption: Assumption | None = None,
+    rules: ReplayParams | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> ReplayMarket:
+    """Reads impression logs in AuctionNet's 18-column CSV schema.
+
+    Rows may come in any order within a period; the files of a period must follow each other. A period of 24
+    million rows needs about 4 GB while it is read. Arrival order is that of `pvIndex`.
+
+    Args:
+        paths: Files that end in `.csv` or `.csv.gz`, or directories of them.
+        assumption: `full_ladder` demands every advertiser's bid. `least_winning_cost` is for logs of one
+            or some advertisers: an own bid above the logged least winning cost wins the only slot at that
+            price, and is seen as often as the log's won slots are on average. That price counts the own
+            logged bid and is one rank too low where the advertiser lost; it is the best that such a log
+            says. By default the log must have every bid, and an error names this argument where it does not.
+        rules: How the market clears; AuctionNet's rules by default.
+        block_bytes: Size of the blocks in which the logs are read.
+
+    Raises:
+        AuctionNetLogError: A log breaks the schema.
+        FileNotFoundError: A path does not exist.
+        ValueError: The log does not have every bid and `assumption` does not say what to do about it.
+    """
+    if assumption not in (None, FULL_LADDER, LEAST_WINNING_COST):
+        raise ValueError(f"`assumption` must be {FULL_LADDER!r}, {LEAST_WINNING_COST!r} or None, found {assumption!r}")
+    rules = rules or ReplayParams()
+    days = _read_days(find_logs(paths), block_bytes)
+    if assumption == LEAST_WINNING_COST:
+        return _from_least_winning_costs(list(days))
+    return ReplayMarket.concat([_from_day(day, rules, is_forced=assumption is not None) for day in days])
+
+
+class _Day(NamedTuple):
     """The rows of one period, whatever their order."""
 
     period: int
@@ -41,7 +87,7 @@ _ROW_TYPES: dict[str, type] = {
 }  # fmt: skip
 
 
-def read_days(files: Sequence[Path], block_bytes: int) -> Iterator[Day]:
+def _read_days(files: Sequence[Path], block_bytes: int) -> Iterator[_Day]:
     """The rows of each period, as soon as a file begins that does not go on with it."""
     pending: dict[int, list[_Rows]] = {}
     finished: set[int] = set()
@@ -66,8 +112,8 @@ def read_days(files: Sequence[Path], block_bytes: int) -> Iterator[Day]:
         yield _join(period, pending.pop(period))
 
 
-def _join(period: int, pieces: list[_Rows]) -> Day:
-    return Day(period, {name: np.concatenate([piece[name] for piece in pieces]) for name in _ROW_TYPES})
+def _join(period: int, pieces: list[_Rows]) -> _Day:
+    return _Day(period, {name: np.concatenate([piece[name] for piece in pieces]) for name in _ROW_TYPES})
 
 
 def _split(parsed: ParsedBlock) -> dict[int, _Rows]:
@@ -96,7 +142,7 @@ class _Layout(NamedTuple):
         return int(self.tick_counts.sum()), len(self.numbers)
 
 
-def _lay_out(day: Day) -> _Layout:
+def _lay_out(day: _Day) -> _Layout:
     rows = day.rows
     key = rows["timeStepIndex"] * (rows["pvIndex"].max() + 1) + rows["pvIndex"]
     impressions, impression = np.unique(key, return_inverse=True)
@@ -123,7 +169,7 @@ def _lay_out(day: Day) -> _Layout:
     return _Layout(impression, column, numbers.astype(np.int64), np.bincount(ticks, minlength=N_TICKS), first)
 
 
-def _values(day: Day, layout: _Layout) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _values(day: _Day, layout: _Layout) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Predicted values and sigmas, (n_advertisers, n_impressions) each; 0 where the log lacks the row."""
     n, n_advertisers = layout.shape
     value, sigma = np.zeros((n_advertisers, n), np.float32), np.zeros((n_advertisers, n), np.float32)
@@ -132,12 +178,12 @@ def _values(day: Day, layout: _Layout) -> tuple[NDArray[np.float32], NDArray[np.
     return value, sigma
 
 
-def _campaigns(day: Day, layout: _Layout) -> dict[str, NDArray[Any]]:
+def _campaigns(day: _Day, layout: _Layout) -> dict[str, NDArray[Any]]:
     names = {"budget": "budget", "cpa_target": "CPAConstraint", "category": "advertiserCategoryIndex"}
     return {name: day.rows[column][layout.first] for name, column in names.items()}
 
 
-def _costs(day: Day, layout: _Layout) -> Float:
+def _costs(day: _Day, layout: _Layout) -> Float:
     """(n_impressions,) the logged least winning cost, which all rows of an impression must share."""
     cost = np.zeros(layout.shape[0])
     cost[layout.impression] = day.rows["leastWinningCost"]
@@ -150,7 +196,7 @@ def _costs(day: Day, layout: _Layout) -> Float:
     return cost
 
 
-def from_day(day: Day, rules: ReplayParams, *, is_forced: bool) -> ReplayMarket:
+def _from_day(day: _Day, rules: ReplayParams, *, is_forced: bool) -> ReplayMarket:
     """A period whose log has every bid; checked by clearing it again."""
     layout, rows = _lay_out(day), day.rows
     if rows["adSlot"].max() > rules.n_slots:
@@ -202,7 +248,7 @@ def _count_different_slots(market: ReplayMarket, rows: _Rows, layout: _Layout) -
     return int((np.where(is_sold, log.ladder_advertiser[:n_slots], -1) != logged).any(axis=0).sum())
 
 
-def from_least_winning_costs(days: Sequence[Day]) -> ReplayMarket:
+def _from_least_winning_costs(days: Sequence[_Day]) -> ReplayMarket:
     """One slot an impression at the logged least winning cost, seen as often as the logs' won slots on average."""
     n_won = sum(int((day.rows["adSlot"] > 0).sum()) for day in days)
     n_seen = sum(int(day.rows["isExposed"][day.rows["adSlot"] > 0].sum()) for day in days)

@@ -1,0 +1,191 @@
+"""Episodes in a replay market as the replaced advertisers see them: a `ControlledMarket`.
+
+Any number of episodes, in any of the logged periods, are one kernel call a tick.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numba import get_num_threads
+from numpy.typing import ArrayLike, NDArray
+
+from auction_env.control.advertisers import ControlledTick, tick_view
+from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
+from auction_env.kernels import check_fork
+from auction_env.kernels import replay as kernel
+from auction_env.kernels.features import WINDOW
+from auction_env.replay.market import ReplayMarket
+from auction_env.tasks import BASES, Targets, Task, get_task
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+Conversions = Literal["sampled", "expected"]
+CONVERSIONS: tuple[Conversions, ...] = ("sampled", "expected")
+_SERIAL_BELOW = 50_000  # impressions a step, half a millisecond: waking threads can take longer than so few
+_PARTS_PER_THREAD = 2  # for balance: episodes differ in what they win
+_VALUE_NOW = FEATURE_NAMES.index("value_now")
+
+
+class ReplaySimulation:
+    """n episodes of one advertiser each, which replaces its logged self; the others bid what they bid in the log.
+
+    Advertisers and periods go by their numbers in the log. The log has conversions only: all other amounts are 0.
+
+    Args:
+        market: The log.
+        advertisers: (n,) whom the episodes control.
+        task: Their task: it gives their requirements.
+        conversions: `sampled` draws them around the logged prediction, normal with its logged sigma and cut to
+            [0, 1]; `expected` counts the predictions.
+    """
+
+    def __init__(
+        self,
+        market: ReplayMarket,
+        advertisers: ArrayLike,
+        *,
+        task: str | Task = "MaxConversions",
+        conversions: Conversions = "sampled",
+    ) -> None:
+        if conversions not in CONVERSIONS:
+            raise ValueError(f"`conversions` must be one of {CONVERSIONS}, found {conversions!r}")
+        self.market, self._task = market, get_task(task)
+        self._rules = market.rules.for_kernel(is_expected=conversions == "expected")
+        self._scratch = kernel.new_scratch()
+        self.control(advertisers)
+
+    @property
+    def n_ticks(self) -> int:
+        """Ticks of an episode."""
+        return self.market.n_ticks
+
+    @property
+    def n_controlled(self) -> int:
+        return len(self._advertiser)
+
+    @property
+    def task(self) -> Task:
+        return self._task
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """(n,) False once the advertiser could not pay an impression."""
+        return self._state.active.copy()
+
+    def control(self, advertiser: ArrayLike) -> None:
+        """Chooses who is controlled, (n,) numbers, from the next `reset` on."""
+        self._advertiser = np.asarray(advertiser, np.int64)
+        if self._advertiser.ndim != 1:
+            raise ValueError(f"`advertiser` must be a vector, found shape {self._advertiser.shape}")
+        n_impressions = self.n_controlled * self.market.n_impressions.mean() / self.n_ticks
+        self._is_serial = bool(n_impressions < _SERIAL_BELOW)
+
+    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> None:
+        """Starts the episodes: `seeds` (n,) not negative, `days` (n,) the numbers of their periods.
+
+        Raises:
+            ValueError: The log does not have a period or its advertiser.
+        """
+        if days is None:
+            raise ValueError(f"`days` must be {self.n_controlled} of the periods {self.market.periods.tolist()}")
+        n = self.n_controlled
+        row, column = self.market.index(days, self._advertiser)
+        self._seed = np.array(np.broadcast_to(seeds, n), np.int64)
+        self._tick = 0
+        self._last: ControlledTick | None = None
+        budget = self.market.budget[row, column]
+        self._targets = Targets.of(budget, self.market.cpa_target[row, column])
+        self._category = self.market.category[column]
+        self._everyone = np.ones(n, np.bool_)
+        self._state = kernel.EnvState(
+            period=row,
+            advertiser=column,
+            seed=self._seed.astype(np.uint64),
+            tick=np.zeros(n, np.int64),
+            active=self._everyone.copy(),
+            budget=budget,
+            budget_left=budget.copy(),
+            sums=np.zeros((n, 5)),
+            recent=np.zeros((n, WINDOW, 5)),
+            volume_sum=np.zeros(n),
+            volume_recent=np.zeros((n, WINDOW)),
+        )
+        self._features = np.zeros((n, N_FEATURES))
+        kernel.observe_envs(self.market.log, self._state, self._everyone, self._features)
+
+    def campaigns(self) -> Campaigns:
+        """What is known before the first tick; the log does not say what traffic was expected."""
+        return Campaigns(
+            targets=self._targets,
+            base=self._task.unit_worth(self._targets),
+            category=self._category,
+            advertiser=self._advertiser,
+            requirements=self._task.requirements(self._targets),
+            n_ticks=self.n_ticks,
+            seed=self._seed,
+        )
+
+    def view(self) -> TickView:
+        """What a bidder sees at the start of the current tick."""
+        predicted_mean = np.zeros((self.n_controlled, len(BASES)))
+        predicted_mean[:, BASES.index("conversions")] = self._features[:, _VALUE_NOW]
+        return tick_view(
+            self._tick,
+            features=self._features,
+            budget_left=self._state.budget_left.copy(),
+            predicted_mean=predicted_mean,
+            last=self._last,
+        )
+
+    def observe(self) -> Float:
+        """(n, 16) features at the start of the current tick, or after the last: `FEATURE_NAMES`."""
+        return self._features
+
+    def step(self, multipliers: ArrayLike) -> ControlledTick:
+        """Runs the current tick: `multipliers` (n,), currency per conversion, finite and not negative."""
+        given, n = np.asarray(multipliers, np.float64), self.n_controlled
+        if given.shape != (n,):
+            raise ValueError(f"`multipliers` must have shape ({n},), found {given.shape}")
+        features, totals = np.zeros((n, N_FEATURES)), np.zeros((n, kernel.N_TOTALS))
+        arguments = (self.market.log, self._rules, self._state, self._everyone, given)
+        if self._is_serial:
+            kernel.step_envs(*arguments, self._scratch, totals, features)
+        else:
+            check_fork()
+            kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments, totals, features)
+        self._tick += 1
+        self._features = features
+        outcome = self._last = _controlled_tick(given, totals)
+        return outcome
+
+
+def _controlled_tick(multiplier: Float, totals: Float) -> ControlledTick:
+    """The tick of a log that has conversions only; `totals` (n, N_TOTALS)."""
+    columns = np.ascontiguousarray(totals.T)
+    nothing = np.zeros(len(multiplier))
+    return ControlledTick(
+        multiplier=multiplier,
+        n_impressions=columns[kernel.N_IMPRESSIONS],
+        bid=columns[kernel.BID],
+        offered_conversions=columns[kernel.VALUE_ALL],
+        wins=columns[kernel.WINS],
+        exposures=columns[kernel.EXPOSURES],
+        cost=columns[kernel.COST],
+        conversions=columns[kernel.CONVERSIONS],
+        expected_conversions=columns[kernel.VALUE],
+        least_winning_cost=columns[kernel.LEAST_WINNING_COST],
+        budget_left=columns[kernel.BUDGET_LEFT],
+        clicks=nothing,
+        expected_clicks=nothing,
+        add_to_carts=nothing,
+        expected_add_to_carts=nothing,
+        gmv=nothing,
+        expected_gmv=nothing,
+        offered_clicks=nothing,
+        offered_add_to_carts=nothing,
+        offered_gmv=nothing,
+    )

@@ -1,0 +1,127 @@
+"""Replay markets from AuctionNet's logs: the log is reproduced, bad logs are named."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from auction_env import ReplayParams, replay_from_auctionnet
+from auction_env.data.formats.auctionnet_csv import AuctionNetLogError
+from tests.auction_env.replay.logs import log_rows
+
+LOGS = Path(__file__).parents[3] / "shared" / "data" / "auctionnet_log"
+needs_logs = pytest.mark.skipif(not LOGS.is_dir(), reason=f"the sample logs of AuctionNet are not at {LOGS}")
+
+
+@needs_logs
+def test_the_logged_bids_reproduce_the_log_exactly() -> None:
+    market = replay_from_auctionnet(LOGS)
+    assert market.assumption == "full_ladder"
+    assert market.episodes.shape == (96, 2)
+    for period in (0, 1):
+        log = pd.read_csv(LOGS / f"period-{period}.csv.gz").sort_values(["timeStepIndex", "pvIndex"], kind="stable")
+        for advertiser, rows in log.groupby("advertiserNumber"):
+            found = market.clear(period, int(advertiser), rows["bid"].to_numpy())
+            np.testing.assert_array_equal(found.slot, rows["adSlot"])
+            np.testing.assert_array_equal(found.slot > 0, rows["xi"] == 1)
+            np.testing.assert_array_equal(found.price, rows["cost"].astype(np.float32))
+            np.testing.assert_array_equal(found.exposed, rows["isExposed"] == 1)
+            np.testing.assert_array_equal(found.least_winning_cost, rows["leastWinningCost"].astype(np.float32))
+
+
+@needs_logs
+def test_row_order_and_blocks_do_not_matter(tmp_path: Path) -> None:
+    log = pd.read_csv(LOGS / "period-0.csv.gz")
+    log.sample(frac=1, random_state=0).to_csv(tmp_path / "mixed.csv", index=False)
+    mixed = replay_from_auctionnet(tmp_path / "mixed.csv", block_bytes=100_000)
+    plain = replay_from_auctionnet(LOGS / "period-0.csv.gz")
+    for name in plain.log._fields:
+        np.testing.assert_array_equal(getattr(mixed.log, name), getattr(plain.log, name), err_msg=name)
+    np.testing.assert_array_equal(mixed.budget, plain.budget)
+
+
+@needs_logs
+def test_a_log_of_one_advertiser_needs_an_assumption_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = pd.read_csv(LOGS / "period-0.csv.gz")
+    rows = log[log["advertiserNumber"] == 39]
+    rows.to_csv(tmp_path / "one.csv", index=False)
+    with pytest.raises(ValueError, match=r"assumption='least_winning_cost'"):
+        replay_from_auctionnet(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        market = replay_from_auctionnet(tmp_path, assumption="least_winning_cost")
+    assert "one-slot second-price" in caplog.text
+    assert market.assumption == "least_winning_cost"
+    seen = rows["isExposed"][rows["xi"] == 1].mean()
+    assert market.rules.exposure == (pytest.approx(seen),)
+    found = market.clear(0, 39, rows["bid"].to_numpy())
+    np.testing.assert_array_equal(found.slot > 0, rows["xi"] == 1)
+    won = found.slot > 0
+    cost = rows["leastWinningCost"].to_numpy(np.float32)
+    np.testing.assert_array_equal(found.price[won], cost[won])
+    np.testing.assert_array_equal(found.least_winning_cost, cost)
+    assert abs(found.exposed[won].mean() - seen) < 4 * np.sqrt(seen * (1 - seen) / won.sum())
+    with caplog.at_level(logging.WARNING):
+        forced = replay_from_auctionnet(tmp_path, assumption="full_ladder")
+    assert "differ from the log" in caplog.text
+    assert forced.assumption == "full_ladder"
+
+
+def test_a_slot_at_the_reserve_price_is_unsold_as_in_auctionnet(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bids = [[0.5, 0.3, 0.2, 0.1], [0.5, 0.3, 0.005, 0.002], [0.005, 0.4, 0.0, 0.0], [0.002, 0.004, 0.001, 0.0]]
+    log = log_rows(bids, reserve=0.01)
+    log.to_csv(tmp_path / "log.csv", index=False)
+    with caplog.at_level(logging.WARNING):
+        market = replay_from_auctionnet(tmp_path)
+    assert not caplog.records
+    for j, rows in log.groupby("advertiserNumber"):
+        found = market.clear(7, int(j), rows["bid"].to_numpy())
+        np.testing.assert_array_equal(found.slot, rows["adSlot"])
+        np.testing.assert_array_equal(found.price, rows["cost"].astype(np.float32))
+    sold = replay_from_auctionnet(tmp_path, rules=ReplayParams(is_unsold_at_reserve=False))
+    assert "in the slots on 2 of 4 impressions" in caplog.text
+    np.testing.assert_array_equal(sold.clear(7, 1, log["bid"][log["advertiserNumber"] == 1]).slot, [2, 2, 1, 0])
+
+
+def test_bad_logs_are_named(tmp_path: Path) -> None:
+    log = log_rows([[0.5, 0.3, 0.2, 0.1], [0.5, 0.3, 0.25, 0.12]], reserve=0.01)
+
+    def read(changed: pd.DataFrame) -> None:
+        changed.to_csv(tmp_path / "log.csv", index=False)
+        replay_from_auctionnet(tmp_path)
+
+    read(log)
+    for column, row, value, message in (
+        ("pvIndex", 4, 0, "`pvIndex` must be unique"),
+        ("budget", 5, 99.0, r"`budget` must be 100.0 as on the first row of \(period 7, advertiser 1\), found 99.0"),
+        ("leastWinningCost", 1, 0.2, "`leastWinningCost` must be the same on all rows"),
+        ("pValue", 1, 1.5, "`pValue` must be at most 1 in period 7"),
+        ("bid", 1, -1.0, "`bid` must be finite and not negative, found '-1.0'"),
+    ):
+        changed = log.astype({column: float})
+        changed.loc[row, column] = value
+        with pytest.raises(AuctionNetLogError, match=message):
+            read(changed)
+    changed = log.copy()
+    changed.loc[0, "adSlot"] = 5
+    with pytest.raises(ValueError, match="`n_slots` must be at least the log's `adSlot`, 5"):
+        read(changed)
+
+
+def test_the_files_of_a_period_must_follow_each_other(tmp_path: Path) -> None:
+    first = log_rows([[0.5, 0.3, 0.2, 0.1]] * 3, reserve=0.01)
+    other = first.assign(deliveryPeriodIndex=8)
+    for name, frame in (("a.csv", first[:8]), ("b.csv", first[8:]), ("c.csv", other)):
+        frame.to_csv(tmp_path / name, index=False)
+    market = replay_from_auctionnet(tmp_path)
+    assert market.n_impressions.tolist() == [3, 3] and market.periods.tolist() == [7, 8]
+    first.assign(pvIndex=first["pvIndex"] + 9).to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(AuctionNetLogError, match="must follow each other, found period 7 again"):
+        replay_from_auctionnet(tmp_path)
