@@ -1,8 +1,8 @@
 """Holds the weights that VAO gives to sources against the truth of a task family.
 
-A family records which sources are helpful and which are harmful for each target (`TaskFamily.relations`). This trains on it, for
-both labels of actions, and prints where the weight went and what it did to the validation loss of the sound targets:
-`python -m benchmarks.studies.family_truth`.
+A family records which sources are helpful and which are harmful for each target (`TaskFamily.relations`). This trains
+on it, for both labels of actions, and prints where the weight went and what it did to the validation loss of the sound
+targets: `python -m benchmarks.studies.family_truth`.
 """
 
 from __future__ import annotations
