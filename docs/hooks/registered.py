@@ -35,13 +35,15 @@ SPACES = "benchmarks/suites/methods/search_spaces.toml"
 NAMES = {"cpa": "CPA", "cpc": "CPC", "roas": "ROAS", "min_delivery": "delivery", "smoothness": "unevenness"}
 
 
-def pages() -> dict[str, str]:
-    """Page address -> Markdown."""
+def pages(results: Mapping[str, str]) -> dict[str, str]:
+    """Page address -> Markdown; `results` are sections on published results by suite id."""
     spaces, agents = read_spaces(), entries()
     made = {f"tasks/{task.name}.md": task_page(task) for task in TASKS.values()}
     made["registry/index.md"] = agents_page(agents.values())
     made |= {f"registry/{name}.md": agent_page(entry, spaces.get(name)) for name, entry in agents.items()}
-    made |= {f"suites/{name.replace('/', '-')}.md": suite_page(make) for name, make in SUITES.items()}
+    made |= {
+        f"suites/{name.replace('/', '-')}.md": suite_page(make) + results.get(name, "") for name, make in SUITES.items()
+    }
     return made
 
 

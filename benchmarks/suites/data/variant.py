@@ -21,7 +21,7 @@ from agents.rollout import Progress
 from auction_env import TASKS, MarketParams, Population, Task
 from auction_env.data import TrajectoryData
 from auction_env.files import write_atomically
-from benchmarks.suites.spec import Data, FamilyData, Suite, Variant, digest
+from benchmarks.suites.spec import Data, FamilyData, LogsData, Suite, Variant, digest
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -112,8 +112,11 @@ def open_world(variant: Variant, suite: Suite, cache: Path) -> World:
 def _make(data: Data, suite: Suite, folder: Path) -> World:
     # imported here: each knows this module
     from benchmarks.suites.data import family as family_world
+    from benchmarks.suites.data import logs as logs_world
     from benchmarks.suites.data import market as market_world
 
+    if isinstance(data, LogsData):
+        return logs_world.make(data, suite)
     if isinstance(data, FamilyData):
         return family_world.make(data, suite, folder / "logs")
     return market_world.make(data, suite, folder / "logs")
@@ -122,10 +125,10 @@ def _make(data: Data, suite: Suite, folder: Path) -> World:
 def log_key(data: Data) -> str:
     """Name of the folder of the logs: equal for variants that share them."""
     record = asdict(data)
-    unused = ("n_validation", "n_scored") if isinstance(data, FamilyData) else ("conditions",)
-    for name in unused:
+    kind = type(data).__name__.removesuffix("Data").lower()
+    for name in {"family": ("n_validation", "n_scored"), "market": ("conditions",)}.get(kind, ()):
         del record[name]
-    return f"{'family' if isinstance(data, FamilyData) else 'market'}-{digest(record)[:12]}"
+    return f"{kind}-{digest(record)[:12]}"
 
 
 def references(world: World, cache: Path) -> dict[str, Float]:
