@@ -74,9 +74,9 @@ def task_page(task: Task) -> str:
 | objective | `{task.objective}`: counts {task.basis} |
 | limits | {", ".join(["budget", *(f"`{c.kind}`" for c in task.constraints)])} |
 | market | {market} |
-| a bid | multiplier x predicted {task.basis} of the impression |
+| a bid | multiplier x expected {task.basis} of the impression |
 | worth of a unit | the advertiser's {worth}, currency; what multipliers are relative to |
-| reward of a tick | `{basis.realised}`; predicted: `{basis.predicted}` |
+| reward of a tick | sampled: `{basis.sampled}`; expected: `{basis.expected}` |
 
 ```python
 import gymnasium as gym
@@ -93,7 +93,7 @@ env = gym.make("auction_env/Bidding-v0", task="{task.name}", n_impressions=5_000
 
 {score_formula(task)}
 
-A ratio of at most 1 costs nothing. `Task.score(totals, targets)` computes it; `expected=True` takes predicted instead
+A ratio of at most 1 costs nothing. `Task.score(totals, targets)` computes it; `expected=True` takes expected instead
 of sampled amounts.
 
 ## Requirement vector
