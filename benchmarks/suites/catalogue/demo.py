@@ -21,7 +21,7 @@ N_HELD_OUT: dict[Size, int] = {"full": 48, "cpu": 24, "testing": 4}
 
 def make(size: Size) -> Suite:
     """The suite at a size; "cpu" is the demo."""
-    n_majority, n_impressions = {"full": (960, 50_000), "cpu": (384, 8_000), "testing": (16, 480)}[size]
+    n_majority, n_impressions = {"full": (960, 50_000), "cpu": (288, 6_000), "testing": (16, 480)}[size]
     data = MarketData(
         tasks=(MAJORITY, SCARCE),
         n_train=(n_majority, N_SCARCE[size]),
@@ -54,7 +54,7 @@ def _shared(size: Size) -> dict[str, Any]:
     if size == "cpu":  # three minutes in all on 2 cores
         settings |= {
             "train_seeds": TRAIN_SEEDS[:3],
-            "training": ("train.steps=150",),
+            "training": ("train.steps=120",),
             "test": replace(settings["test"], n=48),
             "n_candidates": 6,  # as many as a policy has conditions
         }
