@@ -24,7 +24,7 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv (the other targets do it by themselves)
 
-demo: $(STAMP) ## simulate, train, compare, write runs/demo/report.html; LOGS=DIR trains on your own logs
+demo: $(STAMP) ## run the suite demo/v1, write runs/demo/report.html; LOGS=DIR trains on your own logs
 	@$(BIN)/vamo demo $(if $(LOGS),--logs "$(LOGS)")
 
 test: $(STAMP) ## run the tests but the exhaustive ones; PYTEST_ARGS="-k market -x" goes to pytest
@@ -51,7 +51,7 @@ check-all: lint ## what a release must pass: check with the exhaustive tests too
 bench: $(STAMP) ## print the speed figures; BENCH_ARGS goes to `vamo bench speed`
 	@$(BIN)/vamo bench speed $(BENCH_ARGS)
 
-docs: $(STAMP) ## build the documentation into site/; warnings are errors
+docs: $(STAMP) ## build the documentation and the pages of published results into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --clean
 	@echo "site/index.html (with search: $(BIN)/python -m http.server --directory site)"
 

@@ -1,1 +1,1 @@
-"""Benchmarks: the demo, statistics, reports, speed figures, and the `vamo` command."""
+"""Benchmarks: suites, statistics, pages, speed figures, and the `vamo` command."""

@@ -16,6 +16,7 @@ from benchmarks.commands import (
     bench,
     collect,
     data,
+    demo,
     exporting,
     family,
     generative,
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        bench, collect, family, importing, exporting, data, training, generative, offline, sb3, agents,
+        demo, bench, collect, family, importing, exporting, data, training, generative, offline, sb3, agents,
     ):  # fmt: skip
         command.add(commands)
     return parser

@@ -18,11 +18,18 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 console = Console()
 
 Advance = Callable[[float], None]
+
+def print_table(table: Table) -> None:
+    """Prints a table as wide as it is: a narrow terminal wraps its lines, but no figure is cut."""
+    needed = Console(width=10_000).measure(table).maximum
+    Console(width=max(console.width, needed)).print(table)
+
 
 LINE_EVERY = 30.0
 """Seconds between two lines of a bar whose output is a file or a pipe, where a bar cannot be drawn over itself."""

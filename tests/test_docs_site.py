@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from agents.registry import entries
 from auction_env import REQUIREMENT_NAMES, TASKS
 from benchmarks.suites.catalogue import SUITES, get_suite
+from tests.benchmarks.suites.made_up import write_results
 
 ROOT = Path(__file__).parents[1]
 MISSING = [name for name in ("mkdocs", "material", "mkdocstrings_handlers", "matplotlib") if find_spec(name) is None]
@@ -54,10 +56,13 @@ class Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site; `strict` in mkdocs.yml turns every warning into a failure."""
     out = tmp_path_factory.mktemp("site")
+    results = write_results(tmp_path_factory.mktemp("results") / "made-up-v1-testing")
+    record = json.loads((results / "suite.json").read_text(encoding="utf-8"))
+    (results / "suite.json").write_text(json.dumps(record | {"id": "demo/v1/testing"}))
     run = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)],
         cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "MPLBACKEND": "Agg"},
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "MPLBACKEND": "Agg", "DOCS_RESULTS": str(results.parent)},
         capture_output=True,
         text=True,
         check=False,
@@ -149,6 +154,15 @@ def test_a_suite_page_names_what_the_suite_compares(hook: ModuleType) -> None:
         "vamo bench run data-scarce/v1",
     ):
         assert text in page
+
+
+def test_published_results_are_on_the_page_of_their_suite(site: Path) -> None:
+    text = (site / "suites" / "demo-v1.html").read_text(encoding="utf-8")
+    for part in ("a made-up machine, 2 cores", "0123abc", "vamo bench run made-up/v1", "VAO", "IQM"):
+        assert part in html.unescape(re.sub(r"<[^>]+>", "", text))
+    assert 'href="../results/made-up-v1-testing/report.html"' in text
+    page = (site / "results" / "made-up-v1-testing" / "report.html").read_text(encoding="utf-8")
+    assert "Leaderboard" in page and len(page) > 1_000_000  # plotly is inside
 
 
 def test_patterns_take_what_no_other_entry_names(hook: ModuleType) -> None:

@@ -1,36 +1,16 @@
-"""Commands that compare and measure. They import what they need only when they run."""
+"""`vamo bench`: suites, their statistics and pages, speed figures. Imports what it needs only when it runs."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.commands import Commands, add_workers
-from benchmarks.console import console
-
-if TYPE_CHECKING:
-    pass
+from benchmarks.console import console, print_table
 
 
 def add(commands: Commands) -> None:
-    """Adds the commands."""
-    _add_demo(commands)
-    _add_bench(commands)
-
-
-def _add_demo(commands: Commands) -> None:
-    demo = commands.add_parser(
-        "demo", help="simulate, train, compare and report in a few minutes", description="Runs the demo end to end."
-    )
-    demo.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: %(default)s")
-    demo.add_argument("--logs", type=Path, metavar="DIR", help="train on a data set or on AuctionNet CSV logs in DIR")
-    demo.add_argument("--seed", type=int, default=0, help="of training and splits; default: %(default)s")
-    demo.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything works, nothing more")
-    demo.set_defaults(run=_run_demo)
-
-
-def _add_bench(commands: Commands) -> None:
+    """Adds the command."""
     bench = commands.add_parser("bench", help="benchmarks", description="Benchmarks.")
     kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK")
     speed = kinds.add_parser("speed", help="speed figures as ratios against stated references")
@@ -96,22 +76,14 @@ def _add_suites(kinds: Commands) -> None:
     report.set_defaults(run=_run_report)
     publish = kinds.add_parser(
         "publish",
-        help="copy a suite's rows, compact, to where results are committed, and write their page",
-        description="Replaces what is published of the suite: rows with five significant digits, and report.html.",
+        help="copy a suite's rows, compact, to where results are committed",
+        description="Replaces what is published of the suite, with five significant digits. `make docs` shows it.",
     )
     publish.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
     publish.add_argument(
         "--to", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: %(default)s"
     )
     publish.set_defaults(run=_run_publish)
-
-
-def _run_demo(arguments: argparse.Namespace) -> None:
-    from benchmarks.demo import demo
-    from benchmarks.demo.data import QUICK_SIZES, DemoSettings
-
-    sizes = QUICK_SIZES if arguments.quick else {}
-    demo.run(DemoSettings(seed=arguments.seed, **sizes), out=arguments.out, logs=arguments.logs)
 
 
 def _run_speed(arguments: argparse.Namespace) -> None:
@@ -149,14 +121,10 @@ def _run_list(arguments: argparse.Namespace) -> None:
 
 
 def _run_table(arguments: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from benchmarks.pages import tables
 
     for table in tables.tables(arguments.directory, arguments.metric, arguments.against):
-        needed = Console(width=10_000).measure(table).maximum
-        # as wide as the table: a narrow terminal wraps lines, but no figure is cut
-        Console(width=max(console.width, needed)).print(table)
+        print_table(table)
 
 
 def _run_report(arguments: argparse.Namespace) -> None:
@@ -167,10 +135,7 @@ def _run_report(arguments: argparse.Namespace) -> None:
 
 
 def _run_publish(arguments: argparse.Namespace) -> None:
-    from benchmarks.pages.suite.page import write_page
     from benchmarks.suites.storage.publishing import publish
 
     target, n_bytes = publish(arguments.directory, arguments.to)
-    page = write_page(target)
     console.print(f"{n_bytes / 1e6:,.2f} MB of rows: {target}", soft_wrap=True)
-    console.print(f"{page.stat().st_size / 1e6:,.1f} MB: {page}", soft_wrap=True)

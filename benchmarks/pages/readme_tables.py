@@ -1,9 +1,9 @@
 """`python -m benchmarks.pages.readme_tables`: writes the tables of results in README and findings.
 
 A pair of markers takes one suite's tables, of the kinds that it names ("scores" by default; "against=METHOD" for
-differences from a method):
+differences from a method). `only=` takes some methods, by name, into "scores" and "tasks":
 
-    <!-- results: data-scarce-v1-cpu scores tasks comparisons -->
+    <!-- results: data-scarce-v1-cpu scores only=online-lp,single,uniform,vao -->
     <!-- end of results -->
 """
 
@@ -23,8 +23,11 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 FILES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
 
+ONLY = "only="
+"""Begins the option that names the methods to list."""
+
 _BLOCK = re.compile(
-    r"(?P<begin><!-- results: (?P<suite>\S+)(?P<kinds>(?: [\w=-]+)*) -->\n)"
+    r"(?P<begin><!-- results: (?P<suite>\S+)(?P<kinds>(?: [\w=,.+-]+)*) -->\n)"
     r"(?P<body>.*?)(?P<end><!-- end of results -->)",
     re.DOTALL,
 )
@@ -34,7 +37,7 @@ def render(text: str, results: Path = RESULTS) -> str:
     """The text with every pair of markers filled.
 
     Raises:
-        ValueError: An unknown kind of table, a suite that is not published, or a marker without its other.
+        ValueError: An unknown kind of table or method, a suite that is not published, or a marker without its other.
     """
     n_begin, n_end = text.count("<!-- results:"), text.count("<!-- end of results -->")
     if not n_begin == n_end == len(_BLOCK.findall(text)):
@@ -43,7 +46,9 @@ def render(text: str, results: Path = RESULTS) -> str:
 
 
 def _fill(found: re.Match[str], results: Path) -> str:
-    suite, kinds = found["suite"], found["kinds"].split() or ["scores"]
+    suite, words = found["suite"], found["kinds"].split()
+    only = [name for word in words if word.startswith(ONLY) for name in word.removeprefix(ONLY).split(",")]
+    kinds = [word for word in words if not word.startswith(ONLY)] or ["scores"]
     unknown = [kind for kind in kinds if kind not in KINDS and not kind.startswith(AGAINST)]
     if unknown:
         raise ValueError(f"kinds of tables must be of {KINDS} or {AGAINST}METHOD, found {unknown[0]!r} for {suite!r}")
@@ -52,7 +57,7 @@ def _fill(found: re.Match[str], results: Path) -> str:
         raise ValueError(f"results must be of a published suite ({', '.join(known) or 'none yet'}), found {suite!r}")
     store = Store(results / suite)
     commits = sorted(set(store.runs()["commit"].to_pylist())) or [store.suite().commit]  # speed figures have no runs
-    parts = [*markdown(results / suite, kinds), f"`{store.suite().command}` at commit {', '.join(commits)}."]
+    parts = [*markdown(results / suite, kinds, only), f"`{store.suite().command}` at commit {', '.join(commits)}."]
     return found["begin"] + "\n" + "\n\n".join(parts) + "\n\n" + found["end"]
 
 

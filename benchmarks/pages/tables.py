@@ -60,14 +60,33 @@ class Cells:
         return "\n".join([f"**{self.title}**", "", *lines, *(f"\n{note}" for note in self.notes)])
 
 
-def tables(directory: Path, metric: str = METRIC, against: str | None = None) -> list[Table]:
-    """All tables of a suite for the terminal, or those of its methods against one of them."""
-    found = all_cells(directory, metric) if against is None else against_cells(directory, against, metric)
+def tables(
+    directory: Path, metric: str = METRIC, against: str | None = None, kinds: Sequence[str] = KINDS
+) -> list[Table]:
+    """Tables of a suite for the terminal, of some kinds or all, or those of its methods against one of them."""
+    found = all_cells(directory, metric, kinds=kinds) if against is None else against_cells(directory, against, metric)
     return [cells.to_rich() for cells in found]
 
 
-def all_cells(directory: Path, metric: str = METRIC, bootstrap: Bootstrap | None = None) -> list[Cells]:
-    """All tables of a suite: scores, comparisons, feasibility, cost; what is missing stands in the notes."""
+def all_cells(
+    directory: Path,
+    metric: str = METRIC,
+    bootstrap: Bootstrap | None = None,
+    kinds: Sequence[str] = KINDS,
+    only: Sequence[str] = (),
+) -> list[Cells]:
+    """Tables of a suite.
+
+    Args:
+        directory: Results of the suite.
+        metric: Column of the rows that is the score.
+        bootstrap: How intervals are computed.
+        kinds: Of `KINDS`; nothing is computed for the others.
+        only: Names of the methods that "scores" and "tasks" list; empty: all.
+
+    Raises:
+        ValueError: `only` names a method without rows, or there are no rows at all.
+    """
     store = Store(directory)
     record = store.suite()
     if (directory / FIGURES).is_file():
@@ -75,23 +94,34 @@ def all_cells(directory: Path, metric: str = METRIC, bootstrap: Bootstrap | None
     found = analyse(store, metric, bootstrap)
     labels = {variant["name"]: variant["label"] for variant in record.variants}
     out = []
-    if len(found) > 1:
+    if len(found) > 1 and "axis" in kinds:
         out.append(axis_cells(record, found))
     for name, analysis in found.items():
-        out.append(score_cells(record, analysis, labels[name]))
-        if len(analysis.tasks) > 1:
-            out.append(task_cells(record, analysis, labels[name]))
-        if analysis.comparisons:
+        if "scores" in kinds:
+            out.append(score_cells(record, analysis, labels[name], only))
+        if len(analysis.tasks) > 1 and "tasks" in kinds:
+            out.append(task_cells(record, analysis, labels[name], only))
+        if "comparisons" in kinds and analysis.comparisons:
             out.append(comparison_cells(record, analysis, labels[name]))
-        out.append(feasibility_cells(record, analysis, labels[name]))
-    out.append(cost_cells(record, store))
+        if "feasibility" in kinds:
+            out.append(feasibility_cells(record, analysis, labels[name]))
+    if "cost" in kinds:
+        out.append(cost_cells(record, store))
     return out
 
 
-def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+def _listed(analysis: VariantAnalysis, only: Sequence[str]) -> tuple[str, ...]:
+    """The methods of `only`, or all, in the suite's order."""
+    for name in only:
+        if name not in analysis.methods:
+            raise ValueError(f"`only` must be methods with rows, of {list(analysis.methods)}, found {name!r}")
+    return tuple(name for name in analysis.methods if not only or name in only)
+
+
+def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str, only: Sequence[str] = ()) -> Cells:
     """Share of the hindsight reference over all tasks with its interval, interquartile mean and delta_m."""
     rows = []
-    for method in analysis.methods:
+    for method in _listed(analysis, only):
         over_all, deviation = analysis.summary(method, None), analysis.deviation[method]
         rows.append(
             (
@@ -151,10 +181,10 @@ def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def task_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:
+def task_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str, only: Sequence[str] = ()) -> Cells:
     """Shares of the hindsight reference by task."""
     header, rows = _by_task(
-        record, analysis.methods, analysis.tasks, lambda m, task: f"{analysis.summary(m, task).share.value:.3f}"
+        record, _listed(analysis, only), analysis.tasks, lambda m, task: f"{analysis.summary(m, task).share.value:.3f}"
     )
     return Cells(kind="tasks", title=f"By task: {variant}", header=header, rows=rows)
 
@@ -225,8 +255,8 @@ def _against_cells(record: SuiteRecord, found: Sequence[Comparison], title: str)
     methods, scopes = (tuple(dict.fromkeys(part)) for part in zip(*of, strict=True))
     header, rows = _by_task(record, methods, scopes, lambda method, task: _difference(of[method, task]))
     note = (
-        "Paired differences over the mean score of the hindsight constant, with 95 % intervals; * p < 0.05 after Holm's"
-        f" adjustment over these {len(found)} comparisons."
+        "Paired differences over the mean score of the hindsight constant, with 95 % intervals; * p < 0.05 after Holm"
+        f" correction over these {len(found)} comparisons."
     )
     return Cells(kind="against", title=title, header=header, rows=rows, notes=(note,))
 
@@ -314,12 +344,11 @@ def _median(runs: Sequence[dict[str, Any]], name: str) -> str:
     return "-" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def markdown(directory: Path, wanted: Sequence[str] = ("scores", "tasks", "comparisons")) -> Iterator[str]:
-    """The README's tables of a published suite: kinds, or "against=METHOD"."""
+def markdown(directory: Path, wanted: Sequence[str], only: Sequence[str] = ()) -> Iterator[str]:
+    """Tables of a published suite in Markdown: kinds, or "against=METHOD"; "scores" and "tasks" of some methods."""
     plain = [kind for kind in wanted if not kind.startswith(AGAINST)]
-    for cells in all_cells(directory) if plain else ():
-        if cells.kind in plain:
-            yield cells.to_markdown()
+    for cells in all_cells(directory, kinds=plain, only=only) if plain else ():
+        yield cells.to_markdown()
     for kind in wanted:
         if kind.startswith(AGAINST):
             yield from (cells.to_markdown() for cells in against_cells(directory, kind.removeprefix(AGAINST)))

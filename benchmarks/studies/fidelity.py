@@ -228,7 +228,7 @@ def draw(points: Sequence[Point]) -> bytes:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("pictures need matplotlib: install the extra `report`") from error
-    from benchmarks.pages.report.picture import INK, MUTED, PAPER, RULE
+    from benchmarks.pages.pictures import INK, MUTED, PAPER, RULE
 
     tasks = list(dict.fromkeys(p.task for p in points))
     style: Any = {  # the names are literal types in some releases only
@@ -258,8 +258,8 @@ def draw(points: Sequence[Point]) -> bytes:
 
 
 def _draw_panel(axes: Axes, points: Sequence[Point], measure_name: str, scale: float) -> None:
+    from benchmarks.pages.pictures import MARKERS, PAPER, RULE
     from benchmarks.pages.plots import METHOD_COLOURS
-    from benchmarks.pages.report.picture import MARKERS, PAPER, RULE
 
     sizes = sorted({p.n_impressions for p in points})
     for m, method in enumerate(METHODS):

@@ -149,7 +149,33 @@ class MarketData:
         _check_at_least(1, **{f"n_train of {name}": n for name, n in zip(self.tasks, self.n_train, strict=True)})
 
 
-Data: TypeAlias = FamilyData | MarketData
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsData:
+    """Two tasks made of the logs in a directory; played in the standard market.
+
+    Attributes:
+        directory: A trajectory data set (`auction_env.data`).
+        digest: First 16 digits of the SHA-256 of its manifest: rows are of these logs.
+        tasks: The task with many trajectories, and the data-scarce one.
+        n_scarce: Trajectories of the data-scarce task to train on; the other task has all that are left.
+        n_validation: Held-out trajectories of each task.
+        n_impressions: Of an episode.
+        seed: Of the choice of trajectories.
+    """
+
+    directory: str
+    digest: str
+    tasks: tuple[str, str]
+    n_scarce: int
+    n_validation: int
+    n_impressions: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, n_scarce=self.n_scarce, n_validation=self.n_validation, n_impressions=self.n_impressions)
+
+
+Data: TypeAlias = FamilyData | MarketData | LogsData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,17 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # this checkout's packages, whatever is installed
 
-import reference  # noqa: E402 - mkdocs puts this folder on the path while it loads the hook
+import published  # noqa: E402 - mkdocs puts this folder on the path while it loads the hook
+import reference  # noqa: E402
 import registered  # noqa: E402
+
+from benchmarks.pages.published import render_all  # noqa: E402
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the generated pages, then fills the patterns of the navigation in."""
-    made = {**registered.pages(), **reference.pages(ROOT)}
+    suites = render_all(ROOT / config.extra["results"])
+    made = {**registered.pages(published.sections(suites)), **reference.pages(ROOT)}
     for name in ("CONTRIBUTING.md", "CHANGELOG.md"):
         made[name.lower()] = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
     for path in sorted((ROOT / "examples").glob("*.py")):
@@ -27,6 +31,8 @@ def on_files(files: Files, config: Any) -> Files:
     for uri, content in made.items():
         if files.get_file_from_path(uri) is not None:
             raise PluginError(f"{uri} is made from code, docs/ must not have a page of that name")
+        files.append(File.generated(config, uri, content=content))
+    for uri, content in published.files(suites).items():
         files.append(File.generated(config, uri, content=content))
     uris = [file.src_uri for file in files.documentation_pages()]
     config.nav = expanded(config.nav, [*made, *sorted(set(uris) - set(made))])

@@ -49,9 +49,8 @@ MODULES = {
         "statistics.pairing",
         "suites.storage.rows",
         "suites.methods.tuning",
-        "demo.experiment",
-        "pages.report.report",
-        "pages.report.data",
+        "suites.methods.fitting",
+        "pages.suite.page",
     ),
 }
 """Modules that are shown whole, beside what a package exports."""

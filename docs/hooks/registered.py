@@ -35,13 +35,15 @@ SPACES = "benchmarks/suites/methods/search_spaces.toml"
 NAMES = {"cpa": "CPA", "cpc": "CPC", "roas": "ROAS", "min_delivery": "delivery", "smoothness": "unevenness"}
 
 
-def pages() -> dict[str, str]:
-    """Page address -> Markdown."""
+def pages(results: Mapping[str, str]) -> dict[str, str]:
+    """Page address -> Markdown; `results` are sections on published results by suite id."""
     spaces, agents = read_spaces(), entries()
     made = {f"tasks/{task.name}.md": task_page(task) for task in TASKS.values()}
     made["registry/index.md"] = agents_page(agents.values())
     made |= {f"registry/{name}.md": agent_page(entry, spaces.get(name)) for name, entry in agents.items()}
-    made |= {f"suites/{name.replace('/', '-')}.md": suite_page(make) for name, make in SUITES.items()}
+    made |= {
+        f"suites/{name.replace('/', '-')}.md": suite_page(make) + results.get(name, "") for name, make in SUITES.items()
+    }
     return made
 
 
@@ -72,9 +74,9 @@ def task_page(task: Task) -> str:
 | objective | `{task.objective}`: counts {task.basis} |
 | limits | {", ".join(["budget", *(f"`{c.kind}`" for c in task.constraints)])} |
 | market | {market} |
-| a bid | multiplier x predicted {task.basis} of the impression |
+| a bid | multiplier x expected {task.basis} of the impression |
 | worth of a unit | the advertiser's {worth}, currency; what multipliers are relative to |
-| reward of a tick | `{basis.sampled}`; expected: `{basis.expected}` |
+| reward of a tick | sampled: `{basis.sampled}`; expected: `{basis.expected}` |
 
 ```python
 import gymnasium as gym
@@ -91,7 +93,7 @@ env = gym.make("auction_env/Bidding-v0", task="{task.name}", n_impressions=5_000
 
 {score_formula(task)}
 
-A ratio of at most 1 costs nothing. `Task.score(totals, targets)` computes it; `expected=True` takes predicted instead
+A ratio of at most 1 costs nothing. `Task.score(totals, targets)` computes it; `expected=True` takes expected instead
 of sampled amounts.
 
 ## Requirement vector

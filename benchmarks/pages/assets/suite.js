@@ -1,6 +1,6 @@
 "use strict";
-// What a suite's page adds to report.js: plots made of records, the slider through the training, tables that sort.
-window.reportExtension = ({ page, state, choose, shortened }) => {
+// What a suite's page adds to page.js: plots made of records, the slider through the training, tables that sort.
+window.pageExtension = ({ page, state, choose, shortened }) => {
   const { weights = { entries: [] }, episodes = { entries: [] } } = page;
   const get = (id) => document.getElementById(id);
   const escaped = (text) => {

@@ -14,7 +14,7 @@ from rich.table import Table
 from auction_env import data
 from auction_env.data import COLUMNS, Manifest, TrajectoryData
 from auction_env.tasks import Task
-from benchmarks.pages.report.text import number, percent
+from benchmarks.pages.text import number, percent
 
 Float = NDArray[np.float64]
 

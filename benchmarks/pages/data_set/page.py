@@ -21,9 +21,9 @@ from benchmarks.pages.data_set.describing import (
     range_rows,
     size_rows,
 )
+from benchmarks.pages.document import assemble_page, plotly_script
+from benchmarks.pages.elements import Section, card, cell, escape, grid, pairs_table, swatch, table
 from benchmarks.pages.plots import Figure, line_layout, line_trace, text, vertical_line
-from benchmarks.pages.report.page import Section, card, cell, escape, grid, pairs_table, swatch, table
-from benchmarks.pages.report.report import assemble_page, plotly_script
 
 Float = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def render(found: Description, plotly_js: str) -> str:
         Section("ranges", "Ranges", _ranges(found)),
     ]
     figures = {**score_figures(found), **action_figures(found), **ratio_figures(found), "pace": pace_figure(found)}
-    data = {"figures": figures, "controls": {}, "notes": []}
+    data = {"figures": figures, "controls": {}}
     counts = f"{found.sizes['trajectories']:,} trajectories of {found.sizes['ticks']:,} ticks in all."
     return assemble_page(f"Data set {found.path.name}", [counts], parts, data, plotly_js)
 

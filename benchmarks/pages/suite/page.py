@@ -10,10 +10,12 @@ import json
 from pathlib import Path
 
 from auction_env.files import write_atomically
-from benchmarks.pages.report.page import Section
-from benchmarks.pages.report.report import assemble_page, plotly_script
+from benchmarks.pages.document import assemble_page, plotly_script
+from benchmarks.pages.elements import Section
 from benchmarks.pages.suite import figures, sections
+from benchmarks.pages.suite.axis import along_axis, has_axis
 from benchmarks.pages.suite.records import Records, episode_records, weight_records
+from benchmarks.pages.suite.results import Results
 from benchmarks.pages.tables import cost_cells, speed_cells
 from benchmarks.statistics.analysis import analyse
 from benchmarks.statistics.bootstrap import Bootstrap
@@ -22,7 +24,7 @@ from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
 PAGE = "report.html"
 """Name of the page in the directory of the results, where no other is asked for."""
 MOST_BANDS = 5  # of profiles at first sight
-_EMPTY: dict[str, object] = {"figures": {}, "controls": {}, "notes": []}
+_EMPTY: dict[str, object] = {"figures": {}, "controls": {}}
 
 
 def write_page(directory: Path, out: Path | None = None, bootstrap: Bootstrap | None = None) -> Path:
@@ -57,7 +59,7 @@ def render(directory: Path, plotly_js: str, bootstrap: Bootstrap | None = None) 
     record = store.suite()
     if (directory / FIGURES).is_file():
         return _speed_page(record, directory, plotly_js)
-    found = figures.Found(record=record, variants=analyse(store, bootstrap=bootstrap))
+    found = Results(record=record, variants=analyse(store, bootstrap=bootstrap))
     runs = store.runs()
     weights = weight_records(record, store.weights(), runs)
     episodes = episode_records(record, found.methods, store.episodes())
@@ -77,11 +79,11 @@ def _speed_page(record: SuiteRecord, directory: Path, plotly_js: str) -> str:
     return assemble_page(_title(record), [record.question], parts, _EMPTY, plotly_js, extra="suite")
 
 
-def _sections(found: figures.Found, store: Store, weights: Records, episodes: Records) -> list[Section]:
+def _sections(found: Results, store: Store, weights: Records, episodes: Records) -> list[Section]:
     runs = store.runs()
     out = [sections.leaderboard(found)]
     lacking = []
-    if figures.has_axis(found):
+    if has_axis(found):
         out.append(sections.axis(found))
     else:
         lacking.append("axis")
@@ -97,7 +99,7 @@ def _sections(found: figures.Found, store: Store, weights: Records, episodes: Re
     return [Section(about.anchor, about.heading, about.body + notes), *out]
 
 
-def _initial(found: figures.Found, weights: Records, episodes: Records) -> dict[str, int]:
+def _initial(found: Results, weights: Records, episodes: Records) -> dict[str, int]:
     """What the page shows first: the suite's own method, and one band where all of them would hide each other."""
     own = next((name for name in found.record.ours if name in found.methods), None)
     if own is None:
@@ -110,8 +112,8 @@ def _initial(found: figures.Found, weights: Records, episodes: Records) -> dict[
     return out
 
 
-def _data(found: figures.Found, weights: Records, episodes: Records) -> dict[str, object]:
-    """What the page's scripts read; see `assets/report.js` and `assets/suite.js`."""
+def _data(found: Results, weights: Records, episodes: Records) -> dict[str, object]:
+    """What the page's scripts read; see `assets/page.js` and `assets/suite.js`."""
     drawn: dict[str, object] = {
         "leaderboard": figures.leaderboard(found),
         "task-map": figures.task_map(found),
@@ -125,8 +127,8 @@ def _data(found: figures.Found, weights: Records, episodes: Records) -> dict[str
         "profile": ["all", *found.methods],
     }
     initial = _initial(found, weights, episodes)
-    if figures.has_axis(found):
-        drawn["axis"] = figures.along_axis(found)
+    if has_axis(found):
+        drawn["axis"] = along_axis(found)
     if weights.entries:
         n_frames = max(len(entry["steps"]) for entry in weights.entries)
         targets = list(dict.fromkeys(target for entry in weights.entries for target in entry["targets"]))
@@ -144,7 +146,6 @@ def _data(found: figures.Found, weights: Records, episodes: Records) -> dict[str
         "controls": controls,
         "initial": initial,
         "captions": list(figures.captions(found)),
-        "notes": [],
         "weights": {"controls": list(weights.controls), "entries": weights.entries},
         "episodes": {
             "controls": list(episodes.controls),

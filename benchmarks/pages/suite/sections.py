@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from benchmarks.pages.report.page import (
+from benchmarks.pages.elements import (
     CONSTRAINT_NAMES,
     DASH_ARRAYS,
     Section,
@@ -22,10 +22,11 @@ from benchmarks.pages.report.page import (
     select,
     swatch,
 )
-from benchmarks.pages.report.text import number, p_text, ranges
-from benchmarks.pages.suite.figures import MEASURES, Found, counted, measured, n_forest_rows
+from benchmarks.pages.suite.axis import n_forest_rows
 from benchmarks.pages.suite.records import Records
+from benchmarks.pages.suite.results import MEASURES, Results, counted, measured
 from benchmarks.pages.tables import Cells, few_seeds
+from benchmarks.pages.text import number, p_text, ranges
 from benchmarks.statistics.analysis import VariantAnalysis
 from benchmarks.statistics.bootstrap import Estimate
 from benchmarks.suites.spec import SIZES
@@ -43,7 +44,7 @@ _DASHES = {**DASH_ARRAYS, "longdash": "12 5"}
 _NUMBER = re.compile(r"[<+\-−]?\s*([\d,]*\.?\d+(?:e[+-]?\d+)?)")
 
 
-def about(record: SuiteRecord, runs: pa.Table, found: Found) -> Section:
+def about(record: SuiteRecord, runs: pa.Table, found: Results) -> Section:
     """What was run: counts, machine, commits, the command, tasks and versions."""
     done = [run for run in runs.to_pylist() if not run["failed"]]
     facts = {
@@ -92,7 +93,7 @@ def _tasks_table(record: SuiteRecord, variant: str, label: str) -> str:
     return f"<details><summary>Tasks and trajectories: {escape(label)}</summary>{content}</details>"
 
 
-def leaderboard(found: Found) -> Section:
+def leaderboard(found: Results) -> Section:
     """Interval plot and sortable tables, one a variant."""
     ours = [found.labels[name] for name in found.record.ours if name in found.methods]
     intro = (
@@ -114,7 +115,7 @@ def leaderboard(found: Found) -> Section:
     return Section("leaderboard", "Leaderboard", body)
 
 
-def leaderboard_table(found: Found, analysis: VariantAnalysis) -> str:
+def leaderboard_table(found: Results, analysis: VariantAnalysis) -> str:
     """All measures of all methods."""
     over_all = {c.method: c for c in analysis.comparisons if c.task is None or len(analysis.tasks) == 1}
     feasible = {(f.method, f.task): f.feasible for f in analysis.feasibility if f.constraint is None}
@@ -145,7 +146,7 @@ def leaderboard_table(found: Found, analysis: VariantAnalysis) -> str:
     return sortable(caption, head, rows, marks) + _seeds_note(found, analysis)
 
 
-def _seeds_note(found: Found, analysis: VariantAnalysis) -> str:
+def _seeds_note(found: Results, analysis: VariantAnalysis) -> str:
     """Few training seeds, and methods that lack some."""
     few = few_seeds(analysis)
     lines = [few] if few else []
@@ -157,7 +158,7 @@ def _seeds_note(found: Found, analysis: VariantAnalysis) -> str:
     return "".join(f'<p class="note">{escape(line)}</p>' for line in lines)
 
 
-def axis(found: Found) -> Section:
+def axis(found: Results) -> Section:
     """Score along the suite's axis, or a forest plot of named variants."""
     n_rows = n_forest_rows(found)
     counts = dict.fromkeys(counted(analysis) for analysis in found.variants.values())
@@ -173,7 +174,7 @@ def axis(found: Found) -> Section:
     return Section("axis", title, body)
 
 
-def tasks(found: Found) -> Section:
+def tasks(found: Results) -> Section:
     """Heat map, one task in detail, and the tables."""
     body = variant_select(found, "tasks")
     n_rows = len(found.methods) + 3
@@ -184,7 +185,7 @@ def tasks(found: Found) -> Section:
     return Section("tasks", "Scores by task", body)
 
 
-def task_table(found: Found, analysis: VariantAnalysis) -> str:
+def task_table(found: Results, analysis: VariantAnalysis) -> str:
     """Shares of the reference by task with intervals."""
     rows = [
         (found.labels[method], *(_estimate(analysis.summary(method, task).share, 3) for task in analysis.tasks))
@@ -194,7 +195,7 @@ def task_table(found: Found, analysis: VariantAnalysis) -> str:
     return sortable(caption, ("method", *analysis.tasks), rows)
 
 
-def feasibility_table(found: Found, analysis: VariantAnalysis) -> str:
+def feasibility_table(found: Results, analysis: VariantAnalysis) -> str:
     """Share of the episodes within all limits by task, with Wilson intervals."""
     share = {(f.method, f.task): f.feasible for f in analysis.feasibility if f.constraint is None}
     rows = [
@@ -205,7 +206,7 @@ def feasibility_table(found: Found, analysis: VariantAnalysis) -> str:
     return sortable(caption, ("method", *analysis.tasks), rows)
 
 
-def profiles(found: Found) -> Section:
+def profiles(found: Results) -> Section:
     """Performance profiles."""
     intro = (
         "Share of the test episodes, all tasks with equal weight, that score above a level: higher is better, and "
@@ -335,7 +336,7 @@ def _with_interval(content: str) -> str:
     return f'{escape(value)}<span class="interval"> [{escape(rest)}</span>' if bracket else escape(content)
 
 
-def per_variant(found: Found, make: object) -> str:
+def per_variant(found: Results, make: object) -> str:
     """A block a variant, of which the page shows the chosen one; all of them without JavaScript."""
     assert callable(make)
     return "".join(
@@ -344,13 +345,13 @@ def per_variant(found: Found, make: object) -> str:
     )
 
 
-def variant_select(found: Found, where: str) -> str:
+def variant_select(found: Results, where: str) -> str:
     """The list of variants; empty where there is one."""
     labels = [found.label(name) for name in found.variants]
     return select("variant", "Variant", labels, f"-{where}") if len(labels) > 1 else ""
 
 
-def legend(found: Found, shown: Sequence[str]) -> str:
+def legend(found: Results, shown: Sequence[str]) -> str:
     """Methods with their lines."""
     entries = "".join(
         f"<li>{swatch('method', found.methods.index(name))} {escape(found.labels[name])}</li>" for name in shown

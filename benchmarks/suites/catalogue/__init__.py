@@ -9,6 +9,7 @@ from benchmarks.suites.catalogue import (
     ablation,
     candidates,
     data_scarce,
+    demo,
     from_logs,
     many_tasks,
     negative_transfer,
@@ -34,6 +35,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         optimisers,
         negative_transfer,
         candidates,
+        demo,
     )
 }
 """What makes each suite at a size."""

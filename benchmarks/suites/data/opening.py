@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.suites.data import family, market
+from benchmarks.suites.data import family, logs, market
 from benchmarks.suites.data.locking import locked
 from benchmarks.suites.data.variant import VariantData
-from benchmarks.suites.spec import Data, FamilyData, Suite, Variant, digest
+from benchmarks.suites.spec import Data, FamilyData, LogsData, Suite, Variant, digest
 
 
 def open_variant(variant: Variant, suite: Suite, cache: Path, *, n_workers: int | None = 1) -> VariantData:
     """The data of a variant, whose logs are made below `cache` by `n_workers` where they are not there yet."""
     data, folder = variant.data, cache / log_key(variant.data)
     with locked(folder):
+        if isinstance(data, LogsData):
+            return logs.make(data, suite)
         if isinstance(data, FamilyData):
             return family.make(data, suite, folder / "logs", n_workers)
         return market.make(data, suite, folder / "logs")

@@ -6,59 +6,56 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
-import vamo
 from auction_env import data
 from benchmarks.cli import main
-from benchmarks.demo.experiment import Arena, EpisodeSet
+from benchmarks.commands.demo import suite_of
 from benchmarks.speed.reference.numpy_market import run_episode
 from benchmarks.speed.reference.synthetic_log import write_log
+from benchmarks.suites.catalogue import get_suite
+from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.methods.tuning import choose, chosen_shares
+from benchmarks.suites.running.run import Job, execute
+from benchmarks.suites.storage.store import Store
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("run") / "demo"
-    main(["demo", "--quick", "--out", str(out)])
-    return out
-
-
-def test_the_demo_leaves_data_models_rows_and_a_report(demo: Path) -> None:
-    assert data.load(demo / "data" / "TargetCPA").n_episodes == 48
-    rows = pq.read_table(demo / "rows.parquet").to_pydict()
-    assert set(rows["method"]) == {"PID (tuned)", "single-task", "pooled sharing", "uniform sharing", "VAO"}
-    assert set(rows["task"]) == {"MaxConversions", "TargetCPA"}
-    assert len(rows["score"]) == 5 * 2 * 8
-    assert np.all(np.array(rows["budget_ratio"]) <= 1 + 1e-9)
-    assert np.all(np.array(rows["seed"]) >= 300_000)  # test seeds, which no tuning saw
-    assert {seed for seed, method in zip(rows["train_seed"], rows["method"], strict=True) if "PID" in method} == {-1}
-    models = sorted(path.name for path in (demo / "models").iterdir())
-    assert models == [
-        "VAO.safetensors", "pooled-sharing.safetensors", "single-task-MaxConversions.safetensors",
-        "single-task-TargetCPA.safetensors", "uniform-sharing.safetensors",
-    ]  # fmt: skip
-    assert vamo.load(demo / "models" / "VAO.safetensors").name == "VAO"
-    page = (demo / "report.html").read_text(encoding="utf-8")
-    assert "uniform sharing" in page and len(page) > 1_000_000  # plotly is inside
-    assert (demo / "summary.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_demo_is_reproducible(demo: Path, tmp_path: Path) -> None:
+def test_the_demo_leaves_rows_a_page_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["demo", "--quick", "--out", str(tmp_path)])
-    first, again = (pq.read_table(out / "rows.parquet").to_pydict() for out in (demo, tmp_path))
-    for name, column in first.items():
-        np.testing.assert_array_equal(column, again[name], err_msg=name)
+    assert "demo/v1/testing" in capsys.readouterr().out
+    suite, store = get_suite("demo/v1/testing"), Store(tmp_path)
+    rows = store.rows().to_pydict()
+    assert set(rows["method"]) == {arm.name for arm in suite.arms}
+    assert set(rows["task"]) == {"MaxConversions", "TargetCPA"}
+    assert len(rows["score"]) == len(suite.runs()) * 2 * suite.test.n
+    assert np.all(np.array(rows["budget_ratio"]) <= 1 + 1e-9)
+    assert store.suite().command == "vamo demo --quick"
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "uniform sharing" in page and len(page) > 1_000_000  # plotly is inside
+    assert (tmp_path / "summary.png").read_bytes().startswith(b"\x89PNG")
+    main(["demo", "--quick", "--out", str(tmp_path)])  # finds all runs finished
+    assert store.rows().to_pydict() == rows
 
 
 def test_the_demo_trains_on_imported_logs(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     write_log(tmp_path / "logs" / "two.csv", n_periods=2)
-    main(["demo", "--quick", "--logs", str(tmp_path / "logs"), "--out", str(tmp_path / "run")])
-    imported = data.load(tmp_path / "run" / "imported")
-    assert imported.n_episodes == 96
-    assert (tmp_path / "run" / "report.html").exists()
+    suite = suite_of(tmp_path / "logs", tmp_path / "run", "testing")
+    assert data.load(tmp_path / "run" / "imported").n_episodes == 96
+    assert suite_of(tmp_path / "run" / "imported", tmp_path / "run", "testing").hash() == suite.hash()
+    opened = open_variant(suite.variants[0], suite, tmp_path / "cache")
+    train, validation = world.load()
+    assert {name: log.n_episodes for name, log in train.items()} == world.n_train
+    assert sum(log.n_episodes for log in (*train.values(), *validation.values())) == 96  # each in one part
+    assert {name: log.tasks[0].name for name, log in train.items()} == {name: name for name in world.targets}
+    parts = [set(zip(log.period, log.advertiser, strict=True)) for log in (*train.values(), *validation.values())]
+    assert len(set.union(*parts)) == 96
+    one = suite.only(n_seeds=1, arms=(suite.arms[0],)).runs()[0]
+    tables = execute(Job(run=one, cache=str(tmp_path / "cache"), commit=""))
+    assert tables["runs"]["failed"][0].as_py() == "" and tables["rows"].num_rows == 2 * suite.test.n
+    (tmp_path / "run" / "imported" / "manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match="they changed"):
+        open_variant(suite.variants[0], suite, tmp_path / "cache")
 
 
 def test_collect_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,9 +221,8 @@ def test_a_choice_takes_the_best_candidate_and_says_how_stable_it_is() -> None:
     from auction_env import TASKS, MarketParams
 
     candidates = [FixedBidder(0.01), FixedBidder(1.0), FixedBidder(0.02)]
-    episodes = EpisodeSet.draw(6, first_seed=0, n_advertisers=48)
     choice = choose(
-        candidates, seeds=episodes.seeds, advertisers=episodes.advertisers, task=TASKS["MaxConversions"],
+        candidates, seeds=np.arange(6), advertisers=np.arange(6), task=TASKS["MaxConversions"],
         params=MarketParams(n_impressions=2000),
     )  # fmt: skip
     assert choice.position == 1 and choice.bidder is candidates[1]
@@ -241,14 +237,3 @@ def test_the_choice_is_the_steadier_the_more_episodes_it_rests_on() -> None:
     expected = [0.7488, 0.9102, 0.9964]  # normal probability of 0.3 sqrt(n / 2) sigmas
     np.testing.assert_allclose([share[1] for share in shares], expected, atol=0.04)
     np.testing.assert_allclose([share.sum() for share in shares], 1.0)
-
-
-def test_validation_and_test_seeds_must_not_meet() -> None:
-    from auction_env import MarketParams, auctionnet_population
-
-    with pytest.raises(ValueError, match="must not share market seeds, found 5 in both"):
-        Arena(
-            params=MarketParams(), population=auctionnet_population(),
-            validation=EpisodeSet.draw(6, first_seed=0, n_advertisers=48),
-            test=EpisodeSet.draw(6, first_seed=5, n_advertisers=48),
-        )  # fmt: skip

@@ -17,9 +17,11 @@ pytest.importorskip("plotly", reason="reports need the extra `report`")
 
 from benchmarks import cli
 from benchmarks.pages.suite import records as page_records
-from benchmarks.pages.suite.figures import Found, along_axis, n_forest_rows, profiles
+from benchmarks.pages.suite.axis import along_axis, n_forest_rows
+from benchmarks.pages.suite.figures import profiles
 from benchmarks.pages.suite.page import render, write_page
 from benchmarks.pages.suite.records import episode_records, weight_records
+from benchmarks.pages.suite.results import Results
 from benchmarks.statistics.analysis import analyse
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.publishing import publish
@@ -32,15 +34,15 @@ GRID = {"n=2": 2.0, "n=8": 8.0, "n=32": 32.0}
 
 
 def data_of(page: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.S)
+    found = re.search(r'<script type="application/json" id="page-data">(.*?)</script>', page, re.S)
     assert found is not None
     data: dict[str, Any] = json.loads(found[1])
     return data
 
 
-def found_of(directory: Path) -> Found:
+def found_of(directory: Path) -> Results:
     store = Store(directory)
-    return Found(record=store.suite(), variants=analyse(store, bootstrap=FAST))
+    return Results(record=store.suite(), variants=analyse(store, bootstrap=FAST))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_the_page_is_one_file_without_network_and_the_same_every_time(plain: Pat
     first = write_page(plain, tmp_path / "new" / "a.html", FAST)
     text = first.read_text(encoding="utf-8")
     assert first.stat().st_size < 8e6 and "default-src 'none'" in text
-    assert not re.search(r"<(link|img|iframe)\b|<script[^>]*src=|@import|url\(", text[: text.index("report-data")])
+    assert not re.search(r"<(link|img|iframe)\b|<script[^>]*src=|@import|url\(", text[: text.index("page-data")])
     assert write_page(plain, tmp_path / "b.html", FAST).read_bytes() == first.read_bytes()
     assert [entry.name for entry in first.parent.iterdir()] == ["a.html"]
 
@@ -423,19 +425,4 @@ def test_a_page_without_records_opens(browser: Any, tmp_path: Path) -> None:
     opened = Opened(browser, write_page(out, bootstrap=FAST))
     opened.pick("task", 2)
     assert opened.page.locator("#note-by-task").inner_text().startswith("MaxClicks: 95 % stratified bootstrap")
-    opened.close()
-
-
-@needs_browser
-def test_the_page_of_the_demo_still_works(browser: Any, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pictures need the extra `report`")
-    from benchmarks.pages.report.report import write_report
-    from tests.benchmarks.pages.test_report import synthetic_report
-
-    path = tmp_path / "demo.html"
-    write_report(path, synthetic_report())
-    opened = Opened(browser, path)
-    before = opened.drawn("weights-0")["data"]
-    opened.pick("quantity", 1)
-    assert opened.drawn("weights-0")["data"] != before
     opened.close()

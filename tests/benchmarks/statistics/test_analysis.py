@@ -278,7 +278,10 @@ def test_tables_are_written_between_markers(results: Path, tmp_path: Path) -> No
     assert "`vamo bench run s/v1` at commit" in text
     readme_tables.main([str(page), "--results", str(results), "--check"])
     assert readme_tables.render(text, results) == text
+    some = readme_tables.render("<!-- results: s-v1 scores only=ours -->\n<!-- end of results -->", results)
+    assert "| OURS | 0.550 [" in some and "| RULE |" not in some
     for bad, message in (
+        ("<!-- results: s-v1 only=nobody -->\n<!-- end of results -->", "found 'nobody'"),
         ("<!-- results: s-v1 -->", "markers must come in pairs"),
         ("<!-- results: other-v1 -->\n<!-- end of results -->", r"published suite \(s-v1\), found 'other-v1'"),
         ("<!-- results: s-v1 pictures -->\n<!-- end of results -->", "found 'pictures'"),

@@ -1,36 +1,17 @@
-"""One self-contained HTML page and a picture from the results of a benchmark run.
+"""One self-contained HTML document of sections, figures and controls.
 
-The page needs no network: plotly.js, styles, script and data are inside. Its address chooses what is shown, for
-example `report.html#method=PID&episode=...`; see `controls` in `benchmarks.pages.report.page`.
+It needs no network: plotly.js, styles, script and data are inside.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from pathlib import Path
 
-from auction_env.files import write_atomically
 from benchmarks.pages import plots
-from benchmarks.pages.report.data import Analysis, Episode, EpisodeTrace, ReportData, TrainingHistory, analyse
-from benchmarks.pages.report.page import Section, controls, escape, sections
-from benchmarks.pages.report.picture import draw_summary
-from benchmarks.pages.report.text import episode_note, trace_note
-
-__all__ = ["Episode", "EpisodeTrace", "ReportData", "TrainingHistory", "render_png_summary", "write_report"]
-
-
-def write_report(path: str | os.PathLike[str], report: ReportData) -> None:
-    """Writes the page, whole or not at all: to a temporary name, then renamed.
-
-    The same report gives the same bytes. Raises ValueError for rows that the statistics refuse, and
-    ModuleNotFoundError without plotly.
-    """
-    page = render_page(analyse(report), plotly_js=plotly_script())
-    write_atomically(Path(path), page.encode())
+from benchmarks.pages.elements import Section, escape
 
 
 def plotly_script() -> str:
@@ -41,17 +22,6 @@ def plotly_script() -> str:
         raise ModuleNotFoundError("reports need plotly: install the extra `report`") from error
     script: str = get_plotlyjs()
     return script
-
-
-def render_png_summary(path: str | os.PathLike[str], report: ReportData) -> None:
-    """Writes a picture of the scores and of the spend over the first episode's day; needs matplotlib, no browser."""
-    write_atomically(Path(path), draw_summary(analyse(report)))
-
-
-def render_page(analysis: Analysis, plotly_js: str) -> str:
-    """The HTML of the page."""
-    report = analysis.report
-    return assemble_page(report.title, report.intro, sections(analysis), page_data(analysis), plotly_js)
 
 
 def assemble_page(
@@ -67,12 +37,12 @@ def assemble_page(
     Args:
         title, intro: Heading and paragraphs, plain text.
         parts: The sections; the first is where the page begins.
-        data: What the page's script reads: `figures`, `controls`, `notes` (see `page_data`).
+        data: What the page's script reads: `figures`, `controls` and what `extra` needs.
         plotly_js: The source of plotly.js.
         extra: Name of a further style sheet and script of `assets`; the script runs before the page's own.
     """
     assets = files("benchmarks.pages") / "assets"
-    styles, scripts = (["report.css"], ["report.js"])
+    styles, scripts = (["page.css"], ["page.js"])
     if extra:
         styles, scripts = [*styles, f"{extra}.css"], [f"{extra}.js", *scripts]
     fields = {
@@ -90,7 +60,7 @@ def assemble_page(
         "plotly": plotly_js.replace("</script", "<\\/script"),
         "script": _joined(assets, scripts),
     }
-    template = (assets / "report.html").read_text(encoding="utf-8")
+    template = (assets / "page.html").read_text(encoding="utf-8")
     # one pass over the template: what is filled in is never searched for placeholders
     pieces = template.split("{{")
     out = [pieces[0]]
@@ -102,24 +72,6 @@ def assemble_page(
 
 def _joined(assets: Traversable, names: Sequence[str]) -> str:
     return "\n".join((assets / name).read_text(encoding="utf-8") for name in names)
-
-
-def page_data(analysis: Analysis) -> dict[str, object]:
-    """What the page's script reads: figures, choices of the controls, and the notes of the episodes."""
-    figures = {
-        **plots.scores(analysis),
-        **plots.differences(analysis),
-        **plots.episodes(analysis),
-        **plots.weights(analysis),
-        **plots.losses(analysis),
-    }
-    shown = plots.viewer_methods(analysis)
-    notes = [
-        [episode_note(episode)]
-        + [trace_note(m, episode.traces[m]) if m in episode.traces else f"{m} has no such episode." for m in shown]
-        for episode in analysis.report.episodes
-    ]
-    return {"figures": figures, "controls": controls(analysis), "notes": notes}
 
 
 def _palette() -> str:

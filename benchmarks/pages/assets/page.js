@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const page = JSON.parse(document.getElementById("report-data").textContent);
+  const page = JSON.parse(document.getElementById("page-data").textContent);
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   // dragging zooms with a mouse; with a finger it must scroll the page
@@ -11,7 +11,7 @@
   const initial = page.initial ?? {};
   for (const name of Object.keys(page.controls)) state[name] = initial[name] ?? 0;
   // a page may bring more: `settle` mends choices that do not go together, `show` writes text, `build` makes figures
-  const more = window.reportExtension?.({ page, state, choose, shortened }) ?? {};
+  const more = window.pageExtension?.({ page, state, choose, shortened }) ?? {};
 
   // what depends on a control: figure ids by control
   const dependent = {};
@@ -82,8 +82,6 @@
       if (caption && applies(when)) caption.textContent = text;
     }
     more.show?.();
-    const note = document.getElementById("episode-note");
-    if (note && page.notes.length) note.textContent = page.notes[state.episode][state.method];
   }
 
   // "#method=PID&episode=..." or "?method=PID": names of choices; unknown ones are passed over

@@ -1,1 +1,0 @@
-"""`vamo demo`: simulate, train, compare, report."""
