@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import auction_env
-from benchmarks.commands import agents, bench, data, generative, offline, sb3, training
+from benchmarks.commands import agents, bench, data, train
 from benchmarks.console import console
 
 
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vamo", description="Auto-bidding: market, agents, training, benchmarks.")
     parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for group in (bench, data, training, generative, offline, sb3, agents):
+    for group in (bench, data, train, agents):
         group.add(commands)
     return parser
 

@@ -18,7 +18,7 @@ from auction_env.data import TrajectoryData
 from benchmarks.console import Advance
 from benchmarks.suites.methods.tuning import Choice, choose
 from benchmarks.suites.storage.rows import Rows, concatenate, result_rows
-from vamo import Config, Record, TrainResult, VamoBidder, override, train
+from vamo import Config, TrainResult, VamoBidder, override, train
 
 PID = "PID (tuned)"
 SINGLE = "single-task"
@@ -83,7 +83,7 @@ def train_methods(
         groups = [[name] for name in validation] if method == "single" else [list(validation)]
         results[label] = {}
         for targets in groups:
-            result = train(sources, validation, config, targets=targets, name=label, callback=_Steps(callback))
+            result = train(sources, validation, config, targets=targets, name=label, progress=_Steps(callback))
             results[label] |= dict.fromkeys(targets, result)
     return results
 
@@ -94,9 +94,9 @@ class _Steps:
     def __init__(self, advance: Advance) -> None:
         self._advance, self._done = advance, 0
 
-    def __call__(self, record: Record) -> None:
-        self._advance(record.step - self._done)
-        self._done = record.step
+    def __call__(self, step: int, n_steps: int, record: object) -> None:
+        self._advance(step - self._done)
+        self._done = step
 
 
 def n_train_steps(n_targets: int, overrides: tuple[str, ...]) -> int:
@@ -108,8 +108,8 @@ def n_train_steps(n_targets: int, overrides: tuple[str, ...]) -> int:
 def asked_candidates(bidder: VamoBidder) -> list[Bidder]:
     """The policy, told or asked for each of the things that it may be."""
     if bidder.config.data.action_label == "hindsight":
-        return [bidder.asking(budget_ratio=ratio) for ratio in BUDGET_RATIOS]
-    return [bidder.asking(quantile=quantile) for quantile in ASKED_QUANTILES]
+        return [bidder.conditioned_on(budget_ratio=ratio) for ratio in BUDGET_RATIOS]
+    return [bidder.conditioned_on(quantile=quantile) for quantile in ASKED_QUANTILES]
 
 
 def pid_candidates() -> list[Bidder]:

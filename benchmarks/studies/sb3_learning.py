@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from agents import Bidder, FixedBidder, HindsightBidder
-from agents.sb3.settings import ALGORITHMS, read_settings
-from agents.sb3.training import VALIDATION_SEED, TrainingJob, train
+from agents.learning.learner import MarketExperience
+from agents.sb3.settings import ALGORITHMS
+from agents.sb3.training import VALIDATION_SEED, Sb3Learner, TrainingJob
 from auction_env import TASKS, MarketParams
 from auction_env.files import write_atomically
 from benchmarks.console import console, progress_bar
@@ -37,11 +38,12 @@ RATIOS = np.geomspace(0.5, 2.5, 33)
 def job_of(algo: str, seed: int, task: str) -> TrainingJob:
     """A training of this comparison, in a market of 4,800 impressions."""
     return TrainingJob(
-        settings=read_settings(algo, None, [f"run.validate_every={VALIDATE_EVERY[algo]}"]),
+        settings=Sb3Learner(algo).settings(
+            assignments=[f"run.validate_every={VALIDATE_EVERY[algo]}", f"run.steps={STEPS[algo]}"]
+        ),
         task=TASKS[task],
-        steps=STEPS[algo],
         seed=seed,
-        params=MarketParams.for_task(TASKS[task], n_impressions=4_800),
+        experience=MarketExperience(params=MarketParams.for_task(TASKS[task], n_impressions=4_800)),
     )
 
 
@@ -69,10 +71,17 @@ def score_of(job: TrainingJob, bidder: Bidder, first_seed: int, n: int) -> float
 def row_of(algo: str, seed: int, task: str) -> dict[str, Any]:
     """Trains once: the validations, and the test score of the policy that validated best."""
     job = job_of(algo, seed, task)
-    with progress_bar(f"{algo}, seed {seed}", job.steps, "steps") as bar:
-        result = train(job, tell=lambda step, _: bar.update(step, job.steps))
+    with progress_bar(f"{algo}, seed {seed}", STEPS[algo], "steps") as bar:
+        result = Sb3Learner(algo).train(
+            job.experience,
+            task=job.task,
+            settings=job.settings,
+            seed=seed,
+            progress=lambda step, n_steps, _: bar.update(step, n_steps),
+        )
     test = score_of(job, result.bidder, TEST_SEED, N_TEST)
-    return {"algo": algo, "seed": seed, "history": [list(line) for line in result.history], "test": test}
+    history = [[line.step, line.numbers["score"], line.numbers["share"]] for line in result.history]
+    return {"algo": algo, "seed": seed, "history": history, "test": test}
 
 
 def report(rows: Sequence[dict[str, Any]], known: dict[str, Any]) -> None:

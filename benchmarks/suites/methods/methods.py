@@ -192,11 +192,11 @@ def fit_generative(setting: Setting) -> Fitted:
     `generative_spaces.toml`, by as many candidates as `vamo` has.
     """
     from benchmarks.demo.experiment import BUDGET_RATIOS
-    from vamo.baselines import read, train_baseline
 
     algorithm = setting.option("algo")
+    learner = registry.learner(algorithm)
     own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
-    settings = read(algorithm, (*setting.training, *own, f"train.seed={setting.train_seed}"))
+    settings = learner.settings(assignments=(*setting.training, *own, f"train.seed={setting.train_seed}"))
     points: list[dict[str, Any]] = list(
         candidates_of(read_spaces(GENERATIVE_SPACES)[algorithm], len(BUDGET_RATIOS), seed=0)
     )
@@ -204,8 +204,8 @@ def fit_generative(setting: Setting) -> Fitted:
     fitted, started = Fitted(bidders={}), time.perf_counter()
     candidates: dict[str, dict[str, Bidder]] = {}
     for name in setting.targets:
-        bidder = train_baseline(sources[name], validation[name], settings)
-        candidates[name] = {_words(point): bidder.asking(**point) for point in points}
+        bidder = learner.train(sources[name], validation=validation[name], settings=settings).bidder
+        candidates[name] = {_words(point): bidder.conditioned_on(**point) for point in points}
         fitted.n_steps += settings.train.steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
@@ -222,15 +222,14 @@ def fit_offline(setting: Setting) -> Fitted:
 
     It has nothing to be asked for, so it is not tuned; further settings are "key=value" of the algorithm.
     """
-    from agents.offline import read_settings, train
-
-    algorithm = setting.option("algo")
+    learner = registry.learner(setting.option("algo"))
     own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
-    settings = read_settings(algorithm, assignments=own)
+    settings = learner.settings(assignments=own)
     fitted, started = Fitted(bidders={}), time.perf_counter()
     for name, games in setting.targets.items():
         logs = setting.logs[0][name]
-        fitted.bidders[name] = train(algorithm, logs, games.task, settings=settings, seed=setting.train_seed)
+        result = learner.train(logs, task=games.task, settings=settings, seed=setting.train_seed)
+        fitted.bidders[name] = result.bidder
         fitted.n_steps += settings.steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
@@ -239,21 +238,15 @@ def fit_offline(setting: Setting) -> Fitted:
 
 def fit_sb3(setting: Setting) -> Fitted:
     """A Stable-Baselines3 agent (`algo=NAME`, `steps=N` environment steps) for each task, trained in its market."""
-    from agents.sb3.settings import read_settings
-    from agents.sb3.training import TrainingJob, train
+    from agents.learning.learner import MarketExperience
 
-    settings, steps = read_settings(setting.option("algo")), int(setting.option("steps"))
+    learner, steps = registry.learner(setting.option("algo")), int(setting.option("steps"))
+    settings = learner.settings(assignments=[f"run.steps={steps}"])
     fitted, started = Fitted(bidders={}), time.perf_counter()
     for name, games in setting.targets.items():
-        job = TrainingJob(
-            settings=settings,
-            task=games.task,
-            steps=steps,
-            seed=setting.train_seed,
-            params=games.params,
-            population=games.population,
-        )
-        fitted.bidders[name] = train(job).bidder
+        market = MarketExperience(params=games.params, population=games.population)
+        result = learner.train(market, task=games.task, settings=settings, seed=setting.train_seed)
+        fitted.bidders[name] = result.bidder
         fitted.n_steps += steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
