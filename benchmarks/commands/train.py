@@ -33,9 +33,10 @@ def add(commands: Commands) -> None:
     trainer = commands.add_parser(
         "train",
         help="train an agent, from logs or by playing in a market",
-        description="Trains an agent of the registry. From logs: on the training part of each data set, validated on its"
-        " validation part (vamo data split). In a market: by playing. Killed and started again with the same arguments,"
-        " it goes on where it was. VAMO in several processes: torchrun --nproc-per-node N -m benchmarks.cli train ...",
+        description="Trains an agent of the registry. From logs: on the training part of each data set, validated on"
+        " its validation part (vamo data split). In a market: by playing. Killed and started again with the same"
+        " arguments, it goes on where it was. VAMO in several processes:"
+        " torchrun --nproc-per-node N -m benchmarks.cli train ...",
         add_help=False,
     )
     option = trainer.add_argument

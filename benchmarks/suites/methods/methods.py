@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from agents import Bidder, make, record_prices
+from agents import Bidder, make, record_prices, registry
 from benchmarks.suites.data.variant import Games, Logs, World
 from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, Choice, candidates_of, choose, read_spaces, tune
 
