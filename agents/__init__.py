@@ -20,7 +20,7 @@ from agents.logging.collection import Collection, CollectionSummary, collect, co
 from agents.logging.noisy import NoisyBidder
 from agents.logging.policies import POLICIES
 from agents.mixed import MixedBidder
-from agents.registry import AgentEntry, make
+from agents.registry import AgentEntry, learner, load, make, save, train
 from agents.rollout import Episodes, rollout, rollout_each, run_episode, to_trajectories
 from agents.rules.dual import DualBidder
 from agents.rules.fixed import FixedBidder
@@ -63,6 +63,8 @@ __all__ = [
     "collect_data_set",
     "collect_family",
     "data_distance",
+    "learner",
+    "load",
     "load_family",
     "lp_reference",
     "make",
@@ -73,8 +75,10 @@ __all__ = [
     "rollout",
     "rollout_each",
     "run_episode",
+    "save",
     "score_bound",
     "shares_of",
     "solve",
     "to_trajectories",
+    "train",
 ]

@@ -1,7 +1,7 @@
-"""The agents by name: what each is, which tasks it serves, where it comes from; and how a user adds one.
+"""The agents by name: what each is, which tasks it serves, how it learns, where it comes from; how a user adds one.
 
 An agent of another package is an entry point of the group `vamo_bidding.agents` that names an `AgentEntry`. It is
-imported when somebody lists or makes agents, and its own module only when that agent is made.
+imported when somebody lists or makes agents, and its own module only when that agent is made, trained or loaded.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from agents.rules.mpid import MpidBidder, MpidGains
 from agents.rules.pid import PidBidder
 from auction_env.control.bidder import Bidder
 from auction_env.market.pacing import PacingGains
 from auction_env.tasks import CONSTRAINT_KINDS, OBJECTIVES
+
+if TYPE_CHECKING:
+    from agents.learning.checkpoint import Storable
+    from agents.learning.learner import Experience, Learner, TrainResult
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +45,13 @@ COST_LIMITS = ("cpa", "cpc", "roas")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentEntry:
-    """An agent in the registry.
+    """An agent in the registry: one that is made by a factory, or one that learns.
 
     Attributes:
-        name: What `make` and the tables call it.
+        name: What `make`, `train` and the tables call it; of one that learns also the kind of its files.
         summary: One line.
         factory: Makes the bidder: a callable, or "module:attribute", which is imported when the agent is made.
+        learner: Makes the `Learner` from the name: a callable, or "module:attribute", imported when it is needed.
         kind: One of `KINDS`.
         objectives: Of `tasks.OBJECTIVES`, those it can pursue.
         constraints: Of `tasks.CONSTRAINT_KINDS`, those it heeds beside the budget.
@@ -54,7 +60,8 @@ class AgentEntry:
 
     name: str
     summary: str
-    factory: str | Callable[..., Bidder]
+    factory: str | Callable[..., Bidder] = ""
+    learner: str | Callable[[str], Learner] = ""
     kind: Literal["rule", "offline", "online", "reference"]
     objectives: tuple[str, ...] = ANY_OBJECTIVE
     constraints: tuple[str, ...] = ()
@@ -65,21 +72,35 @@ class AgentEntry:
             raise ValueError(f"`name` of an agent must be a text without spaces around it, found {self.name!r}")
         if self.kind not in KINDS:
             raise ValueError(f"`kind` of agent {self.name!r} must be one of {tuple(KINDS)}, found {self.kind!r}")
+        if bool(self.factory) == bool(self.learner):
+            found = (self.factory, self.learner)
+            raise ValueError(f"agent {self.name!r} must have either a `factory` or a `learner`, found {found}")
         for label, known in (("objectives", OBJECTIVES), ("constraints", CONSTRAINT_KINDS)):
             unknown = [name for name in getattr(self, label) if name not in known]
             if unknown:
                 raise ValueError(f"`{label}` of agent {self.name!r} must be of {tuple(known)}, found {unknown[0]!r}")
 
+    def make_learner(self) -> Learner:
+        """The learner; ValueError if the agent does not learn, or names nothing that can be called."""
+        if not self.learner:
+            names = [entry.name for entry in entries().values() if entry.learner]
+            raise ValueError(f"agent {self.name!r} has nothing to learn, choose one of {names}")
+        made: Learner = self._callable("learner")(self.name)
+        return made
+
     def load(self) -> Callable[..., Bidder]:
-        """The factory itself; ValueError if it names nothing that can be called."""
-        if not isinstance(self.factory, str):
-            return self.factory
-        module, _, attribute = self.factory.partition(":")
+        """What makes the bidder: the factory, or the learner's `load`; ValueError if it names nothing callable."""
+        return self.make_learner().load if self.learner else self._callable("factory")
+
+    def _callable(self, field: Literal["factory", "learner"]) -> Callable[..., Any]:
+        value: Any = getattr(self, field)
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # a callable, by its annotation
+        module, _, attribute = value.partition(":")
         found: Any = getattr(importlib.import_module(module), attribute or "_", None)
         if not callable(found):
-            raise ValueError(f"`factory` of agent {self.name!r} must be 'module:callable', found {self.factory!r}")
-        factory: Callable[..., Bidder] = found
-        return factory
+            raise ValueError(f"`{field}` of agent {self.name!r} must be 'module:callable', found {value!r}")
+        return found  # type: ignore[no-any-return]  # just found to be callable
 
 
 def make_pid(start: float = 1.0, *, name: str = "PID", **gains: float) -> PidBidder:
@@ -154,88 +175,88 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     ),
     AgentEntry(
         name="ppo",
-        summary="proximal policy optimisation, Stable-Baselines3; `path` of a checkpoint",
-        factory="agents.sb3.bidder:make_ppo",
+        summary="proximal policy optimisation, Stable-Baselines3",
+        learner="agents.sb3.training:Sb3Learner",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Schulman et al., arXiv 1707.06347",
     ),
     AgentEntry(
         name="sac",
-        summary="soft actor-critic, Stable-Baselines3; `path` of a checkpoint",
-        factory="agents.sb3.bidder:make_sac",
+        summary="soft actor-critic, Stable-Baselines3",
+        learner="agents.sb3.training:Sb3Learner",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Haarnoja et al., arXiv 1812.05905",
     ),
     AgentEntry(
         name="td3",
-        summary="twin delayed deterministic policy gradient, Stable-Baselines3; `path` of a checkpoint",
-        factory="agents.sb3.bidder:make_td3",
+        summary="twin delayed deterministic policy gradient, Stable-Baselines3",
+        learner="agents.sb3.training:Sb3Learner",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Fujimoto et al., arXiv 1802.09477",
     ),
     AgentEntry(
         name="recurrent_ppo",
-        summary="PPO with an LSTM, sb3-contrib; `path` of a checkpoint",
-        factory="agents.sb3.bidder:make_recurrent_ppo",
+        summary="PPO with an LSTM, sb3-contrib",
+        learner="agents.sb3.training:Sb3Learner",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Schulman et al., arXiv 1707.06347",
     ),
     AgentEntry(
         name="tqc",
-        summary="SAC with truncated quantile critics, sb3-contrib; `path` of a checkpoint",
-        factory="agents.sb3.bidder:make_tqc",
+        summary="SAC with truncated quantile critics, sb3-contrib",
+        learner="agents.sb3.training:Sb3Learner",
         kind="online",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Kuznetsov et al., arXiv 2005.04269",
     ),
     AgentEntry(
         name="bc",
-        summary="behaviour cloning: the mean of the logged actions, from logs; `path` of a checkpoint",
-        factory="agents.offline.bidder:make_bc",
+        summary="behaviour cloning: the mean of the logged actions, from logs",
+        learner="agents.offline.training:OfflineLearner",
         kind="offline",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Pomerleau 1991",
     ),
     AgentEntry(
         name="td3_bc",
-        summary="TD3 kept near the logged actions, from logs; `path` of a checkpoint",
-        factory="agents.offline.bidder:make_td3_bc",
+        summary="TD3 kept near the logged actions, from logs",
+        learner="agents.offline.training:OfflineLearner",
         kind="offline",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Fujimoto and Gu, arXiv 2106.06860",
     ),
     AgentEntry(
         name="iql",
-        summary="implicit Q-learning: values of logged actions only, from logs; `path` of a checkpoint",
-        factory="agents.offline.bidder:make_iql",
+        summary="implicit Q-learning: values of logged actions only, from logs",
+        learner="agents.offline.training:OfflineLearner",
         kind="offline",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Kostrikov et al., arXiv 2110.06169",
     ),
     AgentEntry(
         name="cql",
-        summary="conservative Q-learning, from logs; `path` of a checkpoint",
-        factory="agents.offline.bidder:make_cql",
+        summary="conservative Q-learning, from logs",
+        learner="agents.offline.training:OfflineLearner",
         kind="offline",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Kumar et al., arXiv 2006.04779",
     ),
     AgentEntry(
         name="bcq",
-        summary="batch-constrained Q-learning: the best of generated actions, from logs; `path` of a checkpoint",
-        factory="agents.offline.bidder:make_bcq",
+        summary="batch-constrained Q-learning: the best of generated actions, from logs",
+        learner="agents.offline.training:OfflineLearner",
         kind="offline",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Fujimoto et al., arXiv 1812.02900",
     ),
     AgentEntry(
         name="mopo",
-        summary="model-based, penalised where the model is uncertain, from logs; `path` of a checkpoint",
-        factory="agents.offline.bidder:make_mopo",
+        summary="model-based, penalised where the model is uncertain, from logs",
+        learner="agents.offline.training:OfflineLearner",
         kind="offline",
         constraints=tuple(CONSTRAINT_KINDS),
         paper="Yu et al., arXiv 2005.13239",
@@ -293,6 +314,47 @@ def make(name: str, /, **kwargs: Any) -> Bidder:
             f"agent {name!r} takes {inspect.signature(factory)}, found {sorted(kwargs)}: {error}"
         ) from error
     return factory(**kwargs)
+
+
+def learner(name: str) -> Learner:
+    """The learner of an agent by name; raises as `make`, and where the agent does not learn."""
+    return get(name).make_learner()
+
+
+def train(name: str, experience: Experience, **arguments: Any) -> TrainResult[Any, Any]:
+    """Trains an agent by name; arguments as of `agents.learning.learner.Learner.train`."""
+    return learner(name).train(experience, **arguments)
+
+
+def load(path: str | Path, *, name: str | None = None, device: str = "cpu") -> Any:
+    """The bidder of any agent's file: the file's kind is looked up in the registry, nothing in it is executed.
+
+    Args:
+        path: The file.
+        name: Another label than the stored one.
+        device: Where it decides.
+
+    Raises:
+        FileNotFoundError: No such file.
+        CheckpointError: A foreign or damaged file, or one of an agent that is not installed.
+    """
+    from agents.learning.checkpoint import CheckpointError, read_agent
+
+    kind = read_agent(path).kind
+    try:
+        entry = get(kind)
+    except ValueError as error:
+        raise CheckpointError(f"{str(path)!r} must be of an agent that is installed, found {kind!r}") from error
+    if not entry.learner:
+        raise CheckpointError(f"{str(path)!r} must be of an agent that learns, found {kind!r}")
+    return entry.make_learner().load(path, name=name, device=device)
+
+
+def save(path: str | Path, bidder: Storable) -> None:
+    """Writes a trained agent to a file for `load`, atomically."""
+    from agents.learning import checkpoint
+
+    checkpoint.save(path, bidder)
 
 
 def get(name: str) -> AgentEntry:

@@ -19,11 +19,8 @@ from benchmarks.commands import (
     demo,
     exporting,
     family,
-    generative,
     importing,
-    offline,
-    sb3,
-    training,
+    train,
 )
 from benchmarks.console import console
 
@@ -67,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        demo, bench, collect, family, importing, exporting, data, training, generative, offline, sb3, agents,
+        demo, bench, collect, family, importing, exporting, data, train, agents,
     ):  # fmt: skip
         command.add(commands)
     return parser

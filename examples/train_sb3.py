@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents import FixedBidder, rollout
+from agents import FixedBidder, learner, rollout
 from auction_env import TASKS, MarketParams
 
 
 def main(n_steps: int = 16_384, n_envs: int = 16) -> None:
-    from agents.sb3.settings import read_settings
-    from agents.sb3.training import TrainingJob, train
+    from agents.learning.learner import MarketExperience
 
     task, params = TASKS["MaxConversions"], MarketParams(n_impressions=4_800)
-    job = TrainingJob(settings=read_settings("ppo"), task=task, steps=n_steps, n_envs=n_envs, params=params)
-    result = train(job, tell=lambda step, found: print(f"step {step}: {found}") if found else None)
+    ppo = learner("ppo")
+    settings = ppo.settings(assignments=[f"run.steps={n_steps}", f"run.n_envs={n_envs}"])
+    result = ppo.train(
+        MarketExperience(params=params),
+        task=task,
+        settings=settings,
+        progress=lambda step, _, found: print(f"step {step}: {found.numbers}") if found else None,
+    )
 
     episodes = {"seeds": np.arange(48), "advertisers": np.arange(48), "task": task, "params": params}
     for bidder in (result.bidder, FixedBidder(1.3)):

@@ -11,25 +11,27 @@ from typing import TYPE_CHECKING, Any
 import auction_env.kernels  # noqa: F401 - before torch is loaded: sets how OpenMP's idle threads wait
 
 if TYPE_CHECKING:
+    from agents.learning.checkpoint import CheckpointError
+    from agents.learning.settings import override
+    from agents.registry import load, save
     from vamo.agent import VamoBidder
-    from vamo.checkpoint import CheckpointError, load, save
-    from vamo.config import Config, override
+    from vamo.config import Config
     from vamo.examples.sources import by_task, split
     from vamo.training.history import Record
     from vamo.training.train import TrainResult, train
 
 _MODULE_OF = {
-    "CheckpointError": "checkpoint",
-    "Config": "config",
-    "Record": "training.history",
-    "TrainResult": "training.train",
-    "VamoBidder": "agent",
-    "by_task": "examples.sources",
-    "load": "checkpoint",
-    "override": "config",
-    "save": "checkpoint",
-    "split": "examples.sources",
-    "train": "training.train",
+    "CheckpointError": "agents.learning.checkpoint",
+    "Config": "vamo.config",
+    "Record": "vamo.training.history",
+    "TrainResult": "vamo.training.train",
+    "VamoBidder": "vamo.agent",
+    "by_task": "vamo.examples.sources",
+    "load": "agents.registry",
+    "override": "agents.learning.settings",
+    "save": "agents.registry",
+    "split": "vamo.examples.sources",
+    "train": "vamo.training.train",
 }
 
 __all__ = [
@@ -50,7 +52,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return getattr(import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

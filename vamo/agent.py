@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.learning.checkpoint import AgentFile
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import (
     BASES,
@@ -46,36 +47,32 @@ class ReturnTable(NamedTuple):
         """The return at a quantile in [0, 1]."""
         return float(np.interp(quantile, np.linspace(0, 1, N_QUANTILES), self.quantiles))
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values from which `from_dict` rebuilds the table."""
-        return {"task": self.task.to_json(), "quantiles": self.quantiles.tolist()}
-
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> ReturnTable:
-        """Rebuilds a table; raises ValueError where it does not have `N_QUANTILES` numbers."""
-        quantiles = np.asarray(record["quantiles"], np.float64)
-        if quantiles.shape != (N_QUANTILES,):
-            raise ValueError(f"`quantiles` must have shape ({N_QUANTILES},), found {quantiles.shape}")
-        return cls(Task.from_json(record["task"]), quantiles)
+    def from_numbers(cls, task: Task, quantiles: Sequence[float]) -> ReturnTable:
+        """A stored table; raises ValueError where it does not have `N_QUANTILES` numbers."""
+        numbers = np.asarray(quantiles, np.float64)
+        if numbers.shape != (N_QUANTILES,):
+            raise ValueError(f"`quantiles` must have shape ({N_QUANTILES},), found {numbers.shape}")
+        return cls(task, numbers)
 
 
 class VamoBidder:
     """Implements `auction_env.control.bidder.Bidder` with a trained model.
 
-    A policy that learned the best multiplier in hindsight is asked for nothing; it is told a budget and limits, the
-    true ones times `config.agent.budget_ratio` and `limit_ratio`.
+    A policy that learned hindsight-optimal actions is conditioned on a budget and limits: the true ones times
+    `config.agent.budget_ratio` and `limit_ratio`.
 
-    A policy that learned logged actions is asked for a return. It is dimensionless (`relabel.return_scale`: 1 is
+    A policy that learned logged actions is conditioned on a return. It is dimensionless (`relabel.return_scale`: 1 is
     what the whole budget buys at the target CPA), by default `config.agent.quantile` of the training returns of the
     campaign's task, recognised by the constraints that its requirements switch on; of all tasks if there is no such
-    task. Realised over limit asked for is `config.agent.limit_ratio` for each constraint, or less where the budget
-    would not buy the return at that price.
+    task. It is also conditioned on the ratio of realised value over limit, `config.agent.limit_ratio` for each
+    constraint, or less where the budget would not buy the return at that price.
 
     Args:
         model: The trained model; decisions are made on its device.
         config: Its configuration.
         returns: Tables of training returns, one a target task.
-        target_return: The return asked for by every campaign; overrides the quantile. Only for a policy that
+        target_return: The return that every campaign is conditioned on; overrides the quantile. Only for a policy that
             learned logged actions.
         name: Label in results.
         data_hash: Of the training data.
@@ -93,7 +90,7 @@ class VamoBidder:
     ) -> None:
         if target_return is not None and not np.isfinite(target_return):
             raise ValueError(f"`target_return` must be finite, found {target_return}")
-        self._check_asked(config, target_return=target_return)
+        self._check_conditions(config, target_return=target_return)
         self.model = model
         self.config = config
         self.returns = tuple(returns)
@@ -103,7 +100,7 @@ class VamoBidder:
         self._inputs: EpisodeInputs | None = None
         self._bounds = float(model.get_buffer("action_low")), float(model.get_buffer("action_high"))
 
-    def asking(
+    def conditioned_on(
         self,
         *,
         target_return: float | None = None,
@@ -112,19 +109,19 @@ class VamoBidder:
         limit_ratio: float | None = None,
         name: str | None = None,
     ) -> VamoBidder:
-        """The same model as a fresh bidder that asks for something else; what is not given stays.
+        """The same model as a fresh bidder under other conditions; what is not given stays.
 
         Args:
             target_return: A dimensionless return.
             quantile: A quantile in [0, 1] of the training returns; excludes `target_return`.
-            budget_ratio: Budget that the policy is told over the true one.
-            limit_ratio: Realised over limit, for each constraint but the budget.
+            budget_ratio: Budget that the policy is conditioned on, over the true one.
+            limit_ratio: Realised value over limit, for each constraint but the budget.
             name: Label in results.
 
         Raises:
-            ValueError: A number out of range, or one that this kind of policy is not asked for.
+            ValueError: A number out of range, or one that this kind of policy is not conditioned on.
         """
-        self._check_asked(self.config, target_return=target_return, quantile=quantile, budget_ratio=budget_ratio)
+        self._check_conditions(self.config, target_return=target_return, quantile=quantile, budget_ratio=budget_ratio)
         if target_return is not None and quantile is not None:
             raise ValueError(
                 f"`target_return` and `quantile` must not both be given, found {target_return} and {quantile}"
@@ -143,7 +140,7 @@ class VamoBidder:
         )
 
     def __deepcopy__(self, memo: dict[int, object]) -> VamoBidder:
-        return self.asking()  # a bidder of its own; the weights are read only and stay shared
+        return self.conditioned_on()  # a bidder of its own; the weights are read only and stay shared
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes; raises ValueError where their ticks are not those of the training data."""
@@ -151,14 +148,13 @@ class VamoBidder:
             raise ValueError(
                 f"`n_ticks` must be that of the training data, {self.config.model.n_ticks}, found {campaigns.n_ticks}"
             )
-        asked, told = self.ask(campaigns), self.config.agent
-        is_told = self.config.data.action_label == "hindsight"
+        agent, is_scaled = self.config.agent, self.config.data.action_label == "hindsight"
         self._inputs = EpisodeInputs(
             campaigns,
-            asked=asked,
+            asked=self.conditions(campaigns),
             signal=self.config.data.reward_signal,
-            budget_ratio=told.budget_ratio if is_told else 1.0,
-            limit_ratio=told.limit_ratio if is_told else 1.0,
+            budget_ratio=agent.budget_ratio if is_scaled else 1.0,
+            limit_ratio=agent.limit_ratio if is_scaled else 1.0,
         )
         category = self._tensor(np.asarray(campaigns.category, np.int64))
         self._decoder = Decoder(self.model, self._tensor(self._inputs.advertiser), category)
@@ -175,25 +171,25 @@ class VamoBidder:
         multiplier: Float = self._inputs.base * np.exp(log_relative.astype(np.float64))
         return multiplier
 
-    def ask(self, campaigns: Campaigns) -> Asked:
-        """What is asked of each campaign: nothing of a policy that learned the best multiplier in hindsight."""
+    def conditions(self, campaigns: Campaigns) -> Asked:
+        """What each campaign is conditioned on beside its limits; nothing where actions were hindsight-optimal."""
         if self.config.data.action_label == "hindsight":
             return Asked()
         requirements = np.asarray(campaigns.requirements, np.float64)
         if self.target_return is None:
-            asked = np.array([self._usual_return(flags) for flags in requirements[:, _FLAGS] > 0])
+            returns = np.array([self._usual_return(flags) for flags in requirements[:, _FLAGS] > 0])
         else:
-            asked = np.full(len(requirements), self.target_return)
+            returns = np.full(len(requirements), self.target_return)
         # return x budget / base x limit x ratio is the cost of the episode, which the budget bounds
         with np.errstate(divide="ignore"):
-            affordable = campaigns.base / (np.maximum(asked, 0.0) * self._own_price(requirements))
+            affordable = campaigns.base / (np.maximum(returns, 0.0) * self._own_price(requirements))
         wanted = self.config.agent.limit_ratio
-        log_ratio = {kind: np.full(len(asked), np.log(wanted)) for kind in CONSTRAINT_KINDS}
+        log_ratio = {kind: np.full(len(returns), np.log(wanted)) for kind in CONSTRAINT_KINDS}
         basis = wanted_basis(requirements)
         for kind, counted in RATIO_BASES.items():  # a ratio of the objective itself is bounded by what is affordable
             is_own = basis == BASES.index(counted)
             log_ratio[kind][is_own] = np.log(np.minimum(wanted, affordable[is_own]))
-        return Asked(asked, log_ratio)
+        return Asked(returns, log_ratio)
 
     @staticmethod
     def _own_price(requirements: Float) -> Float:
@@ -207,8 +203,8 @@ class VamoBidder:
         return price
 
     @staticmethod
-    def _check_asked(config: Config, **given: float | None) -> None:
-        """Raises ValueError for what this kind of policy is not asked for."""
+    def _check_conditions(config: Config, **given: float | None) -> None:
+        """Raises ValueError for what this kind of policy is not conditioned on."""
         label = config.data.action_label
         others = ("budget_ratio",) if label == "logged" else ("target_return", "quantile")
         for name in others:
@@ -224,6 +220,28 @@ class VamoBidder:
         alike = [t for t, f in zip(self.returns, unit, strict=True) if np.array_equal(f, flags)]
         values = [table.at(self.config.agent.quantile) for table in alike or self.returns]
         return float(np.mean(values))
+
+    def to_file(self) -> AgentFile:
+        """Weights, normalisation, settings, and the tables of training returns with their tasks."""
+        return AgentFile(
+            kind="vamo",
+            name=self.name,
+            settings=self.config.to_dict(),
+            tasks=[table.task.to_json() for table in self.returns],
+            data_hash=self.data_hash,
+            tensors=self.model.state_dict(),
+            own={"quantiles": [table.quantiles.tolist() for table in self.returns]},
+        )
+
+    @classmethod
+    def from_file(cls, file: AgentFile, device: torch.device | str = "cpu") -> VamoBidder:
+        """The bidder that `to_file` described, deciding on a device."""
+        config = Config.from_dict(file.settings)
+        model = Vamo(config.model)
+        model.load_state_dict(dict(file.tensors))
+        pairs = zip(file.tasks, file.own["quantiles"], strict=True)
+        returns = tuple(ReturnTable.from_numbers(Task.from_json(task), quantiles) for task, quantiles in pairs)
+        return cls(model.to(device), config, returns, name=file.name, data_hash=file.data_hash)
 
     def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(values).to(self.model.get_buffer("action_mean").device)

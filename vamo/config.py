@@ -1,20 +1,35 @@
-"""Configuration of the generative agent and its training: nested frozen dataclasses, JSON, overrides.
-
-An unknown key is an error that names the nearest known one, in files and on the command line alike.
-"""
+"""Settings of the generative agent and its training; files and assignments as of `agents.learning.settings`."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
-import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Literal, get_args
 
-C = TypeVar("C")
+from agents.learning.settings import Settings, check_fields, override, require
+
+__all__ = [
+    "MODEL_SIZES",
+    "ActionLabel",
+    "AgentConfig",
+    "BalancingConfig",
+    "Conditioning",
+    "Config",
+    "DataConfig",
+    "Head",
+    "LossMethod",
+    "Method",
+    "ModelConfig",
+    "MultitaskMethod",
+    "Precision",
+    "ResponseLogs",
+    "RewardSignal",
+    "Scaling",
+    "SharingConfig",
+    "SharingMethod",
+    "TrainConfig",
+    "WeightingConfig",
+    "override",
+]
 
 MultitaskMethod = Literal[
     "mean",
@@ -46,41 +61,8 @@ Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 
 
-def require(rule: bool, name: str, text: str, value: object) -> None:
-    """Raises ValueError "`name` must be text, found value" where the rule does not hold."""
-    if not rule:
-        raise ValueError(f"`{name}` must be {text}, found {value!r}")
-
-
-def check_fields(config: Any) -> None:
-    """Raises ValueError for a field whose value is not of its annotated type; integers pass as floats."""
-    hints = get_type_hints(type(config))
-    for f in dataclasses.fields(config):
-        value, hint = getattr(config, f.name), hints[f.name]
-        if hint is float and type(value) is int:
-            object.__setattr__(config, f.name, float(value))  # frozen: the one write, before anyone reads
-            continue
-        require(_is_of(value, hint), f.name, _describe(hint), value)
-        if isinstance(value, float):
-            require(math.isfinite(value), f.name, "finite", value)
-
-
-def _is_of(value: object, hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return type(value) is str and value in get_args(hint)
-    if get_origin(hint) in (Union, UnionType):
-        return any(_is_of(value, option) for option in get_args(hint))
-    return type(value) is hint  # so that True is no int
-
-
-def _describe(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return f"one of {get_args(hint)}"
-    return f"of type {getattr(hint, '__name__', hint)}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
+class DataConfig(Settings):
     """How logged trajectories become training examples.
 
     Attributes:
@@ -104,7 +86,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """Size and variant of the transformer; about 130,000 parameters by default.
 
     Attributes:
@@ -149,7 +131,7 @@ MODEL_SIZES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightingConfig:
+class WeightingConfig(Settings):
     """How alignments are estimated and become the weights of the sources (arXiv 2510.07760).
 
     The paper itself: `scaling=none`, `temperature=0.1`. A refresh costs a forward and backward pass of
@@ -220,7 +202,7 @@ class WeightingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharingConfig:
+class SharingConfig(Settings):
     """The rules that choose data before training: methods `cds` and `nearest` (`vamo.alignment.sharing`).
 
     Attributes:
@@ -239,7 +221,7 @@ class SharingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BalancingConfig:
+class BalancingConfig(Settings):
     """The loss-based multi-task optimisers (`vamo.training.backward`); defaults are those of their papers.
 
     Attributes:
@@ -270,7 +252,7 @@ class BalancingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """The training loop.
 
     Attributes:
@@ -331,7 +313,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentConfig:
+class AgentConfig(Settings):
     """What the trained agent asks of itself.
 
     Attributes:
@@ -355,7 +337,7 @@ class AgentConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Settings):
     """Everything that, with the data, determines a trained agent."""
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -365,64 +347,3 @@ class Config:
     balancing: BalancingConfig = field(default_factory=BalancingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A nested dict of plain JSON values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Config:
-        """The config of a (partial) nested dict; what is missing takes its default.
-
-        Raises:
-            ValueError: Unknown key (the nearest known one is named) or a value that breaks a rule.
-        """
-        return build(cls, record, "")
-
-
-def build(cls: type[C], record: object, prefix: str) -> C:
-    """An instance of the config dataclass `cls` from a nested mapping; `prefix` is its dotted path."""
-    if not isinstance(record, Mapping):
-        raise ValueError(f"`{prefix.rstrip('.') or 'config'}` must be a table of keys, found {record!r}")
-    hints = get_type_hints(cls)
-    values = {}
-    for key, value in record.items():
-        if key not in hints:
-            raise ValueError(f"`{prefix}{key}` is no key of the config{nearest(prefix, str(key), hints)}")
-        is_table = dataclasses.is_dataclass(hints[key])
-        values[key] = build(hints[key], value, f"{prefix}{key}.") if is_table else value
-    return cls(**values)
-
-
-def nearest(prefix: str, key: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown key: which known one is nearest."""
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.0)
-    return f"; the nearest is `{prefix}{close[0]}`" if close else ""
-
-
-def override(config: Config, assignments: Iterable[str]) -> Config:
-    """The config with `"section.key=value"` assignments applied, as given on a command line.
-
-    Values are read as JSON (`200`, `1e-3`, `true`), and as plain text where they are not JSON.
-
-    Raises:
-        ValueError: Malformed assignment, unknown key or a value that breaks a rule.
-    """
-    record = config.to_dict()
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise ValueError(f"an override must read `section.key=value`, found {assignment!r}")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        table: dict[str, Any] = record
-        *sections, key = path.strip().split(".")
-        for section in sections:
-            # an unknown section is kept, so that `from_dict` names the nearest known one
-            table = cast("dict[str, Any]", table.setdefault(section, {}))
-            if not isinstance(table, dict):
-                raise ValueError(f"`{section}` of the override {assignment!r} is no section of the config")
-        table[key] = value
-    return Config.from_dict(record)

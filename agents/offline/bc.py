@@ -13,9 +13,9 @@ from tensordict.nn import TensorDictModule, TensorDictParams  # type: ignore[imp
 from torch import Tensor
 from torchrl.objectives import BCLoss  # type: ignore[import-untyped]
 
-from agents.offline.learner import Learner, adam
+from agents.offline.algorithm import Algorithm, adam
 from agents.offline.networks import DeterministicActor
-from agents.offline.settings import Settings
+from agents.offline.settings import OfflineSettings
 
 
 class Cloning(BCLoss):  # type: ignore[misc]
@@ -25,11 +25,11 @@ class Cloning(BCLoss):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BcSettings(Settings):
+class BcSettings(OfflineSettings):
     """Nothing of its own; `signal`, `reward_scale`, `discount` and `n_step` do not matter, as no reward does."""
 
 
-class BcLearner(Learner):
+class Bc(Algorithm):
     """Regression of the logged actions."""
 
     def __init__(self, settings: BcSettings) -> None:
@@ -48,4 +48,4 @@ def build_actor(settings: BcSettings) -> DeterministicActor:
     return DeterministicActor(settings.hidden)
 
 
-SETTINGS, LEARNER = BcSettings, BcLearner
+SETTINGS, ALGORITHM = BcSettings, Bc

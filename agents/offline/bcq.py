@@ -22,10 +22,10 @@ import torch
 from tensordict import TensorDict  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from agents.learning.settings import check_positive
-from agents.offline.learner import Learner, adam
+from agents.learning.settings import require_positive, require_share
+from agents.offline.algorithm import Algorithm, adam
 from agents.offline.networks import N_OBSERVATION, QNetwork, mlp
-from agents.offline.settings import Settings
+from agents.offline.settings import OfflineSettings
 
 N_LATENT = 2
 LATENT_CLIP = 0.5
@@ -33,7 +33,7 @@ LOG_STD_RANGE = (-4.0, 15.0)  # of the encoder, the authors' numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BcqSettings(Settings):
+class BcqSettings(OfflineSettings):
     """Beside the common ones."""
 
     phi: float  # largest perturbation, of the action's range [-1, 1]
@@ -42,10 +42,9 @@ class BcqSettings(Settings):
     tau: float  # share of the new weights in the target networks
 
     def __post_init__(self) -> None:
-        Settings.__post_init__(self)
-        check_positive("n_candidates", self.n_candidates)
-        for name in ("phi", "lam", "tau"):
-            self.check_share(name)
+        OfflineSettings.__post_init__(self)
+        require_positive(self, "n_candidates")
+        require_share(self, "phi", "lam", "tau")
 
 
 class Autoencoder(nn.Module):
@@ -96,7 +95,7 @@ class BcqActor(nn.Module):
         return action.gather(0, best)[0]
 
 
-class BcqLearner(Learner):
+class Bcq(Algorithm):
     """Autoencoder, twin critics and perturbation."""
 
     actor: BcqActor
@@ -164,4 +163,4 @@ def build_actor(settings: BcqSettings) -> BcqActor:
     return BcqActor(settings)
 
 
-SETTINGS, LEARNER = BcqSettings, BcqLearner
+SETTINGS, ALGORITHM = BcqSettings, Bcq

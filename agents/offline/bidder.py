@@ -1,23 +1,20 @@
-"""A policy learned from logs as a bidder, and its checkpoint."""
+"""A policy learned from logs as a bidder, and what its file holds."""
 
 from __future__ import annotations
 
 import importlib
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.learning.checkpoint import CheckpointError, read, write
+from agents.learning.checkpoint import AgentFile, CheckpointError
 from agents.learning.observation import OBSERVATION_NAMES, check_campaigns, observe
 from agents.offline.networks import N_OBSERVATION, Policy
-from agents.offline.settings import Settings, check_algorithm, settings_class
+from agents.offline.settings import OfflineSettings, settings_class
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import Task
 
-KIND = "offline-agent"
 ACTION = "log multiplier over the worth of a unit"
 
 
@@ -26,15 +23,26 @@ class OfflineBidder:
 
     Args:
         policy: Raw observations (n, 31) to log multipliers over the worth of a unit (n,).
-        algo: The algorithm that it was trained with.
+        algorithm: That it was trained with, one of `settings.ALGORITHMS`.
         settings: Of the training.
         task: What it was trained for.
         name: Label in tables; None is the algorithm's name.
+        data_hash: Of the transitions that it learned from.
     """
 
-    def __init__(self, policy: Policy, algo: str, settings: Settings, task: Task, *, name: str | None = None) -> None:
-        self.name = algo if name is None else name
-        self.policy, self.algo, self.settings, self.task = policy, algo, settings, task
+    def __init__(
+        self,
+        policy: Policy,
+        algorithm: str,
+        settings: OfflineSettings,
+        task: Task,
+        *,
+        name: str | None = None,
+        data_hash: str = "",
+    ) -> None:
+        self.name = algorithm if name is None else name
+        self.policy, self.algorithm, self.settings, self.task = policy, algorithm, settings, task
+        self.data_hash = data_hash
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes; ValueError for campaigns of a task with another objective or other constraints."""
@@ -51,61 +59,27 @@ class OfflineBidder:
         log_multiplier: NDArray[np.float64] = self.policy(torch.from_numpy(self.observe(view))).numpy()
         return self._base * np.exp(log_multiplier)
 
+    def to_file(self) -> AgentFile:
+        """Weights, normalisation, range of actions, settings and task."""
+        return AgentFile(
+            kind=self.algorithm,
+            name=self.name,
+            settings=self.settings.to_dict(),
+            tasks=[self.task.to_json()],
+            data_hash=self.data_hash,
+            tensors=self.policy.state_dict(),
+            own={"observation": list(OBSERVATION_NAMES), "action": ACTION},
+        )
 
-def save(path: str | Path, bidder: OfflineBidder) -> None:
-    """Writes weights, normalisation, range of actions, settings and task atomically; no pickle."""
-    record = {
-        "algorithm": bidder.algo,
-        "settings": bidder.settings.to_dict(),
-        "task": bidder.task.to_json(),
-        "observation": list(OBSERVATION_NAMES),
-        "action": ACTION,
-        "name": bidder.name,
-    }
-    write(path, KIND, bidder.policy.state_dict(), record)
-
-
-def load(path: str | Path, *, algorithm: str | None = None, name: str | None = None) -> OfflineBidder:
-    """The bidder that `save` wrote.
-
-    Args:
-        path: The checkpoint.
-        algorithm: The one it must be of; None takes any.
-        name: Another label than the stored one.
-
-    Raises:
-        FileNotFoundError: No such file.
-        CheckpointError: A foreign or damaged file, one of another algorithm, observation or action, or weights that do
-            not fit its own settings.
-    """
-    tensors, record = read(path, KIND)
-    try:
-        found = record["algorithm"]
-        check_algorithm(found)
-        if algorithm is not None and found != algorithm:
-            raise CheckpointError(f"{str(path)!r} must be of algorithm {algorithm!r}, found {found!r}")
+    @classmethod
+    def from_file(cls, file: AgentFile) -> OfflineBidder:
+        """The bidder that `to_file` described; CheckpointError for one of another observation or action."""
         for what, wanted in (("observation", list(OBSERVATION_NAMES)), ("action", ACTION)):
-            if record[what] != wanted:
-                raise CheckpointError(f"{str(path)!r} must be for the {what} {wanted!r}, found {record[what]!r}")
-        settings = settings_class(found).from_dict(record["settings"])
-        actor = importlib.import_module(f"agents.offline.{found}").build_actor(settings)
+            if file.own[what] != wanted:
+                raise CheckpointError(f"must be for the {what} {wanted!r}, found {file.own[what]!r}")
+        settings = settings_class(file.kind).from_dict(file.settings)
+        actor = importlib.import_module(f"agents.offline.{file.kind}").build_actor(settings)
         policy = Policy(actor, torch.zeros(N_OBSERVATION), torch.ones(N_OBSERVATION), -1.0, 1.0)
-        policy.load_state_dict(tensors)
-        task, label = Task.from_json(record["task"]), record["name"]
-    except CheckpointError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{str(path)!r} must hold a complete agent, found {error}") from error
-    return OfflineBidder(policy.eval(), found, settings, task, name=label if name is None else name)
-
-
-def _make(algorithm: str, /, path: str | Path, *, name: str | None = None) -> OfflineBidder:
-    return load(path, algorithm=algorithm, name=name)
-
-
-make_bc = partial(_make, "bc")
-make_td3_bc = partial(_make, "td3_bc")
-make_iql = partial(_make, "iql")
-make_cql = partial(_make, "cql")
-make_bcq = partial(_make, "bcq")
-make_mopo = partial(_make, "mopo")
+        policy.load_state_dict(dict(file.tensors))
+        (task,) = (Task.from_json(text) for text in file.tasks)
+        return cls(policy.eval(), file.kind, settings, task, name=file.name, data_hash=file.data_hash)

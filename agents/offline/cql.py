@@ -26,14 +26,14 @@ from torch import Tensor
 from torchrl.modules import TanhNormal  # type: ignore[import-untyped]
 from torchrl.objectives import CQLLoss  # type: ignore[import-untyped]
 
-from agents.learning.settings import check_positive
-from agents.offline.learner import Learner, adam, prepared
+from agents.learning.settings import require_not_negative, require_positive, require_share
+from agents.offline.algorithm import Algorithm, adam, prepared
 from agents.offline.networks import SquashedGaussianActor, action_spec, q_pair, squashed
-from agents.offline.settings import Settings
+from agents.offline.settings import OfflineSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CqlSettings(Settings):
+class CqlSettings(OfflineSettings):
     """Beside the common ones."""
 
     conservatism: float  # weight of the penalty, the paper's alpha
@@ -44,15 +44,13 @@ class CqlSettings(Settings):
     cloning_steps: int  # first steps in which the actor learns the logged actions
 
     def __post_init__(self) -> None:
-        Settings.__post_init__(self)
-        for name in ("n_actions", "alpha_init"):
-            check_positive(name, getattr(self, name))
-        for name in ("conservatism", "cloning_steps"):
-            self.check_not_negative(name)
-        self.check_share("tau")
+        OfflineSettings.__post_init__(self)
+        require_positive(self, "n_actions", "alpha_init")
+        require_not_negative(self, "conservatism", "cloning_steps")
+        require_share(self, "tau")
 
 
-class CqlLearner(Learner):
+class Cql(Algorithm):
     """Twin critics with the penalty, actor and entropy coefficient of SAC."""
 
     def __init__(self, settings: CqlSettings) -> None:
@@ -117,4 +115,4 @@ def build_actor(settings: CqlSettings) -> SquashedGaussianActor:
     return SquashedGaussianActor(settings.hidden)
 
 
-SETTINGS, LEARNER = CqlSettings, CqlLearner
+SETTINGS, ALGORITHM = CqlSettings, Cql

@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from torchrl.modules import IndependentNormal, ProbabilisticActor  # type: ignore[import-untyped]
 from torchrl.objectives import IQLLoss  # type: ignore[import-untyped]
 
-from agents.offline.learner import Learner, adam, prepared
+from agents.learning.settings import require_not_negative, require_share
+from agents.offline.algorithm import Algorithm, adam, prepared
 from agents.offline.networks import LOG_STD_RANGE, N_OBSERVATION, mlp, q_pair
-from agents.offline.settings import Settings
+from agents.offline.settings import OfflineSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IqlSettings(Settings):
+class IqlSettings(OfflineSettings):
     """Beside the common ones."""
 
     expectile: float  # of the value over the logged actions: 0.5 is their mean, 1 their maximum
@@ -38,11 +39,11 @@ class IqlSettings(Settings):
     tau: float  # share of the new weights in the target critics
 
     def __post_init__(self) -> None:
-        Settings.__post_init__(self)
+        OfflineSettings.__post_init__(self)
         if not 0 < self.expectile < 1:
             raise ValueError(f"`expectile` must lie between 0 and 1, found {self.expectile}")
-        self.check_not_negative("beta")
-        self.check_share("tau")
+        require_not_negative(self, "beta")
+        require_share(self, "tau")
 
 
 class MeanActor(nn.Module):
@@ -62,7 +63,7 @@ class MeanActor(nn.Module):
         return torch.tanh(self.body(observation))
 
 
-class IqlLearner(Learner):
+class Iql(Algorithm):
     """Value, twin critics, actor."""
 
     def __init__(self, settings: IqlSettings) -> None:
@@ -108,4 +109,4 @@ def build_actor(settings: IqlSettings) -> MeanActor:
     return MeanActor(settings.hidden)
 
 
-SETTINGS, LEARNER = IqlSettings, IqlLearner
+SETTINGS, ALGORITHM = IqlSettings, Iql

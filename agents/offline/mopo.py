@@ -36,10 +36,10 @@ from torch import Tensor, nn
 from torchrl.modules import TanhNormal  # type: ignore[import-untyped]
 from torchrl.objectives import SACLoss  # type: ignore[import-untyped]
 
-from agents.learning.settings import check_positive
-from agents.offline.learner import Learner, adam, prepared
+from agents.learning.settings import require_not_negative, require_positive, require_share
+from agents.offline.algorithm import Algorithm, adam, prepared
 from agents.offline.networks import N_OBSERVATION, Policy, SquashedGaussianActor, action_spec, q_pair, squashed
-from agents.offline.settings import Settings
+from agents.offline.settings import OfflineSettings
 from auction_env.control.observation import FEATURE_NAMES
 
 N_FEATURES = len(FEATURE_NAMES)
@@ -49,7 +49,7 @@ LOG_VARIANCE_RANGE = (-10.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MopoSettings(Settings):
+class MopoSettings(OfflineSettings):
     """Beside the common ones; `steps` are those of the model and of the policy together."""
 
     model_steps: int  # first steps, in which the ensemble is trained
@@ -65,18 +65,18 @@ class MopoSettings(Settings):
     tau: float  # share of the new weights in the target critics
 
     def __post_init__(self) -> None:
-        Settings.__post_init__(self)
+        OfflineSettings.__post_init__(self)
         if self.n_step != 1:
             raise ValueError(f"`n_step` must be 1, as the model predicts one tick, found {self.n_step}")
-        for name in ("model_steps", "n_members", "rollout_length", "n_rollouts", "rollout_every", "alpha_init"):
-            check_positive(name, getattr(self, name))
+        require_positive(self, "model_steps", "n_members", "rollout_length", "n_rollouts", "rollout_every")
+        require_positive(self, "alpha_init")
         if self.model_steps >= self.steps:
             raise ValueError(f"`model_steps` must be below `steps`, found {self.model_steps} and {self.steps}")
         if not 0 <= self.real_share <= 1:
             raise ValueError(f"`real_share` must be from 0 to 1, found {self.real_share}")
-        self.check_not_negative("penalty")
-        self.check_not_negative("shaping")
-        self.check_share("tau")
+        require_not_negative(self, "penalty")
+        require_not_negative(self, "shaping")
+        require_share(self, "tau")
 
 
 class Ensemble(nn.Module):
@@ -116,7 +116,7 @@ def _draw(distribution: tuple[Tensor, Tensor], member: Tensor) -> tuple[Tensor, 
     return mean[member, row] + std[member, row] * torch.randn_like(mean[0]), std
 
 
-class MopoLearner(Learner):
+class Mopo(Algorithm):
     """The ensemble first, then SAC on logged and imagined transitions."""
 
     def __init__(self, settings: MopoSettings) -> None:
@@ -311,4 +311,4 @@ def build_actor(settings: MopoSettings) -> SquashedGaussianActor:
     return SquashedGaussianActor(settings.hidden)
 
 
-SETTINGS, LEARNER = MopoSettings, MopoLearner
+SETTINGS, ALGORITHM = MopoSettings, Mopo

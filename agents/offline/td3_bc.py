@@ -20,14 +20,14 @@ from tensordict.nn import TensorDictModule  # type: ignore[import-untyped]
 from torch import Tensor
 from torchrl.objectives import TD3BCLoss  # type: ignore[import-untyped]
 
-from agents.learning.settings import check_positive
-from agents.offline.learner import Learner, adam, prepared
+from agents.learning.settings import require_not_negative, require_positive, require_share
+from agents.offline.algorithm import Algorithm, adam, prepared
 from agents.offline.networks import DeterministicActor, action_spec, q_pair
-from agents.offline.settings import Settings
+from agents.offline.settings import OfflineSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Td3BcSettings(Settings):
+class Td3BcSettings(OfflineSettings):
     """Beside the common ones."""
 
     alpha: float  # weight of the value against the logged actions; 0 is behaviour cloning
@@ -37,14 +37,13 @@ class Td3BcSettings(Settings):
     policy_delay: int  # critic steps for each step of the actor
 
     def __post_init__(self) -> None:
-        Settings.__post_init__(self)
-        check_positive("policy_delay", self.policy_delay)
-        self.check_share("tau")
-        for name in ("alpha", "policy_noise", "noise_clip"):
-            self.check_not_negative(name)
+        OfflineSettings.__post_init__(self)
+        require_positive(self, "policy_delay")
+        require_share(self, "tau")
+        require_not_negative(self, "alpha", "policy_noise", "noise_clip")
 
 
-class Td3BcLearner(Learner):
+class Td3Bc(Algorithm):
     """Twin critics and a deterministic actor."""
 
     def __init__(self, settings: Td3BcSettings) -> None:
@@ -79,4 +78,4 @@ def build_actor(settings: Td3BcSettings) -> DeterministicActor:
     return DeterministicActor(settings.hidden)
 
 
-SETTINGS, LEARNER = Td3BcSettings, Td3BcLearner
+SETTINGS, ALGORITHM = Td3BcSettings, Td3Bc

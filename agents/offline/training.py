@@ -1,4 +1,4 @@
-"""The training loop of all offline learners: batches, steps, state.
+"""The training of all offline learners: batches, steps, state.
 
 What a step draws depends on (seed, step) alone: torch's generator is seeded before each, and given back to the caller
 as it was. So a run that was killed goes on from its state to the same numbers.
@@ -6,9 +6,10 @@ as it was. So a run that was killed goes on from its state to the same numbers.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
-from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,89 +18,158 @@ import torch
 from tensordict import TensorDict  # type: ignore[import-untyped]
 from torch import Tensor
 
-from agents.learning.checkpoint import read, write
+from agents.learning.checkpoint import AgentFile
+from agents.learning.learner import (
+    Learner,
+    Logs,
+    Numbers,
+    Progress,
+    Tasks,
+    TrainResult,
+    by_name,
+    check_cpu,
+    check_seed,
+    one_task,
+)
 from agents.learning.observation import scale_of
-from agents.learning.optimizer_state import below, load_tensors, tensors_of
+from agents.learning.run_state import RunFiles, State, below, load_optimizer, optimizer_tensors
+from agents.learning.scalars import scalar_writer
+from agents.offline.algorithm import Algorithm
 from agents.offline.bidder import OfflineBidder
-from agents.offline.learner import Learner
 from agents.offline.networks import Policy
-from agents.offline.settings import Settings, check_algorithm, read_settings, settings_class
+from agents.offline.settings import OfflineSettings, packaged_settings, settings_class
 from agents.offline.transitions import Transitions, read_transitions
 from auction_env.data import TrajectoryData
-from auction_env.tasks import Task
-
-Progress = Callable[[int, Mapping[str, float]], None]
 
 LEAST_EPISODES = 8
 ACTION_QUANTILES = (0.005, 0.995)  # of the logged actions: the range in which a policy may bid, but for the margin
 ACTION_MARGIN = 0.05  # of the range, on each side: logged actions stay away from the ends of a tanh
 LEAST_RANGE = 0.02  # of the log multiplier: logs of one constant give a policy of about this constant
-_STATE = "offline-run"
+LOG_EVERY = 20  # steps between two records
+SAVE_EVERY = 500  # steps between two states
+
+OfflineResult = TrainResult[OfflineBidder, Numbers]
 
 
-def train(
-    algo: str,
-    data: TrajectoryData,
-    task: Task,
-    *,
-    settings: Settings | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-    checkpoint: Path | None = None,
-    checkpoint_every: int = 500,
-) -> OfflineBidder:
-    """Trains a bidder from logs.
+class OfflineLearner(Learner):
+    """An algorithm of `settings.ALGORITHMS` by its name; learns one task from logs of any tasks."""
 
-    Args:
-        algo: One of `settings.ALGORITHMS`.
-        data: Trajectories, of any task that counts what `task` needs.
-        task: What is to be learned.
-        settings: Of the algorithm; None takes its packaged ones.
-        seed: Of everything that is drawn.
-        progress: Called after each step with the steps done and the losses.
-        checkpoint: File of the run's state, written every `checkpoint_every` steps and at the end. If it is there, the
-            run goes on from it; with more `steps` than before, a finished one too.
-        checkpoint_every: Steps.
+    experience = "logs"
 
-    Raises:
-        ValueError: Unknown algorithm, settings of another one, a log without what the task counts, too few episodes,
-            the state of another run at `checkpoint`, or a loss that is no finite number any more.
-    """
-    check_algorithm(algo)
-    settings = read_settings(algo) if settings is None else settings
-    if type(settings) is not settings_class(algo):
-        raise ValueError(f"`settings` must be those of {algo!r}, found {type(settings).__name__}")
-    if seed < 0:
-        raise ValueError(f"`seed` must not be negative, found {seed}")
-    if data.n_episodes < LEAST_EPISODES:
-        raise ValueError(f"`data` must hold at least {LEAST_EPISODES} trajectories, found {data.n_episodes}")
-    transitions = read_transitions(
-        data,
-        task,
-        signal=settings.signal,
-        scale=settings.reward_scale,
-        discount=settings.discount,
-        n_step=settings.n_step,
-    )
-    with torch.random.fork_rng(devices=[]):
+    def defaults(self) -> OfflineSettings:
+        """See `Learner`."""
+        return packaged_settings(self.name)
+
+    def restore(self, file: AgentFile, device: str) -> OfflineBidder:
+        """See `Learner`."""
+        check_cpu(self.name, device)
+        return OfflineBidder.from_file(file)
+
+    def train(
+        self,
+        experience: Logs,
+        *,
+        task: Tasks = None,
+        validation: None = None,
+        settings: OfflineSettings | None = None,
+        seed: int | None = None,
+        device: str = "cpu",
+        out: Path | None = None,
+        force: bool = False,
+        save_every: int | None = None,
+        progress: Progress | None = None,
+        log_dir: Path | None = None,
+    ) -> OfflineResult:
+        """See `Learner`; the logs may be of any tasks that count what `task` needs, and nothing is validated.
+
+        Raises:
+            ValueError: Settings of another algorithm, a log without what the task counts, too few episodes, or a loss
+                that is no finite number any more.
+        """
+        check_cpu(self.name, device)
+        settings = self.defaults() if settings is None else settings
+        if type(settings) is not settings_class(self.name):
+            raise ValueError(f"`settings` must be those of {self.name!r}, found {type(settings).__name__}")
+        logs = by_name(experience)
+        learned = one_task(self.name, task, logs)
+        data = next(iter(logs.values())) if len(logs) == 1 else TrajectoryData.concat(list(logs.values()))
+        if data.n_episodes < LEAST_EPISODES:
+            raise ValueError(f"`data` must hold at least {LEAST_EPISODES} trajectories, found {data.n_episodes}")
+        transitions = read_transitions(
+            data,
+            learned,
+            signal=settings.signal,
+            scale=settings.reward_scale,
+            discount=settings.discount,
+            n_step=settings.n_step,
+        )
+        seed, digest = check_seed(seed), _data_hash(transitions)
+        identity = {"agent": self.name, "settings": settings.to_dict(), "task": learned.to_json()}
+        files = RunFiles(out, identity | {"seed": seed, "data": digest}, force=force)
+        with torch.random.fork_rng(devices=[]):
+            run = _Run(self.name, settings, seed, transitions)
+            run.train(files, SAVE_EVERY if save_every is None else save_every, progress, log_dir)
+        bidder = OfflineBidder(run.policy.eval(), self.name, settings, learned, data_hash=digest)
+        files.finish(bidder.to_file)
+        return TrainResult(bidder=bidder, history=run.history, best=None)
+
+
+class _Run:
+    """Weights, optimizers and history of one training."""
+
+    def __init__(self, name: str, settings: OfflineSettings, seed: int, transitions: Transitions) -> None:
+        self._name, self._settings, self._seed = name, settings, seed
         torch.manual_seed(_draw(seed, -1))
-        learner: Learner = importlib.import_module(f"agents.offline.{algo}").LEARNER(settings)
-        policy = make_policy(learner.actor, transitions)
-        batches = as_tensors(transitions, policy)
+        self._algorithm: Algorithm = importlib.import_module(f"agents.offline.{name}").ALGORITHM(settings)
+        self.policy = make_policy(self._algorithm.actor, transitions)
+        self._batches = as_tensors(transitions, self.policy)
         torch.manual_seed(_draw(seed, -2))
-        learner.prepare(batches, policy)
-        run = _Run(learner, checkpoint, _identity(algo, settings, task, seed, transitions))
-        for step in range(run.resume(), settings.steps):
-            torch.manual_seed(_draw(seed, step))
-            rows = torch.randint(len(batches), (settings.batch_size,))
-            losses = {name: float(loss) for name, loss in learner.update(batches[rows], step).items()}
-            if not all(map(np.isfinite, losses.values())):
-                raise ValueError(f"the losses of {algo!r} must stay finite, found {losses} in step {step}")
-            if progress is not None:
-                progress(step + 1, losses)
-            if (step + 1) % checkpoint_every == 0 or step + 1 == settings.steps:
-                run.save(step + 1)
-    return OfflineBidder(policy.eval(), algo, settings, task)
+        self._algorithm.prepare(self._batches, self.policy)
+        self.n_steps = 0
+        self.history: list[Numbers] = []
+
+    def train(self, files: RunFiles, save_every: int, progress: Progress | None, log_dir: Path | None) -> None:
+        """Steps until all are done."""
+        files.resume(self._restore)
+        total = self._settings.steps
+        with ExitStack() as stack:
+            writer = None if log_dir is None else stack.enter_context(scalar_writer(log_dir, self.n_steps))
+            while self.n_steps < total:
+                losses = self._step()
+                record = None
+                if self.n_steps % LOG_EVERY == 0 or self.n_steps == total:
+                    record = Numbers(step=self.n_steps, numbers=losses)
+                    self.history.append(record)
+                    if writer is not None:
+                        for name, value in losses.items():
+                            writer.add_scalar(f"loss/{name}", value, self.n_steps)
+                if self.n_steps % save_every == 0 or self.n_steps == total:
+                    files.save(self._state)
+                if progress is not None:
+                    progress(self.n_steps, total, record)
+
+    def _step(self) -> dict[str, float]:
+        torch.manual_seed(_draw(self._seed, self.n_steps))
+        rows = torch.randint(len(self._batches), (self._settings.batch_size,))
+        updated = self._algorithm.update(self._batches[rows], self.n_steps)
+        losses = {name: float(loss) for name, loss in updated.items()}
+        if not all(map(np.isfinite, losses.values())):
+            raise ValueError(f"the losses of {self._name!r} must stay finite, found {losses} in step {self.n_steps}")
+        self.n_steps += 1
+        return losses
+
+    def _state(self) -> State:
+        tensors = {f"weights/{name}": tensor for name, tensor in self._algorithm.state_dict().items()}
+        for name, optimizer in self._algorithm.optimizers.items():
+            tensors |= optimizer_tensors(f"optimizer/{name}", optimizer)
+        return tensors, {"step": self.n_steps, "history": [dataclasses.asdict(line) for line in self.history]}
+
+    def _restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        self._algorithm.load_state_dict(below("weights", tensors))
+        for name, optimizer in self._algorithm.optimizers.items():
+            load_optimizer(f"optimizer/{name}", optimizer, tensors)
+        self.n_steps = int(record["step"])
+        self.history = [Numbers(**line) for line in record["history"]]
 
 
 def make_policy(actor: torch.nn.Module, transitions: Transitions) -> Policy:
@@ -111,7 +181,7 @@ def make_policy(actor: torch.nn.Module, transitions: Transitions) -> Policy:
 
 
 def as_tensors(transitions: Transitions, policy: Policy) -> TensorDict:
-    """All transitions as a batch of torchrl's losses, (m,); see `learner.Learner`."""
+    """All transitions as a batch of torchrl's losses, (m,); see `algorithm.Algorithm`."""
 
     def column(values: Any, dtype: torch.dtype) -> Tensor:
         return torch.as_tensor(values, dtype=dtype)[:, None]
@@ -141,42 +211,9 @@ def _draw(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step + 2]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _identity(algo: str, settings: Settings, task: Task, seed: int, transitions: Transitions) -> dict[str, Any]:
-    """JSON values that two runs share if one can continue the other."""
+def _data_hash(transitions: Transitions) -> str:
+    """SHA-256 of all transitions."""
     digest = hashlib.sha256()
     for part in transitions:
         digest.update(np.ascontiguousarray(part).tobytes())
-    others = {key: value for key, value in settings.to_dict().items() if key != "steps"}
-    return {"algo": algo, "settings": others, "task": task.to_json(), "seed": seed, "data": digest.hexdigest()}
-
-
-class _Run:
-    """The state of a training in a file."""
-
-    def __init__(self, learner: Learner, path: Path | None, identity: dict[str, Any]) -> None:
-        self._learner, self._path, self._identity = learner, path, identity
-
-    def resume(self) -> int:
-        """Restores the state if there is one; returns the steps done."""
-        if self._path is None or not self._path.exists():
-            return 0
-        tensors, record = read(self._path, _STATE)
-        for name, value in self._identity.items():
-            if record["run"][name] != value:
-                found = record["run"][name]
-                raise ValueError(
-                    f"{self._path} must be of a run with the same {name}, found {found!r} and {value!r}: remove it to"
-                    " begin anew"
-                )
-        self._learner.load_state_dict(below("weights", tensors))
-        for name, optimizer in self._learner.optimizers.items():
-            load_tensors(f"optimizer/{name}", optimizer, tensors)
-        return int(record["step"])
-
-    def save(self, step: int) -> None:
-        if self._path is None:
-            return
-        tensors = {f"weights/{name}": tensor for name, tensor in self._learner.state_dict().items()}
-        for name, optimizer in self._learner.optimizers.items():
-            tensors |= tensors_of(f"optimizer/{name}", optimizer)
-        write(self._path, _STATE, tensors, {"run": self._identity, "step": step})
+    return digest.hexdigest()

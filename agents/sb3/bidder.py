@@ -1,4 +1,4 @@
-"""A trained Stable-Baselines3 policy as a bidder, and its checkpoint.
+"""A trained Stable-Baselines3 policy as a bidder, and what its file holds.
 
 Needs the extra `sb3`; `agents` does not import this module.
 """
@@ -6,23 +6,20 @@ Needs the extra `sb3`; `agents` does not import this module.
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 
-from agents.learning.checkpoint import CheckpointError, read, write
+from agents.learning.checkpoint import AgentFile, CheckpointError
 from agents.learning.observation import OBSERVATION_NAMES, check_campaigns, observe
 from agents.sb3.policy import build_policy
-from agents.sb3.settings import Sb3Settings, check_algorithm
+from agents.sb3.settings import Sb3Settings
 from auction_env.control.actions import ActionKind, LogMultiplier, RelativeAdjustment, TwoCoefficient
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import Task
 
-KIND = "sb3-agent"
 _ACTION_KINDS: dict[str, type[LogMultiplier] | type[RelativeAdjustment] | type[TwoCoefficient]] = {
     "log_multiplier": LogMultiplier,
     "relative": RelativeAdjustment,
@@ -34,17 +31,26 @@ class Sb3Bidder:
     """Plays a policy's mean action from the observation of `Bidding-v0`, for n campaigns in one forward pass.
 
     Args:
-        policy: Takes the raw observation (n, 31); its normalisation is inside (`sb3_policy.Standardise`).
+        policy: Takes the raw observation (n, 31); its normalisation is inside (`policy.Standardise`).
         settings: Of the training; they name the algorithm.
         task: What it was trained for.
         action_kind: How its actions become multipliers.
         name: Label in tables; None is the algorithm's name.
+        data_hash: Of the market that it learned in.
     """
 
     def __init__(
-        self, policy: BasePolicy, settings: Sb3Settings, task: Task, action_kind: ActionKind, *, name: str | None = None
+        self,
+        policy: BasePolicy,
+        settings: Sb3Settings,
+        task: Task,
+        action_kind: ActionKind,
+        *,
+        name: str | None = None,
+        data_hash: str = "",
     ) -> None:
         self.name = settings.name if name is None else name
+        self.data_hash = data_hash
         self.policy, self.settings, self.task, self.action_kind = policy, settings, task, action_kind
 
     def reset(self, campaigns: Campaigns) -> None:
@@ -66,66 +72,35 @@ class Sb3Bidder:
         self._previous = self.action_kind.multipliers(bounded, base=self._base, previous=self._previous)
         return self._previous
 
+    def to_file(self) -> AgentFile:
+        """Weights, normalisation, settings, task and action kind."""
+        kinds = {cls: name for name, cls in _ACTION_KINDS.items()}
+        action_kind: Any = self.action_kind
+        if type(action_kind) not in kinds:
+            raise ValueError(f"`action_kind` must be one of {list(_ACTION_KINDS)} to be stored, found {action_kind!r}")
+        return AgentFile(
+            kind=self.settings.name,
+            name=self.name,
+            settings=self.settings.to_dict(),
+            tasks=[self.task.to_json()],
+            data_hash=self.data_hash,
+            tensors=self.policy.state_dict(),
+            own={
+                "observation": list(OBSERVATION_NAMES),
+                "action": {"kind": kinds[type(action_kind)], **asdict(action_kind)},
+            },
+        )
 
-def save(path: str | Path, bidder: Sb3Bidder) -> None:
-    """Writes weights, normalisation, settings, task and action kind atomically; no pickle."""
-    kinds = {cls: name for name, cls in _ACTION_KINDS.items()}
-    action_kind: Any = bidder.action_kind
-    if type(action_kind) not in kinds:
-        raise ValueError(f"`action_kind` must be one of {list(_ACTION_KINDS)} to be stored, found {action_kind!r}")
-    record = {
-        "algorithm": bidder.settings.name,
-        "settings": bidder.settings.to_dict(),
-        "task": bidder.task.to_json(),
-        "action": {"kind": kinds[type(action_kind)], **asdict(action_kind)},
-        "observation": list(OBSERVATION_NAMES),
-        "name": bidder.name,
-    }
-    write(path, KIND, bidder.policy.state_dict(), record)
-
-
-def load(path: str | Path, *, algorithm: str | None = None, name: str | None = None) -> Sb3Bidder:
-    """The bidder that `save` wrote.
-
-    Args:
-        path: The checkpoint.
-        algorithm: The one it must be of; None takes any.
-        name: Another label than the stored one.
-
-    Raises:
-        FileNotFoundError: No such file.
-        CheckpointError: A foreign or damaged file, one of another algorithm or of another observation, or weights
-            that do not fit its own settings.
-    """
-    tensors, record = read(path, KIND)
-    try:
-        found = record["algorithm"]
-        check_algorithm(found)
-        if algorithm is not None and found != algorithm:
-            raise CheckpointError(f"{str(path)!r} must be of algorithm {algorithm!r}, found {found!r}")
-        if tuple(record["observation"]) != OBSERVATION_NAMES:
-            raise CheckpointError(
-                f"{str(path)!r} must be for the observation {list(OBSERVATION_NAMES)}, found {record['observation']}"
-            )
-        action = dict(record["action"])
+    @classmethod
+    def from_file(cls, file: AgentFile) -> Sb3Bidder:
+        """The bidder that `to_file` described; CheckpointError for one of another observation."""
+        if tuple(file.own["observation"]) != OBSERVATION_NAMES:
+            found = file.own["observation"]
+            raise CheckpointError(f"must be for the observation {list(OBSERVATION_NAMES)}, found {found}")
+        action = dict(file.own["action"])
         action_kind = _ACTION_KINDS[action.pop("kind")](**action)
-        settings = Sb3Settings.from_dict(found, record["settings"])
-        policy = build_policy(found, settings.policy, len(OBSERVATION_NAMES), action_kind.n_actions)
-        policy.load_state_dict(tensors)
-        task, label = Task.from_json(record["task"]), record["name"]
-    except CheckpointError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{str(path)!r} must hold a complete agent, found {error}") from error
-    return Sb3Bidder(policy, settings, task, action_kind, name=label if name is None else name)
-
-
-def _make(algorithm: str, /, path: str | Path, *, name: str | None = None) -> Sb3Bidder:
-    return load(path, algorithm=algorithm, name=name)
-
-
-make_ppo = partial(_make, "ppo")
-make_sac = partial(_make, "sac")
-make_td3 = partial(_make, "td3")
-make_recurrent_ppo = partial(_make, "recurrent_ppo")
-make_tqc = partial(_make, "tqc")
+        settings = Sb3Settings.from_dict(file.settings)
+        policy = build_policy(file.kind, settings.policy, len(OBSERVATION_NAMES), action_kind.n_actions)
+        policy.load_state_dict(dict(file.tensors))
+        (task,) = (Task.from_json(text) for text in file.tasks)
+        return cls(policy, settings, task, action_kind, name=file.name, data_hash=file.data_hash)

@@ -30,7 +30,7 @@ CLIP = 10.0  # standard deviations
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
-    """Stable-Baselines3's class of an algorithm of `sb3_settings.ALGORITHMS`."""
+    """Stable-Baselines3's class of an algorithm of `settings.ALGORITHMS`."""
     return _CLASSES[name][0]
 
 
@@ -43,7 +43,7 @@ def policy_class(name: str) -> type[BasePolicy]:
 class Standardise(BaseFeaturesExtractor):
     """(x - mean) / std, clipped: a part of the policy, so that its weights hold the normalisation.
 
-    The numbers are measured before training (`sb3_training.measure_scale`) and stay: no observation of a replay buffer
+    The numbers are measured before training (`training.measure_scale`) and stay: no observation of a replay buffer
     changes its meaning, and a trained policy takes the environment's raw observation.
 
     Args:

@@ -1,7 +1,7 @@
 """The state of a Stable-Baselines3 training as tensors and JSON values, from which it goes on to the same numbers.
 
 Weights, optimisers, counters and the replay buffer. What a stretch of training draws depends on its number alone
-(`sb3_training`), so that there is no state of a random generator and none of an environment.
+(`agents.sb3.training`), so that there is no state of a random generator and none of an environment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import Tensor
 from torch.optim import Optimizer
 
-from agents.learning.optimizer_state import below, load_tensors, tensors_of
+from agents.learning.run_state import below, load_optimizer, optimizer_tensors
 
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
@@ -26,7 +26,7 @@ def state_of(model: BaseAlgorithm) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and JSON values of a model between two calls of `learn`."""
     tensors = {f"policy/{name}": tensor for name, tensor in model.policy.state_dict().items()}
     for label, optimizer in _optimizers(model).items():
-        tensors |= tensors_of(label, optimizer)
+        tensors |= optimizer_tensors(label, optimizer)
     tensors |= {f"variable/{name}": getattr(model, name).detach() for name in _variables(model)}
     record: dict[str, Any] = {name: getattr(model, name) for name in _COUNTERS}
     buffer = _replay_buffer(model)
@@ -42,7 +42,7 @@ def restore(model: BaseAlgorithm, tensors: dict[str, Tensor], record: dict[str, 
     """Continues from the `state_of` a model with equal arguments."""
     model.policy.load_state_dict(below("policy", tensors))
     for label, optimizer in _optimizers(model).items():
-        load_tensors(label, optimizer, tensors)
+        load_optimizer(label, optimizer, tensors)
     for name in _variables(model):
         getattr(model, name).copy_(tensors[f"variable/{name}"])
     for name in _COUNTERS:

@@ -2,18 +2,18 @@
 
 Needs the extra `sb3`; `agents` does not import this module. The training goes in stretches of whole episodes. Before
 each, all generators are seeded by (seed, number of the stretch) and all environments begin anew; after each, the policy
-is validated, the best one is written and so is the state of the run, from which it can go on to the same numbers.
-Stable-Baselines3 draws from the global generators of torch and NumPy, which this therefore seeds.
+is validated and the state of the run is written, with the best policy so far, from which it can go on to the same
+numbers. Stable-Baselines3 draws from the global generators of torch and NumPy, which this therefore seeds.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -23,39 +23,90 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from torch import Tensor
 
 import auction_env  # noqa: F401 - registers the environment
-from agents.learning.checkpoint import read, write
+from agents.learning.checkpoint import AgentFile
+from agents.learning.learner import (
+    Learner,
+    MarketExperience,
+    Numbers,
+    Progress,
+    Tasks,
+    TrainResult,
+    check_cpu,
+    check_seed,
+    one_task,
+)
 from agents.learning.observation import observe, scale_of
+from agents.learning.run_state import RunFiles, State, below
 from agents.rollout import rollout
 from agents.rules.random_multiplier import RandomMultiplierBidder
-from agents.sb3.bidder import Sb3Bidder, save
+from agents.sb3.bidder import Sb3Bidder
 from agents.sb3.policy import algorithm_class, policy_kwargs
 from agents.sb3.reward import LearningReward
-from agents.sb3.settings import Sb3Settings, known_keys
+from agents.sb3.settings import Sb3Settings, algorithm_defaults, packaged_settings
 from agents.sb3.state import restore, state_of
 from agents.sb3.vector_env import NativeVecEnv
 from auction_env.envs.live import LiveMarket, live_spec
 from auction_env.envs.spec import BiddingSpec
-from auction_env.market.params import MarketParams
-from auction_env.market.population import Population
 from auction_env.tasks import Task
 
 Float = NDArray[np.float64]
+Sb3Result = TrainResult[Sb3Bidder, Numbers]
+"""The policy of the best validation; records are validations on fixed episodes, the first before training.
+
+Their numbers: `score`, the mean of predicted amounts, and `share`, of what the budget buys at the worth of a unit.
+"""
 
 VALIDATION_SEED, SCALING_SEED = 1_000_000, 3_000_000  # first of the episodes; training draws its own below 2**62
-_STATE = "sb3-run"
 
 
-class Validation(NamedTuple):
-    """The deterministic policy on the validation episodes."""
+class Sb3Learner(Learner):
+    """An algorithm of `settings.ALGORITHMS` by its name; learns one task by playing in a market."""
 
-    step: int  # environment steps of training before it
-    score: float  # mean, of predicted amounts
-    share: float  # mean of score over what the budget buys at the worth of a unit
+    experience = "market"
 
+    def defaults(self) -> Sb3Settings:
+        """See `Learner`."""
+        return packaged_settings(self.name)
 
-Tell = Callable[[int, "Validation | None"], None]
+    def restore(self, file: AgentFile, device: str) -> Sb3Bidder:
+        """See `Learner`."""
+        check_cpu(self.name, device)
+        return Sb3Bidder.from_file(file)
+
+    def train(
+        self,
+        experience: MarketExperience,
+        *,
+        task: Tasks = None,
+        validation: None = None,
+        settings: Sb3Settings | None = None,
+        seed: int | None = None,
+        device: str = "cpu",
+        out: Path | None = None,
+        force: bool = False,
+        save_every: int | None = None,
+        progress: Progress | None = None,
+        log_dir: Path | None = None,
+    ) -> Sb3Result:
+        """See `Learner`; a state is written after each validation, every `run.validate_every` steps.
+
+        Raises:
+            ValueError: Settings of another algorithm or that the algorithm refuses, or a `save_every`.
+        """
+        check_cpu(self.name, device)
+        if save_every is not None:
+            raise ValueError(f"`save_every` must not be given for {self.name!r}: set `run.validate_every`")
+        settings = self.defaults() if settings is None else settings
+        if settings.name != self.name:
+            raise ValueError(f"`settings` must be those of {self.name!r}, found {settings.name!r}")
+        job = TrainingJob(
+            settings=settings, task=one_task(self.name, task), seed=check_seed(seed), experience=experience
+        )
+        files = RunFiles(out, job.identity(), force=force)
+        return _train(job, files, progress, log_dir)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,49 +116,35 @@ class TrainingJob:
     Attributes:
         settings: Algorithm and hyperparameters.
         task: The task.
-        steps: Environment steps, all copies together; rounded up to whole episodes and updates.
-        n_envs: Copies of the environment.
         seed: Of everything.
-        params, population: The market.
-        advertiser: Who learns; None draws one for each episode.
+        experience: The market.
     """
 
     settings: Sb3Settings
     task: Task
-    steps: int
-    n_envs: int = 64
     seed: int = 0
-    params: MarketParams | None = None
-    population: Population | None = None
-    advertiser: int | None = None
+    experience: MarketExperience = field(default_factory=MarketExperience)
     spec: BiddingSpec[LiveMarket] = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "n_envs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, found {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"`seed` must not be negative, found {self.seed}")
-        starts = self.settings.algorithm.get("learning_starts", 0)
-        if self.steps <= starts:
-            raise ValueError(f"`steps` must be above `algorithm.learning_starts` = {starts}, found {self.steps}")
         action = asdict(self.settings.action)
         spec = live_spec(
             task=self.task,
-            params=self.params,
-            population=self.population,
+            params=self.experience.params,
+            population=self.experience.population,
             action_kind=action.pop("kind"),
             **action,
         )
-        if self.advertiser is not None and not 0 <= self.advertiser < spec.market.population.n_advertisers:
+        advertiser = self.experience.advertiser
+        if advertiser is not None and not 0 <= advertiser < spec.market.population.n_advertisers:
             n = spec.market.population.n_advertisers
-            raise ValueError(f"`advertiser` must be from 0 to {n - 1}, found {self.advertiser}")
+            raise ValueError(f"`advertiser` must be from 0 to {n - 1}, found {advertiser}")
         object.__setattr__(self, "spec", spec)
 
     def advertisers(self, n: int) -> NDArray[np.int64]:
         """Who is controlled in n episodes that are not drawn."""
-        if self.advertiser is not None:
-            return np.full(n, self.advertiser)
+        if self.experience.advertiser is not None:
+            return np.full(n, self.experience.advertiser)
         return np.arange(n) % self.spec.market.population.n_advertisers
 
     def play(self, bidder: Any, first_seed: int, n: int) -> Any:
@@ -123,59 +160,37 @@ class TrainingJob:
 
     def identity(self) -> dict[str, Any]:
         """JSON values that two runs share if one can continue the other."""
-        market = hashlib.sha256(f"{self.spec.market.params!r} {self.spec.market.population!r}".encode()).hexdigest()
         return {
-            "algorithm": self.settings.name,
+            "agent": self.settings.name,
             "settings": self.settings.to_dict(),
             "task": self.task.to_json(),
-            "n_envs": self.n_envs,
             "seed": self.seed,
-            "advertiser": self.advertiser,
-            "market": market,
+            "advertiser": self.experience.advertiser,
+            "data": self.data_hash(),
         }
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainResult:
-    """The outcome: the policy of the best validation, and all validations (the first is before training)."""
-
-    bidder: Sb3Bidder
-    best: Validation
-    history: tuple[Validation, ...]
+    def data_hash(self) -> str:
+        """SHA-256 of the market."""
+        return hashlib.sha256(f"{self.spec.market.params!r} {self.spec.market.population!r}".encode()).hexdigest()
 
 
-def train(
-    job: TrainingJob, *, out: Path | None = None, log_dir: Path | None = None, tell: Tell | None = None
-) -> TrainResult:
-    """Trains; see the module.
-
-    Args:
-        job: What.
-        out: Checkpoint of the best policy so far; the state of the run lies beside it until it is done (`OUT.run`).
-        log_dir: Event files for TensorBoard.
-        tell: Called with the environment steps done, and the validation after a stretch.
-
-    Raises:
-        ValueError: Settings that the algorithm refuses, or the state of another run beside `out`.
-    """
+def _train(job: TrainingJob, files: RunFiles, progress: Progress | None, log_dir: Path | None) -> Sb3Result:
     model = make_model(job)
     model.set_logger(configure(str(log_dir), ["tensorboard"]) if log_dir else Logger(folder=None, output_formats=[]))
-    bidder = Sb3Bidder(model.policy, job.settings, job.task, job.spec.action_kind)
-    run = _Run(job, model, bidder, out)
-    run.resume()
-    callback = _Watch(tell)
+    run = _Run(job, model, files, progress)
+    files.resume(run.restore)
     if not run.history:
-        run.validate(tell)
-    unit = _unit(job, model)
+        run.validate()
+    unit, steps = _unit(job, model), job.settings.run.steps
     # rollouts of an on-policy algorithm, but episodes of an off-policy one: all copies end together
-    log_interval = 1 if isinstance(model, OnPolicyAlgorithm) else job.n_envs
-    while model.num_timesteps < job.steps:
-        stretch = min(_up(job.settings.run.validate_every, unit), _up(job.steps - model.num_timesteps, unit))
+    log_interval = 1 if isinstance(model, OnPolicyAlgorithm) else job.settings.run.n_envs
+    while model.num_timesteps < steps:
+        stretch = min(_up(job.settings.run.validate_every, unit), _up(steps - model.num_timesteps, unit))
         draws = np.random.SeedSequence([job.seed, model.num_timesteps])
         model.set_random_seed(int(draws.generate_state(1)[0] >> 1))
         model._last_obs = None  # all environments begin anew
-        model.learn(stretch, callback=callback, log_interval=log_interval, reset_num_timesteps=False)
-        run.validate(tell)
+        model.learn(stretch, callback=_Watch(run), log_interval=log_interval, reset_num_timesteps=False)
+        run.validate()
     return run.finish()
 
 
@@ -184,25 +199,25 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
     mean, std = measure_scale(job)
     envs = gym.make_vec(
         "auction_env/Bidding-v0",
-        num_envs=job.n_envs,
+        num_envs=job.settings.run.n_envs,
         autoreset_mode="SameStep",
         task=job.task,
         params=job.spec.market.params,
         population=job.spec.market.population,
         action_kind=job.spec.action_kind,
-        advertiser=job.advertiser,
+        advertiser=job.experience.advertiser,
     )
     name, arguments = job.settings.name, dict(job.settings.algorithm)
     cls: Any = algorithm_class(name)
     if issubclass(cls, OnPolicyAlgorithm) and "batch_size" in arguments and "n_steps" in arguments:
-        held = arguments["n_steps"] * job.n_envs
+        held = arguments["n_steps"] * job.settings.run.n_envs
         most = min(arguments["batch_size"], held)
         # equal minibatches: a truncated last one would count more
         arguments["batch_size"] = next(size for size in range(most, 0, -1) if held % size == 0)
     if job.settings.run.action_noise:
         n = job.spec.action_kind.n_actions
         arguments["action_noise"] = NormalActionNoise(np.zeros(n), np.full(n, job.settings.run.action_noise))
-    discount = arguments.get("gamma", known_keys(name)["algorithm"]["gamma"])
+    discount = arguments.get("gamma", algorithm_defaults(name)["gamma"])
     try:
         model: BaseAlgorithm = cls(
             "MlpLstmPolicy" if name == "recurrent_ppo" else "MlpPolicy",
@@ -227,85 +242,79 @@ def measure_scale(job: TrainingJob) -> tuple[Float, Float]:
 
 
 class _Run:
-    """Validations, the best policy so far, and the files of both."""
+    """Validations and the best policy so far."""
 
-    def __init__(self, job: TrainingJob, model: BaseAlgorithm, bidder: Sb3Bidder, out: Path | None) -> None:
-        self._job, self._model, self._bidder, self._out = job, model, bidder, out
-        self._state = None if out is None else out.with_name(f"{out.name}.run")
-        self.history: list[Validation] = []
+    def __init__(self, job: TrainingJob, model: BaseAlgorithm, files: RunFiles, progress: Progress | None) -> None:
+        self._job, self._model, self._files, self._progress = job, model, files, progress
+        self._bidder = Sb3Bidder(model.policy, job.settings, job.task, job.spec.action_kind, data_hash=job.data_hash())
+        self.history: list[Numbers] = []
 
-    def resume(self) -> None:
-        """Goes on from the state beside `out`, if there is one; ValueError if it is another run's."""
-        if self._state is None or not self._state.exists():
-            return
-        tensors, record = read(self._state, _STATE)
-        for name, value in self._job.identity().items():
-            if record["job"][name] != value:
-                raise ValueError(
-                    f"{self._state} must be of a run with the same {name}, found {record['job'][name]!r} and {value!r}:"
-                    " remove it to begin anew"
-                )
-        self._best = {name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")}
+    def restore(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        """Goes on from a `state`."""
+        self._best = below("best", tensors)
         restore(self._model, tensors, record["model"])
-        self.history = [Validation(*line) for line in record["history"]]
+        self.history = [Numbers(**line) for line in record["history"]]
 
-    def validate(self, tell: Tell | None) -> None:
-        """Plays the validation episodes; writes the policy if it is the best, and the state."""
+    def state(self) -> State:
+        """Model, best policy and validations."""
+        tensors, record = state_of(self._model)
+        tensors |= {f"best/{name}": tensor for name, tensor in self._best.items()}
+        return tensors, {"model": record, "history": [dataclasses.asdict(line) for line in self.history]}
+
+    def tell(self, record: Numbers | None = None) -> None:
+        """Shows the progress."""
+        if self._progress is not None:
+            step = self._model.num_timesteps
+            self._progress(step, max(step, self._job.settings.run.steps), record)
+
+    def validate(self) -> None:
+        """Plays the validation episodes; keeps the policy if it is the best, and writes the state."""
         job, model = self._job, self._model
         played = job.play(self._bidder, VALIDATION_SEED, job.settings.run.validation_episodes)
         score = played.score(expected=True)
         share = score * job.task.unit_worth(played.targets) / played.targets.budget
-        found = Validation(model.num_timesteps, float(score.mean()), float(share.mean()))
-        if not self.history or found.share > self.best.share:
+        numbers = {"score": float(score.mean()), "share": float(share.mean())}
+        found = Numbers(step=model.num_timesteps, numbers=numbers)
+        if not self.history or numbers["share"] > self.best.numbers["share"]:
             self._best = {name: tensor.clone() for name, tensor in model.policy.state_dict().items()}
-            if self._out is not None:
-                save(self._out, self._bidder)
         self.history.append(found)
-        model.logger.record("validation/score", found.score)
-        model.logger.record("validation/share", found.share)
+        for name, value in numbers.items():
+            model.logger.record(f"validation/{name}", value)
         model.logger.dump(found.step)
-        if self._state is not None:
-            tensors, record = state_of(model)
-            tensors |= {f"best/{name}": tensor for name, tensor in self._best.items()}
-            lines = [list(line) for line in self.history]
-            write(self._state, _STATE, tensors, {"job": job.identity(), "model": record, "history": lines})
-        if tell is not None:
-            tell(found.step, found)
+        self._files.save(self.state)
+        self.tell(found)
 
     @property
-    def best(self) -> Validation:
-        return max(self.history, key=lambda line: line.share)  # the first of equal ones
+    def best(self) -> Numbers:
+        return max(self.history, key=lambda line: line.numbers["share"])  # the first of equal ones
 
-    def finish(self) -> TrainResult:
+    def finish(self) -> Sb3Result:
         self._model.policy.load_state_dict(self._best)
         self._model.logger.close()
-        if self._out is not None and self._state is not None:
-            save(self._out, self._bidder)  # a kill between the two files of a validation leaves an older state
-            self._state.unlink(missing_ok=True)
-        return TrainResult(bidder=self._bidder, best=self.best, history=tuple(self.history))
+        self._files.finish(self._bidder.to_file)
+        return TrainResult(bidder=self._bidder, history=tuple(self.history), best=self.best)
 
 
 class _Watch(BaseCallback):
     """Score and learning return of the training episodes, and the progress."""
 
-    def __init__(self, tell: Tell | None) -> None:
+    def __init__(self, run: _Run) -> None:
         super().__init__()
-        self._tell = tell
+        self._run = run
 
     def _on_step(self) -> bool:
         infos = self.locals["infos"]
         if "score" in infos[0]:  # all copies end together
             for name in ("score", "return"):
                 self.logger.record_mean(f"rollout/{name}", float(np.mean([info[name] for info in infos])))
-        if self._tell is not None:
-            self._tell(self.num_timesteps, None)
+        self._run.tell()
         return True
 
 
 def _unit(job: TrainingJob, model: BaseAlgorithm) -> int:
     """Environment steps of whole episodes that are whole updates too."""
     per_update = model.n_steps if isinstance(model, OnPolicyAlgorithm) else job.settings.algorithm.get("train_freq", 1)
-    return job.n_envs * math.lcm(job.spec.market.params.n_ticks, int(per_update))
+    return job.settings.run.n_envs * math.lcm(job.spec.market.params.n_ticks, int(per_update))
 
 
 def _up(steps: int, unit: int) -> int:

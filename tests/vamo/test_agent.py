@@ -214,10 +214,10 @@ def test_a_copy_plays_episodes_of_its_own(small_config: Config) -> None:
 
 
 def test_asks_for_the_quantile_of_the_campaigns_task(small_config: Config) -> None:
-    bidder = make_bidder(logged(small_config)).asking(quantile=0.5)
+    bidder = make_bidder(logged(small_config)).conditioned_on(quantile=0.5)
     data = make_data(2)
     for task, expected in ((MAX_CONVERSIONS, 0.5), (TARGET_CPA, 1.0)):
-        asked = bidder.ask(campaigns_of(data, task)).target_return
+        asked = bidder.conditions(campaigns_of(data, task)).target_return
         assert asked is not None
         np.testing.assert_allclose(asked, expected)
 
@@ -227,33 +227,33 @@ def test_asks_for_a_number(small_config: Config) -> None:
     campaigns = campaigns_of(make_data(2), TARGET_CPA)
     for asking, expected in (
         (bidder, 0.7),
-        (bidder.asking(target_return=0.3), 0.3),
-        (bidder.asking(limit_ratio=0.9), 0.7),
-        (bidder.asking(quantile=1.0), 2.0),
+        (bidder.conditioned_on(target_return=0.3), 0.3),
+        (bidder.conditioned_on(limit_ratio=0.9), 0.7),
+        (bidder.conditioned_on(quantile=1.0), 2.0),
     ):
-        asked = asking.ask(campaigns).target_return
+        asked = asking.conditions(campaigns).target_return
         assert asked is not None
         np.testing.assert_allclose(asked, expected)
     with pytest.raises(ValueError, match=r"must not both be given, found 1\.0 and 0\.5"):
-        bidder.asking(target_return=1.0, quantile=0.5)
+        bidder.conditioned_on(target_return=1.0, quantile=0.5)
     with pytest.raises(ValueError, match=r"`quantile` must be in \[0, 1\], found 2\.0"):
-        bidder.asking(quantile=2.0)
+        bidder.conditioned_on(quantile=2.0)
     with pytest.raises(ValueError, match="`target_return` must be finite, found nan"):
-        bidder.asking(target_return=float("nan"))
+        bidder.conditioned_on(target_return=float("nan"))
 
 
 def test_never_asks_for_more_than_the_budget_buys(small_config: Config) -> None:
     campaigns = campaigns_of(make_data(2), TARGET_CPA)
-    careful = make_bidder(logged(small_config), target_return=0.5).asking(limit_ratio=0.9)
+    careful = make_bidder(logged(small_config), target_return=0.5).conditioned_on(limit_ratio=0.9)
     bidders = [make_bidder(logged(small_config), target_return=asked) for asked in (0.5, 2.0, -1.0)]
     for bidder, ratio in zip([*bidders, careful], (1.0, 0.5, 1.0, 0.9), strict=True):
-        np.testing.assert_allclose(np.exp(bidder.ask(campaigns).log_ratio["cpa"]), ratio)
+        np.testing.assert_allclose(np.exp(bidder.conditions(campaigns).log_ratio["cpa"]), ratio)
 
 
 def test_a_policy_of_hindsight_is_told_other_limits(small_config: Config) -> None:
     """Told a budget of 0.8 times the true one, it decides as it would with that budget."""
     bidder, data = make_bidder(small_config), make_data(4, share_ended=0.0)
-    assert bidder.ask(campaigns_of(data, TARGET_CPA)) == Asked()
+    assert bidder.conditions(campaigns_of(data, TARGET_CPA)) == Asked()
     first, budget = data.episode_starts[:-1], 0.8 * data.budget
     smaller = dataclasses.replace(data, budget=budget)
     spent = relabel(data, TARGET_CPA).cost_so_far
@@ -261,7 +261,7 @@ def test_a_policy_of_hindsight_is_told_other_limits(small_config: Config) -> Non
     limits = campaigns.requirements * np.where(np.array(REQUIREMENT_NAMES) == "cpa_limit", 1.1, 1.0)
     truly = make_bidder(small_config)
     truly.reset(campaigns._replace(requirements=limits))
-    told = bidder.asking(budget_ratio=0.8, limit_ratio=1.1)
+    told = bidder.conditioned_on(budget_ratio=0.8, limit_ratio=1.1)
     told.reset(campaigns_of(data, TARGET_CPA))
     for tick, view in enumerate(views_of(data)):
         left = view.features.copy()
@@ -274,13 +274,13 @@ def test_a_policy_of_hindsight_is_told_other_limits(small_config: Config) -> Non
 
 def test_what_a_policy_is_not_asked_for_is_an_error(small_config: Config) -> None:
     with pytest.raises(ValueError, match=r"`quantile` must not be given .* 'hindsight', found 0\.5"):
-        make_bidder(small_config).asking(quantile=0.5)
+        make_bidder(small_config).conditioned_on(quantile=0.5)
     with pytest.raises(ValueError, match=r"`target_return` must not be given .* 'hindsight', found 0\.5"):
         make_bidder(small_config, target_return=0.5)
     with pytest.raises(ValueError, match=r"`budget_ratio` must not be given .* 'logged', found 0\.9"):
-        make_bidder(logged(small_config)).asking(budget_ratio=0.9)
+        make_bidder(logged(small_config)).conditioned_on(budget_ratio=0.9)
     with pytest.raises(ValueError, match=r"`budget_ratio` must be positive, found 0\.0"):
-        make_bidder(small_config).asking(budget_ratio=0.0)
+        make_bidder(small_config).conditioned_on(budget_ratio=0.0)
 
 
 def test_errors(small_config: Config) -> None:

@@ -14,14 +14,17 @@ import pytest
 import safetensors.torch
 import torch
 
+from agents import save
+from agents.learning.checkpoint import VERSION, CheckpointError, read, write
 from auction_env.tasks import TASKS
 from tests.vamo.model.test_model import VARIANTS, trained
 from tests.vamo.synthetic import make_data
 from tests.vamo.test_agent import campaigns_of, make_bidder, views_of
-from vamo.checkpoint import VERSION, CheckpointError, load, read, save, write
 from vamo.config import Config, ModelConfig
 from vamo.examples.sources import split
-from vamo.training.train import train
+from vamo.training.train import VamoLearner, train
+
+load = VamoLearner("vamo").load
 
 
 @pytest.fixture
@@ -146,13 +149,13 @@ def test_nothing_of_a_pickle_is_executed(path: Path, tmp_path: Path) -> None:
 
 def test_foreign_files(path: Path) -> None:
     path.write_bytes(safetensors.torch.save({"weight": torch.zeros(3)}))
-    with pytest.raises(CheckpointError, match="must be of kind 'vamo-agent', found None"):
+    with pytest.raises(CheckpointError, match="must be of kind 'vamo', found None"):
         load(path)
-    write(path, "vamo-training", {"weight": torch.zeros(3)}, {})
-    with pytest.raises(CheckpointError, match="must be of kind 'vamo-agent', found 'vamo-training'"):
+    write(path, "run", {"weight": torch.zeros(3)}, {})
+    with pytest.raises(CheckpointError, match="must be of kind 'vamo', found 'run'"):
         load(path)
-    for version in ("1", "3", "99", "", "two"):
-        path.write_bytes(safetensors.torch.save({}, {"kind": "vamo-agent", "version": version}))
+    for version in ("1", "2", "99", "", "two"):
+        path.write_bytes(safetensors.torch.save({}, {"kind": "vamo", "version": version}))
         with pytest.raises(CheckpointError, match=f"must be of version {VERSION}, found '{version}'"):
             load(path)
 
@@ -160,19 +163,19 @@ def test_foreign_files(path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda tensors, record: record.pop("config"),
-        lambda tensors, record: record["config"]["model"].update(d_model=32),
-        lambda tensors, record: record["config"]["model"].update(d_modle=32),
-        lambda tensors, record: record["returns"][0].update(quantiles=[1.0]),
-        lambda tensors, record: record.update(returns=3),
+        lambda tensors, record: record.pop("settings"),
+        lambda tensors, record: record["settings"]["model"].update(d_model=32),
+        lambda tensors, record: record["settings"]["model"].update(d_modle=32),
+        lambda tensors, record: record["own"].update(quantiles=[[1.0]]),
+        lambda tensors, record: record["own"].update(quantiles=3),
         lambda tensors, record: tensors.pop("head.weight"),
         lambda tensors, record: tensors.update(extra=torch.zeros(1)),
     ],
 )
 def test_incomplete_agent(path: Path, change) -> None:  # type: ignore[no-untyped-def]
-    tensors, record = read(path, "vamo-agent")
+    tensors, record = read(path, "vamo")
     change(tensors, record)
-    write(path, "vamo-agent", tensors, record)
+    write(path, "vamo", tensors, record)
     with pytest.raises(CheckpointError, match="must hold a complete agent"):
         load(path)
 
@@ -185,7 +188,7 @@ def test_failed_write_keeps_the_old_file(path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        write(path, "vamo-agent", {"weight": torch.zeros(3)}, {})
+        write(path, "vamo", {"weight": torch.zeros(3)}, {})
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
@@ -194,4 +197,4 @@ def test_record_is_json(path: Path) -> None:
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     assert set(metadata) == {"kind", "version", "record", "sha256"}
-    assert set(json.loads(metadata["record"])) == {"config", "returns", "data_hash", "name"}
+    assert set(json.loads(metadata["record"])) == {"name", "settings", "tasks", "data_hash", "own", "code"}

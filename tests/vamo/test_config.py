@@ -17,9 +17,9 @@ def test_missing_keys_take_defaults() -> None:
     assert Config.from_dict({"train": {"steps": 7}}) == Config(train=TrainConfig(steps=7))
 
 
-def test_override_reads_json_and_text() -> None:
+def test_override_reads_toml_values_and_text() -> None:
     config = override(
-        Config(), ["train.steps=200", "train.learning_rate=1e-4", "model.conditioning=token", "train.select=last"]
+        Config(), ["train.steps=2_00", "train.learning_rate=1e-4", "model.conditioning=token", "train.select=last"]
     )
     assert (config.train.steps, config.train.learning_rate) == (200, 1e-4)
     assert (config.model.conditioning, config.train.select) == ("token", "last")
@@ -29,17 +29,17 @@ def test_override_reads_json_and_text() -> None:
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("train.stps=200", "`train.stps` is no key of the config; the nearest is `train.steps`"),
-        ("trian.steps=200", "`trian` is no key of the config; the nearest is `train`"),
-        ("steps=200", "`steps` is no key of the config"),
-        ("train.steps", "an override must read `section.key=value`, found 'train.steps'"),
-        ("train.steps.x=1", "`steps` of the override 'train.steps.x=1' is no section"),
-        ("train=3", "`train` must be a table of keys, found 3"),
-        ("train.steps=many", "`steps` must be of type int, found 'many'"),
-        ("train.steps=true", "`steps` must be of type int, found True"),
-        ("train.steps=1.5", "`steps` must be of type int, found 1.5"),
-        ("train.learning_rate=NaN", "`learning_rate` must be finite, found nan"),
-        ("train.method=vamo", "`method` must be one of ('single', 'uniform', 'pooled', 'vao', "),
+        ("train.stps=200", "`train.stps` is no setting; the nearest is `train.steps`"),
+        ("trian.steps=200", "`trian` is no setting; the nearest is `train`"),
+        ("steps=200", "`steps` is no setting"),
+        ("train.steps", "a setting must be given as `key=value` or `section.key=value`, found 'train.steps'"),
+        ("train.steps.x=1", "`steps` of the setting 'train.steps.x=1' must be a section"),
+        ("train=3", "`train` must be a table of settings, found 3"),
+        ("train.steps=many", "`train.steps` must be of type int, found 'many'"),
+        ("train.steps=true", "`train.steps` must be of type int, found True"),
+        ("train.steps=1.5", "`train.steps` must be of type int, found 1.5"),
+        ("train.learning_rate=nan", "`train.learning_rate` must be finite, found nan"),
+        ("train.method=vamo", "`train.method` must be one of ('single', 'uniform', 'pooled', 'vao', "),
     ],
 )
 def test_bad_override(assignment: str, message: str) -> None:

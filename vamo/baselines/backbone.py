@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vamo.baselines.reader import Statistics, Windows
-from vamo.baselines.settings import Backbone, Settings
+from vamo.baselines.settings import Backbone, GenerativeSettings
 from vamo.model.blocks import Block, encoder
 from vamo.model.transformer import INPUT_BOUND
 
@@ -73,7 +73,7 @@ class Trunk(nn.Module):
         return out
 
 
-class Learner(nn.Module):
+class Baseline(nn.Module):
     """A baseline: `forward` gives training losses, `decide` an action; both read `Windows`.
 
     Args:
@@ -90,7 +90,7 @@ class Learner(nn.Module):
     action_low: Tensor
     action_high: Tensor
 
-    def __init__(self, settings: Settings, statistics: Statistics) -> None:
+    def __init__(self, settings: GenerativeSettings, statistics: Statistics) -> None:
         super().__init__()
         self.settings = settings
         for name, value in statistics._asdict().items():
@@ -105,7 +105,7 @@ class Learner(nn.Module):
         """(n,) normalised actions of the windows' last tick."""
         raise NotImplementedError
 
-    def with_settings(self, settings: Settings) -> Self:
+    def with_settings(self, settings: GenerativeSettings) -> Self:
         """The same parameters, which are shared, under settings that differ in what is asked for."""
         other = copy.copy(self)
         other.settings = settings

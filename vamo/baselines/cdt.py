@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vamo.baselines.backbone import Learner, Trunk
+from vamo.baselines.backbone import Baseline, Trunk
 from vamo.baselines.reader import COST, RETURN, Statistics, Tape, Windows
-from vamo.baselines.settings import CdtSettings, Settings
+from vamo.baselines.settings import CdtSettings, GenerativeSettings
 from vamo.model.losses import group_means
 
 _LOG_STD = (-4.0, 1.0)  # of normalised actions
 _AUGMENT = 303  # stream of random numbers
 
 
-class ConstrainedDecisionTransformer(Learner):
+class ConstrainedDecisionTransformer(Baseline):
     """Tokens return to go, cost to go, state, action; a Gaussian policy."""
 
-    def __init__(self, settings: Settings, statistics: Statistics) -> None:
+    def __init__(self, settings: GenerativeSettings, statistics: Statistics) -> None:
         super().__init__(settings, statistics)
         self.trunk = Trunk(settings.backbone, self.n_observed, 2)
         self.policy_head = nn.Linear(settings.backbone.d_model, 2)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from auction_env.control.observation import N_FEATURES
-from vamo.baselines.backbone import Learner
+from vamo.baselines.backbone import Baseline
 from vamo.baselines.reader import COST, RETURN, Statistics, Windows
-from vamo.baselines.settings import Backbone, DiffbidSettings, Settings
+from vamo.baselines.settings import Backbone, DiffbidSettings, GenerativeSettings
 from vamo.model.blocks import Block, encoder
 from vamo.model.losses import group_means
 from vamo.model.transformer import INPUT_BOUND
@@ -71,10 +71,10 @@ class Denoiser(nn.Module):
         return out
 
 
-class DiffBid(Learner):
+class DiffBid(Baseline):
     """Denoiser, and inverse dynamics from the last states and the next one to the action between them."""
 
-    def __init__(self, settings: Settings, statistics: Statistics) -> None:
+    def __init__(self, settings: GenerativeSettings, statistics: Statistics) -> None:
         import diffusers  # slow to import, and for this baseline only
 
         super().__init__(settings, statistics)

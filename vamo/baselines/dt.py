@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vamo.baselines.backbone import Learner, Trunk
+from vamo.baselines.backbone import Baseline, Trunk
 from vamo.baselines.reader import RETURN, Statistics, Windows
-from vamo.baselines.settings import Settings
+from vamo.baselines.settings import GenerativeSettings
 from vamo.model.losses import group_means
 
 
-class DecisionTransformer(Learner):
+class DecisionTransformer(Baseline):
     """Tokens return to go, state, action; the state token's output predicts the action."""
 
-    def __init__(self, settings: Settings, statistics: Statistics) -> None:
+    def __init__(self, settings: GenerativeSettings, statistics: Statistics) -> None:
         super().__init__(settings, statistics)
         self.trunk = Trunk(settings.backbone, self.n_observed, 1)
         self.action_head = nn.Linear(settings.backbone.d_model, 1)

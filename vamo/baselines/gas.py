@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vamo.baselines.backbone import Critic, Learner, expectile_loss
+from vamo.baselines.backbone import Baseline, Critic, expectile_loss
 from vamo.baselines.dt import DecisionTransformer
 from vamo.baselines.reader import FIRST_SCORE, Statistics, Windows
-from vamo.baselines.settings import GasSettings, Settings
+from vamo.baselines.settings import GasSettings, GenerativeSettings
 from vamo.model.losses import group_means
 
 
-class Gas(Learner):
+class Gas(Baseline):
     """The policy and its critics.
 
     The paper trains the critics after the policy. Implicit Q-learning learns from the logs alone and never asks the
@@ -20,7 +20,7 @@ class Gas(Learner):
     clipping of the gradient's norm.
     """
 
-    def __init__(self, settings: Settings, statistics: Statistics) -> None:
+    def __init__(self, settings: GenerativeSettings, statistics: Statistics) -> None:
         super().__init__(settings, statistics)
         self.policy = DecisionTransformer(settings, statistics)
         self.critics = nn.ModuleList([Critic(settings.backbone, self.n_observed) for _ in self.own.penalties])

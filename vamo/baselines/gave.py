@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vamo.baselines.backbone import Critic, Learner, Trunk, expectile_loss
+from vamo.baselines.backbone import Baseline, Critic, Trunk, expectile_loss
 from vamo.baselines.reader import FIRST_SCORE, Statistics, Windows
-from vamo.baselines.settings import GaveSettings, Settings
+from vamo.baselines.settings import GaveSettings, GenerativeSettings
 from vamo.model.losses import group_means
 
 
-class Gave(Learner):
+class Gave(Baseline):
     """A decision transformer on the score to go with the paper's four losses.
 
     The coefficient beta in (0.5, 1.5) scales the logged action. Our actions are logarithms of multipliers, so that
@@ -24,7 +24,7 @@ class Gave(Learner):
     by a critic that is not told it.
     """
 
-    def __init__(self, settings: Settings, statistics: Statistics) -> None:
+    def __init__(self, settings: GenerativeSettings, statistics: Statistics) -> None:
         super().__init__(settings, statistics)
         own, d_model = settings.algorithm, settings.backbone.d_model
         assert isinstance(own, GaveSettings)

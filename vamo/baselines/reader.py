@@ -17,7 +17,7 @@ from auction_env.control.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, wanted_basis
 from vamo.alignment.pairs import Pairs
-from vamo.baselines.settings import Settings
+from vamo.baselines.settings import GenerativeSettings
 from vamo.examples.episodes import Episodes
 from vamo.examples.inputs import AMOUNT_COLUMNS, REQUIREMENT_INPUTS, Asked, EpisodeInputs
 from vamo.examples.normalisation import normalisation
@@ -104,7 +104,7 @@ class Tape:
         ValueError: Several tasks, ticks out of range, or no episode with an action.
     """
 
-    def __init__(self, name: str, data: TrajectoryData, settings: Settings) -> None:
+    def __init__(self, name: str, data: TrajectoryData, settings: GenerativeSettings) -> None:
         self._settings = settings
         self.episodes = Episodes(name, data, settings.config())
         self.task = self.episodes.task
@@ -189,7 +189,7 @@ class Player:
         settings: Of the algorithm.
     """
 
-    def __init__(self, campaigns: Campaigns, total: Float, settings: Settings) -> None:
+    def __init__(self, campaigns: Campaigns, total: Float, settings: GenerativeSettings) -> None:
         self._inputs = EpisodeInputs(campaigns, asked=Asked(), signal="expected")
         self.base = self._inputs.base
         self._requirements = np.asarray(campaigns.requirements, np.float64)
@@ -233,7 +233,7 @@ class Player:
 class TapeBatches:
     """Batches of one training and one validation tape, as `vamo.training.loop` asks for them."""
 
-    def __init__(self, training: Tape, validation: Tape, settings: Settings, augmented_share: float) -> None:
+    def __init__(self, training: Tape, validation: Tape, settings: GenerativeSettings, augmented_share: float) -> None:
         self._training, self._validation = training, validation
         self._train, self._share = settings.train, augmented_share
 

@@ -1,16 +1,22 @@
-"""Settings of the generative baselines as data: packaged TOML, overrides, an error for every unknown key."""
+"""Settings of the generative baselines; the packaged ones stand in `settings.toml` beside this file."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from vamo.config import Config, DataConfig, ModelConfig, TrainConfig, build, check_fields, nearest, require
+from agents.learning.settings import (
+    Settings,
+    check_fields,
+    read_file,
+    require,
+    require_not_negative,
+    require_positive,
+)
+from vamo.config import Config, DataConfig, ModelConfig, TrainConfig
 
 ALGORITHMS = ("dt", "cdt", "diffbid", "gave", "gas")
 DEFAULTS = Path(__file__).with_name("settings.toml")
@@ -21,7 +27,7 @@ def _check_share(name: str, value: float) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backbone:
+class Backbone(Settings):
     """Size of the transformer; `context` is the ticks of a window, for `diffbid` all of the day's."""
 
     d_model: int
@@ -37,7 +43,7 @@ class Backbone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class Training(Settings):
     """The training loop, as in `vamo.config.TrainConfig`."""
 
     steps: int
@@ -55,11 +61,11 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """What the trained agent asks for.
+class Conditions(Settings):
+    """What the trained agent is conditioned on.
 
     Attributes:
-        quantile: The return (or score) asked for, as a quantile of the training episodes'.
+        quantile: The return (or score), as a quantile of the training episodes'.
         cost: Of CDT and DiffBid: how far the episode's cost may lie above the limit, as a share of the budget.
     """
 
@@ -72,12 +78,12 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DtSettings:
+class DtSettings(Settings):
     """The decision transformer has none of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CdtSettings:
+class CdtSettings(Settings):
     """Of the constrained decision transformer.
 
     Attributes:
@@ -90,12 +96,12 @@ class CdtSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require(self.entropy_weight >= 0, "entropy_weight", "not negative", self.entropy_weight)
+        require_not_negative(self, "entropy_weight")
         _check_share("augmented_share", self.augmented_share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffbidSettings:
+class DiffbidSettings(Settings):
     """Of the diffusion planner.
 
     Attributes:
@@ -119,20 +125,20 @@ class DiffbidSettings:
         require(self.n_noise_steps >= 2, "n_noise_steps", "at least 2", self.n_noise_steps)
         rule = f"in [1, {self.n_noise_steps}]"
         require(1 <= self.n_sample_steps <= self.n_noise_steps, "n_sample_steps", rule, self.n_sample_steps)
-        require(self.guidance >= 0, "guidance", "not negative", self.guidance)
+        require_not_negative(self, "guidance")
         require(self.inverse_history >= 1, "inverse_history", "at least 1", self.inverse_history)
-        require(self.inverse_weight > 0, "inverse_weight", "positive", self.inverse_weight)
+        require_positive(self, "inverse_weight")
         _check_share("unconditional_share", self.unconditional_share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GaveSettings:
+class GaveSettings(Settings):
     """Of GAVE.
 
     Attributes:
         evaluated: What actions are valued by: the score to go `after` the tick (the paper's), or the `rest` of the
             score from the tick on.
-        penalty: gamma of the score: how steeply it falls with the realised ratio above the limit.
+        penalty: gamma of the score: how steeply it falls with the sampled ratio above the limit.
         expectile: tau of the value function.
         sharpness: alpha of the weight between logged and explored action.
         return_weight, action_weight, value_weight, explore_weight: Of the four losses.
@@ -150,13 +156,12 @@ class GaveSettings:
     def __post_init__(self) -> None:
         check_fields(self)
         require(0 < self.expectile < 1, "expectile", "in (0, 1)", self.expectile)
-        for name in ("penalty", "return_weight", "action_weight", "value_weight", "explore_weight"):
-            require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
-        require(self.sharpness > 0, "sharpness", "positive", self.sharpness)
+        require_not_negative(self, "penalty", "return_weight", "action_weight", "value_weight", "explore_weight")
+        require_positive(self, "sharpness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GasSettings:
+class GasSettings(Settings):
     """Of GAS.
 
     Attributes:
@@ -176,15 +181,13 @@ class GasSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        given = self.penalties
-        is_list = isinstance(given, (list, tuple)) and all(type(x) in (int, float) and x >= 0 for x in given)
-        require(is_list and len(given) > 0, "penalties", "a list of numbers that are not negative", given)
-        object.__setattr__(self, "penalties", tuple(float(x) for x in given))  # frozen: JSON and TOML give lists
+        check_fields(self)
+        is_list = len(self.penalties) > 0 and min(self.penalties) >= 0
+        require(is_list, "penalties", "a list of numbers that are not negative", self.penalties)
         require(0 < self.expectile < 1, "expectile", "in (0, 1)", self.expectile)
         for name, least in (("n_candidates", 2), ("n_rounds", 1), ("seed", 0)):
-            value = getattr(self, name)
-            require(type(value) is int and value >= least, name, f"an integer of at least {least}", value)
-        require(self.search_sd > 0, "search_sd", "positive", self.search_sd)
+            require(getattr(self, name) >= least, name, f"at least {least}", getattr(self, name))
+        require_positive(self, "search_sd")
 
 
 Own = DtSettings | CdtSettings | DiffbidSettings | GaveSettings | GasSettings
@@ -195,20 +198,20 @@ _OWN: dict[str, type[Own]] = {
     "gave": GaveSettings,
     "gas": GasSettings,
 }
-_SECTIONS = {"backbone": Backbone, "train": Training, "agent": Asking}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class GenerativeSettings(Settings):
     """Everything that, with the data, determines a trained baseline."""
 
     name: str  # of `ALGORITHMS`
     backbone: Backbone
     train: Training
-    agent: Asking
+    agent: Conditions
     algorithm: Own
 
     def __post_init__(self) -> None:
+        require(self.name in ALGORITHMS, "name", f"one of {ALGORITHMS}", self.name)
         if isinstance(self.algorithm, DiffbidSettings):
             size = self.backbone
             rule = f"{size.n_ticks}, as `backbone.n_ticks`, for 'diffbid', which plans the whole day"
@@ -229,45 +232,17 @@ class Settings:
             train=TrainConfig(method="single", **dataclasses.asdict(self.train)),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values from which `from_dict` rebuilds the settings."""
-        return dataclasses.asdict(self)
-
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Settings:
-        """Settings of a complete nested record; raises ValueError for an unknown key or a bad value."""
+    def field_types(cls, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The section `algorithm` is of the algorithm that `name` names."""
         name = record.get("name")
-        require(name in ALGORITHMS, "algo", f"one of {ALGORITHMS}", name)
-        kinds = {**_SECTIONS, "algorithm": _OWN[str(name)]}
-        for key in record:
-            if key != "name" and key not in kinds:
-                raise ValueError(f"`{key}` is no section of the settings{nearest('', key, kinds)}")
-        return cls(
-            name=str(name),
-            **{key: build(kind, record.get(key, {}), f"{key}.") for key, kind in kinds.items()},
-        )
+        require(name in ALGORITHMS, "name", f"one of {ALGORITHMS}", name)
+        return get_type_hints(cls) | {"algorithm": _OWN[str(name)]}
 
 
-def read(name: str, assignments: Iterable[str] = ()) -> Settings:
-    """The packaged settings of an algorithm with `"section.key=value"` assignments over them.
-
-    Raises:
-        ValueError: Unknown algorithm or key (the nearest is named), or a value that breaks a rule.
-    """
-    if name not in ALGORITHMS:
-        raise ValueError(f"`algo` must be one of {ALGORITHMS}, found {name!r}{nearest('', name, ALGORITHMS)}")
-    packaged = tomllib.loads(DEFAULTS.read_text(encoding="utf-8"))
-    own = packaged.get(name, {})
-    sections = (*_SECTIONS, "algorithm")
-    record: dict[str, Any] = {key: {**packaged["shared"].get(key, {}), **own.get(key, {})} for key in sections}
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        section, dot, key = path.strip().partition(".")
-        if not (equals and dot and key):
-            raise ValueError(f"an override must read `section.key=value`, found {assignment!r}")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        record.setdefault(section, {})[key] = value  # `from_dict` names an unknown section or key
-    return Settings.from_dict({"name": name, **record})
+def packaged_settings(name: str) -> GenerativeSettings:
+    """The defaults of an algorithm of `ALGORITHMS`."""
+    packaged = read_file(DEFAULTS)
+    shared, own = packaged["shared"], packaged.get(name, {})
+    record = {key: {**shared.get(key, {}), **own.get(key, {})} for key in ("backbone", "train", "agent", "algorithm")}
+    return GenerativeSettings.from_dict({"name": name, **record})

@@ -34,6 +34,14 @@ class Record:
         """exp(H) of each target's weights: 1 where one source has it all, I where all have equal shares."""
         return [math.exp(entropy) for entropy in self.entropy]
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Means over the targets, as of `agents.learning.learner.Record`."""
+        return {
+            "validation loss": self.mean_validation_loss,
+            "effective sources": sum(self.effective_sources) / len(self.effective_sources),
+        }
+
 
 def is_stalled(history: Sequence[Record], patience: int) -> bool:
     """Whether the last `patience` records brought no new lowest mean validation loss; never for a patience of 0."""
@@ -41,3 +49,8 @@ def is_stalled(history: Sequence[Record], patience: int) -> bool:
         return False
     losses = [record.mean_validation_loss for record in history]
     return min(losses[-patience:]) >= min(losses[:-patience])
+
+
+def best_of(history: Sequence[Record]) -> Record:
+    """The record with the lowest mean validation loss, the first of equal ones."""
+    return min(history, key=lambda record: record.mean_validation_loss)

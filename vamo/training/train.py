@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from agents.learning.checkpoint import AgentFile
+from agents.learning.learner import Learner, Logs, Progress, Tasks, by_name
+from agents.learning.learner import TrainResult as AnyResult
+from agents.learning.run_state import RunFiles
 from auction_env.data import TrajectoryData
-from vamo import checkpoint as checkpoints
+from auction_env.tasks import Task
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.alignment.sharing import choose
 from vamo.config import Config
@@ -27,57 +30,124 @@ from vamo.labels.relabel import relabel
 from vamo.labels.response import Response
 from vamo.model.losses import losses
 from vamo.model.transformer import Vamo
-from vamo.training.distributed import Processes
-from vamo.training.history import Record
+from vamo.training.distributed import Processes, joined
+from vamo.training.history import Record, best_of
 from vamo.training.loop import Trainer
 from vamo.training.monitor import Monitor
 from vamo.training.run_state import restore, state_of
 from vamo.training.tensorboard import ScalarWriter
 
-logger = logging.getLogger(__name__)
-
-_TRAINING = "vamo-training"
+SAVE_EVERY = 100  # steps between two states
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainResult:
-    """A finished run.
+class TrainResult(AnyResult[VamoBidder, Record]):
+    """A finished run; the history has a record every `config.train.log_every` steps.
 
     Attributes:
-        bidder: The trained agent, with the parameters that `config.train.select` asked for.
         snapshots: By the number of steps done, the agent at the stages that `config.train.snapshots` asked for.
-        history: One record every `config.train.log_every` steps.
         targets: Names of the K targets, the order of the records' first axis.
         sources: Names of the I sources, the order of their second.
-        best_loss: Lowest mean validation loss over the targets.
     """
 
-    bidder: VamoBidder
     snapshots: dict[int, VamoBidder]
-    history: list[Record]
     targets: tuple[str, ...]
     sources: tuple[str, ...]
-    best_loss: float
+
+    @property
+    def best_loss(self) -> float:
+        """Lowest mean validation loss over the targets."""
+        return best_of(self.history).mean_validation_loss
 
     @property
     def returned(self) -> Record:
         """The record of the parameters that the bidder has."""
-        if self.bidder.config.train.select == "last":
-            return self.history[-1]
-        return min(self.history, key=lambda record: record.mean_validation_loss)
+        return self.history[-1] if self.bidder.config.train.select == "last" else best_of(self.history)
+
+
+class VamoLearner(Learner):
+    """VAMO by its name in the registry; `task` names the targets."""
+
+    experience = "logs"
+    needs_validation = True
+    is_distributed = True
+
+    def defaults(self) -> Config:
+        """See `Learner`."""
+        return Config()
+
+    def restore(self, file: AgentFile, device: str) -> VamoBidder:
+        """See `Learner`."""
+        return VamoBidder.from_file(file, device)
+
+    def load(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        device: str = "cpu",
+        target_return: float | None = None,
+        quantile: float | None = None,
+        budget_ratio: float | None = None,
+        limit_ratio: float | None = None,
+    ) -> VamoBidder:
+        """See `Learner`; what it is conditioned on as in `VamoBidder.conditioned_on`."""
+        bidder: VamoBidder = super().load(path, name=name, device=device)
+        return bidder.conditioned_on(
+            target_return=target_return, quantile=quantile, budget_ratio=budget_ratio, limit_ratio=limit_ratio
+        )
+
+    def train(
+        self,
+        experience: Logs,
+        *,
+        task: Tasks = None,
+        validation: Logs | None = None,
+        settings: Config | None = None,
+        seed: int | None = None,
+        device: str = "cpu",
+        out: Path | None = None,
+        force: bool = False,
+        save_every: int | None = None,
+        progress: Progress | None = None,
+        log_dir: Path | None = None,
+    ) -> TrainResult:
+        """See `Learner` and `train`; the processes of torchrun train together."""
+        if validation is None:
+            raise ValueError(f"`validation` must be given for agent {self.name!r}, found none")
+        targets = None
+        if task is not None:
+            given = [task] if isinstance(task, Task | str) else task
+            targets = [one.name if isinstance(one, Task) else one for one in given]
+        with joined(device) as processes:
+            return train(
+                by_name(experience),
+                by_name(validation),
+                settings,
+                targets=targets,
+                seed=seed,
+                out=out,
+                force=force,
+                save_every=SAVE_EVERY if save_every is None else save_every,
+                progress=progress,
+                log_dir=log_dir,
+                processes=processes,
+            )
 
 
 def train(
     sources: Mapping[str, TrajectoryData],
     validation: Mapping[str, TrajectoryData],
-    config: Config | None = None,
+    settings: Config | None = None,
     *,
     targets: Sequence[str] | None = None,
-    callback: Callable[[Record], None] | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_every: int = 100,
-    log_dir: str | Path | None = None,
+    seed: int | None = None,
     device: torch.device | str = "cpu",
+    out: Path | None = None,
+    force: bool = False,
+    save_every: int = SAVE_EVERY,
+    progress: Progress | None = None,
+    log_dir: Path | None = None,
     processes: Processes | None = None,
     name: str | None = None,
 ) -> TrainResult:
@@ -86,15 +156,17 @@ def train(
     Args:
         sources: Training trajectories by name, each of one task.
         validation: Held-out trajectories of the targets' own tasks by name.
-        config: All settings; the method is `config.train.method`. The default one if not given.
+        settings: All settings; the method is `settings.train.method`. The default ones if not given.
         targets: Names of the targets, keys of `validation`; all of them by default. Method `single` needs
             each of them in `sources` too and uses no other source.
-        callback: Gets every new record of the history, in the first process; show progress here.
-        checkpoint: File of the run's state. If it exists the run goes on from it, to the same numbers as a
-            run that was never interrupted.
-        checkpoint_every: Steps between two writes of that file.
-        log_dir: Directory for TensorBoard's event files, one point a record; needs the package tensorboard.
+        seed: Of everything that is drawn; None is `settings.train.seed`.
         device: Where to train; that of `processes` where they are given.
+        out: File of the trained agent. The state of the run lies beside it (`OUT.run`) until it is done; if it is
+            there, the run goes on from it, to the same numbers as a run that was never interrupted.
+        force: Whether a finished `out` is replaced.
+        save_every: Steps between two states.
+        progress: Called with every new record of the history, in the first process.
+        log_dir: Directory for TensorBoard's event files, one point a record; needs the package tensorboard.
         processes: Those that train together (`vamo.training.distributed.joined`), each calling this with equal
             arguments. All get the same result; only the first one writes files.
         name: Label of the bidder; the method by default.
@@ -103,17 +175,20 @@ def train(
         The trained bidder and the history.
 
     Raises:
-        ValueError: Unknown target, data that break a rule, or a checkpoint of another run.
+        FileExistsError: `out` is finished and `force` is False.
+        ValueError: Unknown target, data that break a rule, or the state of another run beside `out`.
         FloatingPointError: A loss or an alignment that is not finite.
         ProcessError: Another process failed, hangs, or trains something else.
     """
     processes = Processes(device=torch.device(device)) if processes is None else processes
     device = processes.device
-    config = Config() if config is None else config
+    config = Config() if settings is None else settings
+    if seed is not None:
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
     targets = tuple(validation) if targets is None else tuple(targets)
     sources = _used_sources(sources, validation, targets, config)
-    if checkpoint_every < 1:
-        raise ValueError(f"`checkpoint_every` must be at least 1, found {checkpoint_every}")
+    if save_every < 1:
+        raise ValueError(f"`save_every` must be at least 1, found {save_every}")
     training, held_out = labelled(sources, validation, targets, config, device)
     pairs = [(k, i) for k in range(len(targets)) for i in range(len(training))]
     if config.train.method == "single":
@@ -137,11 +212,13 @@ def train(
         given_weights=None if shared is None else shared.weights,
     )
     digest = data_hash(sources, {name: validation[name] for name in targets})
-    described = {"config": config.to_dict(), "data_hash": digest}
-    save = _saver(trainer, checkpoint, described)
-    processes.check_equal("data, configuration and checkpoint", json.dumps([described, trainer.n_steps]))
+    identity = {"agent": "vamo", "settings": config.to_dict(), "targets": list(targets), "data": digest}
+    files = RunFiles(out, identity, force=force, is_writer=processes.is_first)
+    files.resume(partial(restore, trainer))
+    processes.check_equal("data, settings and state", json.dumps([identity, trainer.n_steps]))
+    tell = None if progress is None else partial(_tell, progress, config.train.steps)
     with _recorder(trainer, log_dir, targets, tuple(sources)) as write:
-        trainer.run(_told(processes, write, callback), save, checkpoint_every)
+        trainer.run(_told(processes, write, tell), partial(files.save, partial(state_of, trainer)), save_every)
     trainer.finish()
     tables = _return_tables(sources, validation, targets, config)
 
@@ -154,14 +231,20 @@ def train(
         stage = Vamo(config.model, statistics).to(device)
         stage.load_state_dict({**stage.state_dict(), **parameters})
         snapshots[step] = bidder_of(stage)
+    bidder = bidder_of(model)
+    files.finish(bidder.to_file)
     return TrainResult(
-        bidder=bidder_of(model),
-        snapshots=snapshots,
+        bidder=bidder,
         history=trainer.history,
+        best=best_of(trainer.history),
+        snapshots=snapshots,
         targets=targets,
         sources=tuple(sources),
-        best_loss=trainer.best_loss,
     )
+
+
+def _tell(progress: Progress, n_steps: int, record: Record) -> None:
+    progress(record.step, n_steps, record)
 
 
 def labelled(
@@ -227,7 +310,7 @@ def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config) -> 
 
 @contextmanager
 def _recorder(
-    trainer: Trainer[Batch], log_dir: str | Path | None, targets: Sequence[str], sources: Sequence[str]
+    trainer: Trainer[Batch], log_dir: Path | None, targets: Sequence[str], sources: Sequence[str]
 ) -> Iterator[Callable[[Record], None] | None]:
     """What writes records for TensorBoard, in the first process."""
     if log_dir is None or not trainer.processes.is_first:
@@ -249,34 +332,3 @@ def _told(processes: Processes, *listeners: Callable[[Record], None] | None) -> 
                 listener(record)
 
     return tell
-
-
-def _saver(trainer: Trainer[Batch], path: str | Path | None, run: dict[str, Any]) -> Callable[[], None]:
-    """What writes the run's state; first restores it where the file exists.
-
-    Raises:
-        ValueError: The file is no training checkpoint, or one of other data or another configuration.
-    """
-    if path is None:
-        return lambda: None
-    path = Path(path)
-    if path.exists():
-        tensors, record = checkpoints.read(path, _TRAINING)
-        differing = [key for key, value in run.items() if record["run"].get(key) != value]
-        if differing:
-            raise ValueError(
-                f"checkpoint {str(path)!r} must be of the same run, found other {differing}: delete it to start anew"
-            )
-        try:
-            restore(trainer, tensors, record["trainer"])
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise checkpoints.CheckpointError(f"{str(path)!r} must hold a whole run, found {error!r}") from error
-        logger.info("goes on from step %d of %s", trainer.n_steps, path)
-
-    def save() -> None:
-        if not trainer.processes.is_first:
-            return
-        tensors, record = state_of(trainer)
-        checkpoints.write(path, _TRAINING, tensors, {"run": run, "trainer": record})
-
-    return save

@@ -19,7 +19,9 @@ from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from benchmarks.studies.known_optimum.markets import stationary_market
 from vamo import split
-from vamo.baselines import ALGORITHMS, GenerativeBidder, read, train_baseline
+from vamo.baselines import ALGORITHMS
+from vamo.baselines.bidder import GenerativeBidder
+from vamo.baselines.training import GenerativeLearner
 
 N_TICKS = 12
 LEAST_SHARE = 0.8  # of the best constant in hindsight; the logs earn 0.7
@@ -39,9 +41,10 @@ def trained(algo: str, logs: TrajectoryData, *, steps: int | None = None, seed: 
     sizes = [f"backbone.n_ticks={N_TICKS}", "train.batch_size=64", f"agent.quantile={ASKED.get(algo, 1.0)}"]
     if algo == "diffbid":  # its window is the whole day
         sizes.append(f"backbone.context={N_TICKS}")
-    settings = read(algo, [*sizes, f"train.steps={STEPS[algo] if steps is None else steps}", f"train.seed={seed}"])
+    learner = GenerativeLearner(algo)
+    settings = learner.settings(assignments=[*sizes, f"train.steps={STEPS[algo] if steps is None else steps}"])
     training, validation = split({_TASK.name: logs})
-    return train_baseline(training[_TASK.name], validation[_TASK.name], settings)
+    return learner.train(training, validation=validation, settings=settings, seed=seed).bidder
 
 
 def play(bidder: Bidder, first_seed: int, n: int) -> Episodes:

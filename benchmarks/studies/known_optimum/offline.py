@@ -27,8 +27,9 @@ from agents import (
     rollout,
     shares_of,
     to_trajectories,
+    train,
 )
-from agents.offline import ALGORITHMS, read_settings, train
+from agents.offline import ALGORITHMS
 from auction_env import TASKS
 from auction_env.data import TrajectoryData
 from benchmarks.studies.known_optimum.markets import stationary_market
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"best constant: {max(share_of_optimum(FixedBidder(ratio), best) for ratio in RATIOS):.3f}")
     for algo in arguments.algos:
         data = known_answer_log(only="noisy-pid") if algo == "bc" else mixed
-        bidder = train(algo, data, TASKS["MaxConversions"], settings=read_settings(algo), seed=arguments.seed)
+        bidder = train(algo, data, task="MaxConversions", seed=arguments.seed).bidder
         print(f"{algo}: {share_of_optimum(bidder, best):.3f}", flush=True)
 
 

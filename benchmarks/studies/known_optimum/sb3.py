@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents import Bidder, FixedBidder, lp_reference, rollout, shares_of
-from agents.sb3.settings import ALGORITHMS, read_settings
-from agents.sb3.training import TrainingJob, train
+from agents import Bidder, FixedBidder, learner, lp_reference, rollout, shares_of
+from agents.learning.learner import MarketExperience
+from agents.sb3.settings import ALGORITHMS
 from auction_env import TASKS
 from benchmarks.studies.known_optimum.markets import stationary_market
 
@@ -26,21 +26,17 @@ STEPS = {"ppo": 30_720, "recurrent_ppo": 30_720, "sac": 15_360, "td3": 15_360, "
 TEST_SEEDS = np.arange(12)
 
 
-def known_answer_job(name: str, *, seed: int = 0) -> TrainingJob:
-    """The training of advertiser 0 on the known market; updates on policy hold one episode a copy, as elsewhere."""
-    changes = ["run.validate_every=1536", "run.validation_episodes=16"]
+def trained(name: str, *, seed: int = 0) -> Bidder:
+    """The agent of advertiser 0 on the known market; updates on policy hold one episode a copy, as elsewhere."""
+    changes = [f"run.steps={STEPS[name]}", "run.validate_every=1536", "run.validation_episodes=16"]
     if "ppo" in name:
         changes += ["algorithm.n_steps=12", "algorithm.batch_size=256"]
-    return TrainingJob(
-        settings=read_settings(name, None, changes),
-        task=TASKS["MaxConversions"],
-        steps=STEPS[name],
-        n_envs=64,
-        seed=seed,
-        params=MARKET.params,
-        population=MARKET.population,
-        advertiser=0,
-    )
+    market = MarketExperience(params=MARKET.params, population=MARKET.population, advertiser=0)
+    own = learner(name)
+    bidder: Bidder = own.train(
+        market, task="MaxConversions", settings=own.settings(assignments=changes), seed=seed
+    ).bidder
+    return bidder
 
 
 def share_of_optimum(bidder: Bidder) -> float:
@@ -65,8 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in arguments.algos:
         shares = []
         for seed in range(arguments.seeds):
-            result = train(known_answer_job(name, seed=seed))
-            shares.append(share_of_optimum(result.bidder))
+            shares.append(share_of_optimum(trained(name, seed=seed)))
         each = ", ".join(f"{share:.3f}" for share in shares)
         print(f"{name}: {np.mean(shares):.3f} after {STEPS[name]:,} steps (seeds: {each})", flush=True)
 

@@ -22,8 +22,8 @@ RETURN_QUANTILES = (0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 def conditioned(policy: VamoBidder) -> dict[str, Bidder]:
     """The policy under each of its conditions, by description."""
     if policy.config.data.action_label == "hindsight":
-        return {f"budget_ratio={ratio:g}": policy.asking(budget_ratio=ratio) for ratio in BUDGET_RATIOS}
-    return {f"quantile={quantile:g}": policy.asking(quantile=quantile) for quantile in RETURN_QUANTILES}
+        return {f"budget_ratio={ratio:g}": policy.conditioned_on(budget_ratio=ratio) for ratio in BUDGET_RATIOS}
+    return {f"quantile={quantile:g}": policy.conditioned_on(quantile=quantile) for quantile in RETURN_QUANTILES}
 
 
 def choose_condition(setting: Setting, fitted: Fitted, candidates: Mapping[str, Mapping[str, Bidder]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agents import Bidder, make, record_prices
+from agents import Bidder, make, record_prices, registry
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.methods.conditions import BUDGET_RATIOS, choose_condition, conditioned
 from benchmarks.suites.methods.fitting import Curve, Fit, Fitted, Setting
@@ -91,11 +91,10 @@ def fit_generative(setting: Setting) -> Fitted:
     Further settings are "section.key=value" of the algorithm. What it is conditioned on is searched in
     `generative_spaces.toml`, with as many candidates as `vamo` has.
     """
-    from vamo.baselines import read, train_baseline
-
     algorithm = setting.option("algo")
+    learner = registry.learner(algorithm)
     own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
-    settings = read(algorithm, (*setting.training, *own, f"train.seed={setting.train_seed}"))
+    settings = learner.settings(assignments=(*setting.training, *own, f"train.seed={setting.train_seed}"))
     points: list[dict[str, Any]] = list(
         candidates_of(read_spaces(GENERATIVE_SPACES)[algorithm], len(BUDGET_RATIOS), seed=0)
     )
@@ -103,8 +102,8 @@ def fit_generative(setting: Setting) -> Fitted:
     fitted, started = Fitted(bidders={}), time.perf_counter()
     candidates: dict[str, dict[str, Bidder]] = {}
     for name in setting.targets:
-        bidder = train_baseline(sources[name], validation[name], settings)
-        candidates[name] = {_words(point): bidder.asking(**point) for point in points}
+        bidder = learner.train(sources[name], validation=validation[name], settings=settings).bidder
+        candidates[name] = {_words(point): bidder.conditioned_on(**point) for point in points}
         fitted.n_steps += settings.train.steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
@@ -121,15 +120,14 @@ def fit_offline(setting: Setting) -> Fitted:
 
     It is conditioned on nothing, so it is not tuned; further settings are "key=value" of the algorithm.
     """
-    from agents.offline import read_settings, train
-
-    algorithm = setting.option("algo")
+    learner = registry.learner(setting.option("algo"))
     own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
-    settings = read_settings(algorithm, assignments=own)
+    settings = learner.settings(assignments=own)
     fitted, started = Fitted(bidders={}), time.perf_counter()
     for name, episodes in setting.targets.items():
         logs = setting.logs[0][name]
-        fitted.bidders[name] = train(algorithm, logs, episodes.task, settings=settings, seed=setting.train_seed)
+        result = learner.train(logs, task=episodes.task, settings=settings, seed=setting.train_seed)
+        fitted.bidders[name] = result.bidder
         fitted.n_steps += settings.steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps
@@ -138,21 +136,15 @@ def fit_offline(setting: Setting) -> Fitted:
 
 def fit_sb3(setting: Setting) -> Fitted:
     """A Stable-Baselines3 agent (`algo=NAME`, `steps=N` environment steps) for each task, trained in its market."""
-    from agents.sb3.settings import read_settings
-    from agents.sb3.training import TrainingJob, train
+    from agents.learning.learner import MarketExperience
 
-    settings, steps = read_settings(setting.option("algo")), int(setting.option("steps"))
+    learner, steps = registry.learner(setting.option("algo")), int(setting.option("steps"))
+    settings = learner.settings(assignments=[f"run.steps={steps}"])
     fitted, started = Fitted(bidders={}), time.perf_counter()
     for name, episodes in setting.targets.items():
-        job = TrainingJob(
-            settings=settings,
-            task=episodes.task,
-            steps=steps,
-            seed=setting.train_seed,
-            params=episodes.params,
-            population=episodes.population,
-        )
-        fitted.bidders[name] = train(job).bidder
+        market = MarketExperience(params=episodes.params, population=episodes.population)
+        result = learner.train(market, task=episodes.task, settings=settings, seed=setting.train_seed)
+        fitted.bidders[name] = result.bidder
         fitted.n_steps += steps
     fitted.train_seconds = time.perf_counter() - started
     fitted.step_seconds = fitted.train_seconds / fitted.n_steps

@@ -13,12 +13,11 @@ pytest.importorskip("stable_baselines3")
 pytest.importorskip("sb3_contrib")
 import agents
 from agents import rollout
-from agents.learning import checkpoint
-from agents.learning.checkpoint import CheckpointError
-from agents.sb3 import bidder as sb3_bidder
+from agents.learning.checkpoint import CheckpointError, read, write
+from agents.learning.learner import MarketExperience
 from agents.sb3.reward import LearningReward
-from agents.sb3.settings import ALGORITHMS, RewardSettings, read_settings
-from agents.sb3.training import TrainingJob, TrainResult, make_model, train
+from agents.sb3.settings import ALGORITHMS, RewardSettings
+from agents.sb3.training import Sb3Learner, Sb3Result, TrainingJob, make_model
 from auction_env import TASKS, MarketParams
 from auction_env.envs.single import BiddingEnv
 from benchmarks.cli import main
@@ -30,16 +29,23 @@ OFF_POLICY = [*TINY, "algorithm.learning_starts=12", "algorithm.batch_size=8", "
 OFF_POLICY += ["algorithm.gradient_steps=1"]
 
 
-def tiny(algo: str, *more: str) -> Any:
-    return read_settings(algo, None, [*(ON_POLICY if "ppo" in algo else OFF_POLICY), *more])
+def tiny(algo: str, *more: str, steps: int = 48) -> Any:
+    own = [*(ON_POLICY if "ppo" in algo else OFF_POLICY), f"run.steps={steps}", "run.n_envs=4", *more]
+    return Sb3Learner(algo).settings(assignments=own)
 
 
 def job(algo: str, *more: str, steps: int = 48, task: str = "TargetCPA") -> TrainingJob:
-    return TrainingJob(settings=tiny(algo, *more), task=TASKS[task], steps=steps, n_envs=4, params=PARAMS)
+    return TrainingJob(
+        settings=tiny(algo, *more, steps=steps), task=TASKS[task], experience=MarketExperience(params=PARAMS)
+    )
+
+
+def train(job: TrainingJob, **arguments: Any) -> Sb3Result:
+    return Sb3Learner(job.settings.name).train(job.experience, task=job.task, settings=job.settings, **arguments)
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainResult]:
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sb3Result]:
     path = tmp_path_factory.mktemp("sb3") / f"{request.param}.safetensors"
     return path, train(job(request.param), out=path)
 
@@ -49,7 +55,7 @@ def play(bidder: agents.Bidder, n: int = 1) -> agents.Episodes:
     return rollout(bidder, seeds=seeds, advertisers=np.arange(n) + 3, task=TASKS["TargetCPA"], params=PARAMS)
 
 
-def test_a_rollout_equals_the_environment(trained: tuple[Path, TrainResult]) -> None:
+def test_a_rollout_equals_the_environment(trained: tuple[Path, Sb3Result]) -> None:
     bidder = trained[1].bidder
     env = BiddingEnv(task="TargetCPA", params=PARAMS, action_kind=bidder.action_kind)
     observation, _ = env.reset(options={"episode_seed": 50, "advertiser": 3})
@@ -70,7 +76,7 @@ def test_a_rollout_equals_the_environment(trained: tuple[Path, TrainResult]) -> 
         assert state is not None and np.abs(state[0]).max() > 0
 
 
-def test_checkpoint_round_trip_and_registry(trained: tuple[Path, TrainResult]) -> None:
+def test_checkpoint_round_trip_and_registry(trained: tuple[Path, Sb3Result]) -> None:
     path, result = trained
     algo = result.bidder.settings.name
     entry = agents.registry.get(algo)
@@ -80,34 +86,8 @@ def test_checkpoint_round_trip_and_registry(trained: tuple[Path, TrainResult]) -
     np.testing.assert_array_equal(play(loaded, 3).ticks.multiplier, play(result.bidder, 3).ticks.multiplier)
     assert not path.with_name(f"{path.name}.run").exists()
     other = "sac" if algo != "sac" else "td3"
-    with pytest.raises(CheckpointError, match=f"must be of algorithm '{other}', found '{algo}'"):
+    with pytest.raises(CheckpointError, match=f"must be of kind '{other}', found '{algo}'"):
         agents.make(other, path=path)
-
-
-def test_a_killed_run_goes_on_to_the_same_weights(trained: tuple[Path, TrainResult], tmp_path: Path) -> None:
-    _, whole = trained
-    path = tmp_path / "killed.safetensors"
-
-    def kill(step: int, validation: Any) -> None:
-        if step > 24:  # in the second stretch
-            raise KeyboardInterrupt
-
-    algo = whole.bidder.settings.name
-    with pytest.raises(KeyboardInterrupt):
-        train(job(algo), out=path, tell=kill)
-    assert agents.make(algo, path=path)  # the best so far is whole
-    with pytest.raises(ValueError, match="must be of a run with the same seed, found 0 and 1"):
-        train(
-            TrainingJob(
-                settings=tiny(algo), task=TASKS["TargetCPA"], steps=48, n_envs=4, seed=1, params=PARAMS
-            ),
-            out=path,
-        )  # fmt: skip
-    resumed = train(job(algo), out=path)
-    assert resumed.history == whole.history
-    assert [line.step for line in whole.history] == [0, 24, 48]
-    for name, tensor in whole.bidder.policy.state_dict().items():
-        np.testing.assert_array_equal(resumed.bidder.policy.state_dict()[name].numpy(), tensor.numpy())
 
 
 @pytest.mark.parametrize("signal", ["expected", "sampled"])
@@ -174,9 +154,10 @@ def test_the_normalisation_is_measured_and_part_of_the_weights() -> None:
 def test_a_funnel_task_is_learned_in_a_market_with_a_funnel(tmp_path: Path) -> None:
     clicks = TASKS["MaxClicks"]
     with pytest.raises(ValueError, match="clicks"):
-        TrainingJob(settings=tiny("ppo"), task=clicks, steps=24, params=PARAMS)
+        TrainingJob(settings=tiny("ppo"), task=clicks, experience=MarketExperience(params=PARAMS))
     params = MarketParams.for_task(clicks, n_impressions=300, n_ticks=6)
-    result = train(TrainingJob(settings=tiny("ppo"), task=clicks, steps=24, n_envs=4, params=params))
+    market = MarketExperience(params=params)
+    result = train(TrainingJob(settings=tiny("ppo", steps=24), task=clicks, experience=market))
     with pytest.raises(ValueError, match=r"trained for task 'MaxClicks'.*wants_conversions"):
         play(result.bidder)
 
@@ -184,30 +165,28 @@ def test_a_funnel_task_is_learned_in_a_market_with_a_funnel(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("algorithm.learning_rat=1", "nearest: 'learning_rate'"),
-        ("polici.net_arch=[8]", "nearest: 'policy'"),
-        ("reward.signal='bid'", "`reward.signal` must be 'expected' or 'sampled'"),
-        ("run.validate_every=0", "`run.validate_every` must be positive, found 0"),
+        ("algorithm.learning_rat=1", "the nearest is `algorithm.learning_rate`"),
+        ("polici.net_arch=[8]", "the nearest is `policy`"),
+        ("reward.signal='bid'", "`signal` must be 'expected' or 'sampled'"),
+        ("run.validate_every=0", "`validate_every` must be positive, found 0"),
         ("run.validate_every=1.5", "`run.validate_every` must be of type int"),
         ("run.action_noise=0.1", "for off-policy algorithms"),
-        ("reward.shaping=-1", "`reward.shaping` must be finite and not negative, found -1"),
-        ("learning_rate", "SECTION.KEY=VALUE"),
-        ("algorithm.seed=3", "must be one of"),
+        ("reward.shaping=-1", "`shaping` must be not negative, found -1.0"),
+        ("learning_rate", "a setting must be given as `key=value`"),
+        ("algorithm.seed=3", "`algorithm.seed` is no setting"),
     ],
 )
 def test_bad_settings_are_refused(assignment: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_settings("ppo", None, [assignment])
+        Sb3Learner("ppo").settings(assignments=[assignment])
 
 
-def test_unknown_algorithm_action_kind_and_argument() -> None:
-    with pytest.raises(ValueError, match="nearest: 'ppo'"):
-        read_settings("pppo")
+def test_unknown_action_kind_and_argument() -> None:
     with pytest.raises(ValueError, match="`action_kind` must be"):
         job("ppo", "action.kind=logs")
     with pytest.raises(ValueError, match=r"`algorithm.n_steps` must be of type int, found 'many'"):
         job("ppo", "algorithm.n_steps=many")
-    with pytest.raises(ValueError, match=r"`steps` must be above `algorithm.learning_starts` = 12, found 12"):
+    with pytest.raises(ValueError, match=r"`run.steps` must be above `algorithm.learning_starts` = 12, found 12"):
         job("sac", steps=12)
     with pytest.raises(ValueError, match="settings that sac takes"):
         make_model(job("sac", "algorithm.ent_coef=much"))
@@ -218,20 +197,20 @@ def test_foreign_and_changed_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="must be a file"):
         agents.make("ppo", path=path)
     train(job("ppo", steps=24), out=path)
-    tensors, record = checkpoint.read(path, sb3_bidder.KIND)
-    action = record["action"]
+    tensors, record = read(path, "ppo")
+    own = record["own"]
+    action = own["action"]
     changes: list[tuple[dict[str, Any], str]] = [
         ({"observation": ["time_left"]}, "must be for the observation"),
         ({"action": {"kind": "two_coefficient", "reference": 1.0, "max_ratio": 5.0}}, "must hold a complete agent"),
         ({"action": {**action, "kind": "unknown"}}, "must hold a complete agent"),
-        ({"algorithm": "sac"}, "must be of algorithm"),
     ]
     for change, message in changes:
-        checkpoint.write(path, sb3_bidder.KIND, tensors, record | change)
+        write(path, "ppo", tensors, record | {"own": own | change})
         with pytest.raises(CheckpointError, match=message):
             agents.make("ppo", path=path)
-    checkpoint.write(path, "vamo-agent", tensors, record)
-    with pytest.raises(CheckpointError, match="must be of kind 'sb3-agent'"):
+    write(path, "sac", tensors, record)
+    with pytest.raises(CheckpointError, match="must be of kind 'ppo', found 'sac'"):
         agents.make("ppo", path=path)
 
 
@@ -239,32 +218,30 @@ def test_foreign_and_changed_checkpoints_are_refused(tmp_path: Path) -> None:
 def test_other_action_kinds_are_stored(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "agent.safetensors"
     result = train(job("ppo", f"action.kind={kind}", steps=24), out=path)
-    loaded = sb3_bidder.load(path)
+    loaded = agents.load(path)
     assert loaded.action_kind == result.bidder.action_kind
     np.testing.assert_array_equal(play(loaded).ticks.multiplier, play(result.bidder).ticks.multiplier)
 
 
 def test_command_trains_logs_and_keeps_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, logs = tmp_path / "deep" / "ppo.safetensors", tmp_path / "logs"
-    arguments = ["train-sb3", "--algo", "ppo", "--task", "MaxConversions", "--steps", "96", "--envs", "2"]
+    arguments = ["train", "--agent", "ppo", "--task", "MaxConversions"]
+    arguments += ["--set", "run.steps=96", "--set", "run.n_envs=2"]
     arguments += ["--impressions", "480", "--out", str(out), "--log-dir", str(logs)]
     arguments += [part for assignment in TINY for part in ("--set", assignment)]
     main(arguments)
     assert agents.make("ppo", path=out)
     assert list(logs.glob("events*"))
-    assert "best validation" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(arguments)
-    assert "must not exist unless --force is given" in capsys.readouterr().err
+    assert "best share" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main([*arguments, "--force", "--task", "MaxConversion"])
     assert "`task` must be" in capsys.readouterr().err
 
 
 def test_ppo_finds_the_known_optimum() -> None:
-    from benchmarks.studies.known_optimum.sb3 import known_answer_job, share_of_optimum
+    from benchmarks.studies.known_optimum.sb3 import share_of_optimum, trained
 
-    result = train(known_answer_job("ppo"))
-    before, after = agents.FixedBidder(), result.bidder
+    result = trained("ppo")
+    before, after = agents.FixedBidder(), result
     # seeds 0, 1, 2 of the training reached 0.957, 0.960 and 0.945, the constant that it starts from 0.844
     assert share_of_optimum(after) > 0.93 > 0.87 > share_of_optimum(before)

@@ -44,10 +44,10 @@ def test_the_demo_trains_on_imported_logs(tmp_path: Path) -> None:
     assert data.load(tmp_path / "run" / "imported").n_episodes == 96
     assert suite_of(tmp_path / "run" / "imported", tmp_path / "run", "testing").hash() == suite.hash()
     opened = open_variant(suite.variants[0], suite, tmp_path / "cache")
-    train, validation = world.load()
-    assert {name: log.n_episodes for name, log in train.items()} == world.n_train
+    train, validation = opened.load_logs()
+    assert {name: log.n_episodes for name, log in train.items()} == opened.n_train
     assert sum(log.n_episodes for log in (*train.values(), *validation.values())) == 96  # each in one part
-    assert {name: log.tasks[0].name for name, log in train.items()} == {name: name for name in world.targets}
+    assert {name: log.tasks[0].name for name, log in train.items()} == {name: name for name in opened.targets}
     parts = [set(zip(log.period, log.advertiser, strict=True)) for log in (*train.values(), *validation.values())]
     assert len(set.union(*parts)) == 96
     one = suite.only(n_seeds=1, arms=(suite.arms[0],)).runs()[0]

@@ -8,7 +8,8 @@ from typing import get_args
 import pytest
 
 from agents import registry
-from agents.offline import ALGORITHMS, read_settings
+from agents.offline import ALGORITHMS
+from agents.offline.training import OfflineLearner
 from benchmarks.suites.catalogue import SUITES, demo, get_suite
 from benchmarks.suites.methods.methods import METHODS
 from benchmarks.suites.spec import SIZES, Condition, FamilyData, MarketData, Size, Suite
@@ -79,7 +80,7 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
             override(Config(), (*found.training, *arm.settings))
         elif arm.method == "offline":
             algo, *own = arm.settings
-            read_settings(algo.removeprefix("algo="), assignments=own)
+            OfflineLearner(algo.removeprefix("algo=")).settings(assignments=own)
     assert len({run.id for run in found.runs()}) == len(found.runs())
     few = {"testing": 2, "cpu": 3 if name == demo.ID else 10}
     assert len(found.train_seeds) == few.get(size, 10)

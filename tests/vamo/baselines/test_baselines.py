@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,13 +8,13 @@ from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
 from tests.vamo.test_agent import campaigns_of, views_of
-from vamo.baselines import ALGORITHMS, Settings, load_baseline, read, save_baseline, train_baseline
-from vamo.baselines.backbone import Learner
+from vamo.baselines import ALGORITHMS, GenerativeSettings
+from vamo.baselines.backbone import Baseline
+from vamo.baselines.bidder import GenerativeBidder, make_model
 from vamo.baselines.cdt import pareto_targets
 from vamo.baselines.gas import Gas
 from vamo.baselines.reader import COST, RETURN, Player, Tape, Windows
-from vamo.baselines.training import make_learner
-from vamo.checkpoint import CheckpointError
+from vamo.baselines.training import GenerativeLearner
 
 CPA = TASKS["TargetCPA"]
 SMALL = (
@@ -30,8 +28,16 @@ SMALL = (
 )
 
 
-def small(algo: str, *more: str) -> Settings:
-    return read(algo, (*SMALL, *more))
+def small(algo: str, *more: str) -> GenerativeSettings:
+    settings: GenerativeSettings = GenerativeLearner(algo).settings(assignments=(*SMALL, *more))
+    return settings
+
+
+def trained(
+    training: TrajectoryData, settings: GenerativeSettings, validation: TrajectoryData | None = None
+) -> GenerativeBidder:
+    held_out = training if validation is None else validation
+    return GenerativeLearner(settings.name).train(training, validation=held_out, settings=settings).bidder
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +45,10 @@ def data() -> TrajectoryData:
     return make_data(12, task=CPA, share_ended=0.5)
 
 
-def learner_and_batch(algo: str, data: TrajectoryData, n: int = 8) -> tuple[Learner, Windows]:
+def learner_and_batch(algo: str, data: TrajectoryData, n: int = 8) -> tuple[Baseline, Windows]:
     settings = small(algo)
     tape = Tape("log", data, settings)
-    return make_learner(settings, tape.statistics()), tape.draw(n, (1, 2, 3))
+    return make_model(settings, tape.statistics()), tape.draw(n, (1, 2, 3))
 
 
 @pytest.mark.parametrize("algo", ["dt", "cdt", "gave", "gas"])
@@ -67,19 +73,19 @@ def test_a_decision_does_not_depend_on_the_other_campaigns(algo: str, data: Traj
 
 def test_what_is_asked_for_reaches_the_learner(data: TrajectoryData) -> None:
     """The search of GAS with another search_sd decides otherwise; the bidder it came from stays as it was."""
-    bidder = train_baseline(data, data, small("gas", "train.steps=1"))
-    wide = bidder.asking(search_sd=2.0)
+    bidder = trained(data, small("gas", "train.steps=1"))
+    wide = bidder.conditioned_on(search_sd=2.0)
     first = next(views_of(data))
     decided = []
-    for asked in (bidder, wide, bidder.asking(search_sd=1e-9)):
+    for asked in (bidder, wide, bidder.conditioned_on(search_sd=1e-9)):
         asked.reset(campaigns_of(data, CPA))
         decided.append(asked.act(first))
     assert not np.allclose(decided[0], decided[1])
-    assert bidder.settings.algorithm == read("gas").algorithm
-    assert isinstance(bidder.learner, Gas)
-    player = Player(campaigns_of(data, CPA), bidder.ask(data.n_episodes), bidder.settings)
-    policy = bidder.learner.policy.decide(player.observe(first))
-    unsearched = player.base * np.exp(bidder.learner.multiplier(policy).detach().numpy())
+    assert bidder.settings.algorithm == GenerativeLearner("gas").defaults().algorithm
+    assert isinstance(bidder.model, Gas)
+    player = Player(campaigns_of(data, CPA), bidder.conditions(data.n_episodes), bidder.settings)
+    policy = bidder.model.policy.decide(player.observe(first))
+    unsearched = player.base * np.exp(bidder.model.multiplier(policy).detach().numpy())
     np.testing.assert_allclose(decided[2], unsearched, rtol=1e-5)
 
 
@@ -149,34 +155,14 @@ def test_replay_gives_the_training_windows(algo: str) -> None:
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
-def test_checkpoint_resumption_and_bidding(algo: str, data: TrajectoryData, tmp_path: Path) -> None:
-    settings = small(algo)
-    whole = train_baseline(data, data, settings)
-
-    class Stop(Exception):
-        pass
-
-    def stop(record: object) -> None:
-        raise Stop
-
-    with pytest.raises(Stop):
-        train_baseline(data, data, settings, callback=stop, checkpoint=tmp_path / "run", checkpoint_every=3)
-    resumed = train_baseline(data, data, settings, checkpoint=tmp_path / "run")
-    for name, tensor in whole.learner.state_dict().items():
-        assert torch.equal(tensor, resumed.learner.state_dict()[name]), name
-    save_baseline(tmp_path / "agent", whole)
-    loaded = load_baseline(tmp_path / "agent", algo=algo)
-    played = make_data(3, task=CPA)
-    for bidder in (whole, loaded):
-        bidder.reset(campaigns_of(played, CPA))
+def test_bids_are_positive_and_of_the_task_trained_on(algo: str, data: TrajectoryData) -> None:
+    bidder, played = trained(data, small(algo)), make_data(3, task=CPA)
+    bidder.reset(campaigns_of(played, CPA))
     for view in views_of(played):
-        first, second = whole.act(view), loaded.act(view)
-        np.testing.assert_array_equal(first, second)
-        assert np.isfinite(first).all() and (first > 0).all()
-    with pytest.raises(CheckpointError, match="must hold a 'other' agent"):
-        load_baseline(tmp_path / "agent", algo="other")
+        multiplier = bidder.act(view)
+        assert np.isfinite(multiplier).all() and (multiplier > 0).all()
     with pytest.raises(ValueError, match="must be of the task trained on, 'TargetCPA'"):
-        loaded.reset(campaigns_of(played, TASKS["MaxConversions"]))
+        bidder.reset(campaigns_of(played, TASKS["MaxConversions"]))
 
 
 def test_pareto_targets_are_infeasible_and_keep_the_cost(data: TrajectoryData) -> None:
@@ -192,19 +178,17 @@ def test_pareto_targets_are_infeasible_and_keep_the_cost(data: TrajectoryData) -
 
 def test_errors(data: TrajectoryData) -> None:
     with pytest.raises(ValueError, match="`training` must hold at least 2 episodes, found 1"):
-        train_baseline(data.select(np.array([0])), data, small("dt"))
+        trained(data.select(np.array([0])), small("dt"), data)
     with pytest.raises(ValueError, match=r"the nearest is `train\.steps`"):
-        read("dt", ["train.stepz=3"])
-    with pytest.raises(ValueError, match=r"`algo` must be one of .*nearest is `dt`"):
-        read("dtt")
+        small("dt", *["train.stepz=3"])
     with pytest.raises(ValueError, match="`cost` must not be given for 'dt'"):
-        train_baseline(data, data, small("dt", "train.steps=1")).asking(cost=0.1)
+        trained(data, small("dt", "train.steps=1")).conditioned_on(cost=0.1)
     with pytest.raises(ValueError, match="`search_sd` must not be given for 'dt'"):
-        train_baseline(data, data, small("dt", "train.steps=1")).asking(search_sd=0.1)
+        trained(data, small("dt", "train.steps=1")).conditioned_on(search_sd=0.1)
     with pytest.raises(ValueError, match=r"`backbone\.context` must be 48, as `backbone\.n_ticks`, .* found 8"):
-        read("diffbid", ["backbone.context=8"])
+        small("diffbid", *["backbone.context=8"])
     with pytest.raises(ValueError, match=r"`backbone\.n_ticks` must be that of the data, 48, found 96"):
-        train_baseline(data, data, small("dt", "backbone.n_ticks=96"))
+        trained(data, small("dt", "backbone.n_ticks=96"))
     other = make_data(3, task=TASKS["MaxConversions"])
     with pytest.raises(ValueError, match="`validation` must be of task 'TargetCPA', found 'MaxConversions'"):
-        train_baseline(data, other, small("dt"))
+        trained(data, small("dt"), other)

@@ -60,8 +60,8 @@ with joined(timeout=10.0) as processes:
     for label, assignments in variants.items():
         told = []
         result = train(data, held_out, override(Config(), [*small, *assignments.split()]), processes=processes,
-                       callback=lambda record: told.append(record.step), checkpoint=f"{out}/{label}.safetensors",
-                       checkpoint_every=5, log_dir=f"{out}/log {label}")
+                       progress=lambda step, n_steps, record: told.append(step), save_every=5,
+                       out=Path(f"{out}/{label}.safetensors"), log_dir=f"{out}/log {label}")
         last = result.history[-1]
         parameters = {f"p/{name}": p.detach().numpy() for name, p in result.bidder.model.named_parameters()}
         alignment = [] if last.alignment is None else last.alignment

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.learning.checkpoint import CheckpointError, read, write
 from tests import processes
 from tests.vamo.synthetic import make_data
 from tests.vamo.training.test_trainer import comparable
-from vamo.checkpoint import CheckpointError, read, write
 from vamo.config import Config, override
 from vamo.examples.sources import split
 from vamo.training.train import train
@@ -63,7 +63,7 @@ def run(path, kill_in_step=None, kill_in_write=None):
             kill()
         return real_replace(*names)
     Trainer.step, os.replace = step, replace
-    result = train(*data, config, checkpoint=path, checkpoint_every=3)
+    result = train(*data, config, out=path, save_every=3)
     digest = hashlib.sha256()
     for name, parameter in result.bidder.model.named_parameters():
         digest.update(name.encode() + parameter.detach().numpy().tobytes())
@@ -98,7 +98,7 @@ status, text = forked(lambda: run(out / "whole.safetensors"))
 found = {"whole": json.loads(text)}
 for n in range(0, 14, int(sys.argv[3])):
     found[f"step {n}"] = resumed(f"step {n}", kill_in_step=n)
-for n in (1, 3):
+for n in (1, 3, 6):
     found[f"write {n}"] = resumed(f"write {n}", kill_in_write=n)
 print(json.dumps(found))
 """
@@ -110,7 +110,7 @@ def test_killed_at_any_step_the_run_goes_on_to_the_same_numbers(tmp_path: Path, 
     done = processes.run(SCRIPT, *arguments, folder=ROOT, work=tmp_path / "process")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) == 1 + len(range(0, 14, stride)) + 2
+    assert len(found) == 1 + len(range(0, 14, stride)) + 3
     assert len(found["whole"]["history"]) == 7
     for name, result in found.items():
         assert result == found["whole"], name
@@ -121,19 +121,30 @@ def test_a_run_that_stopped_early_stays_stopped(small_config: Config, tmp_path: 
         small_config, ["train.learning_rate=1.0", "train.log_every=1", "train.steps=60", "train.patience=2"]
     )
     data = split({"TargetCPA": make_data(12)}, 0.25)
-    path = tmp_path / "run.safetensors"
-    first = train(*data, config, checkpoint=path)
+    path = tmp_path / "agent.safetensors"
+    kept: list[bytes] = []
+
+    def keep(step: int, n_steps: int, record: object) -> None:
+        kept[:] = [path.with_name("agent.safetensors.run").read_bytes()]
+
+    first = train(*data, config, out=path, save_every=1, progress=keep)
     assert first.history[-1].step < 60
-    again = train(*data, config, checkpoint=path)
-    assert comparable(again.history) == comparable(first.history)
+    path.with_name("agent.safetensors.run").write_bytes(kept[0])  # killed before the state was removed
+    again = train(*data, config, out=path)
+    assert comparable(list(again.history)) == comparable(list(first.history))
 
 
 def test_state_that_is_not_whole_is_an_error(small_config: Config, tmp_path: Path) -> None:
     data = split({"TargetCPA": make_data(12)}, 0.25)
-    path = tmp_path / "run.safetensors"
-    train(*data, small_config, checkpoint=path)
-    tensors, record = read(path, "vamo-training")
+    path, state = tmp_path / "agent.safetensors", tmp_path / "agent.safetensors.run"
+
+    def stop(step: int, n_steps: int, record: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(*data, small_config, out=path, save_every=1, progress=stop)
+    tensors, record = read(state, "run")
     del tensors["parameters/head.weight"]
-    write(path, "vamo-training", tensors, record)
+    write(state, "run", tensors, record)
     with pytest.raises(CheckpointError, match=r"must hold a whole run, found KeyError\('parameters/head.weight'\)"):
-        train(*data, small_config, checkpoint=path)
+        train(*data, small_config, out=path)

@@ -14,7 +14,6 @@ from tests.vamo.synthetic import make_data
 from tests.vamo.training.test_monitor import record
 from vamo.config import Config, override
 from vamo.examples.sources import split
-from vamo.training.history import Record
 from vamo.training.tensorboard import ScalarWriter, scalars
 from vamo.training.train import TrainResult, train
 
@@ -61,13 +60,13 @@ def test_a_resumed_run_writes_no_point_twice(small_config: Config, tmp_path: Pat
     class KilledError(Exception):
         pass
 
-    def kill(line: Record) -> None:
-        if line.step == 8:
+    def kill(step: int, n_steps: int, record: object) -> None:
+        if step == 8:
             raise KilledError
 
-    paths = {"checkpoint": tmp_path / "run.safetensors", "checkpoint_every": 3}
+    paths = {"out": tmp_path / "run.safetensors", "save_every": 3}
     with pytest.raises(KilledError):
-        run(small_config, tmp_path / "log", callback=kill, **paths)
+        run(small_config, tmp_path / "log", progress=kill, **paths)
     run(small_config, tmp_path / "log", **paths)  # goes on from step 6: step 8 comes again
     assert len(list((tmp_path / "log").iterdir())) == 2
     assert [step for step, _ in series(read(tmp_path / "log"), "loss/validation/mean")] == [4, 8, 12]

@@ -277,7 +277,7 @@ def comparable(history: list[Record]) -> list[dict[str, object]]:
 @pytest.mark.parametrize("method", ["single", "uniform", "pooled", "vao", "pcgrad"])
 def test_methods(data: tuple[Data, Data], small_config: Config, method: str) -> None:
     lines: list[Record] = []
-    result = run(data, small_config, f"train.method={method}", callback=lines.append)
+    result = run(data, small_config, f"train.method={method}", progress=lambda _, __, line: lines.append(line))
     assert result.targets == result.sources == ("MaxConversions", "TargetCPA")
     assert result.history == lines
     assert [record.step for record in lines] == [4, 8, 12]
@@ -335,13 +335,13 @@ def test_snapshots_are_stages_of_the_run(data: tuple[Data, Data], small_config: 
     )
     path = tmp_path / "run.safetensors"
 
-    def kill(record: Record) -> None:
-        if record.step == 12:
+    def kill(step: int, n_steps: int, record: object) -> None:
+        if step == 12:
             raise KilledError
 
     with pytest.raises(KilledError):
-        run(data, small_config, *options, callback=kill, checkpoint=path, checkpoint_every=9)
-    resumed = run(data, small_config, *options, checkpoint=path)
+        run(data, small_config, *options, progress=kill, out=path, save_every=9)
+    resumed = run(data, small_config, *options, out=path)
     for step, bidder in whole.snapshots.items():
         pairs = zip(bidder.model.parameters(), resumed.snapshots[step].model.parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
@@ -385,33 +385,25 @@ def test_resumed_run_equals_uninterrupted(
     assignments = (*options, "train.select=last")
     whole = run(data, small_config, *assignments)
 
-    def kill(record: Record) -> None:
-        if record.step == 8:
+    def kill(step: int, n_steps: int, record: object) -> None:
+        if step == 8:
             raise KilledError
 
     path = tmp_path / "run.safetensors"
     with pytest.raises(KilledError):
-        run(data, small_config, *assignments, callback=kill, checkpoint=path, checkpoint_every=3)
+        run(data, small_config, *assignments, progress=kill, out=path, save_every=3)
     lines: list[Record] = []
-    resumed = run(data, small_config, *assignments, callback=lines.append, checkpoint=path, checkpoint_every=3)
+    resumed = run(
+        data, small_config, *assignments, progress=lambda _, __, line: lines.append(line), out=path, save_every=3
+    )
     assert [record.step for record in lines] == [8, 12]  # went on from step 6
     assert comparable(resumed.history) == comparable(whole.history)
     assert resumed.best_loss == whole.best_loss
     pairs = zip(resumed.bidder.model.parameters(), whole.bidder.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    finished = run(data, small_config, *assignments, checkpoint=path)  # nothing left to do
-    assert comparable(finished.history) == comparable(whole.history)
+    with pytest.raises(FileExistsError, match="must not exist unless a new run is forced"):
+        run(data, small_config, *assignments, out=path)
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
-
-
-def test_checkpoint_of_another_run_is_refused(data: tuple[Data, Data], small_config: Config, tmp_path: Path) -> None:
-    path = tmp_path / "run.safetensors"
-    run(data, small_config, checkpoint=path)
-    with pytest.raises(ValueError, match=r"must be of the same run, found other \['config'\]"):
-        run(data, small_config, "train.steps=13", checkpoint=path)
-    other = (data[0], {name: make_data(3, task=TASKS[name], seed=77) for name in data[1]})
-    with pytest.raises(ValueError, match=r"must be of the same run, found other \['data_hash'\]"):
-        run(other, small_config, checkpoint=path)
 
 
 def test_missing_data_are_errors(data: tuple[Data, Data], small_config: Config) -> None:
@@ -423,8 +415,8 @@ def test_missing_data_are_errors(data: tuple[Data, Data], small_config: Config) 
         train({}, data[1], override(small_config, ["train.method=single"]), targets=["TargetCPA"])
     with pytest.raises(ValueError, match="`sources` must hold at least one data set, found none"):
         train({}, data[1], small_config)
-    with pytest.raises(ValueError, match="`checkpoint_every` must be at least 1, found 0"):
-        run(data, small_config, checkpoint_every=0)
+    with pytest.raises(ValueError, match="`save_every` must be at least 1, found 0"):
+        run(data, small_config, save_every=0)
 
 
 def contrary(features: Float, rng: np.random.Generator) -> Float:

@@ -11,10 +11,10 @@ from torch.optim import Adam, Optimizer
 from torchrl.objectives import LossModule, SoftUpdate, ValueEstimators  # type: ignore[import-untyped]
 
 from agents.offline.networks import Policy
-from agents.offline.settings import Settings
+from agents.offline.settings import OfflineSettings
 
 
-class Learner(nn.Module, ABC):
+class Algorithm(nn.Module, ABC):
     """All weights of a training, and its step. Subclasses set `actor`, and an optimizer for every loss.
 
     Batches have `observation` (B, 31) normalised, `action` (B, 1) in [-1, 1], and below "next": `observation`,
@@ -29,7 +29,7 @@ class Learner(nn.Module, ABC):
         """One step, counted from 0; returns the losses by name."""
 
     def prepare(self, data: TensorDict, policy: Policy) -> None:
-        """Told all transitions, and their normalisation, before the first step; a model-based learner keeps them."""
+        """Told all transitions, and their normalisation, before the first step; a model-based algorithm keeps them."""
 
     def minimise(self, name: str, loss: Tensor) -> Tensor:
         """A step of one optimizer, on the parameters that it has; returns the loss."""
@@ -41,7 +41,7 @@ class Learner(nn.Module, ABC):
         return loss.detach()
 
 
-def adam(parameters: nn.Module | list[nn.Parameter], settings: Settings) -> Adam:
+def adam(parameters: nn.Module | list[nn.Parameter], settings: OfflineSettings) -> Adam:
     """Adam with the settings' rate."""
     listed = list(parameters.parameters()) if isinstance(parameters, nn.Module) else parameters
     return Adam(listed, lr=settings.learning_rate)
