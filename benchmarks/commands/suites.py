@@ -13,7 +13,7 @@ from agents import registry
 from benchmarks.console import console
 from benchmarks.speed import suite as speed_suite
 from benchmarks.suites.catalogue import SPEED, SUITES, get_suite
-from benchmarks.suites.catalogue.arms import rule
+from benchmarks.suites.catalogue.shared.arms import rule
 from benchmarks.suites.running.provenance import command_line
 from benchmarks.suites.running.suite import run_suite
 from benchmarks.suites.spec import SIZES, Arm, Size, Suite

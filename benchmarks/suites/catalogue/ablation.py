@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.arms import shared
-from benchmarks.suites.catalogue.families import protocol, six
+from benchmarks.suites.catalogue.shared import arms
+from benchmarks.suites.catalogue.shared.arms import shared
+from benchmarks.suites.catalogue.shared.families import protocol, six
 from benchmarks.suites.spec import Arm, Size, Suite
 
 ID = "ablation/v1"

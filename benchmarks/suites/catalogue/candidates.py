@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import N_TEST, SIX, protocol
 from benchmarks.suites.catalogue.negative_transfer import wrong_logs
+from benchmarks.suites.catalogue.shared import arms
+from benchmarks.suites.catalogue.shared.families import N_TEST, SIX, protocol
 from benchmarks.suites.spec import Seeds, Size, Suite, Variant
 
 ID = "candidates/v1"

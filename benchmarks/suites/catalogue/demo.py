@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import protocol
+from benchmarks.suites.catalogue.shared import arms
+from benchmarks.suites.catalogue.shared.families import protocol
 from benchmarks.suites.spec import TRAIN_SEEDS, LogsData, MarketData, Size, Suite, Variant
 
 ID = "demo/v1"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.arms import shared
-from benchmarks.suites.catalogue.families import SIX, protocol
+from benchmarks.suites.catalogue.shared import arms
+from benchmarks.suites.catalogue.shared.arms import shared
+from benchmarks.suites.catalogue.shared.families import SIX, protocol
 from benchmarks.suites.spec import Size, Suite, Variant
 
 ID = "negative-transfer/v1"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import protocol, six
+from benchmarks.suites.catalogue.shared import arms
+from benchmarks.suites.catalogue.shared.families import protocol, six
 from benchmarks.suites.spec import Size, Suite
 
 ID = "optimisers/v1"

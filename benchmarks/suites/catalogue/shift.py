@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from auction_env.market.params import Drift
-from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import protocol
+from benchmarks.suites.catalogue.shared import arms
+from benchmarks.suites.catalogue.shared.families import protocol
 from benchmarks.suites.spec import Condition, MarketData, Size, Suite, Variant
 
 ID = "shift/v1"

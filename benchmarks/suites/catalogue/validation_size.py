@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.suites.catalogue import arms
-from benchmarks.suites.catalogue.families import SIX, protocol
+from benchmarks.suites.catalogue.shared import arms
+from benchmarks.suites.catalogue.shared.families import SIX, protocol
 from benchmarks.suites.spec import FamilyData, Size, Suite, Variant
 
 ID = "validation-size/v1"

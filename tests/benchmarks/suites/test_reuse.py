@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.statistics.analysis import analyse
-from benchmarks.suites.catalogue.arms import rule
+from benchmarks.suites.catalogue.shared.arms import rule
 from benchmarks.suites.running import provenance
 from benchmarks.suites.running.reuse import take_over
 from benchmarks.suites.running.run import execute, failure

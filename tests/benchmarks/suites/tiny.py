@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchmarks.suites.catalogue.arms import rule, shared
+from benchmarks.suites.catalogue.shared.arms import rule, shared
 from benchmarks.suites.running.run import Job, Tables, failure
 from benchmarks.suites.spec import Arm, FamilyData, Seeds, Suite, Variant
 

@@ -1,0 +1,1 @@
+"""Methods and families that several suites share."""
