@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.actions import LogMultiplier
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
-from auction_env.kernels import check_fork
+from auction_env.kernels import check_fork, outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import WINDOW
 from auction_env.replay.market import ReplayMarket
@@ -38,11 +38,11 @@ _PARTS_PER_THREAD = 2  # for balance: episodes differ in what they win
 
 # keys of `info` at every step and the totals that they show
 _INFO = {
-    "cost": kernel.COST,
-    "wins": kernel.WINS,
-    "exposures": kernel.EXPOSURES,
-    "conversions": kernel.CONVERSIONS,
-    "expected_conversions": kernel.VALUE,
+    "cost": outcomes.COST,
+    "wins": outcomes.WINS,
+    "exposures": outcomes.EXPOSURES,
+    "conversions": outcomes.CONVERSIONS,
+    "expected_conversions": outcomes.EXPECTED_CONVERSIONS,
     "least_winning_cost": kernel.LEAST_WINNING_COST,
     "n_impressions": kernel.N_IMPRESSIONS,
     "budget_left": kernel.BUDGET_LEFT,
@@ -152,12 +152,12 @@ class ReplaySimulation:
         else:
             check_fork()
             kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments, totals, observations)
-        self._conversions += totals[:, kernel.CONVERSIONS]
-        self._value += totals[:, kernel.VALUE]
+        self._conversions += totals[:, outcomes.CONVERSIONS]
+        self._value += totals[:, outcomes.EXPECTED_CONVERSIONS]
         played = np.flatnonzero(mask)
-        self._cost[played, self._state.tick[played] - 1] = totals[played, kernel.COST]
+        self._cost[played, self._state.tick[played] - 1] = totals[played, outcomes.COST]
         reward = self.task.reward(
-            _totals(totals[:, kernel.COST], totals[:, kernel.CONVERSIONS], totals[:, kernel.VALUE])
+            _totals(totals[:, outcomes.COST], totals[:, outcomes.CONVERSIONS], totals[:, outcomes.EXPECTED_CONVERSIONS])
         )
         return observations, reward, totals
 

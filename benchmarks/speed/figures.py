@@ -34,7 +34,8 @@ from auction_env import (
 )
 from auction_env.files import write_atomically
 from auction_env.kernels.clearing import BLOCK
-from auction_env.kernels.tick import Items, draw_values
+from auction_env.kernels.tick import Items
+from auction_env.kernels.values import draw_values
 from auction_env.market.pacing import Pacer
 from benchmarks.console import console
 
