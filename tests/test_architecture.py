@@ -182,3 +182,11 @@ def test_allowed_source_passes(package: str, source: str) -> None:
 def test_violation_names_line_and_rule() -> None:
     (violation,) = find_violations("import numpy as np\n\nnp.random.seed(3)\n", "agents")
     assert violation.startswith("line 3: uses numpy.random.seed")
+
+
+def test_compiled_code_lies_in_kernel_modules() -> None:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            is_compiled = re.search(r"^\s*@.*\b(njit|jit|vectorize|guvectorize)\b", path.read_text(), re.MULTILINE)
+            is_kernel = "kernels" in path.parts or path.name == "kernels.py"
+            assert is_kernel or not is_compiled, f"{path}: compiled code must lie in a module of kernels"

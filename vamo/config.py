@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from auction_env.tasks import RewardSignal
+
 C = TypeVar("C")
 
 MultitaskMethod = Literal[
@@ -37,7 +39,6 @@ LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 SharingMethod = Literal["cds", "nearest"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
-RewardSignal = Literal["expected", "sampled"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
 ActionLabel = Literal["logged", "hindsight"]

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from auction_env.data import TrajectoryData
 from auction_env.data.splits import deal
-from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, Task, wanted_basis
-from vamo.config import ActionLabel, Config, RewardSignal
+from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, RewardSignal, Task, wanted_basis
+from vamo.config import ActionLabel, Config
 from vamo.examples.inputs import (
     REQUIREMENT_FLAGS,
     REQUIREMENT_GATES,
@@ -35,7 +35,8 @@ from vamo.examples.inputs import (
     state_inputs,
 )
 from vamo.labels.hindsight import best_log_multipliers
-from vamo.labels.relabel import Int, Relabelled, relabel, return_scale
+from vamo.labels.kernels import Int
+from vamo.labels.relabel import Relabelled, relabel, return_scale
 from vamo.labels.response import Response
 from vamo.model.transformer import Batch, Normalisation
 
