@@ -48,6 +48,9 @@ OBJECTIVES: dict[str, str] = {
 """Objectives and their bases. `expected_conversions` counts predicted instead of sampled conversions, in the
 constraints too: the same expectation, far less noise (AuctionNet, arXiv 2412.10798)."""
 
+RewardSignal = Literal["expected", "sampled"]
+"""What returns and rewards are made of: expected amounts, or those that were drawn."""
+
 ConstraintKind = Literal["cpa", "cpc", "roas", "min_delivery", "smoothness"]
 CONSTRAINT_KINDS: dict[str, str] = {
     "cpa": "cost per conversion, at most the limit; currency",
@@ -73,6 +76,7 @@ REQUIREMENT_NAMES = (
 limit and its mask for each kind of constraint. A limit that does not apply is 0 and its mask `has_*` is 0, so that an
 irrelevant constraint never leaks its number into a model (METHOD.md, relabelling)."""
 N_REQUIREMENTS = len(REQUIREMENT_NAMES)
+_FLAGS = [i for i, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("wants_", "has_"))]
 _WANTS = [REQUIREMENT_NAMES.index(f"wants_{basis}") for basis in BASES]
 
 
@@ -151,6 +155,22 @@ class Amounts(Protocol):
 def wanted_basis(requirements: Float) -> NDArray[np.intp]:
     """(n,) index into `BASES` of what each objective counts, from requirement vectors (n, N_REQUIREMENTS)."""
     return np.asarray(np.argmax(requirements[:, _WANTS], axis=1))
+
+
+def requirement_flags(requirements: Float) -> NDArray[np.bool_]:
+    """(..., n_flags) which objective and which limits requirement vectors (..., N_REQUIREMENTS) name."""
+    return np.asarray(requirements)[..., _FLAGS] > 0
+
+
+def same_requirements(task: Task, requirements: Float) -> NDArray[np.bool_]:
+    """(n,) whether campaigns have the task's objective and constraints, whatever their numbers.
+
+    Args:
+        task: For instance the one that a policy was trained on.
+        requirements: (n, N_REQUIREMENTS) of the campaigns.
+    """
+    wanted = requirement_flags(task.requirements(Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)))
+    return np.asarray((requirement_flags(requirements) == wanted).all(axis=-1))
 
 
 def unevenness(cost: Float, n_impressions: Float, axis: int = 0) -> Float:

@@ -17,8 +17,8 @@ from auction_env.tasks import (
     LOWER_LIMITS,
     RATIO_BASES,
     REQUIREMENT_NAMES,
-    Targets,
     Task,
+    same_requirements,
     wanted_basis,
 )
 from vamo.config import Config
@@ -27,8 +27,6 @@ from vamo.labels.relabel import Float
 from vamo.model.decoding import Decoder
 from vamo.model.transformer import Vamo
 
-_FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("has_", "wants_"))]
-_UNIT = Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)
 N_QUANTILES = 101
 
 
@@ -177,7 +175,7 @@ class VamoBidder:
             return Asked()
         requirements = np.asarray(campaigns.requirements, np.float64)
         if self.target_return is None:
-            returns = np.array([self._usual_return(flags) for flags in requirements[:, _FLAGS] > 0])
+            returns = np.array([self._usual_return(vector) for vector in requirements])
         else:
             returns = np.full(len(requirements), self.target_return)
         # return x budget / base x limit x ratio is the cost of the episode, which the budget bounds
@@ -214,10 +212,9 @@ class VamoBidder:
                     f" found {given[name]}"
                 )
 
-    def _usual_return(self, flags: NDArray[np.bool_]) -> float:
-        """The return at the configured quantile, over the tasks with these constraints, or over all."""
-        unit = [table.task.requirements(_UNIT)[_FLAGS] > 0 for table in self.returns]
-        alike = [t for t, f in zip(self.returns, unit, strict=True) if np.array_equal(f, flags)]
+    def _usual_return(self, requirements: Float) -> float:
+        """The return at the configured quantile, over the tasks with this objective and constraints, or over all."""
+        alike = [table for table in self.returns if same_requirements(table.task, requirements)]
         values = [table.at(self.config.agent.quantile) for table in alike or self.returns]
         return float(np.mean(values))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from agents.learning.settings import Settings, check_fields, override, require
+from auction_env.tasks import RewardSignal
 
 __all__ = [
     "MODEL_SIZES",
@@ -52,7 +53,6 @@ LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 SharingMethod = Literal["cds", "nearest"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
-RewardSignal = Literal["expected", "sampled"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
 ActionLabel = Literal["logged", "hindsight"]

@@ -6,15 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.control.observation import FEATURE_NAMES
-from auction_env.tasks import REQUIREMENT_NAMES, Targets, Task
+from auction_env.tasks import REQUIREMENT_NAMES, Task, same_requirements
 
 Float = NDArray[np.float64]
 
 OBSERVATION_NAMES = (*FEATURE_NAMES, *REQUIREMENT_NAMES)
 """The observation of `Bidding-v0`: the state features, then the requirement vector."""
-
-_FLAGS = [i for i, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("wants_", "has_"))]
-_ANY_TARGETS = Targets.of([1.0], 1.0, 1.0, 1.0, 1.0)  # flags do not depend on the numbers
 
 
 def observe(features: Float, requirements: Float) -> NDArray[np.float32]:
@@ -37,11 +34,10 @@ def check_campaigns(name: str, task: Task, requirements: Float) -> None:
         task: What it was trained for.
         requirements: Of the campaigns.
     """
-    given = requirements[:, _FLAGS]
-    wanted = task.requirements(_ANY_TARGETS)[:, _FLAGS]  # (1, n_flags)
-    if (given != wanted).any():
-        found = given[(given != wanted).any(axis=1)][0]
-        named = [REQUIREMENT_NAMES[index] for index, is_set in zip(_FLAGS, found, strict=True) if is_set]
+    is_same = same_requirements(task, requirements)
+    if not is_same.all():
+        found = requirements[~is_same][0]
+        named = [n for n, v in zip(REQUIREMENT_NAMES, found, strict=True) if v > 0 and n.startswith(("wants_", "has_"))]
         raise ValueError(
             f"agent {name!r} was trained for task {task.name!r} and must play its objective and"
             f" constraints, found the requirements {named}"

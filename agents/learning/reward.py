@@ -8,13 +8,15 @@ scale x score / (budget / worth): `scale` for an episode that spends its budget 
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.tasks import QUANTITIES, Targets, Task
+from auction_env.tasks import QUANTITIES, RewardSignal, Targets, Task
 
-SIGNALS = ("expected", "sampled")
-"""What amounts, objective and score are of: predicted outcomes, or what happened."""
+SIGNALS: tuple[RewardSignal, ...] = get_args(RewardSignal)
+"""What amounts, objective and score are of: expected outcomes, or what happened."""
 
 
 def reward_unit(task: Task, targets: Targets, scale: float) -> NDArray[np.float64]:
@@ -25,11 +27,11 @@ def reward_unit(task: Task, targets: Targets, scale: float) -> NDArray[np.float6
 def reward_column(task: Task, signal: str) -> str:
     """The column of ticks and logs that holds the amounts of a signal."""
     quantity = QUANTITIES[task.basis]
-    is_predicted = signal == "expected" or task.objective == "expected_conversions"
-    return quantity.expected if is_predicted else quantity.sampled
+    is_expected = signal == "expected" or task.objective == "expected_conversions"
+    return quantity.expected if is_expected else quantity.sampled
 
 
 def check_signal(name: str, signal: str) -> None:
     """ValueError if there is no such signal."""
     if signal not in SIGNALS:
-        raise ValueError(f"`{name}` must be 'expected' or 'sampled', found {signal!r}")
+        raise ValueError(f"`{name}` must be {' or '.join(map(repr, SIGNALS))}, found {signal!r}")

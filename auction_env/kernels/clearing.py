@@ -94,6 +94,12 @@ def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry
                 new_idxs[i] = old_idx if better else new_idx
 
 
+@njit(cache=True, inline="always")
+def next_price(below, reserve):
+    """The price that the bid below sets, and the least winning cost that the best losing bid sets."""
+    return max(below, reserve)
+
+
 @njit(cache=True)
 def slot_price(mechanism, weight, top_bid, slot, i, reserve, bid, quality):
     """Price of a won slot (0-based) of impression i.
@@ -107,18 +113,18 @@ def slot_price(mechanism, weight, top_bid, slot, i, reserve, bid, quality):
     """
     if mechanism == FIRST_PRICE:
         return bid
-    price = max(top_bid[slot + 1, i] / quality, reserve)
+    price = next_price(top_bid[slot + 1, i] / quality, reserve)
     if mechanism == VCG:
         price *= weight[slot, slot]
         for s in range(slot + 1, weight.shape[0]):
-            price += weight[slot, s] * max(top_bid[s + 1, i] / quality, reserve)
+            price += weight[slot, s] * next_price(top_bid[s + 1, i] / quality, reserve)
     return min(max(price, reserve), bid)  # against rounding
 
 
 @njit(cache=True, inline="always")
 def least_winning_cost(top_bid, i, reserve):
     """The score that one must beat for the last slot: the best losing one, at least the reserve."""
-    return max(top_bid[top_bid.shape[0] - 1, i], reserve)
+    return next_price(top_bid[top_bid.shape[0] - 1, i], reserve)
 
 
 @njit(cache=True)

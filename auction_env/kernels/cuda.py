@@ -15,9 +15,9 @@ from numba import config as _config
 from numba import cuda as _cuda
 from numba import float32, int32, njit, prange
 
-from auction_env.kernels import rng
+from auction_env.kernels import clearing, outcomes, rng, values
 from auction_env.kernels.clearing import FIRST_PRICE
-from auction_env.kernels.funnel import MAX_SIGMA_RATIO
+from auction_env.kernels.outcomes import COST, WINS, add_exposure, draw_exposure, is_short, may_convert
 from auction_env.kernels.rng import (
     STREAM_CONVERSION,
     STREAM_EXPOSURE,
@@ -25,10 +25,10 @@ from auction_env.kernels.rng import (
     STREAM_TRUE_VALUE,
     STREAM_VALUE,
     bits,
+    draw_fine_uniform,
+    draw_uniform,
     make_key,
-    to_uniform,
 )
-from auction_env.kernels.tick import CONVERSIONS, COST, EXPOSURES, VALUE, WINS
 
 cuda: Any = _cuda  # its types lack what exists on a device only
 config: Any = _config  # filled in at run time
@@ -40,8 +40,7 @@ MAX_TOP = 9  # slots and the bid after them
 # rows of the keys of an advertiser
 VALUE_KEY, CONVERSION_KEY, SIGMA_KEY, TRUE_VALUE_KEY = range(4)
 _STREAMS = (STREAM_VALUE, STREAM_CONVERSION, STREAM_SIGMA, STREAM_TRUE_VALUE)
-_ZERO, _ONE, _HALF = np.float32(0.0), np.float32(1.0), np.float32(0.5)
-_HIGHEST_RATIO = 1.0 + 2.0 * float(MAX_SIGMA_RATIO)  # of a true value to its prediction: bounds are at most 2 sigma
+_ZERO = np.float32(0.0)
 
 
 @njit(cache=True)
@@ -78,23 +77,25 @@ def smaller(a, b):
     return a if a < b else b
 
 
-def _for_device(function):
-    """A function of `kernels.rng` from the same source, with what its NumPy and `max` are on a device."""
+def _for_device(function, **names):
+    """A formula of the other kernel modules, compiled for a device from the same source.
+
+    What a device lacks is replaced: NumPy, `min`, `max`, and the functions in `names`. The simulator runs kernels as
+    plain Python, which calls the host's function.
+    """
+    if config.ENABLE_CUDASIM:
+        return function
     device_numpy: Any = ModuleType("device_numpy")
     device_numpy.float32, device_numpy.sqrt = np.float32, math.sqrt
-    names = {**function.py_func.__globals__, "np": device_numpy, "max": larger}
-    return cuda.jit(device=True)(FunctionType(function.py_func.__code__, names, function.py_func.__name__))
+    scope = {**function.py_func.__globals__, "np": device_numpy, "max": larger, "min": smaller, **names}
+    return cuda.jit(device=True)(FunctionType(function.py_func.__code__, scope, function.py_func.__name__))
 
 
-# the simulator runs kernels as plain Python, which calls the host's function
-to_normal = rng.to_normal if config.ENABLE_CUDASIM else _for_device(rng.to_normal)
-
-
-@cuda.jit(device=True)
-def draw_normal(counter, key):
-    """A standard normal draw: `counter` uint32, `key` (2,) uint32."""
-    word = np.uint32(bits(counter, np.uint32(key[0]), np.uint32(key[1])))
-    return np.float32(to_normal(np.float32(to_uniform(word))))
+to_normal = _for_device(rng.to_normal)
+draw_normal = _for_device(rng.draw_normal, to_normal=to_normal)
+conversion_value = _for_device(values.conversion_value)
+next_price = _for_device(clearing.next_price)
+is_converted = _for_device(outcomes.is_converted, to_normal=to_normal)
 
 
 @cuda.jit
@@ -119,8 +120,9 @@ def draw_values(n, start, keys, mean, sd, values):
     if e >= n.shape[0] or x >= n[e]:
         return
     for j in range(values.shape[0]):
-        value = mean[e, j] + sd[e, j] * draw_normal(np.uint32(x), keys[e, VALUE_KEY, j])
-        values[j, start[e] + x] = smaller(larger(value, _ZERO), _ONE)
+        key = keys[e, VALUE_KEY, j]
+        z = np.float32(draw_normal(np.uint32(x), np.uint32(key[0]), np.uint32(key[1])))
+        values[j, start[e] + x] = conversion_value(mean[e, j], sd[e, j], z)
 
 
 @cuda.jit
@@ -169,32 +171,30 @@ def settle(
                 top_bid[rank], top_idx[rank] = top_bid[rank - 1], top_idx[rank - 1]
                 rank -= 1
             top_bid[rank], top_idx[rank] = bid, j
-    lwc[at] = larger(top_bid[n_slots], reserve)
+    lwc[at] = next_price(top_bid[n_slots], reserve)
     counter, is_seen = np.uint32(x), True
     for s in range(n_slots):
-        if is_seen and exposure[s] < _ONE:
-            word = bits(counter, np.uint32(slot_keys[e, s, 0]), np.uint32(slot_keys[e, s, 1]))
-            is_seen = np.float32(to_uniform(np.uint32(word))) < exposure[s]
+        key = slot_keys[e, s]
+        is_seen = is_seen and draw_exposure(counter, np.uint32(key[0]), np.uint32(key[1]), exposure[s])
         j = top_idx[s]
         winner[s, at], state[s, at] = j, 0
         if j < 0:
             continue
         value = values[j, at]
         gain[s, at] = value
-        price[s, at] = top_bid[s] if mechanism == FIRST_PRICE else larger(top_bid[s + 1], reserve)
+        price[s, at] = top_bid[s] if mechanism == FIRST_PRICE else next_price(top_bid[s + 1], reserve)
         if not is_seen:
             continue
         state[s, at] = 1
         keys = advertiser_keys[e]
-        word = bits(counter, np.uint32(keys[CONVERSION_KEY, j, 0]), np.uint32(keys[CONVERSION_KEY, j, 1]))
-        u = (np.float64(word) + 0.5) * 2.0**-32
-        if u < value * _HIGHEST_RATIO:
-            z = draw_normal(counter, keys[SIGMA_KEY, j])
-            ratio = smaller(abs(sigma[e, j] * (_ONE + _HALF * z)), MAX_SIGMA_RATIO)
-            word = bits(counter, np.uint32(keys[TRUE_VALUE_KEY, j, 0]), np.uint32(keys[TRUE_VALUE_KEY, j, 1]))
-            v = np.float32(to_uniform(np.uint32(word)))
-            z = np.float32(to_normal(np.float32(lower[e, j] + (upper[e, j] - lower[e, j]) * v)))
-            if u < value * (_ONE + ratio * z):
+        key = keys[CONVERSION_KEY, j]
+        u = draw_fine_uniform(counter, np.uint32(key[0]), np.uint32(key[1]))
+        if may_convert(u, value):
+            key = keys[SIGMA_KEY, j]
+            z = np.float32(draw_normal(counter, np.uint32(key[0]), np.uint32(key[1])))
+            key = keys[TRUE_VALUE_KEY, j]
+            v = np.float32(draw_uniform(counter, np.uint32(key[0]), np.uint32(key[1])))
+            if is_converted(u, value, sigma[e, j], lower[e, j], upper[e, j], z, v):
                 state[s, at] = 2
 
 
@@ -218,7 +218,7 @@ def commit(n, start, first, winner, price, gain, state, lwc, budget_left, totals
             at = start[e] + first[e]
             for s in range(winner.shape[0]):
                 j = winner[s, at]
-                if j >= 0 and state[s, at] > 0 and mine[j, COST] + price[s, at] > budget_left[e, j]:
+                if j >= 0 and state[s, at] > 0 and is_short(mine[j, COST], price[s, at], budget_left[e, j]):
                     broke[e] = j
                     break
             if broke[e] >= 0:
@@ -228,9 +228,6 @@ def commit(n, start, first, winner, price, gain, state, lwc, budget_left, totals
                 if j >= 0:
                     mine[j, WINS] += 1
                     if state[s, at] > 0:
-                        mine[j, EXPOSURES] += 1
-                        mine[j, COST] += price[s, at]
-                        mine[j, VALUE] += gain[s, at]
-                        mine[j, CONVERSIONS] += state[s, at] == 2
+                        add_exposure(mine[j], price[s, at], gain[s, at], state[s, at] == 2)
             lwc_sum[e] += lwc[at]
             first[e] += 1

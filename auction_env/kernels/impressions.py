@@ -5,24 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from auction_env.kernels.clearing import BLOCK, least_winning_cost, rank_bids
-from auction_env.kernels.funnel import impression_amounts
-from auction_env.kernels.rng import STREAM_CONVERSION, make_key
-from auction_env.kernels.tick import (
-    count_exposed,
-    draw_conversion,
-    draw_outcome,
-    draw_reserves,
-    new_ladder,
-    price_slots,
-)
+from auction_env.kernels.outcomes import CONVERSIONS, COST, N_TOTALS
+from auction_env.kernels.settle import clear_block, open_ladder, settle
 
 
 @njit(cache=True)
 def trace_block(
-    seed, tick, first, n, values, multiplier, rules, advertisers, left, bid, slot, price, seen, converted, lwc
+    seed, tick, first, n, values, multiplier, rules, advertisers, keys, left, bid, slot, price, seen, converted, lwc
 ):  # fmt: skip
-    """Clears and settles one block as `tick.settle_item` does, and writes down every impression.
+    """Settles one block impression by impression, and writes each down.
 
     Args:
         seed: uint64 of the market's episode.
@@ -30,65 +21,43 @@ def trace_block(
         first, n: First impression of the block and their number.
         values: (n_advertisers, BLOCK) float32 predicted conversions, on which everybody bids.
         multiplier: (n_advertisers,) float32; set to 0 for advertisers that run out of money.
-        rules: `tick.Rules`.
-        advertisers: `tick.Advertisers` of this market: (n_advertisers,) float32 each.
+        rules: `settle.Rules`.
+        advertisers: `settle.Advertisers` of this market: (n_advertisers,) float32 each.
+        keys: (n_advertisers,) uint64: `outcomes.conversion_keys` of this market.
         left: (n_advertisers,) float64 money left, updated.
         bid, price: (n, n_advertisers) float32, written: bids submitted; price of the slot won, 0 elsewhere.
         slot: (n, n_advertisers) int64, written: 0 lost, 1..n_slots.
         seen, converted: (n, n_advertisers) bool, written.
         lwc: (n,) float32, written: least winning cost.
     """
-    n_slots = rules.exposure.shape[0]
-    ladder = new_ladder(n_slots)
-    carry_bid, carry_idx = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
-    draw_reserves(seed, tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
-    count_exposed(seed, tick, first, n, rules.exposure, ladder.n_exposed)
+    ladder = open_ladder(seed, tick, first, n, rules)
     slot[:] = 0
     price[:] = 0
     seen[:] = False
     converted[:] = False
-    spent = np.zeros(multiplier.shape[0])  # in the block: added up as the market does, to the last bit
-    i, is_stale = np.int64(0), True
+    totals = np.zeros((multiplier.shape[0], N_TOTALS))  # of the block: added up as the market does, to the last bit
+    i = np.int64(0)  # a literal 0 would compile the callees twice
+    clear_block(values, multiplier, rules, ladder, i, n)
     while i < n:
-        if is_stale:  # somebody dropped out: the rest is ranked anew
-            rank_bids(
-                values, multiplier, rules.quality, ladder.reserve, i, n, carry_bid, carry_idx, ladder.top_bid,
-                ladder.top_idx,
-            )  # fmt: skip
-            price_slots(values, multiplier, rules, ladder, i, n)
-            is_stale = False
-        for s in range(ladder.n_exposed[i]):
-            winner = ladder.top_idx[s, i]
-            if winner < 0:
-                break
-            if spent[winner] + ladder.price[s, i] > left[winner]:
-                multiplier[winner] = 0
-                is_stale = True
-                break
-        if is_stale:
+        before = totals[:, CONVERSIONS].copy()
+        end, broke, cost_to_beat = settle(
+            seed, tick, first, i, i + 1, values, rules, ladder, advertisers.sigma, advertisers.lower,
+            advertisers.upper, advertisers.mean, advertisers.sd, keys, True, left, totals,
+        )  # fmt: skip
+        if broke >= 0:  # out from this impression on: the rest is cleared anew
+            multiplier[broke] = 0
+            clear_block(values, multiplier, rules, ladder, i, n)
             continue
         for j in range(multiplier.shape[0]):
             bid[i, j] = multiplier[j] * values[j, i]
-        for s in range(n_slots):
+        for s in range(rules.exposure.shape[0]):
             winner = ladder.top_idx[s, i]
             if winner < 0:
                 break
             slot[i, winner] = s + 1
             price[i, winner] = ladder.price[s, i]
-            if s >= ladder.n_exposed[i]:
-                continue
-            seen[i, winner] = True
-            spent[winner] += ladder.price[s, i]
-            value = values[winner, i]
-            if rules.has_funnel:
-                value = impression_amounts(
-                    seed, tick, first + i, winner, advertisers.mean[winner], advertisers.sd[winner], rules
-                )[0]
-            u = draw_outcome(first + i, make_key(seed, tick, winner, STREAM_CONVERSION))
-            converted[i, winner] = draw_conversion(
-                seed, tick, first + i, winner, value, advertisers.sigma[winner], advertisers.lower[winner],
-                advertisers.upper[winner], u,
-            ) == 1  # fmt: skip
-        lwc[i] = least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
-        i += 1
-    left -= spent
+            seen[i, winner] = s < ladder.n_exposed[i]
+            converted[i, winner] = totals[winner, CONVERSIONS] > before[winner]
+        lwc[i] = cost_to_beat
+        i = end
+    left -= totals[:, COST]

@@ -6,8 +6,9 @@ import numpy as np
 from numba import njit
 
 from auction_env.kernels.clearing import BLOCK
+from auction_env.kernels.outcomes import COST, N_TOTALS, conversion_keys
 from auction_env.kernels.rng import STREAM_DROP, bits, high_word, low_word, make_key, mix64
-from auction_env.kernels.tick import COST, N_TOTALS, add_item, conversion_keys, list_items, settle_items
+from auction_env.kernels.tick import add_item, list_items, settle_items
 
 
 @njit(cache=True)

@@ -13,25 +13,33 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from auction_env.kernels.clearing import FIRST_PRICE
+from auction_env.kernels.clearing import FIRST_PRICE, next_price
 from auction_env.kernels.features import add_tick, write_features
+from auction_env.kernels.outcomes import (
+    CONVERSIONS,
+    COST,
+    EXPECTED_CONVERSIONS,
+    WINS,
+    add_exposure,
+    draw_exposure,
+    draw_outcome,
+    is_short,
+)
 from auction_env.kernels.rng import (
     STREAM_CONVERSION,
     STREAM_EXPOSURE,
     STREAM_TRUE_VALUE,
-    bits,
+    draw_normal,
     high_word,
     low_word,
     make_key,
-    to_normal,
-    to_uniform,
 )
 
 MAX_SLOTS = 8
 BLOCK = 256  # impressions cleared at once; the scratch stays in the first-level cache
 
-# columns of the totals of a tick
-N_IMPRESSIONS, BID, VALUE_ALL, WINS, EXPOSURES, COST, CONVERSIONS, VALUE, LEAST_WINNING_COST, BUDGET_LEFT = range(10)
+# columns of the totals of a tick, after the first five of `kernels.outcomes`
+N_IMPRESSIONS, BID, OFFERED_CONVERSIONS, LEAST_WINNING_COST, BUDGET_LEFT = range(EXPECTED_CONVERSIONS + 1, 10)
 N_TOTALS = 10
 
 N_FEATURES = 16
@@ -160,13 +168,13 @@ def clear_against(log, rules, first, n, own, bid, slot, price, lwc, in_top):
         # the n_slots-th competing bid and the one after it: the own bid falls above, between or below them
         upper = after[i] if is_in_top else last[i]
         lower = second[i] if is_in_top | (holder[i] == own) else after[i]
-        lwc[i] = max(max(lower, min(upper, bid[i])), rules.reserve)
+        lwc[i] = next_price(max(lower, min(upper, bid[i])), rules.reserve)
     for i in range(n):
         is_won = (slot[i] < n_slots) & (bid[i] >= rules.reserve) & (bid[i] > zero)
         if rules.is_unsold_at_reserve:
             is_won &= price[i] > rules.reserve
         slot[i] = slot[i] if is_won else np.int32(n_slots)
-        price[i] = bid[i] if rules.mechanism == FIRST_PRICE else max(price[i], rules.reserve)
+        price[i] = bid[i] if rules.mechanism == FIRST_PRICE else next_price(price[i], rules.reserve)
 
 
 @_compiled
@@ -186,7 +194,7 @@ def is_seen(log, rules, keys, row, impression, slot):
         if (known >> s) & 1:
             if not (exposed >> s) & 1:
                 return False
-        elif to_uniform(bits(np.uint32(impression), low_word(keys[s]), high_word(keys[s]))) >= rules.exposure[s]:
+        elif not draw_exposure(np.uint32(impression), low_word(keys[s]), high_word(keys[s]), rules.exposure[s]):
             return False  # never at 1: a uniform lies below it
     return True
 
@@ -226,11 +234,10 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
     exposure_keys(rules, seed, tick, keys)
     value, sigma = log.value[own], log.sigma[own]
     conversion_key = make_key(seed, tick, own, STREAM_CONVERSION)
-    conversion_low, conversion_high = low_word(conversion_key), high_word(conversion_key)
     value_key = make_key(seed, tick, own, STREAM_TRUE_VALUE)
     value_low, value_high = low_word(value_key), high_word(value_key)
-    wins = exposures = 0
-    cost = conversions = gained = bid_sum = lwc_sum = 0.0
+    totals[:] = 0.0
+    bid_sum = lwc_sum = 0.0
     is_paid = True
     for block in range(first, stop, BLOCK):
         n = min(BLOCK, stop - block)
@@ -247,33 +254,28 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
                     continue
                 row, impression = here + i, here + i - first
                 seen = is_seen(log, rules, keys, row, impression, s)
-                if seen and cost + price[i] > budget_left:
+                if seen and is_short(totals[COST], price[i], budget_left):
                     end, multiplier, is_paid = i, np.float32(0.0), False  # the rest is cleared without the own bid
                     break
-                wins += 1
+                totals[WINS] += 1
                 if seen:
-                    exposures += 1
-                    cost += price[i]
-                    gained += value[row]
-                    if not rules.is_expected:
-                        counter = np.uint32(impression)
-                        u = (np.float64(bits(counter, conversion_low, conversion_high)) + 0.5) * 2.0**-32
+                    n_conversions = 0.0
+                    if rules.is_expected:
+                        n_conversions = np.float64(value[row])
+                    else:
+                        u = draw_outcome(impression, conversion_key)
                         if u < value[row] + _MAX_Z * sigma[row]:
-                            z = to_normal(to_uniform(bits(counter, value_low, value_high)))
-                            conversions += u < value[row] + sigma[row] * z
+                            z = draw_normal(np.uint32(impression), value_low, value_high)
+                            n_conversions = np.float64(u < value[row] + sigma[row] * z)
+                    add_exposure(totals, price[i], value[row], n_conversions)
             bid_sum += add_up(bid, end)
             lwc_sum += add_up(lwc, end)
             start += end
     totals[N_IMPRESSIONS] = stop - first
     totals[BID] = bid_sum
-    totals[VALUE_ALL] = log.value_sum[own, period, tick]
-    totals[WINS] = wins
-    totals[EXPOSURES] = exposures
-    totals[COST] = cost
-    totals[CONVERSIONS] = gained if rules.is_expected else conversions
-    totals[VALUE] = gained
+    totals[OFFERED_CONVERSIONS] = log.value_sum[own, period, tick]
     totals[LEAST_WINNING_COST] = lwc_sum / max(stop - first, 1)
-    totals[BUDGET_LEFT] = budget_left - cost
+    totals[BUDGET_LEFT] = budget_left - totals[COST]
     return is_paid
 
 
@@ -306,7 +308,7 @@ def step_env(log, rules, state, e, multiplier, scratch, totals, observation):
     n = max(totals[N_IMPRESSIONS], 1.0)
     add_tick(
         state.sums, state.recent, state.volume_sum, state.volume_recent, e, totals[BID] / n,
-        totals[LEAST_WINNING_COST], totals[VALUE_ALL] / n, totals[CONVERSIONS] / n, totals[WINS] / n,
+        totals[LEAST_WINNING_COST], totals[OFFERED_CONVERSIONS] / n, totals[CONVERSIONS] / n, totals[WINS] / n,
         totals[N_IMPRESSIONS],
     )  # fmt: skip
     state.tick[e] += 1

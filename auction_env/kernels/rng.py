@@ -21,9 +21,9 @@ STREAM_RESERVE = 16
 STREAM_DELAY = 18
 STREAM_DROP = 19
 STREAM_SHARED_VALUE = 20  # the part of an impression's values that all advertisers share
-STREAM_CLICK_VALUE = 21
-STREAM_CART_VALUE = 22
-STREAM_ORDER_VALUE = 23
+STREAM_CLICK = 21
+STREAM_CART = 22
+STREAM_ORDER = 23
 
 _U16, _U17, _U15, _U14, _U11, _U8 = (np.uint32(k) for k in (16, 17, 15, 14, 11, 8))
 _M1, _M2, _M3 = np.uint32(0xED5AD4BB), np.uint32(0xAC4C1B51), np.uint32(0x31848BAB)
@@ -96,6 +96,12 @@ def to_uniform(word):
 
 
 @njit(cache=True, inline="always")
+def to_fine_uniform(word):
+    """32 bits -> float64 in (0, 1): all 32 bits count. For probabilities near 1e-4, which 24 bits resolve coarsely."""
+    return (np.float64(word) + 0.5) * 2.0**-32
+
+
+@njit(cache=True, inline="always")
 def log32(x):
     """Natural logarithm of a positive normal float32, relative error about 1e-7, no branch and no call.
 
@@ -146,3 +152,21 @@ def to_normal(u):
     q = np.float32(q * d + np.float32(2.83297682))
     factor = p if w < np.float32(5.0) else q
     return np.float32(np.float32(1.41421356) * x * factor)
+
+
+@njit(cache=True, inline="always")
+def draw_uniform(counter, low, high):
+    """Uniform draw of a counter (uint32) under a key (its two uint32 words): float32 in (0, 1)."""
+    return to_uniform(bits(counter, low, high))
+
+
+@njit(cache=True, inline="always")
+def draw_fine_uniform(counter, low, high):
+    """`draw_uniform` with 32 bits of resolution: float64 in (0, 1)."""
+    return to_fine_uniform(bits(counter, low, high))
+
+
+@njit(cache=True, inline="always")
+def draw_normal(counter, low, high):
+    """Standard normal draw of a counter (uint32) under a key (its two uint32 words): float32."""
+    return to_normal(draw_uniform(counter, low, high))

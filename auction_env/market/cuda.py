@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels import cuda as kernel
 from auction_env.kernels.clearing import MECHANISMS
-from auction_env.kernels.funnel import N_BASES
-from auction_env.kernels.tick import CONVERSIONS, COST, EXPOSURES, N_TOTALS, VALUE, WINS
+from auction_env.kernels.outcomes import CONVERSIONS, COST, EXPECTED_CONVERSIONS, EXPOSURES, N_TOTALS, WINS
+from auction_env.kernels.values import N_BASES
 from auction_env.market.market import BatchMarket, Opening, TickResult
 from auction_env.market.params import MarketParams, TrafficParams
 from auction_env.market.population import Population
@@ -105,7 +105,7 @@ class CudaBatchMarket(BatchMarket):
             exposures=totals[..., EXPOSURES],
             cost=totals[..., COST],
             conversions=totals[..., CONVERSIONS],
-            expected_conversions=totals[..., VALUE],
+            expected_conversions=totals[..., EXPECTED_CONVERSIONS],
             least_winning_cost=lwc_sum / np.maximum(n, 1),
             budget_left=self._budget_left.copy(),
             done=done,

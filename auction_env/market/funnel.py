@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.kernels.funnel import FunnelRules
+from auction_env.kernels.values import FunnelRules
 from auction_env.tasks import Targets
 
 _STAGES = ("click", "cart", "order")

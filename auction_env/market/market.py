@@ -13,11 +13,11 @@ import numpy as np
 from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.kernels import check_fork, overspend
+from auction_env.kernels import check_fork, outcomes, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
-from auction_env.kernels.delay import delay_conversions
-from auction_env.kernels.funnel import N_BASES, draw_funnel_values
+from auction_env.kernels.settle import Advertisers, Rules
+from auction_env.kernels.values import N_BASES, draw_correlated_values, draw_funnel_values, draw_values, mean_values
 from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
 from auction_env.market.population import Population, auctionnet_population
@@ -92,8 +92,9 @@ class TickDraws(NamedTuple):
     """What the outcomes of a market's impressions are drawn from in a tick."""
 
     seed: np.uint64
-    rules: kernel.Rules
-    advertisers: kernel.Advertisers  # (n_advertisers,) each
+    rules: Rules
+    advertisers: Advertisers  # (n_advertisers,) each
+    keys: NDArray[np.uint64]  # (n_advertisers,) of the conversions
 
 
 class BatchMarket:
@@ -203,7 +204,7 @@ class BatchMarket:
         opening = self.opening
         submitted = self._check(multipliers)
         effective = np.where(self._active, submitted, np.float32(0.0))
-        totals = np.empty((*self._shape, kernel.N_TOTALS))
+        totals = np.empty((*self._shape, outcomes.N_TOTALS))
         lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
         state = (
             self._seed, self._tick, self._items, self._values, self._value_sum, effective, self._rules,
@@ -214,10 +215,10 @@ class BatchMarket:
                 kernel.run_tick(*state, max(32, 8 * get_num_threads()))
             else:
                 overspend.run_tick_dropping(*state)
-        conversions = totals[..., kernel.CONVERSIONS]
+        conversions = totals[..., outcomes.CONVERSIONS]
         delay = self.params.conversion_delay
         if delay > 0:
-            delay_conversions(self._seed, self._tick, delay / (1.0 + delay), conversions, self._pending)
+            outcomes.delay_conversions(self._seed, self._tick, delay / (1.0 + delay), conversions, self._pending)
         self._active &= (effective > 0) | (submitted <= 0)
         self._tick += 1
         done = self._tick == self.params.n_ticks
@@ -225,20 +226,20 @@ class BatchMarket:
             tick=opening.tick,
             n_impressions=opening.n_impressions,
             bid=bid_sum,
-            wins=totals[..., kernel.WINS],
-            exposures=totals[..., kernel.EXPOSURES],
-            cost=totals[..., kernel.COST],
+            wins=totals[..., outcomes.WINS],
+            exposures=totals[..., outcomes.EXPOSURES],
+            cost=totals[..., outcomes.COST],
             conversions=conversions,
-            expected_conversions=totals[..., kernel.VALUE],
+            expected_conversions=totals[..., outcomes.EXPECTED_CONVERSIONS],
             least_winning_cost=lwc_sum / np.maximum(opening.n_impressions, 1),
             budget_left=self._budget_left.copy(),
             done=done,
-            clicks=totals[..., kernel.CLICKS],
-            expected_clicks=totals[..., kernel.CLICK_VALUE],
-            add_to_carts=totals[..., kernel.CARTS],
-            expected_add_to_carts=totals[..., kernel.CART_VALUE],
-            gmv=totals[..., kernel.GMV],
-            expected_gmv=totals[..., kernel.GMV_VALUE],
+            clicks=totals[..., outcomes.CLICKS],
+            expected_clicks=totals[..., outcomes.EXPECTED_CLICKS],
+            add_to_carts=totals[..., outcomes.ADD_TO_CARTS],
+            expected_add_to_carts=totals[..., outcomes.EXPECTED_ADD_TO_CARTS],
+            gmv=totals[..., outcomes.GMV],
+            expected_gmv=totals[..., outcomes.EXPECTED_GMV],
         )
         if done:
             self._opening = None
@@ -259,19 +260,18 @@ class BatchMarket:
     def draws(self, market: int = 0) -> TickDraws:
         """What the outcomes of a market's impressions are drawn from in the current tick."""
         _ = self.opening
-        advertisers = kernel.Advertisers(*(part[market] for part in self._advertisers()))
-        return TickDraws(self._seed[market], self._rules, advertisers)
+        advertisers = Advertisers(*(part[market] for part in self._advertisers()))
+        keys = outcomes.conversion_keys(self._seed[market : market + 1], self._tick, self.n_advertisers)[0]
+        return TickDraws(self._seed[market], self._rules, advertisers, keys)
 
     def is_bidding_on_conversions(self, market: int = 0) -> bool:
         """Whether all advertisers of a market bid on conversions (`reset`)."""
         _ = self.opening
         return not self._basis[market].any()
 
-    def _advertisers(self) -> kernel.Advertisers:
+    def _advertisers(self) -> Advertisers:
         traffic = self._traffic
-        return kernel.Advertisers(
-            traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._sd[self._tick]
-        )
+        return Advertisers(traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._sd[self._tick])
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:
@@ -339,18 +339,18 @@ class BatchMarket:
         self._value_sum = np.empty((n_items, self._shape[1]))
         key = (seed, self._tick, drawn)
         correlation = np.float32(self.params.traffic.value_correlation)
-        predicted_sum = np.empty((N_BASES, n_items, self._shape[1])) if self.params.funnel else None
+        expected_sum = np.empty((N_BASES, n_items, self._shape[1])) if self.params.funnel else None
         with _threads(n_items):
-            if predicted_sum is not None:
-                draw_funnel_values(*key, mean, sd, self._rules, basis, self._values, self._value_sum, predicted_sum)
+            if expected_sum is not None:
+                draw_funnel_values(*key, mean, sd, self._rules, basis, self._values, self._value_sum, expected_sum)
             elif correlation > 0:
-                kernel.draw_correlated_values(*key, mean, sd, correlation, self._values, self._value_sum)
+                draw_correlated_values(*key, mean, sd, correlation, self._values, self._value_sum)
             else:
-                kernel.draw_values(*key, mean, sd, self._values, self._value_sum)
+                draw_values(*key, mean, sd, self._values, self._value_sum)
         predicted_mean = np.zeros((len(n), self._shape[1], N_BASES))
-        sums = (self._value_sum,) if predicted_sum is None else predicted_sum
+        sums = (self._value_sum,) if expected_sum is None else expected_sum
         for k, value_sum in enumerate(sums):
-            predicted_mean[..., k] = kernel.mean_values(drawn, n, value_sum)
+            predicted_mean[..., k] = mean_values(drawn, n, value_sum)
         if self._kinds is not None:
             predicted_mean = predicted_mean[self._kinds[1]]
             self._value_sum = self._value_sum[self._items.tile]  # a tick changes an item's own where somebody is broke
@@ -438,7 +438,7 @@ def _threads(n_items: int) -> Iterator[None]:
         set_num_threads(n_threads)
 
 
-def _rules(params: MarketParams, cpa_target: Float) -> kernel.Rules:
+def _rules(params: MarketParams, cpa_target: Float) -> Rules:
     """The rules of the auction as the kernels take them."""
     n_advertisers = len(cpa_target)
 
@@ -447,7 +447,7 @@ def _rules(params: MarketParams, cpa_target: Float) -> kernel.Rules:
             np.float32(1.0) if given is None else np.asarray(given, np.float32), n_advertisers
         ).copy()
 
-    return kernel.Rules(
+    return Rules(
         mechanism=MECHANISMS[params.mechanism],
         exposure=np.asarray(params.exposure, np.float32),
         weight=price_weights(params.mechanism, params.exposure).astype(np.float32),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.kernels.funnel import MAX_SIGMA_RATIO
+from auction_env.kernels.values import MAX_SIGMA_RATIO
 from auction_env.market.params import MarketParams, Shock
 from auction_env.market.population import Population
 

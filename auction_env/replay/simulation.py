@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from auction_env.control.advertisers import ControlledTick, tick_view
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
-from auction_env.kernels import check_fork
+from auction_env.kernels import check_fork, outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import WINDOW
 from auction_env.replay.market import ReplayMarket
@@ -171,12 +171,12 @@ def _controlled_tick(multiplier: Float, totals: Float) -> ControlledTick:
         multiplier=multiplier,
         n_impressions=columns[kernel.N_IMPRESSIONS],
         bid=columns[kernel.BID],
-        offered_conversions=columns[kernel.VALUE_ALL],
-        wins=columns[kernel.WINS],
-        exposures=columns[kernel.EXPOSURES],
-        cost=columns[kernel.COST],
-        conversions=columns[kernel.CONVERSIONS],
-        expected_conversions=columns[kernel.VALUE],
+        offered_conversions=columns[kernel.OFFERED_CONVERSIONS],
+        wins=columns[outcomes.WINS],
+        exposures=columns[outcomes.EXPOSURES],
+        cost=columns[outcomes.COST],
+        conversions=columns[outcomes.CONVERSIONS],
+        expected_conversions=columns[outcomes.EXPECTED_CONVERSIONS],
         least_winning_cost=columns[kernel.LEAST_WINNING_COST],
         budget_left=columns[kernel.BUDGET_LEFT],
         clicks=nothing,

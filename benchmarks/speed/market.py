@@ -12,7 +12,8 @@ from numba import get_num_threads
 
 from auction_env import BatchMarket, MarketParams, Population, auctionnet_population
 from auction_env.kernels.clearing import BLOCK
-from auction_env.kernels.tick import Items, draw_values
+from auction_env.kernels.tick import Items
+from auction_env.kernels.values import draw_values
 from auction_env.market.pacing import Pacer
 from benchmarks.speed.measure import Row, median_seconds, seconds_of
 from benchmarks.speed.reference.numpy_market import run_episode

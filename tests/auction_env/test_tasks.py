@@ -15,6 +15,7 @@ from auction_env.tasks import (
     Totals,
     feasibility,
     get_task,
+    same_requirements,
     unevenness,
 )
 
@@ -140,3 +141,13 @@ def test_json_round_trip_is_one_line(task: Task) -> None:
 def test_bad_input_is_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_campaigns_of_a_task_are_told_by_objective_and_limits_not_by_numbers() -> None:
+    targets = Targets.of(np.array([100.0, 5.0]), 20.0, 1.0, 2.0, 3.0)
+    for task in TASKS.values():
+        for other in TASKS.values():
+            is_alike = task.basis == other.basis and {c.kind for c in task.constraints} == {
+                c.kind for c in other.constraints
+            }
+            assert same_requirements(task, other.requirements(targets)).tolist() == [is_alike] * 2

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from agents.learning.checkpoint import AgentFile
+from agents.learning.observation import check_campaigns
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import RATIO_BASES, REQUIREMENT_NAMES, Targets, Task
 from vamo.agent import N_QUANTILES
@@ -29,7 +30,6 @@ MODELS: dict[str, type[Baseline]] = {
     "gave": Gave,
     "gas": Gas,
 }
-_FLAGS = [column for column, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("has_", "wants_"))]
 _UNIT = Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)
 
 
@@ -103,9 +103,7 @@ class GenerativeBidder:
         n_ticks = self.settings.backbone.n_ticks
         if campaigns.n_ticks != n_ticks:
             raise ValueError(f"`n_ticks` must be that of the training data, {n_ticks}, found {campaigns.n_ticks}")
-        flags = np.asarray(campaigns.requirements)[:, _FLAGS] > 0
-        if (flags != (self.task.requirements(_UNIT)[_FLAGS] > 0)).any():
-            raise ValueError(f"the campaigns must be of the task trained on, {self.task.name!r}, found another's")
+        check_campaigns(self.name, self.task, campaigns.requirements)
         self._player = Player(campaigns, self.conditions(len(campaigns.base)), self.settings)
 
     def act(self, view: TickView) -> Float:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auction_env.data import TrajectoryData
-from auction_env.tasks import BASES, QUANTITIES, Task, wanted_basis
-from vamo.config import ActionLabel, Config, RewardSignal
+from auction_env.tasks import BASES, QUANTITIES, RewardSignal, Task, wanted_basis
+from vamo.config import ActionLabel, Config
 from vamo.examples.batch import Batch
 from vamo.examples.inputs import (
     Asked,
@@ -27,7 +27,8 @@ from vamo.examples.inputs import (
 )
 from vamo.examples.sources import task_of
 from vamo.labels.hindsight import best_log_multipliers
-from vamo.labels.relabel import Int, Relabelled, relabel, return_scale
+from vamo.labels.kernels import Int
+from vamo.labels.relabel import Relabelled, relabel, return_scale
 from vamo.labels.response import Response
 
 logger = logging.getLogger(__name__)

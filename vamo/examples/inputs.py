@@ -23,9 +23,9 @@ from auction_env.tasks import (
     QUANTITIES,
     RATIO_BASES,
     REQUIREMENT_NAMES,
+    RewardSignal,
     wanted_basis,
 )
-from vamo.config import RewardSignal
 from vamo.labels.relabel import Float, return_scale, return_to_go
 
 Float32 = NDArray[np.float32]

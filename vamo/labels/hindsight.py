@@ -10,12 +10,11 @@ the day's luck, which nobody can know, averages out instead of being mistaken fo
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
-from numpy.typing import NDArray
 
 from auction_env.data import TrajectoryData
 from auction_env.tasks import QUANTITIES, Targets, Task, Totals
-from vamo.labels.relabel import Float, sums_so_far
+from vamo.labels.kernels import sums_so_far, sums_until_broke
+from vamo.labels.relabel import Float
 from vamo.labels.response import Response
 
 LOG_GRID = np.linspace(-2.5, 2.0, 46)
@@ -53,51 +52,12 @@ def _best(task: Task, data: TrajectoryData, so_far: dict[str, Float], brings: di
     """Best log multipliers (n,), from outcomes so far (n,) and those (n, m) that m multipliers bring in each tick."""
     targets = Targets(*(part[:, None] for part in data.targets))
     left = np.maximum(targets.budget[:, 0] - so_far["cost"], 0.0)
-    rest = _until_broke(left, data.episode_starts, np.stack([brings[name] for name in so_far]))
+    rest = sums_until_broke(left, data.episode_starts, np.stack([brings[name] for name in so_far]))
     total = {name: past[:, None] + to_come for (name, past), to_come in zip(so_far.items(), rest, strict=True)}
     nothing = np.zeros(rest.shape[1:])
     # a constant multiplier follows the traffic: its unevenness is taken as 0
     totals = Totals(**{name: total.get(name, nothing) for name in Totals._fields})
     return _peak(task.score(totals, targets, expected=True))
-
-
-@njit(cache=True, parallel=True)
-def _until_broke(left: Float, starts: NDArray[np.int64], brings: Float) -> Float:
-    """Outcomes (c, n, m) from each row to its episode's end, under the budget (n,) that is left then.
-
-    The budget ends a campaign within a tick, of which it then has a share. Sums are differences of the episode's sums
-    so far, and the last tick is looked for from that of the row before, so that a row takes a few steps instead of one
-    for every tick to come. All in one order: the labels are the same whatever the machine.
-
-    Args:
-        left: (n,) currency.
-        starts: (e + 1,) first rows of the episodes.
-        brings: (c, n, m) outcomes of each tick under m multipliers; the first of the c is the cost.
-    """
-    n_outcomes, _, n_multipliers = brings.shape
-    out = np.empty_like(brings)
-    for episode in prange(len(starts) - 1):
-        first, stop = starts[episode], starts[episode + 1]
-        so_far = np.empty((n_outcomes, stop - first + 1))
-        for j in range(n_multipliers):
-            for c in range(n_outcomes):
-                so_far[c, 0] = 0.0
-                for t in range(stop - first):
-                    so_far[c, t + 1] = so_far[c, t] + brings[c, first + t, j]
-            last = 0  # the campaign's last tick of those from `t` on; from row to row it hardly moves
-            for t in range(stop - first):
-                budget = left[first + t]
-                is_spent_at = so_far[0, t] + budget
-                last = max(last, t)
-                while last < stop - first - 1 and so_far[0, last + 1] < is_spent_at:
-                    last += 1
-                while last > t and so_far[0, last] >= is_spent_at:
-                    last -= 1
-                cost, unspent = brings[0, first + last, j], max(budget - (so_far[0, last] - so_far[0, t]), 0.0)
-                share = min(unspent / cost, 1.0) if cost > 0.0 else 1.0  # of the last tick
-                for c in range(n_outcomes):
-                    out[c, first + t, j] = so_far[c, last] - so_far[c, t] + share * brings[c, first + last, j]
-    return out
 
 
 def _peak(score: Float) -> Float:

@@ -10,17 +10,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from auction_env.control.actions import log_multiplier
 from auction_env.data import TrajectoryData
 from auction_env.data.multipliers import relative_multiplier
-from auction_env.tasks import BASES, QUANTITIES, Task
-from vamo.config import RewardSignal
+from auction_env.tasks import BASES, QUANTITIES, RewardSignal, Task
+from vamo.labels.kernels import sums_so_far
 
 Float = NDArray[np.float64]
-Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 
@@ -54,18 +52,6 @@ def return_to_go(target_return: Float, reward_so_far: Float, scale: Float) -> Fl
         scale: `return_scale` of the episode.
     """
     return target_return - reward_so_far / scale
-
-
-@njit(cache=True)
-def sums_so_far(values: Float, episode_starts: Int) -> Float:
-    """Sum of the episode's earlier rows, (n,): added in the order of the rows, as an acting agent does."""
-    out = np.empty_like(values)
-    for episode in range(len(episode_starts) - 1):
-        total = 0.0
-        for row in range(episode_starts[episode], episode_starts[episode + 1]):
-            out[row] = total
-            total += values[row]
-    return out
 
 
 def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "expected") -> Relabelled:

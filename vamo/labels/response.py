@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, QUANTITIES, Task
+from vamo.labels.kernels import evaluate_curves
 from vamo.labels.relabel import Bool, Float
 
 N_KNOTS = 8
@@ -92,7 +92,7 @@ class Response:
         kinds = {counted: OWN if counted == task.basis else CROSS for counted in task.needs}
         curves, needed = self._curves_of(task.basis), sorted({COST, *kinds.values()})
         shift = np.log(own / _price(data))
-        log_shares = _evaluate(np.stack([curves[kind] for kind in needed]), self.knots, log_multiplier, shift)
+        log_shares = evaluate_curves(np.stack([curves[kind] for kind in needed]), self.knots, log_multiplier, shift)
         share = dict(zip(needed, np.exp(log_shares, out=log_shares), strict=True))
         out = {"cost": (data.n_impressions * _price(data))[:, None] * share[COST]}
         for counted, kind in kinds.items():
@@ -153,33 +153,6 @@ def _basis(x: Float, knots: Float) -> Float:
     out[..., 0], out[..., 1] = 1.0, x
     np.subtract(x[..., None], knots, out=out[..., 2:])
     np.maximum(out[..., 2:], 0.0, out=out[..., 2:])
-    return out
-
-
-@njit(cache=True, parallel=True)
-def _evaluate(curves: Float, knots: Float, x: Float, shift: Float) -> Float:
-    """Curves (c, N_KNOTS + 2) over `_basis` at x (n, m) + shift (n,): (c, n, m).
-
-    A curve is a line between knots, so a value takes one multiplication instead of one for every column of the basis.
-    """
-    (n_curves, n_columns), (n, m) = curves.shape, x.shape
-    intercept, slope = np.empty((n_columns - 1, n_curves)), np.empty((n_columns - 1, n_curves))
-    for c in range(n_curves):
-        intercept[0, c], slope[0, c] = curves[c, 0], curves[c, 1]
-        for k in range(len(knots)):
-            intercept[k + 1, c] = intercept[k, c] - curves[c, k + 2] * knots[k]
-            slope[k + 1, c] = slope[k, c] + curves[c, k + 2]
-    out = np.empty((n_curves, n, m))
-    for i in prange(n):
-        line = 0  # between which knots the value lies; neighbours in a row are mostly on one line
-        for j in range(m):
-            at = x[i, j] + shift[i]
-            while line < len(knots) and at > knots[line]:
-                line += 1
-            while line > 0 and at <= knots[line - 1]:
-                line -= 1
-            for c in range(n_curves):
-                out[c, i, j] = intercept[line, c] + slope[line, c] * at
     return out
 
 

@@ -86,8 +86,8 @@ def trace_tick(market: BatchMarket, multipliers: ArrayLike, index: int = 0, *, a
         rows = slice(first, min(first + BLOCK, n))
         block[:, : rows.stop - first] = value[rows].T
         kernel.trace_block(
-            draws.seed, opening.tick, first, rows.stop - first, block, multiplier, draws.rules, draws.advertisers, left,
-            *(column[rows] for column in traced[1:]),
+            draws.seed, opening.tick, first, rows.stop - first, block, multiplier, draws.rules, draws.advertisers,
+            draws.keys, left, *(column[rows] for column in traced[1:]),
         )  # fmt: skip
     return traced
 

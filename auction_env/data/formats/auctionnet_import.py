@@ -225,7 +225,7 @@ def _to_trajectories(table: GroupTable) -> TrajectoryData:
     category, budget, cpa_target = (table.constants[group, column] for column in range(3))
     cell = sums[group, tick]
     budget_left, is_ended = start[group, tick].T
-    offered_conversions = cell[:, kernels.VALUE_ALL]
+    offered_conversions = cell[:, kernels.OFFERED_CONVERSIONS]
     action = np.zeros(len(group))
     np.divide(cell[:, kernels.BID], offered_conversions, out=action, where=offered_conversions > 0)
     task = TASKS[IMPORT_TASK]
@@ -242,7 +242,7 @@ def _to_trajectories(table: GroupTable) -> TrajectoryData:
         "requirements": task.requirements(Targets.of(budget, cpa_target)),
         "action": action,
         "reward": cell[:, kernels.CONVERSIONS],
-        "reward_expected": cell[:, kernels.VALUE],
+        "reward_expected": cell[:, kernels.EXPECTED_CONVERSIONS],
         "done": (tick == N_TICKS - 1) | (is_ended == 1),
         "n_impressions": counts[group, tick],
         "bid": cell[:, kernels.BID],
@@ -251,7 +251,7 @@ def _to_trajectories(table: GroupTable) -> TrajectoryData:
         "exposures": cell[:, kernels.EXPOSURES],
         "cost": cell[:, kernels.COST],
         "conversions": cell[:, kernels.CONVERSIONS],
-        "expected_conversions": cell[:, kernels.VALUE],
+        "expected_conversions": cell[:, kernels.EXPECTED_CONVERSIONS],
         "least_winning_cost": cell[:, kernels.LEAST_WINNING_COST] / counts[group, tick],
         "budget_left": budget_left,
     }
@@ -269,15 +269,15 @@ def _features(table: GroupTable, n: int) -> Array:
         features = state.observe(
             tick,
             budget_left=table.start[:n, tick, 0] / table.constants[:n, 1],
-            value_now=mean[:, kernels.VALUE_ALL],
+            value_now=mean[:, kernels.OFFERED_CONVERSIONS],
             volume_now=volume,
         )
         out[has_tick, tick] = features[has_tick]
         state.update(
             bid=mean[:, kernels.BID],
             least_winning_cost=mean[:, kernels.LEAST_WINNING_COST],
-            value=mean[:, kernels.VALUE_ALL],
-            conversions=mean[:, kernels.CONVERSIONS_ALL],
+            value=mean[:, kernels.OFFERED_CONVERSIONS],
+            conversions=mean[:, kernels.ALL_CONVERSIONS],
             win_rate=mean[:, kernels.WINS],
             volume=volume,
             mask=has_tick,

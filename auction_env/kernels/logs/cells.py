@@ -14,7 +14,10 @@ Int = NDArray[np.int64]
 N_TICKS = 48  # of an AuctionNet period
 
 # columns of `GroupTable.sums`
-BID, VALUE_ALL, LEAST_WINNING_COST, CONVERSIONS_ALL, WINS, EXPOSURES, COST, CONVERSIONS, VALUE = range(9)
+(
+    BID, OFFERED_CONVERSIONS, LEAST_WINNING_COST, ALL_CONVERSIONS, WINS, EXPOSURES, COST, CONVERSIONS,
+    EXPECTED_CONVERSIONS,
+) = range(9)  # fmt: skip
 N_SUMS = 9
 
 OK = -1
@@ -152,12 +155,12 @@ def accumulate(rows: Any, start: int, table: Any) -> tuple[int, int]:
         sums = table.sums[group, tick]
         exposed = rows[i, _IS_EXPOSED]
         sums[BID] += rows[i, _BID]
-        sums[VALUE_ALL] += rows[i, _P_VALUE]
+        sums[OFFERED_CONVERSIONS] += rows[i, _P_VALUE]
         sums[LEAST_WINNING_COST] += rows[i, _LEAST_WINNING_COST]
-        sums[CONVERSIONS_ALL] += rows[i, _CONVERSION]
+        sums[ALL_CONVERSIONS] += rows[i, _CONVERSION]
         sums[WINS] += rows[i, _XI]
         sums[EXPOSURES] += exposed
         sums[COST] += exposed * rows[i, _COST]
         sums[CONVERSIONS] += exposed * rows[i, _CONVERSION]
-        sums[VALUE] += exposed * rows[i, _P_VALUE]
+        sums[EXPECTED_CONVERSIONS] += exposed * rows[i, _P_VALUE]
     return len(rows), OK

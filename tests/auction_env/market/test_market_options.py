@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from auction_env import BatchMarket, Funnel, Market, MarketParams, Population, TrafficParams
-from auction_env.kernels.delay import delay_conversions
+from auction_env.kernels.outcomes import delay_conversions
 from auction_env.market.params import REFERENCE_IMPRESSIONS
 from auction_env.tasks import BASES, TASKS
 from benchmarks.speed.market import pid_episode

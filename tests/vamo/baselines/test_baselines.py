@@ -161,7 +161,7 @@ def test_bids_are_positive_and_of_the_task_trained_on(algo: str, data: Trajector
     for view in views_of(played):
         multiplier = bidder.act(view)
         assert np.isfinite(multiplier).all() and (multiplier > 0).all()
-    with pytest.raises(ValueError, match="must be of the task trained on, 'TargetCPA'"):
+    with pytest.raises(ValueError, match="was trained for task 'TargetCPA'"):
         bidder.reset(campaigns_of(played, TASKS["MaxConversions"]))
 
 

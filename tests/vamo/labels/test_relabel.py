@@ -9,11 +9,11 @@ from auction_env.control.actions import LOG_MULTIPLIER_FLOOR, log_multiplier
 from auction_env.data import TrajectoryData
 from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Targets, Task
 from tests.vamo.synthetic import make_data
+from vamo.labels.kernels import sums_so_far
 from vamo.labels.relabel import (
     relabel,
     return_scale,
     return_to_go,
-    sums_so_far,
 )
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]

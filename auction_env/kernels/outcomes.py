@@ -1,0 +1,139 @@
+"""What follows from a won slot: whether it is seen, paid and converts, what it adds to the totals, and when.
+
+One definition of each rule for the CPU market, the replay market and, compiled again, the CUDA device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from auction_env.kernels.rng import (
+    STREAM_CONVERSION,
+    STREAM_DELAY,
+    STREAM_SIGMA,
+    STREAM_TRUE_VALUE,
+    draw_fine_uniform,
+    draw_normal,
+    draw_uniform,
+    high_word,
+    lane_key,
+    low_word,
+    make_key,
+    tick_key,
+    to_normal,
+)
+from auction_env.kernels.values import MAX_SIGMA_RATIO
+
+# columns of the totals of an advertiser in a tick; the replay market has the first five
+(
+    WINS, EXPOSURES, COST, CONVERSIONS, EXPECTED_CONVERSIONS, CLICKS, EXPECTED_CLICKS, ADD_TO_CARTS,
+    EXPECTED_ADD_TO_CARTS, GMV, EXPECTED_GMV,
+) = range(11)  # fmt: skip
+N_TOTALS = 11
+
+
+@njit(cache=True, inline="always")
+def is_short(spent, price, limit):
+    """Whether an exposed winner cannot pay: the hard budget."""
+    return spent + price > limit
+
+
+@njit(cache=True, inline="always")
+def add_exposure(totals, price, value, n_conversions):
+    """Adds an exposed slot to the totals (>= 5,) of its winner: what it costs and what it brings."""
+    totals[EXPOSURES] += 1
+    totals[COST] += price
+    totals[EXPECTED_CONVERSIONS] += value
+    totals[CONVERSIONS] += n_conversions
+
+
+@njit(cache=True, inline="always")
+def draw_exposure(counter, low, high, probability):
+    """Whether a slot is seen, given that the one above is; the key is that of the slot (STREAM_EXPOSURE)."""
+    return draw_uniform(counter, low, high) < probability
+
+
+@njit(cache=True, inline="always")
+def may_convert(u, value):
+    """Whether a conversion is possible at all: the true probability is at most 2 standard deviations above `value`."""
+    return u < value * (1.0 + 2.0 * MAX_SIGMA_RATIO)
+
+
+@njit(cache=True, inline="always")
+def is_converted(u, value, sigma_mean, lower, upper, z, v):
+    """Whether the uniform u of the outcome lies below the true conversion probability.
+
+    That probability is truncated normal around the prediction: location `value`, scale sigma x value with sigma =
+    |sigma_mean (1 + z / 2)| capped, standardised bounds given as normal probabilities `lower` and `upper`.
+
+    Args:
+        z: Standard normal behind sigma.
+        v: Uniform behind the place between the bounds.
+    """
+    sigma = min(abs(sigma_mean * (np.float32(1.0) + np.float32(0.5) * z)), MAX_SIGMA_RATIO)
+    return u < value * (np.float32(1.0) + sigma * to_normal(lower + (upper - lower) * v))
+
+
+@njit(cache=True, inline="always")
+def draw_outcome(impression, key):
+    """The uniform behind all that an exposed impression leads to: float64 in (0, 1).
+
+    `key` is `make_key(seed, tick, advertiser, STREAM_CONVERSION)`.
+    """
+    return draw_fine_uniform(np.uint32(impression), low_word(key), high_word(key))
+
+
+@njit(cache=True)
+def conversion_keys(seed, tick, n_advertisers):
+    """The keys of `draw_outcome`: (n_markets, n_advertisers) uint64."""
+    keys = np.empty((seed.shape[0], n_advertisers), np.uint64)
+    for e in range(seed.shape[0]):
+        shared = tick_key(seed[e], tick)
+        for j in range(n_advertisers):
+            keys[e, j] = lane_key(shared, j, STREAM_CONVERSION)
+    return keys
+
+
+@njit(cache=True)
+def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower, upper, u):
+    """Whether an exposed impression converts: 0 or 1; see `is_converted`.
+
+    The bound on the probability comes first: it settles nearly every impression with one draw and changes no result.
+
+    Args:
+        u: `draw_outcome` of the impression.
+    """
+    if not may_convert(u, value):
+        return 0
+    counter = np.uint32(impression)
+    key = make_key(seed, tick, advertiser, STREAM_SIGMA)
+    z = draw_normal(counter, low_word(key), high_word(key))
+    key = make_key(seed, tick, advertiser, STREAM_TRUE_VALUE)
+    v = draw_uniform(counter, low_word(key), high_word(key))
+    return 1 if is_converted(u, value, sigma_mean, lower, upper, z, v) else 0
+
+
+@njit(cache=True)
+def delay_conversions(seed, tick, stay, conversions, pending):
+    """Draws when the tick's conversions are reported, and replaces them by those reported now.
+
+    The delay is geometric: a conversion that is not yet reported stays so for another tick with probability
+    `stay`. What is still open at the last tick is reported with it.
+
+    Args:
+        seed: (n_markets,) uint64.
+        tick: Index of the tick.
+        stay: Probability.
+        conversions: (n_markets, n_advertisers) float64, changed: counts made in this tick -> reported in it.
+        pending: (n_markets, n_ticks, n_advertisers) float64, updated: counts by the tick that reports them.
+    """
+    n_ticks = pending.shape[1]
+    for e in range(conversions.shape[0]):
+        for j in range(conversions.shape[1]):
+            key = make_key(seed[e], tick, j, STREAM_DELAY)
+            for k in range(int(conversions[e, j])):
+                u = draw_fine_uniform(np.uint32(k), low_word(key), high_word(key))
+                delay = min(np.floor(np.log(u) / np.log(stay)), float(n_ticks))  # inverts P(delay >= d) = stay ** d
+                pending[e, min(tick + int(delay), n_ticks - 1), j] += 1
+            conversions[e, j] = pending[e, tick, j]

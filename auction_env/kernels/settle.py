@@ -1,0 +1,263 @@
+"""A block of impressions from bids to totals: clear, expose, charge and convert, in arrival order."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from auction_env.kernels.clearing import BLOCK, GSP, least_winning_cost, next_price, rank_bids, slot_price
+from auction_env.kernels.outcomes import (
+    ADD_TO_CARTS,
+    CLICKS,
+    COST,
+    EXPECTED_ADD_TO_CARTS,
+    EXPECTED_CLICKS,
+    EXPECTED_GMV,
+    GMV,
+    WINS,
+    add_exposure,
+    draw_conversion,
+    draw_exposure,
+    draw_outcome,
+    is_short,
+)
+from auction_env.kernels.rng import STREAM_EXPOSURE, STREAM_RESERVE, draw_normal, high_word, low_word, make_key
+from auction_env.kernels.values import impression_amounts
+
+
+class Rules(NamedTuple):
+    """Rules of the auction as the kernels take them."""
+
+    mechanism: int  # a value of `clearing.MECHANISMS`
+    exposure: NDArray[np.float32]  # (n_slots,): probability that a slot is seen given that the one above is
+    weight: NDArray[np.float32]  # (n_slots, n_slots): `clearing.price_weights`
+    reserve: Any  # float32
+    reserve_noise: Any  # float32, standard deviation of the log of an impression's reserve
+    quality: NDArray[np.float32]  # (n_advertisers,)
+    has_quality: bool  # whether any of them is not 1
+    # the fields of `values.FunnelRules`
+    has_funnel: bool
+    click_rate: NDArray[np.float32]  # (n_advertisers,) mean click probability
+    cart_rate: NDArray[np.float32]  # (n_advertisers,) mean add-to-cart probability
+    order_value: NDArray[np.float32]  # (n_advertisers,) mean value of an order, currency
+    funnel_sd: NDArray[np.float32]  # (3,)
+    funnel_correlation: NDArray[np.float32]  # (3,)
+    value_correlation: Any  # float32
+
+
+class Advertisers(NamedTuple):
+    """What outcomes depend on besides the values, (n_markets, n_advertisers) float32: see `outcomes.is_converted`."""
+
+    sigma: NDArray[np.float32]
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+    mean: NDArray[np.float32]  # of the tick's predicted values
+    sd: NDArray[np.float32]
+
+
+class Ladder(NamedTuple):
+    """What is known of an item's impressions before anybody pays: scratch of one thread."""
+
+    top_bid: NDArray[np.float32]  # (n_slots + 1, BLOCK) scores
+    top_idx: NDArray[np.int32]  # (n_slots + 1, BLOCK) their advertisers
+    reserve: NDArray[np.float32]  # (BLOCK,)
+    n_exposed: NDArray[np.int32]  # (BLOCK,) slots that are seen, from the top
+    price: NDArray[np.float32]  # (n_slots, BLOCK) of the slots that are won
+    carry_bid: NDArray[np.float32]  # (BLOCK,) scratch of `rank_bids`
+    carry_idx: NDArray[np.int32]  # (BLOCK,) scratch of `rank_bids`
+
+
+@njit(cache=True)
+def new_ladder(n_slots):
+    """`Ladder` of a block, not filled."""
+    return Ladder(
+        np.empty((n_slots + 1, BLOCK), np.float32),
+        np.empty((n_slots + 1, BLOCK), np.int32),
+        np.empty(BLOCK, np.float32),
+        np.empty(BLOCK, np.int32),
+        np.empty((n_slots, BLOCK), np.float32),
+        np.empty(BLOCK, np.float32),
+        np.empty(BLOCK, np.int32),
+    )
+
+
+@njit(cache=True)
+def count_exposed(seed, tick, first, n, exposure, n_exposed):
+    """How many slots of each impression are seen, from the top: a slot is seen only if all above it are."""
+    n_exposed[:n] = 0
+    for s in range(exposure.shape[0]):
+        key = make_key(seed, tick, s, STREAM_EXPOSURE)
+        low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+        for i in range(n):
+            n_exposed[i] += np.int32(draw_exposure(np.uint32(i), low, high, exposure[s]) & (n_exposed[i] == s))
+
+
+@njit(cache=True)
+def draw_reserves(seed, tick, first, n, reserve, noise, out):
+    """Reserve price of each impression: log-normal around `reserve`, which is its median."""
+    if noise == 0:
+        out[:n] = reserve
+        return
+    key = make_key(seed, tick, 0, STREAM_RESERVE)
+    for i in range(n):
+        z = draw_normal(np.uint32(first + i), low_word(key), high_word(key))
+        out[i] = reserve * np.exp(noise * z)
+
+
+@njit(cache=True, error_model="numpy")
+def price_slots(values, multiplier, rules, ladder, start, stop):
+    """Writes the prices of the won slots of impressions [start, stop) to the ladder."""
+    price, top_bid, top_idx = ladder.price, ladder.top_bid, ladder.top_idx
+    for s in range(price.shape[0]):
+        if rules.mechanism == GSP and not rules.has_quality:  # the usual case, vectorised
+            row, below, reserve = price[s, start:stop], top_bid[s + 1, start:stop], ladder.reserve[start:stop]
+            for i in range(stop - start):
+                row[i] = next_price(below[i], reserve[i])
+            continue
+        for i in range(start, stop):
+            winner = top_idx[s, i]
+            if winner >= 0:
+                bid = multiplier[winner] * values[winner, i]
+                price[s, i] = slot_price(
+                    rules.mechanism, rules.weight, top_bid, s, i, ladder.reserve[i], bid, rules.quality[winner]
+                )
+
+
+@njit(cache=True)
+def open_ladder(seed, tick, first, n, rules):
+    """`Ladder` of n impressions from `first` on: reserve prices and exposed slots are filled in, bids are not."""
+    ladder = new_ladder(rules.exposure.shape[0])
+    draw_reserves(seed, tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
+    count_exposed(seed, tick, first, n, rules.exposure, ladder.n_exposed)
+    return ladder
+
+
+@njit(cache=True)
+def clear_block(values, multiplier, rules, ladder, start, stop):
+    """Ranks the bids of impressions [start, stop) and prices their slots, in the ladder."""
+    rank_bids(
+        values, multiplier, rules.quality, ladder.reserve, start, stop, ladder.carry_bid, ladder.carry_idx,
+        ladder.top_bid, ladder.top_idx,
+    )  # fmt: skip
+    price_slots(values, multiplier, rules, ladder, start, stop)
+
+
+@njit(cache=True)
+def add_funnel(seed, tick, impression, advertiser, rules, mean, sd, u, totals):
+    """Adds clicks, add-to-carts and GMV of an exposed impression, sampled and expected; returns its value.
+
+    One uniform decides on all three, so that every conversion is an add-to-cart and every add-to-cart a click: with
+    u below their probabilities, which are in that order (`kernels.values`). The sampled GMV is added by the caller,
+    who knows of the conversion.
+
+    Returns:
+        (predicted value, value of an order).
+    """
+    value, click, cart, order = impression_amounts(seed, tick, impression, advertiser, mean, sd, rules)
+    totals[CLICKS] += u < click
+    totals[EXPECTED_CLICKS] += click
+    totals[ADD_TO_CARTS] += u < cart
+    totals[EXPECTED_ADD_TO_CARTS] += cart
+    totals[EXPECTED_GMV] += value * order
+    return value, order
+
+
+@njit(cache=True)
+def settle(
+    seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, mean, sd, keys, is_exact, limit,
+    totals,
+):  # fmt: skip
+    """Charges and converts ranked and priced impressions [start, stop) in arrival order.
+
+    If `is_exact`, stops before the first impression at which an exposed winner's cost would exceed `limit`, and
+    returns that impression and advertiser; (stop, -1) when all are settled. `totals` (n_advertisers, N_TOTALS) is
+    added to.
+
+    Returns:
+        (impression, advertiser, sum of the least winning costs of the settled impressions).
+    """
+    n_slots = rules.exposure.shape[0]
+    top_idx, price = ladder.top_idx, ladder.price
+    lwc_sum = 0.0
+    for i in range(start, stop):
+        n_exposed = ladder.n_exposed[i]
+        for s in range(n_exposed):
+            winner = top_idx[s, i]
+            if winner < 0:
+                break
+            if is_exact and is_short(totals[winner, COST], price[s, i], limit[winner]):
+                return i, winner, lwc_sum
+        for s in range(n_slots):
+            winner = top_idx[s, i]
+            if winner < 0:
+                break
+            totals[winner, WINS] += 1
+            if s >= n_exposed:
+                continue
+            u = draw_outcome(first + i, keys[winner])
+            value, order = values[winner, i], np.float32(0.0)
+            if rules.has_funnel:
+                value, order = add_funnel(
+                    seed, tick, first + i, winner, rules, mean[winner], sd[winner], u, totals[winner]
+                )
+            n_conversions = draw_conversion(
+                seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], u
+            )
+            add_exposure(totals[winner], price[s, i], value, n_conversions)
+            totals[winner, GMV] += n_conversions * order
+        lwc_sum += least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
+    return stop, -1, lwc_sum
+
+
+@njit(cache=True)
+def settle_item(
+    item, seed, tick, items, values, submitted, multiplier, rules, advertisers, keys, is_exact, limit, totals,
+    value_sum, exposed,
+):  # fmt: skip
+    """Settles one item in arrival order: whoever cannot pay an impression is out from that impression on.
+
+    Args:
+        submitted: (n_advertisers,) float32 multipliers.
+        multiplier: (n_advertisers,) float32, written: `submitted`, but 0 for the exhausted.
+        is_exact: Whether to stop those whose money runs out, or to settle as if it never did.
+        limit: (n_advertisers,) float64 money left.
+        totals: (n_advertisers, N_TOTALS) float64, written.
+        value_sum: (n_advertisers,) float64: if somebody is exhausted, overwritten by the predicted value of the
+            impressions that each advertiser bid on.
+        exposed: (n_slots, BLOCK) int32, written: who was seen in each slot, -1 if nobody; or without rows.
+
+    Returns:
+        (sum of the least winning costs, whether somebody was exhausted).
+    """
+    market, first, n, tile = items.market[item], items.first[item], items.n[item], items.tile[item]
+    ladder = open_ladder(seed[market], tick, first, n, rules)
+    totals[:] = 0
+    for j in range(multiplier.shape[0]):
+        multiplier[j] = submitted[j]
+    start, lwc_sum, is_broke = np.int64(0), 0.0, False  # a literal 0 would compile the callees twice
+    while start < n:
+        clear_block(values[tile], multiplier, rules, ladder, start, n)
+        end, broke, lwc = settle(
+            seed[market], tick, first, start, n, values[tile], rules, ladder, advertisers.sigma[market],
+            advertisers.lower[market], advertisers.upper[market], advertisers.mean[market],
+            advertisers.sd[market], keys[market], is_exact, limit, totals,
+        )  # fmt: skip
+        lwc_sum += lwc
+        if broke >= 0 and not is_broke:
+            is_broke = True
+            value_sum[:] = 0
+        if is_broke:
+            for j in range(multiplier.shape[0]):
+                if multiplier[j] > 0:
+                    for i in range(start, end):
+                        value_sum[j] += values[tile, j, i]
+        for s in range(exposed.shape[0]):
+            for i in range(start, end):
+                exposed[s, i] = ladder.top_idx[s, i] if s < ladder.n_exposed[i] else -1
+        if broke >= 0:
+            multiplier[broke] = 0
+        start = end
+    return lwc_sum, is_broke

@@ -1,0 +1,277 @@
+"""What an impression promises each advertiser before anybody bids: conversions, clicks, add-to-carts, order values.
+
+The conversion probability (the "value" of the other kernels) is a normal draw cut to [0, 1]. In a market with a funnel
+an impression has three more amounts: the probabilities of an add-to-cart and of a click, and the value of an order.
+Each is a normal draw of its own, correlated with that of the conversion probability. All are pure functions of (seed,
+tick, advertiser, impression). So they can be drawn for whole blocks, where somebody bids on them, and again for the few
+winners, and an impression is the same thing whatever anybody bids on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from auction_env.kernels.clearing import whole_vectors
+from auction_env.kernels.rng import (
+    STREAM_CART,
+    STREAM_CLICK,
+    STREAM_ORDER,
+    STREAM_SHARED_VALUE,
+    STREAM_VALUE,
+    draw_normal,
+    high_word,
+    lane_key,
+    low_word,
+    make_key,
+    tick_key,
+)
+
+MAX_SIGMA_RATIO = np.float32(0.3)  # AuctionNet caps the prediction's sigma at 0.3 of the prediction
+# the true conversion probability is at most this multiple of the predicted one: 2 standard deviations above it
+_MAX_TRUE_RATIO = np.float32(1.0 + 2.0 * MAX_SIGMA_RATIO)
+_LOWEST = np.float32(0.1)  # no amount falls below this share of its mean
+
+N_BASES = 4  # amounts of an impression, in the order of `tasks.BASES`
+
+
+class FunnelRules(NamedTuple):
+    """The funnel as the kernels take it; all numbers float32.
+
+    `settle.Rules` has these fields too, and stands in for it: numba's parallel loops take no record in a record.
+    """
+
+    has_funnel: bool
+    click_rate: NDArray[np.float32]  # (n_advertisers,) mean click probability
+    cart_rate: NDArray[np.float32]  # (n_advertisers,) mean add-to-cart probability
+    order_value: NDArray[np.float32]  # (n_advertisers,) mean value of an order, currency
+    funnel_sd: NDArray[np.float32]  # (3,) standard deviation over mean of click, cart and order
+    funnel_correlation: NDArray[np.float32]  # (3,) of their normals with that of the conversion probability
+    value_correlation: (
+        Any  # correlation of the conversion normals of two advertisers: `TrafficParams.value_correlation`
+    )
+
+
+@njit(cache=True, inline="always")
+def scale_amount(mean, sd, correlation, z, own):
+    """An amount with this mean and sd (before the cut), from the conversion's normal and one of its own."""
+    mixed = correlation * z + np.sqrt(np.float32(1.0) - correlation * correlation) * own
+    return mean * max(np.float32(1.0) + sd * mixed, _LOWEST)
+
+
+@njit(cache=True, inline="always")
+def conversion_value(mean, sd, z):
+    """The conversion probability: normal(mean, sd), given its standard normal z, cut to [0, 1]."""
+    return min(max(mean + sd * z, np.float32(0.0)), np.float32(1.0))
+
+
+@njit(cache=True, inline="always")
+def order_probabilities(value, cart, click):
+    """Raises the add-to-cart and click probabilities to what the conversion needs: (cart, click).
+
+    An order needs an add-to-cart and that a click, so neither may be rarer than the true conversion probability.
+    """
+    cart = min(max(cart, _MAX_TRUE_RATIO * value), np.float32(1.0))
+    return cart, min(max(click, cart), np.float32(1.0))
+
+
+@njit(cache=True, inline="always")
+def draw_lane_normal(seed, tick, lane, stream, impression):
+    """Standard normal of one impression; the other arguments are those of `rng.make_key`."""
+    key = make_key(seed, tick, lane, stream)
+    return draw_normal(np.uint32(impression), low_word(key), high_word(key))
+
+
+@njit(cache=True)
+def impression_amounts(seed, tick, impression, advertiser, mean, sd, funnel):
+    """The four amounts of one impression for one advertiser: (value, click, cart, order value), float32."""
+    z = draw_lane_normal(seed, tick, advertiser, STREAM_VALUE, impression)
+    if funnel.value_correlation > 0:
+        common = draw_lane_normal(seed, tick, 0, STREAM_SHARED_VALUE, impression)
+        z = np.sqrt(funnel.value_correlation) * common + np.sqrt(np.float32(1.0) - funnel.value_correlation) * z
+    value = conversion_value(mean, sd, z)
+    click = scale_amount(
+        funnel.click_rate[advertiser], funnel.funnel_sd[0], funnel.funnel_correlation[0], z,
+        draw_lane_normal(seed, tick, advertiser, STREAM_CLICK, impression),
+    )  # fmt: skip
+    cart = scale_amount(
+        funnel.cart_rate[advertiser], funnel.funnel_sd[1], funnel.funnel_correlation[1], z,
+        draw_lane_normal(seed, tick, advertiser, STREAM_CART, impression),
+    )  # fmt: skip
+    order = scale_amount(
+        funnel.order_value[advertiser], funnel.funnel_sd[2], funnel.funnel_correlation[2], z,
+        draw_lane_normal(seed, tick, advertiser, STREAM_ORDER, impression),
+    )  # fmt: skip
+    cart, click = order_probabilities(value, cart, click)
+    return value, click, cart, order
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def draw_normals(key, first, n, out):
+    """Standard normals of impressions first .. first + n - 1 under a key."""
+    # first is added to the key: first + i is 64 bits wide and halves the loop's speed
+    low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+    for i in range(n):
+        out[i] = draw_normal(np.uint32(i), low, high)
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def draw_row(key, first, n, mean, sd, out):
+    """Predicted values of one advertiser: normal(mean, sd) cut to [0, 1]; returns their sum (float64).
+
+    `out` (BLOCK,) is filled somewhat beyond the n values asked for.
+    """
+    low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+    for i in range(whole_vectors(n)):
+        out[i] = conversion_value(mean, sd, draw_normal(np.uint32(i), low, high))
+    total = np.float32(0.0)
+    for i in range(n):
+        total += out[i]
+    return np.float64(total)
+
+
+@njit(cache=True, parallel=True)
+def draw_values(seed, tick, items, mean, sd, values, value_sum):
+    """Draws the predicted values of every impression of a tick.
+
+    Args:
+        seed: (n_markets,) uint64.
+        tick: Index of the tick.
+        items: `tick.Items`.
+        mean, sd: (n_markets, n_advertisers) float32: of the tick's value distribution.
+        values: (>= n_items, n_advertisers, BLOCK) float32, written.
+        value_sum: (>= n_items, n_advertisers) float64, written.
+    """
+    for item in prange(items.market.shape[0]):
+        market = items.market[item]
+        shared = tick_key(seed[market], tick)
+        for j in range(mean.shape[1]):
+            value_sum[item, j] = draw_row(
+                lane_key(shared, j, STREAM_VALUE), items.first[item], items.n[item], mean[market, j], sd[market, j],
+                values[item, j],
+            )  # fmt: skip
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def draw_shared_row(key, first, n, weight, out):
+    """The shared part of the values of impressions: weight x standard normal."""
+    low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+    for i in range(n):
+        out[i] = weight * draw_normal(np.uint32(i), low, high)
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def draw_correlated_row(key, first, n, mean, sd, weight, shared, out):
+    """`draw_row` with the normal `shared[i]` + weight x a normal of the advertiser's own."""
+    low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+    for i in range(n):
+        z = shared[i] + weight * draw_normal(np.uint32(i), low, high)
+        out[i] = conversion_value(mean, sd, z)
+    total = np.float32(0.0)
+    for i in range(n):
+        total += out[i]
+    return np.float64(total)
+
+
+@njit(cache=True, parallel=True)
+def draw_correlated_values(seed, tick, items, mean, sd, correlation, values, value_sum):
+    """`draw_values` with a part that all advertisers share: an impression is good or bad for everybody.
+
+    Every advertiser keeps its distribution: its normal is sqrt(correlation) x shared + sqrt(1 - correlation) x own,
+    and its own normal is that of `draw_values`. `correlation` is a float32 in [0, 1].
+    """
+    shared_weight = np.float32(np.sqrt(correlation))
+    own_weight = np.float32(np.sqrt(np.float32(1.0) - correlation))
+    for item in prange(items.market.shape[0]):
+        market, first, n = items.market[item], items.first[item], items.n[item]
+        shared = np.empty(values.shape[2], np.float32)
+        draw_shared_row(make_key(seed[market], tick, 0, STREAM_SHARED_VALUE), first, n, shared_weight, shared)
+        for j in range(mean.shape[1]):
+            value_sum[item, j] = draw_correlated_row(
+                make_key(seed[market], tick, j, STREAM_VALUE), first, n, mean[market, j], sd[market, j], own_weight,
+                shared, values[item, j],
+            )  # fmt: skip
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def fill_amounts(normals, n, mean, sd, click_rate, cart_rate, order_value, funnel, amounts):
+    """Amounts of a block from its normals (4, BLOCK): value, click, cart, value x order -> `amounts` (4, BLOCK)."""
+    for i in range(n):
+        z = normals[0, i]
+        value = conversion_value(mean, sd, z)
+        click = scale_amount(click_rate, funnel.funnel_sd[0], funnel.funnel_correlation[0], z, normals[1, i])
+        cart = scale_amount(cart_rate, funnel.funnel_sd[1], funnel.funnel_correlation[1], z, normals[2, i])
+        order = scale_amount(order_value, funnel.funnel_sd[2], funnel.funnel_correlation[2], z, normals[3, i])
+        cart, click = order_probabilities(value, cart, click)
+        amounts[0, i] = value
+        amounts[1, i] = click
+        amounts[2, i] = cart
+        amounts[3, i] = value * order
+
+
+@njit(cache=True, parallel=True)
+def draw_funnel_values(seed, tick, items, mean, sd, funnel, basis, values, value_sum, expected_sum):
+    """Draws what everybody bids on, and the sums of all four amounts, for every impression of a tick.
+
+    Args:
+        seed: (n_markets,) uint64.
+        tick: Index of the tick.
+        items: `tick.Items`.
+        mean, sd: (n_markets, n_advertisers) float32: of the tick's conversion probability.
+        funnel: `FunnelRules`, or `settle.Rules`.
+        basis: (n_markets, n_advertisers) int64: which amount each advertiser bids on, in the order of `tasks.BASES`.
+        values: (>= n_items, n_advertisers, BLOCK) float32, written: that amount.
+        value_sum: (n_items, n_advertisers) float64, written: its sum over the block.
+        expected_sum: (4, n_items, n_advertisers) float64, written: the sums of all amounts.
+    """
+    own_weight, shared_weight = np.sqrt(np.float32(1.0) - funnel.value_correlation), np.sqrt(funnel.value_correlation)
+    for item in prange(items.market.shape[0]):
+        market, first, n = items.market[item], items.first[item], items.n[item]
+        normals = np.empty((N_BASES, values.shape[2]), np.float32)
+        amounts = np.empty((N_BASES, values.shape[2]), np.float32)
+        common = np.zeros(values.shape[2], np.float32)
+        if funnel.value_correlation > 0:
+            draw_normals(make_key(seed[market], tick, 0, STREAM_SHARED_VALUE), first, n, common)
+        for j in range(mean.shape[1]):
+            draw_normals(make_key(seed[market], tick, j, STREAM_VALUE), first, n, normals[0])
+            draw_normals(make_key(seed[market], tick, j, STREAM_CLICK), first, n, normals[1])
+            draw_normals(make_key(seed[market], tick, j, STREAM_CART), first, n, normals[2])
+            draw_normals(make_key(seed[market], tick, j, STREAM_ORDER), first, n, normals[3])
+            if funnel.value_correlation > 0:
+                for i in range(n):
+                    normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
+            fill_amounts(
+                normals, n, mean[market, j], sd[market, j], funnel.click_rate[j], funnel.cart_rate[j],
+                funnel.order_value[j], funnel, amounts,
+            )  # fmt: skip
+            chosen = basis[market, j]
+            for k in range(N_BASES):
+                total = 0.0
+                for i in range(n):
+                    total += amounts[k, i]
+                expected_sum[k, item, j] = total
+            for i in range(n):
+                values[item, j, i] = amounts[chosen, i]
+            value_sum[item, j] = expected_sum[chosen, item, j]
+
+
+@njit(cache=True)
+def mean_values(items, n, value_sum):
+    """Mean predicted value of each market's impressions: (n_markets, n_advertisers); 0 if there are none.
+
+    Args:
+        items: `tick.Items`.
+        n: (n_markets,) int64 impressions.
+        value_sum: (n_items, n_advertisers) float64.
+    """
+    mean = np.zeros((n.shape[0], value_sum.shape[1]))
+    for e in range(n.shape[0]):
+        for item in range(items.start[e], items.start[e + 1]):
+            for j in range(mean.shape[1]):
+                mean[e, j] += value_sum[item, j]
+        for j in range(mean.shape[1]):
+            mean[e, j] /= max(n[e], 1)
+    return mean
