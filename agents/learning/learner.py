@@ -120,7 +120,7 @@ class Learner(ABC):
         settings: Any = None,
         seed: int | None = None,
         device: str = "cpu",
-        out: Path | None = None,
+        out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
         progress: Progress | None = None,

@@ -74,7 +74,7 @@ class OfflineLearner(Learner):
         settings: OfflineSettings | None = None,
         seed: int | None = None,
         device: str = "cpu",
-        out: Path | None = None,
+        out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
         progress: Progress | None = None,

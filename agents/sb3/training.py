@@ -85,7 +85,7 @@ class Sb3Learner(Learner):
         settings: Sb3Settings | None = None,
         seed: int | None = None,
         device: str = "cpu",
-        out: Path | None = None,
+        out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
         progress: Progress | None = None,

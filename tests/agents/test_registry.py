@@ -59,10 +59,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         sys.modules.pop(module, None)
 
 
-# learned agents need a trained checkpoint: test_sb3_agents.py and test_offline_agents.py make and play them
+# agents that learn are trained, stored and loaded by learning/test_contract.py
 @pytest.mark.parametrize(
     "entry",
-    [entry for entry in registry.BUILT_IN if "`path` of a checkpoint" not in entry.summary],
+    [entry for entry in registry.BUILT_IN if not entry.learner],
     ids=lambda entry: entry.name,
 )
 def test_what_the_table_says_of_the_agents_of_this_package_holds(entry: AgentEntry) -> None:

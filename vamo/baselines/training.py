@@ -72,7 +72,7 @@ class GenerativeLearner(Learner):
         settings: GenerativeSettings | None = None,
         seed: int | None = None,
         device: str = "cpu",
-        out: Path | None = None,
+        out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
         progress: Progress | None = None,

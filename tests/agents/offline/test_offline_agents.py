@@ -100,7 +100,7 @@ def test_bids_stay_in_the_range_of_the_log(trained: OfflineBidder, log: Trajecto
 def test_bad_input_is_refused(log: TrajectoryData, trained: OfflineBidder) -> None:
     algo = trained.algorithm
     with pytest.raises(ValueError, match="`data` must hold at least 8 trajectories, found 7"):
-        train(algo, log.select(np.arange(7)), TASK, settings=tiny(algo))
+        train(algo, log.select(np.arange(7)), settings=tiny(algo))
     with pytest.raises(ValueError, match=f"`settings` must be those of '{'bc' if algo != 'bc' else 'iql'}'"):
         train("bc" if algo != "bc" else "iql", log, settings=trained.settings)
     with pytest.raises(ValueError, match=r"trained for task 'TargetCPA'.*wants_clicks"):

@@ -13,7 +13,6 @@ from benchmarks.cli import main
 from benchmarks.studies.known_optimum.generative import logged_days, share_of_optimum, trained
 from tests.vamo.synthetic import make_data
 from tests.vamo.test_agent import campaigns_of, views_of
-from vamo.baselines import load_dt
 
 TINY = ("backbone.d_model=16", "backbone.n_heads=2", "train.batch_size=16", "train.log_every=2")
 
@@ -36,7 +35,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_command_checkpoint_and_agent_by_name(logs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "dt.safetensors"
-    command = ["train-generative", "--algo", "dt", "--data", str(logs), "--out", str(out), "--steps", "4"]
+    command = ["train", "--agent", "dt", "--data", str(logs), "--out", str(out), "--set", "train.steps=4"]
     command += [part for setting in TINY for part in ("--set", setting)]
     main([*command, "--log-dir", str(tmp_path / "events")])
     assert list((tmp_path / "events").glob("events.*"))
@@ -44,14 +43,14 @@ def test_command_checkpoint_and_agent_by_name(logs: Path, tmp_path: Path, capsys
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main(command)
-    assert "must not exist unless --force is given" in capsys.readouterr().err
+    assert "must not exist unless a new run is forced" in capsys.readouterr().err
 
     played = make_data(3, task=TASKS["TargetCPA"])
-    bidders = [make("dt", path=str(out)), load_dt(str(out), quantile=0.1)]
+    bidders = [make("dt", path=str(out)), make("dt", path=str(out), quantile=0.1)]
     decided = []
     for bidder in bidders:
         bidder.reset(campaigns_of(played, TASKS["TargetCPA"]))
         decided.append(bidder.act(next(iter(views_of(played)))))
-    assert not np.array_equal(decided[0], decided[1])  # another return is asked for
-    with pytest.raises(ValueError, match="agent 'dt' takes"):
+    assert not np.array_equal(decided[0], decided[1])  # conditioned on another return
+    with pytest.raises(ValueError, match="`cost` must not be given for 'dt'"):
         make("dt", path=str(out), cost=0.1)
