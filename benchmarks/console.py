@@ -25,6 +25,7 @@ console = Console()
 
 Advance = Callable[[float], None]
 
+
 def print_table(table: Table) -> None:
     """Prints a table as wide as it is: a narrow terminal wraps its lines, but no figure is cut."""
     needed = Console(width=10_000).measure(table).maximum
