@@ -17,7 +17,7 @@ from auction_env.tasks import TASKS
 Size = Literal["full", "cpu", "testing"]
 SIZES: dict[Size, str] = {
     "full": "what published tables should rest on; days of CPU, or a cluster",
-    "cpu": "the same comparison with less of everything: one to two hours on 2 cores",
+    "cpu": "the same comparison with less of everything: for a machine of 2 cores",
     "testing": "shows that everything works, in minutes; no figure of it means anything",
 }
 """Sizes of a suite."""

@@ -37,7 +37,7 @@ class Group:
     Attributes:
         objective: Of the task, as the log realised it.
         spent: Share of the budget.
-        realised, predicted: Outcomes with the conversions sampled and with their predicted number.
+        sampled, expected: Outcomes with sampled and with expected conversions.
         action: (n_ticks_with_a_bid,) multiplier over the worth of a unit of the objective.
         idle: Share of the ticks without a bid.
     """
@@ -46,8 +46,8 @@ class Group:
     policy: str
     objective: Float
     spent: Float
-    realised: Outcome
-    predicted: Outcome
+    sampled: Outcome
+    expected: Outcome
     action: Float
     idle: float
 
@@ -133,8 +133,8 @@ def _group(task: Task, policy: str, log: TrajectoryData) -> Group:
         policy=policy,
         objective=task.reward(totals),
         spent=totals.cost / targets.budget,
-        realised=outcome(expected=False),
-        predicted=outcome(expected=True),
+        sampled=outcome(expected=False),
+        expected=outcome(expected=True),
         action=log.action[is_bid] / log.base[is_bid],
         idle=float(1 - is_bid.mean()),
     )
@@ -184,18 +184,18 @@ def group_head(groups: Sequence[Group], *, has_policy: bool) -> list[str]:
     """Column names of `group_row`."""
     limits = constraint_names(groups)
     head = ["task", "policy"] if has_policy else ["task"]
-    head += ["trajectories", "objective", "score", "score, predicted", "spent"]
-    head += [label for name in limits for label in (f"{name} kept", f"{name} kept, predicted")]
+    head += ["trajectories", "objective", "score", "score, expected", "spent"]
+    head += [label for name in limits for label in (f"{name} kept", f"{name} kept, expected")]
     return [*head, "multiplier, 5 %", "multiplier, median", "multiplier, 95 %", "idle ticks"]
 
 
 def group_row(group: Group, limits: Sequence[str], *, has_policy: bool) -> list[str]:
     """The numbers of a group; actions are over the worth of a unit."""
     row = [group.task.name, group.policy] if has_policy else [group.task.name]
-    means = (group.objective.mean(), group.realised.score.mean(), group.predicted.score.mean())
+    means = (group.objective.mean(), group.sampled.score.mean(), group.expected.score.mean())
     row += [f"{group.n:,}", *map(number, means), percent(float(group.spent.mean()))]
     for name in limits:
-        for outcome in (group.realised, group.predicted):
+        for outcome in (group.sampled, group.expected):
             row.append(percent(float((outcome.ratios[name] <= 1).mean())) if name in outcome.ratios else "–")
     if not len(group.action):
         return [*row, "–", "–", "–", percent(group.idle)]
@@ -204,7 +204,7 @@ def group_row(group: Group, limits: Sequence[str], *, has_policy: bool) -> list[
 
 def constraint_names(groups: Sequence[Group]) -> list[str]:
     """The constraints that any of the groups has."""
-    return list(dict.fromkeys(name for group in groups for name in group.realised.ratios))
+    return list(dict.fromkeys(name for group in groups for name in group.sampled.ratios))
 
 
 def range_rows(found: Description) -> list[list[str]]:

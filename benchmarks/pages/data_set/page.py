@@ -88,13 +88,13 @@ def _legend(names: Sequence[str]) -> str:
 
 def _tasks(found: Description) -> str:
     intro = (
-        "Means over the trajectories; kept: the share that keeps the limit. What follows as predicted replaces "
-        "sampled conversions by their predicted number, which is far less noisy. The multiplier is over the "
+        "Means over the trajectories; kept: the share that keeps the limit. The columns called expected replace "
+        "sampled conversions by expected ones, which are far less noisy. The multiplier is over the "
         "advertiser's target cost per conversion, at the ticks with a bid."
     )
     limits = constraint_names(found.tasks)
     cards = [
-        card(f"ratio-{name}", f"{name.upper()}: realised over limit", "predicted, cumulative share of the trajectories")
+        card(f"ratio-{name}", f"{name.upper()}: realised over limit", "expected, cumulative share of the trajectories")
         for name in limits
     ]
     names = [group.task.name for group in found.tasks]
@@ -104,7 +104,7 @@ def _tasks(found: Description) -> str:
 
 def _policies(found: Description) -> str:
     cards = [
-        card(f"score-{k}", group.task.name, "predicted score, cumulative share of the trajectories")
+        card(f"score-{k}", group.task.name, "expected score, cumulative share of the trajectories")
         for k, group in enumerate(found.tasks)
     ]
     body = _group_table("Logging policies", found.policies, has_policy=True)
@@ -161,7 +161,7 @@ def score_figures(found: Description) -> dict[str, Figure]:
     names, figures = _policy_names(found.policies), {}
     for k, of_task in enumerate(found.tasks if found.policies else ()):
         groups = [group for group in found.policies if group.task.name == of_task.task.name]
-        lines = [(g.policy, *_cumulative(g.predicted.score), names.index(g.policy)) for g in groups]
+        lines = [(g.policy, *_cumulative(g.expected.score), names.index(g.policy)) for g in groups]
         figures[f"score-{k}"] = _figure(lines, "Predicted score")
     return figures
 
@@ -199,7 +199,7 @@ def ratio_figures(found: Description) -> dict[str, Figure]:
     for name in constraint_names(found.tasks):
         lines = []
         for k, group in enumerate(found.tasks):
-            ratio = group.predicted.ratios.get(name)
+            ratio = group.expected.ratios.get(name)
             if ratio is not None:
                 finite = ratio[np.isfinite(ratio)]
                 if len(finite):
