@@ -103,7 +103,7 @@ def leaderboard(found: Results) -> Section:
     if any(analysis.comparisons for analysis in found.variants.values()):
         intro += (
             f" P(improvement) and p compare {', '.join(ours)} with the best of all other methods on the same episodes, "
-            "averaged over the tasks; p has Holm correction over all comparisons of the variant. That baseline is chosen "
+            "averaged over the tasks; p has Holm correction over all comparisons. That baseline is chosen "
             "on the test episodes, which flatters it."
         )
     if found.record.baseline in found.methods:
