@@ -21,7 +21,7 @@ from auction_env.tasks import (
     wanted_basis,
 )
 from vamo.config import Config
-from vamo.examples.inputs import Asked, EpisodeInputs
+from vamo.examples.inputs import Conditions, EpisodeInputs
 from vamo.labels.relabel import Float
 from vamo.model.decoding import Decoder
 from vamo.model.transformer import Vamo
@@ -155,7 +155,7 @@ class VamoBidder:
         is_told = self.config.data.action_label == "hindsight"
         self._inputs = EpisodeInputs(
             campaigns,
-            asked=asked,
+            conditions=asked,
             signal=self.config.data.reward_signal,
             budget_ratio=told.budget_ratio if is_told else 1.0,
             limit_ratio=told.limit_ratio if is_told else 1.0,
@@ -175,10 +175,10 @@ class VamoBidder:
         multiplier: Float = self._inputs.base * np.exp(log_relative.astype(np.float64))
         return multiplier
 
-    def ask(self, campaigns: Campaigns) -> Asked:
+    def ask(self, campaigns: Campaigns) -> Conditions:
         """What is asked of each campaign: nothing of a policy that learned the best multiplier in hindsight."""
         if self.config.data.action_label == "hindsight":
-            return Asked()
+            return Conditions()
         requirements = np.asarray(campaigns.requirements, np.float64)
         if self.target_return is None:
             asked = np.array([self._usual_return(flags) for flags in requirements[:, _FLAGS] > 0])
@@ -193,7 +193,7 @@ class VamoBidder:
         for kind, counted in RATIO_BASES.items():  # a ratio of the objective itself is bounded by what is affordable
             is_own = basis == BASES.index(counted)
             log_ratio[kind][is_own] = np.log(np.minimum(wanted, affordable[is_own]))
-        return Asked(asked, log_ratio)
+        return Conditions(asked, log_ratio)
 
     @staticmethod
     def _own_price(requirements: Float) -> Float:
