@@ -15,6 +15,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "self_play": {"n_episodes": 3},
     "train_sb3": {"n_steps": 48},
     "train_vamo": {"n_steps": 4},
+    "vao_minimal": {"n_tasks": 2, "n_steps": 6, "n_episodes": 2, "most": 8},
 }
 NEEDS = {
     "import_auctionnet": "torch",
@@ -22,13 +23,15 @@ NEEDS = {
     "self_play": "pettingzoo",
     "train_sb3": "stable_baselines3",
     "train_vamo": "torch",
+    "vao_minimal": "torch",
 }
+LONGEST = {"vao_minimal": 250}  # lines; the whole method
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_is_short_and_says_what_it_does(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) < LONGEST.get(path.stem, 60)
     assert text.startswith('"""') and "def main(" in text
 
 

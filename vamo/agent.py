@@ -22,7 +22,7 @@ from auction_env.tasks import (
     wanted_basis,
 )
 from vamo.config import Config
-from vamo.examples.inputs import Asked, EpisodeInputs
+from vamo.examples.inputs import Conditions, EpisodeInputs
 from vamo.labels.relabel import Float
 from vamo.model.decoding import Decoder
 from vamo.model.transformer import Vamo
@@ -149,7 +149,7 @@ class VamoBidder:
         agent, is_scaled = self.config.agent, self.config.data.action_label == "hindsight"
         self._inputs = EpisodeInputs(
             campaigns,
-            asked=self.conditions(campaigns),
+            conditions=self.conditions(campaigns),
             signal=self.config.data.reward_signal,
             budget_ratio=agent.budget_ratio if is_scaled else 1.0,
             limit_ratio=agent.limit_ratio if is_scaled else 1.0,
@@ -169,10 +169,10 @@ class VamoBidder:
         multiplier: Float = self._inputs.base * np.exp(log_relative.astype(np.float64))
         return multiplier
 
-    def conditions(self, campaigns: Campaigns) -> Asked:
+    def conditions(self, campaigns: Campaigns) -> Conditions:
         """What each campaign is conditioned on beside its limits; nothing where actions were hindsight-optimal."""
         if self.config.data.action_label == "hindsight":
-            return Asked()
+            return Conditions()
         requirements = np.asarray(campaigns.requirements, np.float64)
         if self.target_return is None:
             returns = np.array([self._usual_return(vector) for vector in requirements])
@@ -187,7 +187,7 @@ class VamoBidder:
         for kind, counted in RATIO_BASES.items():  # a ratio of the objective itself is bounded by what is affordable
             is_own = basis == BASES.index(counted)
             log_ratio[kind][is_own] = np.log(np.minimum(wanted, affordable[is_own]))
-        return Asked(returns, log_ratio)
+        return Conditions(returns, log_ratio)
 
     @staticmethod
     def _own_price(requirements: Float) -> Float:

@@ -15,8 +15,8 @@ from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, TA
 from tests.vamo.synthetic import N_IMPRESSIONS, N_TICKS, Float, make_data
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import ActionLabel, Config, DataConfig, RewardSignal, override
-from vamo.examples.episodes import Episodes, realised
-from vamo.examples.inputs import Asked, EpisodeInputs, log_ratio, state_inputs
+from vamo.examples.episodes import Episodes, conditions_of
+from vamo.examples.inputs import Conditions, EpisodeInputs, log_ratio, state_inputs
 from vamo.labels.relabel import relabel
 from vamo.model.transformer import Vamo
 
@@ -65,14 +65,14 @@ def logged(config: Config) -> Config:
     return override(config, ["data.action_label=logged"])
 
 
-def asked_of(data: TrajectoryData, task: Task, label: ActionLabel, signal: RewardSignal = "expected") -> Asked:
+def asked_of(data: TrajectoryData, task: Task, label: ActionLabel, signal: RewardSignal = "expected") -> Conditions:
     """What training says that the logged episodes realised, one number an episode."""
     if label == "hindsight":
-        return Asked()
+        return Conditions()
     first = data.episode_starts[:-1]
-    returns, ratios = realised(data, relabel(data, task, signal))
+    returns, ratios = conditions_of(data, relabel(data, task, signal))
     assert returns is not None
-    return Asked(returns[first], {kind: ratio[first] for kind, ratio in ratios.items()})
+    return Conditions(returns[first], {kind: ratio[first] for kind, ratio in ratios.items()})
 
 
 def make_bidder(config: Config, **changes: float) -> VamoBidder:
@@ -89,7 +89,7 @@ def test_replay_gives_the_training_inputs(
     """Logged episodes through the acting code: the numbers of the training tensors, exactly."""
     data = make_data(7, task=MAX_CONVERSIONS, share_ended=0.5)
     campaigns = campaigns_of(data, task)
-    acting = EpisodeInputs(campaigns, asked=asked_of(data, task, label, signal), signal=signal)
+    acting = EpisodeInputs(campaigns, conditions=asked_of(data, task, label, signal), signal=signal)
     config = Config(data=DataConfig(reward_signal=signal, action_label=label), model=small_config.model)
     episodes = Episodes("source", data, config)
     training = episodes.view(task)
@@ -127,7 +127,7 @@ def test_live_views_give_the_training_inputs_of_their_log(small_config: Config, 
     config = override(small_config, [f"data.action_label={label}"])
     spy = Spy()
     (log,) = collect(spy, seeds=[5], task=task, params=MarketParams(n_impressions=2000, funnel=Funnel()))
-    acting = EpisodeInputs(spy.campaigns, asked=asked_of(log, task, label), signal="expected")
+    acting = EpisodeInputs(spy.campaigns, conditions=asked_of(log, task, label), signal="expected")
     episodes = Episodes("log", log, config)
     assert len(episodes.length) == log.n_episodes == 48
     requirements = episodes.view(task).requirements
@@ -253,7 +253,7 @@ def test_never_asks_for_more_than_the_budget_buys(small_config: Config) -> None:
 def test_a_policy_of_hindsight_is_told_other_limits(small_config: Config) -> None:
     """Told a budget of 0.8 times the true one, it decides as it would with that budget."""
     bidder, data = make_bidder(small_config), make_data(4, share_ended=0.0)
-    assert bidder.conditions(campaigns_of(data, TARGET_CPA)) == Asked()
+    assert bidder.conditions(campaigns_of(data, TARGET_CPA)) == Conditions()
     first, budget = data.episode_starts[:-1], 0.8 * data.budget
     smaller = dataclasses.replace(data, budget=budget)
     spent = relabel(data, TARGET_CPA).cost_so_far

@@ -29,7 +29,7 @@ class Alignment(NamedTuple):
     """Alignments of R targets with S sources each, from b samples a pair."""
 
     per_sample: Tensor  # (R, S, b) <direction of the target, gradient of the sample's loss>
-    norm: Tensor | None  # (R, S) |direction| |gradient of the pair's loss|; None where not asked for
+    norm: Tensor | None  # (R, S) |direction| |gradient of the pair's loss|; None where not wanted
 
     @property
     def mean(self) -> Tensor:
@@ -42,8 +42,8 @@ class Alignment(NamedTuple):
         n = self.per_sample.shape[2]
         if n < 2:
             return torch.full_like(self.per_sample[:, :, 0], torch.nan)
-        spread: Tensor = self.per_sample.std(dim=2)
-        return spread / math.sqrt(n)
+        sd: Tensor = self.per_sample.std(dim=2)
+        return sd / math.sqrt(n)
 
     def normalised(self) -> Alignment:
         """Cosines where the norms are known, the inner products otherwise."""
@@ -71,7 +71,7 @@ class Estimator(Protocol[BatchT_contra]):
             validation: R groups; the direction of target r is the gradient g_r of its group's loss.
             preconditioner: A positive number per parameter entry, P^-1; the direction is then P^-1 g_r, the
                 drop that an update preconditioned by P^-1 brings (arXiv 2602.00329).
-            norms: Whether `Alignment.norm` is asked for, which turns inner products into cosines.
+            norms: Whether `Alignment.norm` is wanted, which turns inner products into cosines.
         """
         ...
 

@@ -19,7 +19,7 @@ from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAME
 from vamo.alignment.pairs import Pairs
 from vamo.baselines.settings import GenerativeSettings
 from vamo.examples.episodes import Episodes
-from vamo.examples.inputs import AMOUNT_COLUMNS, REQUIREMENT_INPUTS, Asked, EpisodeInputs
+from vamo.examples.inputs import AMOUNT_COLUMNS, REQUIREMENT_INPUTS, Conditions, EpisodeInputs
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import EVALUATION, TRAIN
 from vamo.labels.relabel import Float, relabel, return_scale
@@ -190,7 +190,7 @@ class Player:
     """
 
     def __init__(self, campaigns: Campaigns, total: Float, settings: GenerativeSettings) -> None:
-        self._inputs = EpisodeInputs(campaigns, asked=Asked(), signal="expected")
+        self._inputs = EpisodeInputs(campaigns, conditions=Conditions(), signal="expected")
         self.base = self._inputs.base
         self._requirements = np.asarray(campaigns.requirements, np.float64)
         self._category = torch.from_numpy(np.asarray(campaigns.category, np.int64))

@@ -18,7 +18,7 @@ from auction_env.tasks import BASES, QUANTITIES, RewardSignal, Task, wanted_basi
 from vamo.config import ActionLabel, Config
 from vamo.examples.batch import Batch
 from vamo.examples.inputs import (
-    Asked,
+    Conditions,
     advertiser_inputs,
     log_ratio,
     log_worth_now,
@@ -59,7 +59,7 @@ class Episodes:
         data: Its trajectories, all of one task.
         config: Context, ticks, reward signal and action label are used.
         device: Where the tensors live.
-        response: What the labels of `hindsight` rest on; fitted to `data` by default.
+        response: Behind the hindsight-optimal actions; fitted to `data` by default.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class Episodes:
         task = _nameless(task)
         if task not in self._views:
             data, new = self._data, relabel(self._data, task, self._signal)
-            asked, action = Asked(), new.action
+            conditions, action = Conditions(), new.action
             if self._label == "logged":
-                asked = realised(data, new)
+                conditions = conditions_of(data, new)
             else:
                 if self._response is None:
                     self._response = _own_response(self._name, data)
@@ -123,7 +123,7 @@ class Episodes:
             requirements = requirement_inputs(
                 new.requirements,
                 base,
-                asked=asked,
+                conditions=conditions,
                 amounts_so_far=new.amounts_so_far,
                 cost_so_far=new.cost_so_far,
                 worth_now=log_worth_now(_offered(data), wanted_basis(new.requirements), base, data.cpa_target),
@@ -192,8 +192,8 @@ def _own_response(name: str, data: TrajectoryData) -> Response:
     try:
         return Response.fit([data])
     except ValueError as error:
-        rule = "must hold 2 ticks of an episode with an action above 0 for labels of hindsight (or `data.response=all`)"
-        raise ValueError(f"source {name!r} {rule}, found none") from error
+        rule = "must hold 2 ticks of an episode with an action above 0 for hindsight-optimal actions"
+        raise ValueError(f"source {name!r} {rule} (or `data.response=all`), found none") from error
 
 
 def _offered(data: TrajectoryData) -> NDArray[np.float64]:
@@ -201,8 +201,8 @@ def _offered(data: TrajectoryData) -> NDArray[np.float64]:
     return np.stack([data[QUANTITIES[basis].offered] for basis in BASES], axis=1)
 
 
-def realised(data: TrajectoryData, relabelled: Relabelled) -> Asked:
-    """What the episodes of every row realised, for the task that they were relabelled for; (n,) each."""
+def conditions_of(data: TrajectoryData, relabelled: Relabelled) -> Conditions:
+    """What the episodes of every row reached, for the task that they were relabelled for; (n,) each."""
     counts = np.diff(data.episode_starts)
     ratios = {kind: np.repeat(log_ratio(ratio), counts) for kind, ratio in relabelled.signal_ratios.items()}
-    return Asked(np.repeat(relabelled.returns, counts), ratios)
+    return Conditions(np.repeat(relabelled.returns, counts), ratios)

@@ -31,7 +31,7 @@ from vamo.labels.relabel import Float, return_scale, return_to_go
 Float32 = NDArray[np.float32]
 
 REQUIREMENT_INPUTS = (
-    "return_to_go",  # dimensionless: `relabel.return_to_go`; 0 for a policy that is asked for no return
+    "return_to_go",  # dimensionless: `relabel.return_to_go`; 0 for a policy that is not conditioned on a return
     "budget",  # log of the currency amount
     *(f"wants_{basis}" for basis in BASES),  # 0 or 1: what the objective counts
     "worth_now",  # log of what the tick's impressions are worth by the objective over what they are by conversions
@@ -39,8 +39,8 @@ REQUIREMENT_INPUTS = (
     *(f"{kind}_slack" for kind in RATIO_BASES),
 )
 """What the requirements token holds. `*_limit`: log of the limit. `*_ratio`: log of realised over limit of the whole
-episode, realised in training and asked for in use, or 0. `*_slack`: (what the limit lets the amounts so far cost -
-cost so far) / budget: room under the limit, negative if above it."""
+episode, the logged one in training and the wanted one in use, or 0. `*_slack`: (what the limit lets the amounts so far
+cost - cost so far) / budget: room under the limit, negative if above it."""
 
 
 def _gate(name: str) -> str | None:
@@ -73,10 +73,10 @@ AMOUNT_COLUMNS: dict[RewardSignal, tuple[str, ...]] = {
 """The columns of a log, or (with `last_` before them) of a view, that count each of the `BASES` under a signal."""
 
 
-class Asked(NamedTuple):
-    """What is asked of n episodes: in training what they realised, in use what they shall; (n,) each."""
+class Conditions(NamedTuple):
+    """What n episodes are conditioned on: in training what they reached, in use what they shall reach; (n,) each."""
 
-    target_return: Float | None = None  # dimensionless return of the whole episode; None: no return is asked for
+    target_return: Float | None = None  # dimensionless return of the whole episode; None: not conditioned on one
     # by kind of constraint, log of realised over limit of the whole episode; kinds may be left out
     log_ratio: Mapping[str, Float] = MappingProxyType({})
 
@@ -132,7 +132,7 @@ def requirement_inputs(
     requirements: Float,
     base: Float,
     *,
-    asked: Asked,
+    conditions: Conditions,
     amounts_so_far: Float,
     cost_so_far: Float,
     worth_now: Float,
@@ -142,7 +142,7 @@ def requirement_inputs(
     Args:
         requirements: Requirement vectors, shape (n, N_REQUIREMENTS).
         base: Worth of a unit of the objective, shape (n,).
-        asked: Realised or asked for, shapes (n,).
+        conditions: Reached or wanted, shapes (n,).
         amounts_so_far: (n, 4) of the reward signal before the tick, in the order of `BASES`.
         cost_so_far: Cost before the tick, currency.
         worth_now: `log_worth_now` of the tick.
@@ -152,9 +152,9 @@ def requirement_inputs(
     """
     budget = requirements[:, _COLUMN["budget"]]
     out = np.zeros((len(requirements), len(REQUIREMENT_INPUTS)))
-    if asked.target_return is not None:
+    if conditions.target_return is not None:
         so_far = np.take_along_axis(amounts_so_far, wanted_basis(requirements)[:, None], axis=1)[:, 0]
-        out[:, _INPUT["return_to_go"]] = return_to_go(asked.target_return, so_far, return_scale(budget, base))
+        out[:, _INPUT["return_to_go"]] = return_to_go(conditions.target_return, so_far, return_scale(budget, base))
     out[:, _INPUT["budget"]] = np.log(budget)
     out[:, _INPUT["worth_now"]] = worth_now
     for name in REQUIREMENT_FLAGS:
@@ -165,8 +165,8 @@ def requirement_inputs(
             continue
         limit = np.where(has, requirements[:, _COLUMN[f"{kind}_limit"]], 1.0)
         out[:, _INPUT[f"{kind}_limit"]] = np.log(limit)
-        if kind in asked.log_ratio:
-            out[:, _INPUT[f"{kind}_ratio"]] = np.where(has, asked.log_ratio[kind], 0.0)
+        if kind in conditions.log_ratio:
+            out[:, _INPUT[f"{kind}_ratio"]] = np.where(has, conditions.log_ratio[kind], 0.0)
         if kind in RATIO_BASES:
             amount = amounts_so_far[:, BASES.index(RATIO_BASES[kind])]
             allowed = amount / limit if kind in LOWER_LIMITS else limit * amount
@@ -179,18 +179,18 @@ class EpisodeInputs:
 
     Args:
         campaigns: The n campaigns.
-        asked: What is asked of them.
+        conditions: What they are conditioned on.
         signal: Reward signal that the model was trained with.
-        budget_ratio: Budget that the policy is told, as a share of the true one.
-        limit_ratio: Realised over limit that the policy is told to keep: its upper limits are this much higher and its
-            lower limits this much lower than the true ones.
+        budget_ratio: Budget that the policy is conditioned on, as a share of the true one.
+        limit_ratio: Scale of the limits that the policy is conditioned on: its upper limits are this much higher and
+            its lower limits this much lower than the true ones.
     """
 
     def __init__(
         self,
         campaigns: Campaigns,
         *,
-        asked: Asked,
+        conditions: Conditions,
         signal: RewardSignal,
         budget_ratio: float = 1.0,
         limit_ratio: float = 1.0,
@@ -202,11 +202,11 @@ class EpisodeInputs:
             requirements[:, _COLUMN[f"{kind}_limit"]] *= looser
         self._requirements = requirements
         self._cpa_target = np.asarray(campaigns.cpa_target, np.float64)
-        self._told_budget, self._true_budget = budget_ratio * campaigns.budget, campaigns.budget
+        self._stated_budget, self._true_budget = budget_ratio * campaigns.budget, campaigns.budget
         self.base = np.asarray(campaigns.base, np.float64)
-        self.advertiser = advertiser_inputs(self._told_budget, self._cpa_target)
+        self.advertiser = advertiser_inputs(self._stated_budget, self._cpa_target)
         self._basis = wanted_basis(requirements)
-        self._asked = asked
+        self._conditions = conditions
         self._columns = tuple(f"last_{name}" for name in AMOUNT_COLUMNS[signal])
         self._amounts_so_far = np.zeros((len(self.base), len(BASES)))
         self._cost_so_far = np.zeros(len(self.base))
@@ -219,16 +219,16 @@ class EpisodeInputs:
         requirements = requirement_inputs(
             self._requirements,
             self.base,
-            asked=self._asked,
+            conditions=self._conditions,
             amounts_so_far=self._amounts_so_far,
             cost_so_far=self._cost_so_far,
             worth_now=log_worth_now(offered, self._basis, self.base, self._cpa_target),
         )
-        return TickInputs(requirements, state_inputs(self._told(view.features), self._cpa_target))
+        return TickInputs(requirements, state_inputs(self._with_stated_budget(view.features), self._cpa_target))
 
-    def _told(self, features: Float) -> Float:
-        """The features with the share left of the budget that the policy is told."""
+    def _with_stated_budget(self, features: Float) -> Float:
+        """The features with the share left of the budget that the policy is conditioned on."""
         out = np.array(features, np.float64)
-        more_spent = self._cost_so_far / self._told_budget - self._cost_so_far / self._true_budget
+        more_spent = self._cost_so_far / self._stated_budget - self._cost_so_far / self._true_budget
         out[:, _BUDGET_LEFT] = np.maximum(out[:, _BUDGET_LEFT] - more_spent, 0.0)
         return out

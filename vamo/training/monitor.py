@@ -104,12 +104,12 @@ class Monitor:
         known = [m for m, e in zip(record.alignment[k], record.alignment_error[k], strict=True) if math.isfinite(e)]
         if len(known) < 2:
             return ""
-        error, spread = math.sqrt(statistics.fmean(e**2 for e in errors)), statistics.stdev(known)
-        if error <= spread:
+        error, sd = math.sqrt(statistics.fmean(e**2 for e in errors)), statistics.stdev(known)
+        if error <= sd:
             return ""
         return (
-            f"target {self._targets[k]!r} has alignments whose standard error ({error:.2g}) exceeds their spread over "
-            f"the sources ({spread:.2g}), so that its weights follow noise: try more samples "
+            f"target {self._targets[k]!r} has alignments whose standard error ({error:.2g}) exceeds their standard "
+            f"deviation over the sources ({sd:.2g}), so that its weights follow noise: try more samples "
             f"(`weighting.validation_batch_size`, `weighting.alignment_batch_size`), `weighting.shrinkage=true`, or "
             f"`weighting.ema_decay=0.9`"
         )

@@ -114,7 +114,8 @@ def test_opposing_sources() -> None:
 
 def test_noisy_validation_gradient() -> None:
     (text,) = watch(series(10, error=NOISY))[30]
-    assert "'sales' has alignments whose standard error (0.8) exceeds their spread over the sources (0.42)" in text
+    said = "alignments whose standard error (0.8) exceeds their standard deviation over the sources (0.42)"
+    assert f"'sales' has {said}" in text
     for advice in ("`weighting.validation_batch_size`", "`weighting.shrinkage=true`", "`weighting.ema_decay=0.9`"):
         assert advice in text
     assert watch(series(10, error=[[math.inf] * 3] * 2)) == {}  # before the first refresh nothing is known
