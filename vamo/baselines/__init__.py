@@ -1,4 +1,4 @@
-"""The field's generative bidding baselines on the blocks, the reader and the trainer of `vamo`."""
+"""The field's generative bidding baselines on the blocks, windows and trainer of `vamo`."""
 
 from __future__ import annotations
 

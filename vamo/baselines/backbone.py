@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from vamo.baselines.reader import Statistics, Windows
+from vamo.baselines.windows import Statistics, Windows
 from vamo.baselines.settings import Backbone, GenerativeSettings
 from vamo.model.blocks import Block, encoder
 from vamo.model.transformer import INPUT_BOUND

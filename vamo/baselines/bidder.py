@@ -19,7 +19,7 @@ from vamo.baselines.diffbid import DiffBid
 from vamo.baselines.dt import DecisionTransformer
 from vamo.baselines.gas import Gas
 from vamo.baselines.gave import Gave
-from vamo.baselines.reader import COST, Player, Statistics
+from vamo.baselines.windows import COST, Player, Statistics
 from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, GenerativeSettings
 from vamo.labels.relabel import Float
 

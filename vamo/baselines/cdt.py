@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vamo.baselines.backbone import Baseline, Trunk
-from vamo.baselines.reader import COST, RETURN, Statistics, Tape, Windows
+from vamo.baselines.windows import COST, RETURN, Statistics, Tape, Windows
 from vamo.baselines.settings import CdtSettings, GenerativeSettings
 from vamo.model.losses import group_means
 

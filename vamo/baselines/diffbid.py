@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from auction_env.control.observation import N_FEATURES
 from vamo.baselines.backbone import Baseline
-from vamo.baselines.reader import COST, RETURN, Statistics, Windows
+from vamo.baselines.windows import COST, RETURN, Statistics, Windows
 from vamo.baselines.settings import Backbone, DiffbidSettings, GenerativeSettings
 from vamo.model.blocks import Block, encoder
 from vamo.model.losses import group_means

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vamo.baselines.backbone import Baseline, Trunk
-from vamo.baselines.reader import RETURN, Statistics, Windows
+from vamo.baselines.windows import RETURN, Statistics, Windows
 from vamo.baselines.settings import GenerativeSettings
 from vamo.model.losses import group_means
 

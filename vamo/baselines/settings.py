@@ -225,7 +225,7 @@ class GenerativeSettings(Settings):
         return self.algorithm.penalties if isinstance(self.algorithm, GasSettings) else ()
 
     def config(self) -> Config:
-        """What the shared reader and trainer of `vamo` read."""
+        """What the shared windows and trainer of `vamo` read."""
         return Config(
             data=DataConfig(action_label="logged"),
             model=ModelConfig(**dataclasses.asdict(self.backbone)),

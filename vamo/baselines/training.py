@@ -20,7 +20,7 @@ from vamo.agent import N_QUANTILES
 from vamo.baselines.backbone import Baseline
 from vamo.baselines.bidder import GenerativeBidder, make_model
 from vamo.baselines.cdt import pareto_targets
-from vamo.baselines.reader import Tape, TapeBatches, Windows
+from vamo.baselines.windows import Tape, TapeBatches, Windows
 from vamo.baselines.settings import CdtSettings, GenerativeSettings, packaged_settings
 from vamo.examples.sources import data_hash
 from vamo.training.history import Record, best_of
@@ -127,7 +127,7 @@ class _Run:
         if training.n_episodes < _FEWEST:
             raise ValueError(f"`training` must hold at least {_FEWEST} episodes, found {training.n_episodes}")
         n_ticks, wanted = int(training.tick.max()) + 1, settings.backbone.n_ticks
-        if n_ticks < wanted:  # more are the reader's error
+        if n_ticks < wanted:  # more are an error of the windows
             raise ValueError(f"`backbone.n_ticks` must be that of the data, {n_ticks}, found {wanted}")
         self._settings = settings
         self._tape, held_out = Tape("training", training, settings), Tape("validation", validation, settings)
