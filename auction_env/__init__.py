@@ -11,8 +11,9 @@ from auction_env import data
 from auction_env.control.observation import FEATURE_NAMES, StateFeatures
 from auction_env.market.clearing import Clearing, clear_auctions
 from auction_env.market.curves import Curve, load_curve
+from auction_env.market.episode import Opening, TickResult
 from auction_env.market.funnel import Funnel
-from auction_env.market.market import BatchMarket, Market, Opening, TickResult
+from auction_env.market.market import BatchMarket, Market
 from auction_env.market.pacing import PacingGains
 from auction_env.market.params import Drift, MarketParams, Shock, TrafficParams
 from auction_env.market.population import BEHAVIOURS, Population, auctionnet_population, random_population

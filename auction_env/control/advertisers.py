@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import StateFeatures
-from auction_env.market.market import BatchMarket, Opening, TickResult
+from auction_env.market.episode import Opening, TickResult
+from auction_env.market.market import BatchMarket
 from auction_env.tasks import BASES, FUNNEL_OUTCOMES, OUTCOMES, QUANTITIES, Targets, Task, Totals, unevenness
 
 Float = NDArray[np.float64]

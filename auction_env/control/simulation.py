@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick
 from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
-from auction_env.market.market import BatchMarket, TickResult
+from auction_env.market.episode import TickResult
+from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.market.scripted import ScriptedBidders

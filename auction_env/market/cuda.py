@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numba import cuda as _cuda
 from numba.core.errors import NumbaPerformanceWarning
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from auction_env.kernels import cuda as kernel
 from auction_env.kernels.clearing import MECHANISMS
-from auction_env.kernels.outcomes import CONVERSIONS, COST, EXPECTED_CONVERSIONS, EXPOSURES, N_TOTALS, WINS
+from auction_env.kernels.outcomes import COST, N_TOTALS
 from auction_env.kernels.values import N_BASES
-from auction_env.market.market import BatchMarket, Opening, TickResult
+from auction_env.market.episode import Float, MarketState
+from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams, TrafficParams
 from auction_env.market.population import Population
-from auction_env.tasks import FUNNEL_OUTCOMES
 
 cuda: Any = _cuda  # partly without types
 
@@ -72,96 +72,61 @@ class CudaBatchMarket(BatchMarket):
         """Size of the largest buffer on the device, the values of a tick's impressions."""
         return 4 * self.n_advertisers * self._capacity
 
-    def step(self, multipliers: ArrayLike) -> TickResult:
-        """Runs the current tick: see `BatchMarket.step`."""
-        opening = self.opening
-        submitted = self._check(multipliers)
-        effective = np.where(self._active, submitted, np.float32(0.0))
-        before = effective.copy()
-        totals, lwc_sum = np.zeros((*self._shape, N_TOTALS)), np.zeros(self.n_markets)
-        value_sum = self._tick_value_sum.copy()
-        n, first = opening.n_impressions, np.zeros(self.n_markets, np.int64)
-        broke = np.empty(self.n_markets, np.int64)
-        while np.any(first < n):
-            self._settle(first, effective)
-            host = self._host
-            kernel.commit(
-                n, self._start, first, host["winner"], host["price"], host["gain"], host["state"], host["lwc"],
-                self._budget_left, totals, lwc_sum, broke,
-            )  # fmt: skip
-            for market in np.flatnonzero(broke >= 0):
-                advertiser = broke[market]
-                effective[market, advertiser] = 0.0
-                value_sum[market, advertiser] = self._value_sum_until(market, advertiser, int(first[market]))
-        self._budget_left -= totals[..., COST]
-        self._active &= (effective > 0) | (submitted <= 0)
-        self._tick += 1
-        done = self._tick == self.params.n_ticks
-        result = TickResult(
-            tick=opening.tick,
-            n_impressions=n,
-            bid=before * value_sum,
-            wins=totals[..., WINS],
-            exposures=totals[..., EXPOSURES],
-            cost=totals[..., COST],
-            conversions=totals[..., CONVERSIONS],
-            expected_conversions=totals[..., EXPECTED_CONVERSIONS],
-            least_winning_cost=lwc_sum / np.maximum(n, 1),
-            budget_left=self._budget_left.copy(),
-            done=done,
-            **{name: np.zeros(self._shape) for name in FUNNEL_OUTCOMES},
-        )
-        if done:
-            self._opening = None
-        else:
-            self._open()
-        return result
-
     def values(self, market: int = 0) -> NDArray[np.float32]:
         """See `BatchMarket.values`."""
         start, n = self._start[market], int(self.opening.n_impressions[market])
         columns = np.ascontiguousarray(self._device["values"].copy_to_host()[:, start : start + n].T)
         return np.asarray(columns, np.float32)
 
-    def _open(self) -> None:
+    def _draw(self, state: MarketState) -> Float:
         """Draws the tick's values on the device."""
-        n = self._traffic.n_impressions[:, self._tick].copy()
+        n = state.volume[state.tick]
         self._start = np.cumsum(n) - n
         self._allocate(int(n.sum()))
         keys = np.empty((self.n_markets, 4, self.n_advertisers, 2), np.uint32)
         slot_keys = np.empty((self.n_markets, self.params.n_slots, 2), np.uint32)
-        kernel.make_keys(self._seed, self._tick, keys, slot_keys)
-        device = self._device
+        kernel.make_keys(state.seed, state.tick, keys, slot_keys)
+        advertisers, device = state.advertisers, self._device
         for name, array in (("n", n), ("start", self._start), ("keys", keys), ("slot_keys", slot_keys)):
             device[name] = cuda.to_device(array)
-        for name in ("sigma", "lower", "upper"):
-            device[name] = cuda.to_device(np.ascontiguousarray(getattr(self._traffic, name)))
-        mean, sd = (
-            cuda.to_device(np.ascontiguousarray(level[:, self._tick]))
-            for level in (self._traffic.mean, self._traffic.sd)
-        )
+        for name in advertisers._fields:
+            device[name] = cuda.to_device(np.ascontiguousarray(getattr(advertisers, name)))
         most = max(int(n.max()), 1)
         n_parts = -(-most // kernel.SUMMED)
         partial = cuda.device_array((*self._shape, n_parts), np.float64)
         with _quiet_small_grids():
             kernel.draw_values[self._grid(most), (kernel.THREADS, 1)](
-                device["n"], device["start"], device["keys"], mean, sd, device["values"]
+                device["n"], device["start"], device["keys"], device["mean"], device["sd"], device["values"]
             )
             kernel.sum_values[(-(-n_parts // 32), self.n_advertisers, self.n_markets), (32, 1, 1)](
                 device["n"], device["start"], device["values"], partial
             )
-        self._tick_value_sum = partial.copy_to_host().sum(axis=-1)
-        value_mean = self._tick_value_sum / np.maximum(n, 1)[:, None]
-        self._opening = Opening(
-            tick=self._tick,
-            n_impressions=n,
-            value_mean=value_mean,
-            predicted_mean=np.stack([value_mean] + [np.zeros(self._shape)] * (N_BASES - 1), axis=-1),
-            budget_left=self._budget_left.copy(),
-            active=self._active.copy(),
-        )
+        self._value_sum = partial.copy_to_host().sum(axis=-1)  # (n_markets, n_advertisers)
+        expected_mean = np.zeros((*self._shape, N_BASES))
+        expected_mean[..., 0] = self._value_sum / np.maximum(n, 1)[:, None]
+        return expected_mean
 
-    def _settle(self, first: NDArray[np.int64], multiplier: NDArray[np.float32]) -> None:
+    def _settle(self, state: MarketState, multiplier: NDArray[np.float32]) -> tuple[Float, Float, Float]:
+        """See `BatchMarket._settle`: settled on the device, added up on the host until somebody cannot pay."""
+        submitted, value_sum = multiplier.copy(), self._value_sum.copy()
+        totals, lwc_sum = np.zeros((*self._shape, N_TOTALS)), np.zeros(self.n_markets)
+        n, first = state.volume[state.tick], np.zeros(self.n_markets, np.int64)
+        broke = np.empty(self.n_markets, np.int64)
+        while np.any(first < n):
+            self._settle_from(first, multiplier)
+            host = self._host
+            kernel.commit(
+                n, self._start, first, host["winner"], host["price"], host["gain"], host["state"], host["lwc"],
+                state.budget_left, totals, lwc_sum, broke,
+            )  # fmt: skip
+            for market in np.flatnonzero(broke >= 0):
+                advertiser = broke[market]
+                multiplier[market, advertiser] = 0.0
+                value_sum[market, advertiser] = self._value_sum_until(market, advertiser, int(first[market]))
+        state.budget_left -= totals[..., COST]
+        return totals, lwc_sum, submitted * value_sum
+
+    def _settle_from(self, first: NDArray[np.int64], multiplier: NDArray[np.float32]) -> None:
         """Settles impressions from `first` on, on the device, and copies the outcomes to the host."""
         device, most = self._device, int(self.opening.n_impressions.max())
         outcome = [device[name] for name in _OUTCOME]

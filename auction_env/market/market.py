@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 from numba import get_num_threads, set_num_threads
@@ -18,6 +18,7 @@ from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
 from auction_env.kernels.settle import Advertisers, Rules
 from auction_env.kernels.values import N_BASES, draw_correlated_values, draw_funnel_values, draw_values, mean_values
+from auction_env.market.episode import MarketState, Opening, TickDraws, TickResult
 from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
 from auction_env.market.population import Population, auctionnet_population
@@ -26,75 +27,7 @@ from auction_env.tasks import BASES, Targets
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-
-
-class Opening(NamedTuple):
-    """What is known at the start of a tick. Shapes for `BatchMarket`; `Market` drops the leading axis.
-
-    Attributes:
-        tick: Index of the tick.
-        n_impressions: (n_markets,) impressions of the tick.
-        value_mean: (n_markets, n_advertisers) mean predicted value of the tick's impressions; 0 if there are none.
-        predicted_mean: (n_markets, n_advertisers, 4) the same for each of `tasks.BASES`; `value_mean` is the first,
-            the others are 0 in a market without a funnel.
-        budget_left: (n_markets, n_advertisers) currency.
-        active: (n_markets, n_advertisers) bool: False once an advertiser could not pay an impression.
-    """
-
-    tick: int
-    n_impressions: Int
-    value_mean: Float
-    predicted_mean: Float
-    budget_left: Float
-    active: NDArray[np.bool_]
-
-
-class TickResult(NamedTuple):
-    """Outcome of a tick: totals over its impressions, (n_markets, n_advertisers) unless said otherwise.
-
-    Attributes:
-        tick: Index of the tick.
-        n_impressions: (n_markets,).
-        bid: Sum of the bids submitted.
-        wins: Slots won.
-        exposures: Won slots that were seen.
-        cost: Currency paid, for exposed slots only.
-        conversions: Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick.
-        expected_conversions: Sum of the predicted values of exposed slots.
-        least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
-        budget_left: After the tick.
-        done: Whether this was the last tick.
-        clicks, add_to_carts: Sampled, of exposed slots; 0 if the market has no funnel (`MarketParams.funnel`).
-        gmv: Gross merchandise value of the conversions made in this tick, currency; 0 without a funnel.
-        expected_clicks, expected_add_to_carts, expected_gmv: Predicted clicks, add-to-carts and GMV of exposed slots.
-    """
-
-    tick: int
-    n_impressions: Int
-    bid: Float
-    wins: Float
-    exposures: Float
-    cost: Float
-    conversions: Float
-    expected_conversions: Float
-    least_winning_cost: Float
-    budget_left: Float
-    done: bool
-    clicks: Float
-    expected_clicks: Float
-    add_to_carts: Float
-    expected_add_to_carts: Float
-    gmv: Float
-    expected_gmv: Float
-
-
-class TickDraws(NamedTuple):
-    """What the outcomes of a market's impressions are drawn from in a tick."""
-
-    seed: np.uint64
-    rules: Rules
-    advertisers: Advertisers  # (n_advertisers,) each
-    keys: NDArray[np.uint64]  # (n_advertisers,) of the conversions
+_Record = TypeVar("_Record", Opening, TickResult)
 
 
 class BatchMarket:
@@ -118,8 +51,8 @@ class BatchMarket:
         self.params.check_advertisers(self.population.n_advertisers)
         self._budget = self.targets.budget
         self._rules = _rules(self.params, self.cpa_target)
-        self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
-        self._opening: Opening | None = None
+        self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
+        self._state: MarketState | None = None
 
     @property
     def n_advertisers(self) -> int:
@@ -148,15 +81,22 @@ class BatchMarket:
     @property
     def day(self) -> Int:
         """(n_markets,) which day each episode is, day 0 being a Monday; RuntimeError outside an episode."""
-        _ = self.opening
-        return np.asarray(self._traffic.day).copy()
+        return np.asarray(self._episode.traffic.day).copy()
 
     @property
     def opening(self) -> Opening:
         """What is known at the start of the current tick; RuntimeError before `reset` and after the last tick."""
-        if self._opening is None:
+        opening = None if self._state is None else self._state.opening
+        if opening is None:
             raise RuntimeError("the market is not in an episode: call `reset` first")
-        return self._opening
+        return opening
+
+    @property
+    def _episode(self) -> MarketState:
+        """The state of the running episode; RuntimeError outside one."""
+        _ = self.opening
+        assert self._state is not None
+        return self._state
 
     def reset(self, seeds: ArrayLike, days: ArrayLike | None = None, bases: ArrayLike | None = None) -> Opening:
         """Starts an episode in every market.
@@ -173,21 +113,13 @@ class BatchMarket:
             raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
-        self._basis = self._check_bases(bases)
-        self._seed = seeds.astype(np.uint64)
-        self._traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
-        self._volume, self._mean, self._sd = (  # tick by tick: (n_ticks, n_markets, ...)
-            np.ascontiguousarray(np.swapaxes(part, 0, 1))
-            for part in (self._traffic.n_impressions, self._traffic.mean, self._traffic.sd)
-        )
-        self._kinds = self._alike()
-        self._budget_left = np.broadcast_to(self._budget, self._shape).copy()
-        self._active = np.ones(self._shape, bool)
-        if self.params.conversion_delay > 0:
-            self._pending = np.zeros((self.n_markets, self.params.n_ticks, self.n_advertisers))
-        self._tick = 0
-        self._open()
-        return self.opening
+        traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+        n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
+        state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, self._budget, n_delayed)
+        self._kinds = self._alike(state)
+        state.opening = self._open(state)
+        self._state = state
+        return state.opening
 
     def step(self, multipliers: ArrayLike) -> TickResult:
         """Runs the current tick.
@@ -201,27 +133,17 @@ class BatchMarket:
             RuntimeError: Outside an episode.
             ValueError: On multipliers of another shape, negative or not finite.
         """
-        opening = self.opening
+        state, opening = self._episode, self.opening
         submitted = self._check(multipliers)
-        effective = np.where(self._active, submitted, np.float32(0.0))
-        totals = np.empty((*self._shape, outcomes.N_TOTALS))
-        lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
-        state = (
-            self._seed, self._tick, self._items, self._values, self._value_sum, effective, self._rules,
-            self._advertisers(), self._budget_left, totals, lwc_sum, bid_sum,
-        )  # fmt: skip
-        with _threads(len(self._items.market)):
-            if self.params.budget_rule == "in_order":
-                kernel.run_tick(*state, max(32, 8 * get_num_threads()))
-            else:
-                overspend.run_tick_dropping(*state)
+        multiplier = np.where(state.active, submitted, np.float32(0.0))
+        totals, lwc_sum, bid_sum = self._settle(state, multiplier)
         conversions = totals[..., outcomes.CONVERSIONS]
         delay = self.params.conversion_delay
         if delay > 0:
-            outcomes.delay_conversions(self._seed, self._tick, delay / (1.0 + delay), conversions, self._pending)
-        self._active &= (effective > 0) | (submitted <= 0)
-        self._tick += 1
-        done = self._tick == self.params.n_ticks
+            outcomes.delay_conversions(state.seed, state.tick, delay / (1.0 + delay), conversions, state.pending)
+        state.active &= (multiplier > 0) | (submitted <= 0)
+        state.tick += 1
+        done = state.tick == self.params.n_ticks
         result = TickResult(
             tick=opening.tick,
             n_impressions=opening.n_impressions,
@@ -232,7 +154,7 @@ class BatchMarket:
             conversions=conversions,
             expected_conversions=totals[..., outcomes.EXPECTED_CONVERSIONS],
             least_winning_cost=lwc_sum / np.maximum(opening.n_impressions, 1),
-            budget_left=self._budget_left.copy(),
+            budget_left=state.budget_left.copy(),
             done=done,
             clicks=totals[..., outcomes.CLICKS],
             expected_clicks=totals[..., outcomes.EXPECTED_CLICKS],
@@ -241,11 +163,32 @@ class BatchMarket:
             gmv=totals[..., outcomes.GMV],
             expected_gmv=totals[..., outcomes.EXPECTED_GMV],
         )
-        if done:
-            self._opening = None
-        else:
-            self._open()
+        state.opening = None if done else self._open(state)
         return result
+
+    def _settle(self, state: MarketState, multiplier: NDArray[np.float32]) -> tuple[Float, Float, Float]:
+        """Runs the auctions of the current tick and takes the costs off `state.budget_left`.
+
+        Args:
+            state: At the start of the tick.
+            multiplier: (n_markets, n_advertisers), set to 0 for those whose money runs out.
+
+        Returns:
+            Totals (n_markets, n_advertisers, N_TOTALS), sums of the least winning costs (n_markets,), and sums of
+            the bids submitted (n_markets, n_advertisers).
+        """
+        totals = np.empty((*self._shape, outcomes.N_TOTALS))
+        lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
+        arguments = (
+            state.seed, state.tick, self._items, self._values, self._value_sum, multiplier, self._rules,
+            state.advertisers, state.budget_left, totals, lwc_sum, bid_sum,
+        )  # fmt: skip
+        with _threads(len(self._items.market)):
+            if self.params.budget_rule == "in_order":
+                kernel.run_tick(*arguments, max(32, 8 * get_num_threads()))
+            else:
+                overspend.run_tick_dropping(*arguments)
+        return totals, lwc_sum, bid_sum
 
     def values(self, market: int = 0) -> NDArray[np.float32]:
         """Predicted values of the current tick's impressions: (n_impressions, n_advertisers), in arrival order.
@@ -259,19 +202,14 @@ class BatchMarket:
 
     def draws(self, market: int = 0) -> TickDraws:
         """What the outcomes of a market's impressions are drawn from in the current tick."""
-        _ = self.opening
-        advertisers = Advertisers(*(part[market] for part in self._advertisers()))
-        keys = outcomes.conversion_keys(self._seed[market : market + 1], self._tick, self.n_advertisers)[0]
-        return TickDraws(self._seed[market], self._rules, advertisers, keys)
+        state = self._episode
+        advertisers = Advertisers(*(part[market] for part in state.advertisers))
+        keys = outcomes.conversion_keys(state.seed[market : market + 1], state.tick, self.n_advertisers)[0]
+        return TickDraws(state.seed[market], self._rules, advertisers, keys)
 
     def is_bidding_on_conversions(self, market: int = 0) -> bool:
         """Whether all advertisers of a market bid on conversions (`reset`)."""
-        _ = self.opening
-        return not self._basis[market].any()
-
-    def _advertisers(self) -> Advertisers:
-        traffic = self._traffic
-        return Advertisers(traffic.sigma, traffic.lower, traffic.upper, self._mean[self._tick], self._sd[self._tick])
+        return not self._episode.basis[market].any()
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:
@@ -295,7 +233,7 @@ class BatchMarket:
             )
         return given.astype(np.int64)
 
-    def _alike(self) -> tuple[Int, Int] | None:
+    def _alike(self, state: MarketState) -> tuple[Int, Int] | None:
         """First market of each kind, and the kind of each market: those of a kind draw the same impressions.
 
         Paired comparisons play the same episodes again and again; side by side they are drawn once. None where all
@@ -303,7 +241,7 @@ class BatchMarket:
         """
         if self.n_markets == 1 or self.params.budget_rule != "in_order":
             return None
-        keys = np.column_stack((self._seed.astype(np.int64), self._traffic.day, self._basis))
+        keys = np.column_stack((state.seed.astype(np.int64), state.traffic.day, state.basis))
         _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         return None if len(first) == self.n_markets else (first, kind.reshape(-1))
 
@@ -322,11 +260,23 @@ class BatchMarket:
             raise ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
         return given.astype(np.float32)
 
-    def _open(self) -> None:
-        """Lays out the tick's items and draws its values."""
-        n, mean, sd = self._volume[self._tick], self._mean[self._tick], self._sd[self._tick]
+    def _open(self, state: MarketState) -> Opening:
+        """Draws the values of the state's tick: what is known at its start."""
+        expected_mean = self._draw(state)
+        return Opening(
+            tick=state.tick,
+            n_impressions=state.volume[state.tick].copy(),
+            value_mean=expected_mean[..., 0].copy(),
+            predicted_mean=expected_mean,
+            budget_left=state.budget_left.copy(),
+            active=state.active.copy(),
+        )
+
+    def _draw(self, state: MarketState) -> Float:
+        """Lays out the tick's items and draws their values; their means (n_markets, n_advertisers, N_BASES)."""
+        n, mean, sd = state.volume[state.tick], state.mean[state.tick], state.sd[state.tick]
         self._items = kernel.lay_out(n)
-        seed, basis, drawn = self._seed, self._basis, self._items
+        seed, basis, drawn = state.seed, state.basis, self._items
         if self._kinds is not None:
             first, kind = self._kinds
             n, mean, sd, seed, basis = n[first], mean[first], sd[first], seed[first], basis[first]
@@ -337,7 +287,7 @@ class BatchMarket:
         if len(self._values) < n_items:
             self._values = np.empty((n_items, self._shape[1], BLOCK), np.float32)
         self._value_sum = np.empty((n_items, self._shape[1]))
-        key = (seed, self._tick, drawn)
+        key = (seed, state.tick, drawn)
         correlation = np.float32(self.params.traffic.value_correlation)
         expected_sum = np.empty((N_BASES, n_items, self._shape[1])) if self.params.funnel else None
         with _threads(n_items):
@@ -347,21 +297,13 @@ class BatchMarket:
                 draw_correlated_values(*key, mean, sd, correlation, self._values, self._value_sum)
             else:
                 draw_values(*key, mean, sd, self._values, self._value_sum)
-        predicted_mean = np.zeros((len(n), self._shape[1], N_BASES))
-        sums = (self._value_sum,) if expected_sum is None else expected_sum
-        for k, value_sum in enumerate(sums):
-            predicted_mean[..., k] = mean_values(drawn, n, value_sum)
+        expected_mean = np.zeros((len(n), self._shape[1], N_BASES))
+        for k, value_sum in enumerate((self._value_sum,) if expected_sum is None else expected_sum):
+            expected_mean[..., k] = mean_values(drawn, n, value_sum)
         if self._kinds is not None:
-            predicted_mean = predicted_mean[self._kinds[1]]
+            expected_mean = expected_mean[self._kinds[1]]
             self._value_sum = self._value_sum[self._items.tile]  # a tick changes an item's own where somebody is broke
-        self._opening = Opening(
-            tick=self._tick,
-            n_impressions=self._volume[self._tick].copy(),
-            value_mean=predicted_mean[..., 0].copy(),
-            predicted_mean=predicted_mean,
-            budget_left=self._budget_left.copy(),
-            active=self._active.copy(),
-        )
+        return expected_mean
 
 
 def market_targets(params: MarketParams, population: Population) -> Targets:
@@ -394,7 +336,7 @@ class Market:
     @property
     def opening(self) -> Opening:
         """See `BatchMarket.opening`."""
-        return _first_opening(self._batch.opening)
+        return _first_market(self._batch.opening)
 
     def values(self) -> NDArray[np.float32]:
         """See `BatchMarket.values`."""
@@ -408,7 +350,7 @@ class Market:
     def reset(self, seed: int, day: int | None = None, bases: ArrayLike | None = None) -> Opening:
         """Starts an episode: see `BatchMarket.reset`; `bases` (n_advertisers,)."""
         days = None if day is None else np.asarray([day])
-        return _first_opening(
+        return _first_market(
             self._batch.reset(np.asarray([seed]), days, None if bases is None else np.asarray(bases)[None])
         )
 
@@ -417,9 +359,7 @@ class Market:
         given = np.asarray(multipliers, np.float64)
         if given.shape != (self.n_advertisers,):
             raise ValueError(f"`multipliers` must have shape ({self.n_advertisers},), found {given.shape}")
-        result = self._batch.step(given[None])
-        arrays = {name: value[0] for name, value in result._asdict().items() if isinstance(value, np.ndarray)}
-        return result._replace(**arrays)
+        return _first_market(self._batch.step(given[None]))
 
 
 @contextmanager
@@ -440,25 +380,20 @@ def _threads(n_items: int) -> Iterator[None]:
 
 def _rules(params: MarketParams, cpa_target: Float) -> Rules:
     """The rules of the auction as the kernels take them."""
-    n_advertisers = len(cpa_target)
-
-    def per_advertiser(given: float | tuple[float, ...] | None) -> NDArray[np.float32]:
-        return np.broadcast_to(
-            np.float32(1.0) if given is None else np.asarray(given, np.float32), n_advertisers
-        ).copy()
-
+    quality = np.ones(len(cpa_target)) if params.quality is None else params.quality
     return Rules(
         mechanism=MECHANISMS[params.mechanism],
         exposure=np.asarray(params.exposure, np.float32),
         weight=price_weights(params.mechanism, params.exposure).astype(np.float32),
         reserve=np.float32(params.reserve),
         reserve_noise=np.float32(params.reserve_noise),
-        quality=per_advertiser(params.quality),
+        quality=np.asarray(quality, np.float32),
         has_quality=params.quality is not None and set(params.quality) != {1.0},
         **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation)._asdict(),
     )
 
 
-def _first_opening(opening: Opening) -> Opening:
-    arrays = {name: value[0] for name, value in opening._asdict().items() if isinstance(value, np.ndarray)}
-    return opening._replace(**arrays)
+def _first_market(record: _Record) -> _Record:
+    """A record of one market: arrays lose their leading axis."""
+    arrays = {name: value[0] for name, value in record._asdict().items() if isinstance(value, np.ndarray)}
+    return record._replace(**arrays)

@@ -57,9 +57,9 @@ def test_expected_scores_count_predictions_in_the_constraints_too() -> None:
     played = totals(cost=[100.0], conversions=[5.0], expected_conversions=[0.5])
     assert TASKS["TargetCPA"].score(played, TARGETS) == 5.0
     assert TASKS["TargetCPA"].score(played, TARGETS, expected=True) == pytest.approx(0.5 / 4)
-    continuous = Task(name="c", objective="expected_conversions", constraints=(Constraint(kind="cpa"),))
-    assert continuous.score(played, TARGETS) == pytest.approx(0.5 / 4)
-    assert continuous.reward(played) == 0.5
+    expected = Task(name="c", objective="expected_conversions", constraints=(Constraint(kind="cpa"),))
+    assert expected.score(played, TARGETS) == pytest.approx(0.5 / 4)
+    assert expected.reward(played) == 0.5
 
 
 def test_unevenness_by_hand() -> None:

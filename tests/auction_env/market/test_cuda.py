@@ -59,7 +59,7 @@ for n_slots, mechanism, seeds in ((2, "gsp", [3, 4]), (3, "first_price", [5, 6])
             np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-6)
         assert found.budget_left.min() >= 0
         n_conversions += found.conversions.sum()
-    n_exhausted += (~gpu._active).sum()
+    n_exhausted += (~gpu._state.active).sum()
 assert n_exhausted >= 3, n_exhausted
 for call in (lambda: gpu.opening, lambda: gpu.step(multipliers)):
     try:

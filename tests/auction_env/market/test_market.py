@@ -40,7 +40,7 @@ def test_market_equals_the_sequential_reference(budget: float, value_mean: float
     market.reset([11])
     budget_left = market.budget.copy()
     active = np.ones(market.n_advertisers, bool)
-    traffic = market._traffic
+    traffic = market._episode.traffic
     n_conversions = 0
     for tick in range(params.n_ticks):
         multipliers = market.cpa_target * np.linspace(0.8, 1.3, market.n_advertisers) * (1 + 0.2 * tick)

@@ -70,7 +70,7 @@ def test_options_equal_the_sequential_reference(options: dict[str, object], budg
     bases = np.arange(N) % len(BASES) if params.funnel else np.zeros(N, np.int64)
     market.reset([11], bases=bases[None])
     budget_left, active = market.budget.copy(), np.ones(N, bool)
-    traffic = market._traffic
+    traffic = market._episode.traffic
     funnel = None if params.funnel is None else asdict(params.funnel)
     if funnel is not None:
         funnel |= {name: np.broadcast_to(funnel[name], N) for name in ("click_rate", "cart_rate")}
@@ -313,7 +313,7 @@ def test_pacing_bidders_spend_alike_under_both_budget_rules() -> None:
     for rule in ("in_order", "auctionnet"):
         market = BatchMarket(MarketParams(n_impressions=5000, budget_rule=rule), n_markets=8)
         pid_episode(market, 0)
-        spent.append(market.budget.sum() - market._budget_left.sum(1))
+        spent.append(market.budget.sum() - market._state.budget_left.sum(1))
     assert np.mean(spent[1]) == pytest.approx(np.mean(spent[0]), rel=0.03)
 
 

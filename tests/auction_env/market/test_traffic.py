@@ -226,7 +226,7 @@ def test_correlated_values_by_hand_and_with_the_same_marginals(correlation: floa
     params = MarketParams(n_impressions=2_000, n_ticks=1, traffic=TrafficParams(value_correlation=correlation))
     market = BatchMarket(params, n_markets=2)
     market.reset([4, 9])
-    traffic, values = market._traffic, market.values(1)
+    traffic, values = market._episode.traffic, market.values(1)
     for i in (0, 1, 777, 1999):
         shared = ndtri(reference.draw_uniform(9, 0, 0, 20, i))
         own = np.array([ndtri(reference.draw_uniform(9, 0, j, 1, i)) for j in range(48)])

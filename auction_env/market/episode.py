@@ -1,0 +1,135 @@
+"""What an episode of a market is made of: its state, and what is known before and after each tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auction_env.kernels.settle import Advertisers, Rules
+from auction_env.market.traffic import Traffic
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+class Opening(NamedTuple):
+    """What is known at the start of a tick. Shapes for `BatchMarket`; `Market` drops the leading axis.
+
+    Attributes:
+        tick: Index of the tick.
+        n_impressions: (n_markets,) impressions of the tick.
+        value_mean: (n_markets, n_advertisers) mean predicted value of the tick's impressions; 0 if there are none.
+        predicted_mean: (n_markets, n_advertisers, 4) the same for each of `tasks.BASES`; `value_mean` is the first,
+            the others are 0 in a market without a funnel.
+        budget_left: (n_markets, n_advertisers) currency.
+        active: (n_markets, n_advertisers) bool: False once an advertiser could not pay an impression.
+    """
+
+    tick: int
+    n_impressions: Int
+    value_mean: Float
+    predicted_mean: Float
+    budget_left: Float
+    active: NDArray[np.bool_]
+
+
+class TickResult(NamedTuple):
+    """Outcome of a tick: totals over its impressions, (n_markets, n_advertisers) unless said otherwise.
+
+    Attributes:
+        tick: Index of the tick.
+        n_impressions: (n_markets,).
+        bid: Sum of the bids submitted.
+        wins: Slots won.
+        exposures: Won slots that were seen.
+        cost: Currency paid, for exposed slots only.
+        conversions: Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick.
+        expected_conversions: Sum of the predicted values of exposed slots.
+        least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
+        budget_left: After the tick.
+        done: Whether this was the last tick.
+        clicks, add_to_carts: Sampled, of exposed slots; 0 if the market has no funnel (`MarketParams.funnel`).
+        gmv: Gross merchandise value of the conversions made in this tick, currency; 0 without a funnel.
+        expected_clicks, expected_add_to_carts, expected_gmv: Predicted clicks, add-to-carts and GMV of exposed slots.
+    """
+
+    tick: int
+    n_impressions: Int
+    bid: Float
+    wins: Float
+    exposures: Float
+    cost: Float
+    conversions: Float
+    expected_conversions: Float
+    least_winning_cost: Float
+    budget_left: Float
+    done: bool
+    clicks: Float
+    expected_clicks: Float
+    add_to_carts: Float
+    expected_add_to_carts: Float
+    gmv: Float
+    expected_gmv: Float
+
+
+class TickDraws(NamedTuple):
+    """What the outcomes of a market's impressions are drawn from in a tick."""
+
+    seed: np.uint64
+    rules: Rules
+    advertisers: Advertisers  # (n_advertisers,) each
+    keys: NDArray[np.uint64]  # (n_advertisers,) of the conversions
+
+
+@dataclass(slots=True, kw_only=True)
+class MarketState:
+    """The episodes of n markets, all at the same tick: `BatchMarket.reset` makes it and every step advances it.
+
+    What a tick reads lies tick by tick, with the markets behind: (n_ticks, n_markets, ...).
+    """
+
+    seed: NDArray[np.uint64]  # (n_markets,)
+    basis: Int  # (n_markets, n_advertisers) what bids are proportional to: index into `tasks.BASES`
+    traffic: Traffic  # with a leading axis of markets
+    volume: Int  # (n_ticks, n_markets) impressions
+    mean: NDArray[np.float32]  # (n_ticks, n_markets, n_advertisers) of the predicted values
+    sd: NDArray[np.float32]  # the same shape: their standard deviation
+    budget_left: Float  # (n_markets, n_advertisers) currency
+    active: NDArray[np.bool_]  # (n_markets, n_advertisers) False once an advertiser could not pay an impression
+    pending: Float  # (n_markets, n_ticks, n_advertisers) conversions by the tick that reports them; or without ticks
+    tick: int = 0
+    opening: Opening | None = None  # of the current tick; None after the last one
+
+    @classmethod
+    def start(
+        cls, seed: NDArray[np.uint64], basis: Int, traffic: Traffic, budget: Float, n_delayed: int
+    ) -> MarketState:
+        """The state at the start of an episode.
+
+        Args:
+            seed: (n_markets,).
+            basis: (n_markets, n_advertisers).
+            traffic: With a leading axis of markets.
+            budget: (n_advertisers,) currency.
+            n_delayed: Ticks that conversions may be delayed to: all of the episode, or 0 without a delay.
+        """
+        return cls(
+            seed=seed,
+            basis=basis,
+            traffic=traffic,
+            volume=np.ascontiguousarray(np.swapaxes(traffic.n_impressions, 0, 1)),
+            mean=np.ascontiguousarray(np.swapaxes(traffic.mean, 0, 1)),
+            sd=np.ascontiguousarray(np.swapaxes(traffic.sd, 0, 1)),
+            budget_left=np.broadcast_to(budget, basis.shape).copy(),
+            active=np.ones(basis.shape, bool),
+            pending=np.zeros((len(seed), n_delayed, len(budget))),
+        )
+
+    @property
+    def advertisers(self) -> Advertisers:
+        """What the outcomes of the current tick depend on besides the values."""
+        traffic = self.traffic
+        return Advertisers(traffic.sigma, traffic.lower, traffic.upper, self.mean[self.tick], self.sd[self.tick])
