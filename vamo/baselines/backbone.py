@@ -8,8 +8,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from vamo.baselines.windows import Statistics, Windows
 from vamo.baselines.settings import Backbone, GenerativeSettings
+from vamo.baselines.windows import Statistics, Windows
 from vamo.model.blocks import Block, encoder
 from vamo.model.transformer import INPUT_BOUND
 

@@ -19,8 +19,8 @@ from vamo.baselines.diffbid import DiffBid
 from vamo.baselines.dt import DecisionTransformer
 from vamo.baselines.gas import Gas
 from vamo.baselines.gave import Gave
-from vamo.baselines.windows import COST, Player, Statistics
 from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, GenerativeSettings
+from vamo.baselines.windows import COST, Player, Statistics
 from vamo.labels.relabel import Float
 
 MODELS: dict[str, type[Baseline]] = {

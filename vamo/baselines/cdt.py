@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vamo.baselines.backbone import Baseline, Trunk
-from vamo.baselines.windows import COST, RETURN, Statistics, Tape, Windows
 from vamo.baselines.settings import CdtSettings, GenerativeSettings
+from vamo.baselines.windows import COST, RETURN, Statistics, Tape, Windows
 from vamo.model.losses import group_means
 
 _LOG_STD = (-4.0, 1.0)  # of normalised actions

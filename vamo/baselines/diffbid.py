@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from auction_env.control.observation import N_FEATURES
 from vamo.baselines.backbone import Baseline
-from vamo.baselines.windows import COST, RETURN, Statistics, Windows
 from vamo.baselines.settings import Backbone, DiffbidSettings, GenerativeSettings
+from vamo.baselines.windows import COST, RETURN, Statistics, Windows
 from vamo.model.blocks import Block, encoder
 from vamo.model.losses import group_means
 from vamo.model.transformer import INPUT_BOUND

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vamo.baselines.backbone import Baseline, Trunk
-from vamo.baselines.windows import RETURN, Statistics, Windows
 from vamo.baselines.settings import GenerativeSettings
+from vamo.baselines.windows import RETURN, Statistics, Windows
 from vamo.model.losses import group_means
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from vamo.baselines.backbone import Baseline, Critic, expectile_loss
 from vamo.baselines.dt import DecisionTransformer
-from vamo.baselines.windows import FIRST_SCORE, Statistics, Windows
 from vamo.baselines.settings import GasSettings, GenerativeSettings
+from vamo.baselines.windows import FIRST_SCORE, Statistics, Windows
 from vamo.model.losses import group_means
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vamo.baselines.backbone import Baseline, Critic, Trunk, expectile_loss
-from vamo.baselines.windows import FIRST_SCORE, Statistics, Windows
 from vamo.baselines.settings import GaveSettings, GenerativeSettings
+from vamo.baselines.windows import FIRST_SCORE, Statistics, Windows
 from vamo.model.losses import group_means
 
 

@@ -20,8 +20,8 @@ from vamo.agent import N_QUANTILES
 from vamo.baselines.backbone import Baseline
 from vamo.baselines.bidder import GenerativeBidder, make_model
 from vamo.baselines.cdt import pareto_targets
-from vamo.baselines.windows import Tape, TapeBatches, Windows
 from vamo.baselines.settings import CdtSettings, GenerativeSettings, packaged_settings
+from vamo.baselines.windows import Tape, TapeBatches, Windows
 from vamo.examples.sources import data_hash
 from vamo.training.history import Record, best_of
 from vamo.training.loop import Trainer

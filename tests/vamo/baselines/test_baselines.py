@@ -13,8 +13,8 @@ from vamo.baselines.backbone import Baseline
 from vamo.baselines.bidder import GenerativeBidder, make_model
 from vamo.baselines.cdt import pareto_targets
 from vamo.baselines.gas import Gas
-from vamo.baselines.windows import COST, RETURN, Player, Tape, Windows
 from vamo.baselines.training import GenerativeLearner
+from vamo.baselines.windows import COST, RETURN, Player, Tape, Windows
 
 CPA = TASKS["TargetCPA"]
 SMALL = (
