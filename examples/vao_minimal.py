@@ -104,7 +104,7 @@ class Policy(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.layers = nn.Sequential(
-                nn.Linear(inputs.shape[1], width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)
+                nn.Linear(inputs.shape[1], width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
             )
 
     def forward(self, inputs: Tensor) -> Tensor:
