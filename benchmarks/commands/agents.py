@@ -17,24 +17,54 @@ def add(commands: Commands) -> None:
         help="list the agents: what each does, which tasks it serves, its paper",
         description="Lists this package's agents and those of installed entry points (`vamo_bidding.agents`).",
     )
+    lister.add_argument("names", nargs="*", metavar="NAME", help="show everything about these agents")
     lister.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    console.print(agents_table())
+    if not arguments.names:
+        console.print(agents_table())
+        console.print("vamo agents NAME: objectives, limits, how it is made, paper")
+    for name in arguments.names:
+        console.print(agent_table(name))
 
 
 def agents_table() -> Table:
-    """A row an agent; every one keeps the budget, which the market enforces."""
-    from agents.registry import ANY_OBJECTIVE, entries
+    """A line an agent, so that the list fits on a screen."""
+    from agents.registry import KINDS, entries
+
+    found = entries()
+    table = Table(box=None, pad_edge=False, width=console.width)
+    # names stay whole, they are what `make` and `train` take; the summary gives way
+    table.add_column("agent", no_wrap=True, min_width=max(map(len, found)))
+    table.add_column("kind", no_wrap=True, min_width=max(map(len, KINDS)))
+    table.add_column("what it does", no_wrap=True, overflow="ellipsis")
+    for entry in found.values():
+        table.add_row(entry.name, entry.kind, entry.summary)
+    return table
+
+
+def agent_table(name: str) -> Table:
+    """All that the registry says of an agent; every one keeps the budget, which the market enforces.
+
+    Raises:
+        ValueError: No such agent; the nearest is named.
+    """
+    from agents.registry import ANY_OBJECTIVE, KINDS, get
     from auction_env.tasks import CONSTRAINT_KINDS
 
-    table = Table(title="agents")
-    table.add_column("agent", no_wrap=True)  # what `make` and `train` take
-    for heading in ("kind", "what it does", "objectives", "limits it heeds", "paper"):
-        table.add_column(heading)
-    for entry in entries().values():
-        objectives = "all" if set(entry.objectives) == set(ANY_OBJECTIVE) else ", ".join(entry.objectives)
-        limits = "all" if set(entry.constraints) == set(CONSTRAINT_KINDS) else ", ".join(("budget", *entry.constraints))
-        table.add_row(entry.name, entry.kind, entry.summary, objectives, limits, entry.paper or "-")
+    entry = get(name)
+    objectives = "all" if set(entry.objectives) == set(ANY_OBJECTIVE) else ", ".join(entry.objectives)
+    limits = "all" if set(entry.constraints) == set(CONSTRAINT_KINDS) else ", ".join(("budget", *entry.constraints))
+    made = f"vamo train --agent {name}, agents.load(FILE)" if entry.learner else f"agents.make({name!r})"
+    table = Table(title=name, show_header=False)
+    for label, text in (
+        ("what it does", entry.summary),
+        ("kind", f"{entry.kind}: {KINDS[entry.kind]}"),
+        ("objectives", objectives),
+        ("limits it heeds", limits),
+        ("made by", made),
+        ("paper", entry.paper or "-"),
+    ):
+        table.add_row(label, text)
     return table

@@ -85,5 +85,7 @@ def test_the_command_lists_the_agents(capsys: pytest.CaptureFixture[str]) -> Non
     cli.main(["agents"])
     printed = capsys.readouterr().out
     for entry in BUILT_IN:
-        assert entry.name.split("-")[0] in printed
-    assert "reference" in printed
+        assert f"{entry.name} " in printed
+    assert "reference" in printed and len(printed.splitlines()) < 40
+    cli.main(["agents", "cql"])
+    assert "arXiv 2006.04779" in capsys.readouterr().out
