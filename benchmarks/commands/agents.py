@@ -34,11 +34,13 @@ def agents_table() -> Table:
     from agents.registry import KINDS, entries
 
     found = entries()
-    table = Table(box=None, pad_edge=False, width=console.width)
+    names, kinds = max(map(len, found)), max(map(len, KINDS))
+    table = Table(box=None, pad_edge=False)
     # names stay whole, they are what `make` and `train` take; the summary gives way
-    table.add_column("agent", no_wrap=True, min_width=max(map(len, found)))
-    table.add_column("kind", no_wrap=True, min_width=max(map(len, KINDS)))
-    table.add_column("what it does", no_wrap=True, overflow="ellipsis")
+    table.add_column("agent", no_wrap=True, min_width=names)
+    table.add_column("kind", no_wrap=True, min_width=kinds)
+    rest = max(console.width - names - kinds - 6, 20)
+    table.add_column("what it does", no_wrap=True, overflow="ellipsis", max_width=rest)
     for entry in found.values():
         table.add_row(entry.name, entry.kind, entry.summary)
     return table
