@@ -228,6 +228,6 @@ def commit(n, start, first, winner, price, gain, state, lwc, budget_left, totals
                 if j >= 0:
                     mine[j, WINS] += 1
                     if state[s, at] > 0:
-                        add_exposure(mine[j], price[s, at], gain[s, at], state[s, at] == 2)
+                        add_exposure(mine, j, price[s, at], gain[s, at], state[s, at] == 2)
             lwc_sum[e] += lwc[at]
             first[e] += 1

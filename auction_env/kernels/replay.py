@@ -221,10 +221,10 @@ def add_up(values, n):
 
 
 @_compiled
-def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, scratch, totals):
+def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, scratch, totals, e):
     """One tick of one episode: bids multiplier x value on each impression until one cannot be paid.
 
-    Writes `totals` (N_TOTALS,) and returns whether every seen slot could be paid.
+    Writes row e of `totals` (n, N_TOTALS) and returns whether every seen slot could be paid.
     """
     first, stop = log.tick_start[period, tick], log.tick_start[period, tick + 1]
     n_slots = log.ladder_bid.shape[0] - 2
@@ -236,7 +236,7 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
     conversion_key = make_key(seed, tick, own, STREAM_CONVERSION)
     value_key = make_key(seed, tick, own, STREAM_TRUE_VALUE)
     value_low, value_high = low_word(value_key), high_word(value_key)
-    totals[:] = 0.0
+    totals[e, :] = 0.0
     bid_sum = lwc_sum = 0.0
     is_paid = True
     for block in range(first, stop, BLOCK):
@@ -254,10 +254,10 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
                     continue
                 row, impression = here + i, here + i - first
                 seen = is_seen(log, rules, keys, row, impression, s)
-                if seen and is_short(totals[COST], price[i], budget_left):
+                if seen and is_short(totals[e, COST], price[i], budget_left):
                     end, multiplier, is_paid = i, np.float32(0.0), False  # the rest is cleared without the own bid
                     break
-                totals[WINS] += 1
+                totals[e, WINS] += 1
                 if seen:
                     n_conversions = 0.0
                     if rules.is_expected:
@@ -267,15 +267,15 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
                         if u < value[row] + _MAX_Z * sigma[row]:
                             z = draw_normal(np.uint32(impression), value_low, value_high)
                             n_conversions = np.float64(u < value[row] + sigma[row] * z)
-                    add_exposure(totals, price[i], value[row], n_conversions)
+                    add_exposure(totals, e, price[i], value[row], n_conversions)
             bid_sum += add_up(bid, end)
             lwc_sum += add_up(lwc, end)
             start += end
-    totals[N_IMPRESSIONS] = stop - first
-    totals[BID] = bid_sum
-    totals[OFFERED_CONVERSIONS] = log.value_sum[own, period, tick]
-    totals[LEAST_WINNING_COST] = lwc_sum / max(stop - first, 1)
-    totals[BUDGET_LEFT] = budget_left - totals[COST]
+    totals[e, N_IMPRESSIONS] = stop - first
+    totals[e, BID] = bid_sum
+    totals[e, OFFERED_CONVERSIONS] = log.value_sum[own, period, tick]
+    totals[e, LEAST_WINNING_COST] = lwc_sum / max(stop - first, 1)
+    totals[e, BUDGET_LEFT] = budget_left - totals[e, COST]
     return is_paid
 
 
@@ -297,19 +297,19 @@ def observe(log, state, e, out):
 
 @_compiled
 def step_env(log, rules, state, e, multiplier, scratch, totals, observation):
-    """One tick of episode e; writes its totals and the features that follow."""
+    """One tick of episode e; writes its row of the totals and the features that follow."""
     given = np.float32(multiplier) if state.active[e] else np.float32(0.0)
     is_paid = settle_tick(
         log, rules, state.period[e], state.advertiser[e], state.seed[e], state.tick[e], given,
-        state.budget_left[e], scratch, totals,
+        state.budget_left[e], scratch, totals, e,
     )  # fmt: skip
     state.active[e] &= is_paid
-    state.budget_left[e] = totals[BUDGET_LEFT]
-    n = max(totals[N_IMPRESSIONS], 1.0)
+    state.budget_left[e] = totals[e, BUDGET_LEFT]
+    n = max(totals[e, N_IMPRESSIONS], 1.0)
     add_tick(
-        state.sums, state.recent, state.volume_sum, state.volume_recent, e, totals[BID] / n,
-        totals[LEAST_WINNING_COST], totals[OFFERED_CONVERSIONS] / n, totals[CONVERSIONS] / n, totals[WINS] / n,
-        totals[N_IMPRESSIONS],
+        state.sums, state.recent, state.volume_sum, state.volume_recent, e, totals[e, BID] / n,
+        totals[e, LEAST_WINNING_COST], totals[e, OFFERED_CONVERSIONS] / n, totals[e, CONVERSIONS] / n,
+        totals[e, WINS] / n, totals[e, N_IMPRESSIONS],
     )  # fmt: skip
     state.tick[e] += 1
     observe(log, state, e, observation)
@@ -329,7 +329,7 @@ def step_envs(log, rules, state, mask, multipliers, scratch, totals, observation
     """
     for e in range(mask.shape[0]):
         if mask[e]:
-            step_env(log, rules, state, e, multipliers[e], scratch, totals[e], observations[e])
+            step_env(log, rules, state, e, multipliers[e], scratch, totals, observations[e])
 
 
 @njit(cache=True, parallel=True)
@@ -340,7 +340,7 @@ def step_envs_parallel(n_parts, log, rules, state, mask, multipliers, totals, ob
         scratch = new_scratch()
         for e in range(part * n // n_parts, (part + 1) * n // n_parts):
             if mask[e]:
-                step_env(log, rules, state, e, multipliers[e], scratch, totals[e], observations[e])
+                step_env(log, rules, state, e, multipliers[e], scratch, totals, observations[e])
 
 
 @_compiled

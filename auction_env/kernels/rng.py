@@ -169,4 +169,4 @@ def draw_fine_uniform(counter, low, high):
 @njit(cache=True, inline="always")
 def draw_normal(counter, low, high):
     """Standard normal draw of a counter (uint32) under a key (its two uint32 words): float32."""
-    return to_normal(draw_uniform(counter, low, high))
+    return to_normal(to_uniform(bits(counter, low, high)))

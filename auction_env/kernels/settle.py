@@ -206,7 +206,7 @@ def settle(
             n_conversions = draw_conversion(
                 seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], u
             )
-            add_exposure(totals[winner], price[s, i], value, n_conversions)
+            add_exposure(totals, winner, price[s, i], value, n_conversions)
             totals[winner, GMV] += n_conversions * order
         lwc_sum += least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
     return stop, -1, lwc_sum

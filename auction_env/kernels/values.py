@@ -36,6 +36,7 @@ _MAX_TRUE_RATIO = np.float32(1.0 + 2.0 * MAX_SIGMA_RATIO)
 _LOWEST = np.float32(0.1)  # no amount falls below this share of its mean
 
 N_BASES = 4  # amounts of an impression, in the order of `tasks.BASES`
+_STREAMS = (STREAM_VALUE, STREAM_CLICK, STREAM_CART, STREAM_ORDER)  # of their normals
 
 
 class FunnelRules(NamedTuple):
@@ -110,21 +111,24 @@ def impression_amounts(seed, tick, impression, advertiser, mean, sd, funnel):
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def draw_normals(key, first, n, out):
-    """Standard normals of impressions first .. first + n - 1 under a key."""
-    # first is added to the key: first + i is 64 bits wide and halves the loop's speed
-    low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+def draw_normals(low, high, first, n, out):
+    """Standard normals of impressions first .. first + n - 1 under a key.
+
+    The rows are fast because all in their loops is 32 bits wide: they take the key as two words, and `first` is added
+    to the lower one. A key that is split inside, or a counter first + i, would be 64 bits wide and halve the speed.
+    """
+    low = np.uint32(low + np.uint32(first))
     for i in range(n):
         out[i] = draw_normal(np.uint32(i), low, high)
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def draw_row(key, first, n, mean, sd, out):
+def draw_row(low, high, first, n, mean, sd, out):
     """Predicted values of one advertiser: normal(mean, sd) cut to [0, 1]; returns their sum (float64).
 
     `out` (BLOCK,) is filled somewhat beyond the n values asked for.
     """
-    low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+    low = np.uint32(low + np.uint32(first))
     for i in range(whole_vectors(n)):
         out[i] = conversion_value(mean, sd, draw_normal(np.uint32(i), low, high))
     total = np.float32(0.0)
@@ -149,24 +153,25 @@ def draw_values(seed, tick, items, mean, sd, values, value_sum):
         market = items.market[item]
         shared = tick_key(seed[market], tick)
         for j in range(mean.shape[1]):
+            key = lane_key(shared, j, STREAM_VALUE)
             value_sum[item, j] = draw_row(
-                lane_key(shared, j, STREAM_VALUE), items.first[item], items.n[item], mean[market, j], sd[market, j],
+                low_word(key), high_word(key), items.first[item], items.n[item], mean[market, j], sd[market, j],
                 values[item, j],
             )  # fmt: skip
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def draw_shared_row(key, first, n, weight, out):
+def draw_shared_row(low, high, first, n, weight, out):
     """The shared part of the values of impressions: weight x standard normal."""
-    low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+    low = np.uint32(low + np.uint32(first))
     for i in range(n):
         out[i] = weight * draw_normal(np.uint32(i), low, high)
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def draw_correlated_row(key, first, n, mean, sd, weight, shared, out):
+def draw_correlated_row(low, high, first, n, mean, sd, weight, shared, out):
     """`draw_row` with the normal `shared[i]` + weight x a normal of the advertiser's own."""
-    low, high = np.uint32(low_word(key) + np.uint32(first)), high_word(key)
+    low = np.uint32(low + np.uint32(first))
     for i in range(n):
         z = shared[i] + weight * draw_normal(np.uint32(i), low, high)
         out[i] = conversion_value(mean, sd, z)
@@ -188,11 +193,13 @@ def draw_correlated_values(seed, tick, items, mean, sd, correlation, values, val
     for item in prange(items.market.shape[0]):
         market, first, n = items.market[item], items.first[item], items.n[item]
         shared = np.empty(values.shape[2], np.float32)
-        draw_shared_row(make_key(seed[market], tick, 0, STREAM_SHARED_VALUE), first, n, shared_weight, shared)
+        key = make_key(seed[market], tick, 0, STREAM_SHARED_VALUE)
+        draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
         for j in range(mean.shape[1]):
+            key = make_key(seed[market], tick, j, STREAM_VALUE)
             value_sum[item, j] = draw_correlated_row(
-                make_key(seed[market], tick, j, STREAM_VALUE), first, n, mean[market, j], sd[market, j], own_weight,
-                shared, values[item, j],
+                low_word(key), high_word(key), first, n, mean[market, j], sd[market, j], own_weight, shared,
+                values[item, j],
             )  # fmt: skip
 
 
@@ -234,12 +241,12 @@ def draw_funnel_values(seed, tick, items, mean, sd, funnel, basis, values, value
         amounts = np.empty((N_BASES, values.shape[2]), np.float32)
         common = np.zeros(values.shape[2], np.float32)
         if funnel.value_correlation > 0:
-            draw_normals(make_key(seed[market], tick, 0, STREAM_SHARED_VALUE), first, n, common)
+            key = make_key(seed[market], tick, 0, STREAM_SHARED_VALUE)
+            draw_normals(low_word(key), high_word(key), first, n, common)
         for j in range(mean.shape[1]):
-            draw_normals(make_key(seed[market], tick, j, STREAM_VALUE), first, n, normals[0])
-            draw_normals(make_key(seed[market], tick, j, STREAM_CLICK), first, n, normals[1])
-            draw_normals(make_key(seed[market], tick, j, STREAM_CART), first, n, normals[2])
-            draw_normals(make_key(seed[market], tick, j, STREAM_ORDER), first, n, normals[3])
+            for k in range(N_BASES):
+                key = make_key(seed[market], tick, j, _STREAMS[k])
+                draw_normals(low_word(key), high_word(key), first, n, normals[k])
             if funnel.value_correlation > 0:
                 for i in range(n):
                     normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
