@@ -67,14 +67,14 @@ class DataConfig(Settings):
 
     Attributes:
         reward_signal: What returns are made of: `value` (predicted value of exposed impressions: the same
-            expectation as sampled conversions, far less noise) or `conversions` (sampled).
+            expectation as sampled conversions, far less noise) or `sampled`.
         action_label: What the policy learns. `logged`: the logged action, given the return and the realised
             constraint ratios of the episode (the paper's, and every decision transformer's). `hindsight`: the
             multiplier that would have scored best from the tick on (`vamo.labels.hindsight`), given only what is known
-            at the tick; then no return is asked for.
-        response: Which logs the response model behind labels of hindsight is fitted to. `own`: each log's labels come
-            from that log, so that what a wrong log says stays where alignment can see it. `all`: one model of all
-            sources, whose labels are a little less noisy where logs are tiny, and all wrong where one log is.
+            at the tick; the policy is then not conditioned on a return.
+        response: Which logs the response model behind hindsight-optimal actions is fitted to. `own`: each log's
+            actions come from that log, so that what a harmful source says stays where alignment can see it. `all`: one
+            model of all sources. It is a little less noisy where logs are tiny, and wrong for all where one is harmful.
     """
 
     reward_signal: RewardSignal = "expected"
@@ -314,15 +314,15 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig(Settings):
-    """What the trained agent asks of itself.
+    """What the trained agent is conditioned on.
 
     Attributes:
-        quantile: For `data.action_label` logged: the return asked for, as a quantile of the task's own training
+        quantile: For `data.action_label` logged: the target return, as a quantile of the task's own training
             returns.
-        budget_ratio: For `data.action_label` hindsight: the budget that the policy is told, as a share of the
-            true one. Above 1 it plans to spend its money before the end of the day.
-        limit_ratio: Realised over limit asked for, for each constraint but the budget. For logged actions it stands
-            where the realised ratio stands in training, for hindsight the policy is told limits this much larger.
+        budget_ratio: For `data.action_label` hindsight: the budget that the policy sees, as a share of the true
+            one. Above 1 it plans to spend its money before the end of the episode.
+        limit_ratio: Target of realised over limit, for each constraint but the budget. For logged actions it stands
+            where the realised ratio stands in training, for hindsight the policy sees limits this much larger.
     """
 
     quantile: float = 0.95

@@ -99,7 +99,7 @@ def relabelling_rows(log: TrajectoryData) -> Iterator[Row]:
 
 
 def hindsight_rows(log: TrajectoryData) -> Iterator[Row]:
-    """Ticks a second that get the label of hindsight for a task with two further constraints."""
+    """Ticks a second whose hindsight-optimal action is found, for a task with two further constraints."""
     from vamo.labels.hindsight import LOG_GRID, best_log_multipliers
     from vamo.labels.response import Response
 

@@ -117,7 +117,7 @@ def nearest_tasks(sources: Sequence[TrajectoryData], own: Sequence[int], n_neare
 
 
 def task_distance(first: TrajectoryData, second: TrajectoryData) -> float:
-    """Distance between two data sets of one task each: of what is asked for and of what is in the logs.
+    """Distance between two data sets of one task each: of the requirements and of what is in the logs.
 
     The sum of `agents.families.distances.data_distance`'s parts (logged multipliers counted in the units of their own
     objective) and of `requirement_distance`, all of the order of 1 for tasks that have little in common.

@@ -106,7 +106,7 @@ class Baseline(nn.Module):
         raise NotImplementedError
 
     def with_settings(self, settings: GenerativeSettings) -> Self:
-        """The same parameters, which are shared, under settings that differ in what is asked for."""
+        """The same parameters, which are shared, under settings that differ in what the policy is conditioned on."""
         other = copy.copy(self)
         other.settings = settings
         return other

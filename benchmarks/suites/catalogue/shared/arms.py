@@ -33,7 +33,9 @@ VAO_SHRUNK = shared("shrinkage", "VAO, shrunk by standard errors", "train.method
 VAO_TRAINING = shared("vao-training", "VAO, training gradient", "train.method=vao", "weighting.gradient=training")
 PAPER = ("train.method=vao", "data.action_label=logged", "weighting.scaling=none", "weighting.temperature=0.1")
 VAO_PAPER = shared("vao-paper", "VAO as published (logged actions, raw inner products)", *PAPER)
-VAO_LOGGED = shared("logged", "VAO, logged actions, asked for a return", "train.method=vao", "data.action_label=logged")
+VAO_LOGGED = shared(
+    "logged", "VAO, logged actions, conditioned on a return", "train.method=vao", "data.action_label=logged"
+)
 VAO_ONE_RESPONSE = shared(
     "one-response", "VAO, one response model for all logs", "train.method=vao", "data.response=all"
 )
