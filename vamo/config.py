@@ -66,8 +66,8 @@ class DataConfig(Settings):
     """How logged trajectories become training examples.
 
     Attributes:
-        reward_signal: What returns are made of: `value` (predicted value of exposed impressions: the same
-            expectation as sampled conversions, far less noise) or `sampled`.
+        reward_signal: What returns are made of: `expected` amounts of exposed impressions, or `sampled` ones: the
+            same mean with far more noise.
         action_label: What the policy learns. `logged`: the logged action, given the return and the realised
             constraint ratios of the episode (the paper's, and every decision transformer's). `hindsight`: the
             multiplier that would have scored best from the tick on (`vamo.labels.hindsight`), given only what is known
