@@ -31,7 +31,7 @@ LONGEST = {"vao_minimal": 250}  # lines; the whole method
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_is_short_and_says_what_it_does(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < LONGEST.get(path.stem, 60)
+    assert len(text.splitlines()) <= LONGEST.get(path.stem, 59)
     assert text.startswith('"""') and "def main(" in text
 
 

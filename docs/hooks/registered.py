@@ -7,7 +7,7 @@ import html
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -164,9 +164,30 @@ def _limits(entry: AgentEntry) -> str:
     return ", ".join(["budget", *entry.constraints])
 
 
+def _made(entry: AgentEntry) -> str:
+    """How the agent is made: by a factory with arguments, or by training it with settings."""
+    if entry.learner:
+        learner = entry.make_learner()
+        source = "logs" if learner.experience == "logs" else "playing in a market"
+        rows = [(f"`{key}`", f"`{value!r}`") for key, value in _flat(learner.defaults().to_dict())]
+        return (
+            f'| trained by | `vamo train --agent {entry.name} --out FILE`, from {source}; `agents.load("FILE")` |\n\n'
+            f"## Settings\n\n{table(['setting', 'default'], rows)}"
+        )
+    identifier = entry.factory if isinstance(entry.factory, str) else _name_of(entry.factory)
+    return f'| made by | `make("{entry.name}", ...)`, which calls `{identifier}` |\n\n{described(identifier)}'
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def agent_page(entry: AgentEntry, space: Mapping[str, Range] | None) -> str:
     """What an agent is, its arguments, and what is tuned of it."""
-    identifier = entry.factory if isinstance(entry.factory, str) else _name_of(entry.factory)
     return f"""# {entry.name}
 
 {entry.summary[0].upper()}{entry.summary[1:]}.
@@ -177,9 +198,7 @@ def agent_page(entry: AgentEntry, space: Mapping[str, Range] | None) -> str:
 | objectives | {_objectives(entry)} |
 | limits it heeds | {_limits(entry)} |
 | paper | {entry.paper or "-"} |
-| made by | `make("{entry.name}", ...)`, which calls `{identifier}` |
-
-{described(identifier)}
+{_made(entry)}
 
 ## Search space
 

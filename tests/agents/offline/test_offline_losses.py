@@ -14,20 +14,20 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.modules import TanhNormal
 
-from agents.offline import read_settings
-from agents.offline.bc import BcLearner
-from agents.offline.bcq import BcqLearner, spread_latents
-from agents.offline.cql import CqlLearner
-from agents.offline.iql import IqlLearner
-from agents.offline.mopo import BUDGET_LEFT, Ensemble, MopoLearner
+from agents.offline.bc import Bc
+from agents.offline.bcq import Bcq, spread_latents
+from agents.offline.cql import Cql
+from agents.offline.iql import Iql
+from agents.offline.mopo import BUDGET_LEFT, Ensemble, Mopo
 from agents.offline.networks import DeterministicActor, Policy
-from agents.offline.td3_bc import Td3BcLearner
+from agents.offline.td3_bc import Td3Bc
+from agents.offline.training import OfflineLearner
 
 B = 16
 
 
 def settings(algo: str, *assignments: str) -> Any:
-    return read_settings(algo, None, ["hidden=[8]", "discount=0.9", *assignments])
+    return OfflineLearner(algo).settings(assignments=["hidden=[8]", "discount=0.9", *assignments])
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +71,13 @@ def bellman(batch: TensorDict, value: Tensor) -> Tensor:
 
 
 def test_bc_is_the_squared_error(batch: TensorDict) -> None:
-    learner = BcLearner(settings("bc"))
+    learner = Bc(settings("bc"))
     wanted = ((learner.actor(batch["observation"]) - batch["action"]) ** 2).mean()
     torch.testing.assert_close(learner.loss(batch)["loss_bc"], wanted)
 
 
 def test_td3_bc_is_equation_5_and_td3s_targets(batch: TensorDict) -> None:
-    learner = Td3BcLearner(settings("td3_bc", "policy_noise=0.0"))
+    learner = Td3Bc(settings("td3_bc", "policy_noise=0.0"))
     loss = learner.loss
     action = learner.actor(batch["observation"])
     q = critics(loss.qvalue_network_params, batch["observation"], action)[0]
@@ -91,7 +91,7 @@ def test_td3_bc_is_equation_5_and_td3s_targets(batch: TensorDict) -> None:
 
 
 def test_td3_bcs_weight_has_no_gradient(batch: TensorDict) -> None:
-    learner = Td3BcLearner(settings("td3_bc"))
+    learner = Td3Bc(settings("td3_bc"))
     parameter = learner.actor.body[-1].bias
     found = torch.autograd.grad(learner.loss.actor_loss(batch)[0], parameter)[0]
     action = learner.actor(batch["observation"])
@@ -102,7 +102,7 @@ def test_td3_bcs_weight_has_no_gradient(batch: TensorDict) -> None:
 
 
 def test_iql_is_equations_5_to_7(batch: TensorDict) -> None:
-    learner = IqlLearner(settings("iql", "expectile=0.8", "beta=2.0", "n_step=3"))
+    learner = Iql(settings("iql", "expectile=0.8", "beta=2.0", "n_step=3"))
     batch["steps_to_next_obs"] = torch.where(batch["next", "terminated"], 1, 3)
     loss = learner.loss
     least = critics(loss.target_qvalue_network_params, batch["observation"], batch["action"]).amin(dim=0)
@@ -124,7 +124,7 @@ def test_iql_is_equations_5_to_7(batch: TensorDict) -> None:
     torch.testing.assert_close(loss.actor_loss(batch)[0], wanted)
 
 
-def with_steep_critics(learner: CqlLearner, slope: float) -> None:
+def with_steep_critics(learner: Cql, slope: float) -> None:
     """Critics that are `slope` times the action, whatever the state."""
     with torch.no_grad():
         for name, weight in learner.loss.qvalue_network_params.items(True, True):
@@ -136,7 +136,7 @@ def with_steep_critics(learner: CqlLearner, slope: float) -> None:
 
 
 def test_cqls_penalty_is_the_log_integral_and_torchrls_is_not(batch: TensorDict) -> None:
-    learner = CqlLearner(settings("cql", "n_actions=4000"))
+    learner = Cql(settings("cql", "n_actions=4000"))
     slope = 4.0
     with_steep_critics(learner, slope)
     log_integral = math.log((math.exp(slope) - math.exp(-slope)) / slope)  # of exp(slope a) over [-1, 1]
@@ -149,7 +149,7 @@ def test_cqls_penalty_is_the_log_integral_and_torchrls_is_not(batch: TensorDict)
 
 
 def test_cqls_penalty_teaches_the_critics_only(batch: TensorDict) -> None:
-    learner = CqlLearner(settings("cql"))
+    learner = Cql(settings("cql"))
     penalty = learner.penalty(batch)
     gradients = torch.autograd.grad(penalty, list(learner.loss.qvalue_network_params.parameters()), retain_graph=True)
     assert all(float(gradient.abs().max()) > 0 for gradient in gradients[:1])
@@ -159,7 +159,7 @@ def test_cqls_penalty_teaches_the_critics_only(batch: TensorDict) -> None:
 
 @pytest.mark.parametrize("algo", ["cql", "mopo"])
 def test_the_actor_of_cql_and_mopo_is_that_of_sac(batch: TensorDict, algo: str) -> None:
-    learner: Any = {"cql": CqlLearner, "mopo": MopoLearner}[algo](settings(algo, "alpha_init=0.3"))
+    learner: Any = {"cql": Cql, "mopo": Mopo}[algo](settings(algo, "alpha_init=0.3"))
     torch.manual_seed(1)
     found, _ = learner.loss.actor_loss(batch)
     torch.manual_seed(1)
@@ -171,7 +171,7 @@ def test_the_actor_of_cql_and_mopo_is_that_of_sac(batch: TensorDict, algo: str) 
 
 @pytest.mark.parametrize("algo", ["cql", "mopo"])
 def test_the_critics_of_cql_and_mopo(batch: TensorDict, algo: str) -> None:
-    learner: Any = {"cql": CqlLearner, "mopo": MopoLearner}[algo](settings(algo, "alpha_init=0.3"))
+    learner: Any = {"cql": Cql, "mopo": Mopo}[algo](settings(algo, "alpha_init=0.3"))
     loss, after = learner.loss, batch["next", "observation"]
     torch.manual_seed(1)
     found = (loss.q_loss if algo == "cql" else loss.qvalue_v2_loss)(batch)[0]
@@ -186,7 +186,7 @@ def test_the_critics_of_cql_and_mopo(batch: TensorDict, algo: str) -> None:
 
 
 def test_bcqs_targets_are_equation_13(batch: TensorDict) -> None:
-    learner = BcqLearner(settings("bcq", "n_candidates=3", "lam=0.75"))
+    learner = Bcq(settings("bcq", "n_candidates=3", "lam=0.75"))
     torch.manual_seed(1)
     found = learner.target(batch)
     torch.manual_seed(1)
@@ -203,7 +203,7 @@ def test_bcqs_targets_are_equation_13(batch: TensorDict) -> None:
 
 
 def test_bcq_plays_the_candidate_with_the_highest_value(batch: TensorDict) -> None:
-    actor = BcqLearner(settings("bcq")).actor
+    actor = Bcq(settings("bcq")).actor
     played = actor.mode(batch["observation"])
     assert played.shape == (B, 1)
     for i in range(B):
@@ -232,7 +232,7 @@ def test_mopos_model_learns_a_linear_market() -> None:
         },
         batch_size=[n],
     )  # fmt: skip
-    learner = MopoLearner(settings("mopo", "hidden=[32]", "learning_rate=5e-3", "penalty=0.5", "n_members=3"))
+    learner = Mopo(settings("mopo", "hidden=[32]", "learning_rate=5e-3", "penalty=0.5", "n_members=3"))
     learner.prepare(data, Policy(DeterministicActor((4,)), torch.zeros(31), torch.ones(31), -1.0, 1.0))
     for _ in range(300):
         learner.minimise("model", learner.model_loss())
@@ -262,7 +262,7 @@ def test_mopos_ensemble_members_differ() -> None:
 
 
 def test_mopos_imagined_ticks_spend_no_more_than_is_left(batch: TensorDict) -> None:
-    learner = MopoLearner(settings("mopo"))
+    learner = Mopo(settings("mopo"))
     learner.prepare(batch, Policy(DeterministicActor((4,)), torch.zeros(31), torch.ones(31), -1.0, 1.0))
     learner._usual_uncertainty = torch.zeros(())
     before = batch["observation"]
@@ -274,7 +274,7 @@ def test_mopos_imagined_ticks_spend_no_more_than_is_left(batch: TensorDict) -> N
 
 def test_mopos_shaping_adds_a_constant_to_the_return_of_an_episode(batch: TensorDict) -> None:
     n = 12
-    learner = MopoLearner(settings("mopo", "discount=0.9", "shaping=0.7", "reward_scale=3.0"))
+    learner = Mopo(settings("mopo", "discount=0.9", "shaping=0.7", "reward_scale=3.0"))
     learner.prepare(batch, Policy(DeterministicActor((4,)), torch.zeros(31), torch.ones(31), -1.0, 1.0))
     states = torch.rand(n + 1, 31)
     reward, ended = torch.rand(n, 1), torch.zeros(n, 1, dtype=torch.bool)

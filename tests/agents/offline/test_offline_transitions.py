@@ -11,8 +11,10 @@ pytest.importorskip("torchrl")
 import torch
 
 from agents import Campaigns, FixedBidder, NoisyBidder, TickView, rollout, to_trajectories
-from agents.offline import OfflineBidder, read_settings, read_transitions
+from agents.offline import read_transitions
+from agents.offline.bidder import OfflineBidder
 from agents.offline.networks import DeterministicActor, Policy
+from agents.offline.training import OfflineLearner
 from auction_env import TASKS, MarketParams
 from auction_env.data import TrajectoryData
 from tests.agents.offline.cases import PARAMS, small_log
@@ -50,7 +52,7 @@ def test_returns_and_actions_are_those_of_the_relabelling(log: TrajectoryData, n
 def test_what_acts_sees_the_numbers_that_the_reader_reads() -> None:
     task = TASKS["TargetCPA"]
     policy = Policy(DeterministicActor((4,)), torch.zeros(31), torch.ones(31), -1.0, 1.0)
-    learned = OfflineBidder(policy, "bc", read_settings("bc"), task)
+    learned = OfflineBidder(policy, "bc", OfflineLearner("bc").settings(), task)
     seen = []
 
     class Watched:

@@ -35,7 +35,7 @@ from auction_env.kernels.logs.csv_parser import LINES_OK, PADDING, parse_lines
 from auction_env.tasks import TASKS
 from benchmarks.speed.reference.pandas_import import import_pandas
 
-SHARED_LOGS = Path(__file__).parents[3] / "shared" / "data" / "auctionnet_log"
+SHARED_LOGS = Path(__file__).parents[4] / "shared" / "data" / "auctionnet_log"
 needs_shared_logs = pytest.mark.skipif(
     not SHARED_LOGS.is_dir(), reason=f"the sample logs of AuctionNet are not at {SHARED_LOGS}"
 )

@@ -11,7 +11,7 @@ import pytest
 from auction_env import MarketParams, TrafficParams, auctionnet_population, load_curve
 from auction_env.market.traffic import draw_traffic
 
-AVITO = Path(__file__).parents[3] / "shared/data/avito_traffic/traffic_share.csv.gz"
+AVITO = Path(__file__).parents[4] / "shared/data/avito_traffic/traffic_share.csv.gz"
 
 
 def regional_rows(regions: tuple[str, ...] = ("7", "north")) -> list[str]:

@@ -13,7 +13,7 @@ from auction_env import ReplayParams, replay_from_auctionnet
 from auction_env.data.formats.auctionnet_csv import AuctionNetLogError
 from tests.auction_env.replay.logs import log_rows
 
-LOGS = Path(__file__).parents[3] / "shared" / "data" / "auctionnet_log"
+LOGS = Path(__file__).parents[4] / "shared" / "data" / "auctionnet_log"
 needs_logs = pytest.mark.skipif(not LOGS.is_dir(), reason=f"the sample logs of AuctionNet are not at {LOGS}")
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from auction_env import data
@@ -24,7 +25,7 @@ def test_the_demo_leaves_rows_a_page_and_a_picture(tmp_path: Path, capsys: pytes
     main(["demo", "--quick", "--out", str(tmp_path)])
     assert "demo/v1/testing" in capsys.readouterr().out
     suite, store = get_suite("demo/v1/testing"), Store(tmp_path)
-    rows = store.rows().to_pydict()
+    rows = store.rows().to_pandas()
     assert set(rows["method"]) == {arm.name for arm in suite.arms}
     assert set(rows["task"]) == {"MaxConversions", "TargetCPA"}
     assert len(rows["score"]) == len(suite.runs()) * 2 * suite.test.n
@@ -34,7 +35,7 @@ def test_the_demo_leaves_rows_a_page_and_a_picture(tmp_path: Path, capsys: pytes
     assert "uniform sharing" in page and len(page) > 1_000_000  # plotly is inside
     assert (tmp_path / "summary.png").read_bytes().startswith(b"\x89PNG")
     main(["demo", "--quick", "--out", str(tmp_path)])  # finds all runs finished
-    assert store.rows().to_pydict() == rows
+    pd.testing.assert_frame_equal(store.rows().to_pandas(), rows)
 
 
 def test_the_demo_trains_on_imported_logs(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_bad_arguments_end_with_a_message(
 
 
 def test_speed_rows_have_the_stated_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.speed.figures.N_COPIES", 4)  # of 64: the form, not the figures
+    monkeypatch.setattr("benchmarks.speed.environment.N_COPIES", 4)  # of 64: the form, not the figures
     main(["bench", "speed", "--quick", "--only", "env", "--json", str(tmp_path / "speed.json")])
     rows = json.loads((tmp_path / "speed.json").read_text())
     assert rows and all(set(row) == {"name", "value", "unit", "reference", "bound"} for row in rows)

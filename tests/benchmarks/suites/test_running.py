@@ -203,7 +203,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     published = Store(tmp_path / "results" / "data-scarce-v1-testing")
     assert published.rows().num_rows == rows.num_rows
     assert np.allclose(published.rows()["score"], rows["score"], rtol=1e-4)
-    assert "constant (tuned)" in (published.path / "report.html").read_text(encoding="utf-8")
+    assert not (published.path / "report.html").exists()  # the site renders it
     main(["bench", "list"])
     assert "many-tasks/v1" in capsys.readouterr().out
     for bad, text in (

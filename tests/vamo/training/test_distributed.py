@@ -29,6 +29,7 @@ VARIANTS = {
 # What every process runs: trains on the synthetic family and writes what it found to OUT/VARIANT-RANK.npz.
 SCRIPT = """
 import json, os, sys, time
+from pathlib import Path
 import numpy as np
 import torch
 torch.set_num_threads(1)

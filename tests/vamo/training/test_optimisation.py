@@ -124,7 +124,7 @@ def test_patience_counts_records_since_the_best() -> None:
     [
         ("train.ema_decay=1", r"`ema_decay` must be in \[0, 1\), found 1"),
         ("train.patience=-1", "`patience` must be not negative, found -1"),
-        ("train.precision=float16", "`precision` must be one of .*, found 'float16'"),
+        ("train.precision=float16", "`train.precision` must be one of .*, found 'float16'"),
     ],
 )
 def test_bad_settings(assignment: str, message: str) -> None:
