@@ -159,7 +159,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     ),
     AgentEntry(
         name="mpc",
-        summary="learns the response to its bid within the day, bids what keeps every limit to the end",
+        summary="learns the response to its bid within the episode, bids what keeps every limit to the end",
         factory="agents.rules.mpc:MpcBidder",
         kind="rule",
         constraints=COST_LIMITS,
@@ -167,7 +167,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     ),
     AgentEntry(
         name="online-lp",
-        summary="the threshold that the money left allows for the rest of a day like those of a history",
+        summary="the threshold that the money left allows for the rest of an episode like those of a history",
         factory="agents.rules.online_lp:OnlineLpBidder",
         kind="offline",
         constraints=COST_LIMITS,

@@ -56,7 +56,7 @@ class Episodes(NamedTuple):
     ticks: ControlledTick
 
     def total(self, name: str) -> Float:
-        """(n,) sum over the day of a field of `ControlledTick`."""
+        """(n,) sum over the episode of a field of `ControlledTick`."""
         return np.asarray(getattr(self.ticks, name).sum(axis=0))
 
     @property

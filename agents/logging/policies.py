@@ -52,7 +52,7 @@ def _near_optimal(task: Task, params: MarketParams, population: Population) -> B
 
 
 POLICIES: dict[str, LoggingPolicy] = {
-    "random": LoggingPolicy("a log-uniform constant in 0.25..4 x a unit's worth, with noise within the day", _random),
+    "random": LoggingPolicy("a log-uniform constant in 0.25..4 x a unit's worth, noise within the episode", _random),
     "noisy-pid": LoggingPolicy("PID pacing with log-normal noise between (0.3) and within (0.2) days", _noisy_pid),
     "online-lp": LoggingPolicy("online LP on the prices of four other days, with little noise", _online_lp),
     "near-optimal": LoggingPolicy("a near-best constant in hindsight, with very little noise", _near_optimal),

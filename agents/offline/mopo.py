@@ -14,7 +14,7 @@ Ours, from algorithm 2 and section 4.3 of the paper:
 - short rollouts under the current policy that branch from logged states; every tick a member is drawn for each of them;
 - the penalised reward r - penalty x (u(s, a) - u_0), u = max_i ||sigma_i(s, a)|| in standard deviations of spend,
   features and reward; `penalty` is in standard deviations of the reward of a tick;
-- termination is known: the day ends, or the budget left falls below any with which a logged campaign still bid.
+- termination is known: the episode ends, or the budget left falls below any with which a logged campaign still bid.
 
 Differences: u_0, the mean of u on logged ticks, which the paper has not: without it a tick of life costs as much as its
 noise, and a policy that may end its episode by spending all does so early. The rewards of SAC's transitions are shaped
@@ -157,7 +157,7 @@ class Mopo(Algorithm):
             torch.maximum(self._high, after.amax(dim=0)),
         )
         mean, std = policy.mean[TIME_LEFT], policy.std[TIME_LEFT]
-        tick = observation[:, TIME_LEFT].min() * std + mean  # the last tick's share of the day
+        tick = observation[:, TIME_LEFT].min() * std + mean  # the last tick's share of the episode
         self._tick = tick / std
         self._low[TIME_LEFT] = -torch.inf  # it falls to 0, which no log shows
         self._end_of_day = (0.5 * tick - mean) / std

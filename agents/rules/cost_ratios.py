@@ -58,7 +58,7 @@ class CostLimits:
 def largest_within(
     spend: Float, gain: Float, *, money: Float, spent: Float, gained: Float, cap: Float
 ) -> NDArray[np.intp]:
-    """(n,) the last of k rising choices that keeps money and cost limit to the end of the day; 0 where none does.
+    """(n,) the last of k rising choices that keeps money and cost limit to the end of the episode; 0 where none does.
 
     Args:
         spend, gain: (n, k) what each choice, held to the end, will spend (currency) and gain (units of the objective).

@@ -14,7 +14,7 @@ from agents.rules.cost_ratios import CostLimits, Float
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.market.pacing import MAX_LOG_RATIO, plan_shares
 
-LOWEST_LOG_PRICE = -4.0  # a price that low binds nothing, and finds its way back within a day
+LOWEST_LOG_PRICE = -4.0  # a price that low binds nothing, and finds its way back within an episode
 
 
 class DualBidder:

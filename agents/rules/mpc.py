@@ -2,8 +2,8 @@
 
 Within a campaign, what a tick spends and gains per unit of value on offer follows the multiplier m nearly as a power:
 log (spend / offered) = a + b log m. Both lines are Bayesian linear regressions on the campaign's own ticks, with a
-prior which logs may give. At every tick the multiplier is the largest that, held until the end of the day, spends no
-more than the money left and keeps the cost limits.
+prior which logs may give. At every tick the multiplier is the largest that, held until the end of the episode, spends
+no more than the money left and keeps the cost limits.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ResponsePrior:
 
 
 class MpcBidder:
-    """Bids the largest multiplier that by the learned response keeps budget and cost limits to the end of the day.
+    """Bids the largest multiplier that by the learned response keeps budget and cost limits to the end of the episode.
 
     Args:
         start: Multiplier of the first tick over the worth of a unit of the objective.

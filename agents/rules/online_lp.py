@@ -1,4 +1,4 @@
-"""Online LP: the multiplier that would spend the money left on the rest of a day like those of a history.
+"""Online LP: the multiplier that would spend the money left on the rest of an episode like those of a history.
 
 With prices per impression, the best bids under a budget solve a linear programme: take the impressions with the
 lowest price per predicted value until the money is gone. Its solution is a threshold on that ratio, which is the
@@ -30,7 +30,7 @@ _RANGE = (0.05, 20.0)  # of the thresholds over the target CPA
 
 
 class PriceHistory(NamedTuple):
-    """What a day's impressions cost and bring, below each threshold on price over predicted value.
+    """What an episode's impressions cost and bring, below each threshold on price over predicted value.
 
     Attributes:
         threshold: (n_advertisers, n_thresholds) ascending, currency per unit of the objective.
@@ -121,7 +121,7 @@ def _winning_scores(scores: Float, n_slots: int) -> Float:
 
 
 class OnlineLpBidder:
-    """Bids the largest threshold that the money left, and limits on cost ratios if any, allow for the rest of the day.
+    """Bids the largest threshold that the money left, and cost limits if any, allow for the rest of the episode.
 
     Args:
         history: Prices of the market that it plays in (`record_prices`).

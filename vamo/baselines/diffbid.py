@@ -1,4 +1,4 @@
-"""DiffBid (arXiv 2405.16141): the day's states by guided diffusion, the action by inverse dynamics.
+"""DiffBid (arXiv 2405.16141): the states of the episode by guided diffusion, the action by inverse dynamics.
 
 The noise schedules and the sampler are those of the package diffusers. The network predicts the clean states, not the
 noise: with few sampling steps the first one starts from almost pure noise, where a clean state computed from a
@@ -123,7 +123,7 @@ class DiffBid(Baseline):
         return x[..., :N_FEATURES], x[:, 0, N_FEATURES:]
 
     def _recent(self, states: Tensor) -> Tensor:
-        """(n, W, L N_FEATURES) of states (n, W, N_FEATURES): each tick's and the L - 1 before it, 0 before the day."""
+        """(n, W, L N_FEATURES) of states (n, W, N_FEATURES): each tick's and the L - 1 before it, 0 before."""
         ages = range(self.own.inverse_history)
         shifted = [nn.functional.pad(states, (0, 0, age, 0))[:, : states.shape[1]] for age in ages]
         return torch.cat(shifted, dim=-1)
@@ -145,7 +145,7 @@ class DiffBid(Baseline):
         return self._action(recent, plan[:, now + 1 : now + 2], torch.ones(len(x), 1), static)[:, 0]
 
     def plan(self, seen: Tensor, static: Tensor, condition: Tensor, seed: int) -> Tensor:
-        """(n, n_ticks, N_FEATURES) states of the day: those seen, and sampled ones after them.
+        """(n, n_ticks, N_FEATURES) states of the episode: those seen, and sampled ones after them.
 
         Classifier-free guidance: free + omega (guided - free), which for clean states is the same as for noises, since
         at a given noisy state the one is a linear function of the other.

@@ -63,7 +63,7 @@ class Gas(Baseline):
         The paper grows a tree over one step: it perturbs the action, lets each critic value the children and passes
         their votes back. Here a round draws `n_candidates` children of the best action so far, each critic's values
         are brought to mean 0 and deviation 1 over the children, the mean over critics is the vote; the next round
-        starts from the winner with half the search_sd. Nothing is rolled out: Q stands for the rest of the day.
+        starts from the winner with half the search_sd. Nothing is rolled out: Q stands for the rest of the episode.
         """
         best = self.policy.decide(batch)
         n_children = self.own.n_candidates

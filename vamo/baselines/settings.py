@@ -28,7 +28,7 @@ def _check_share(name: str, value: float) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone(Settings):
-    """Size of the transformer; `context` is the ticks of a window, for `diffbid` all of the day's."""
+    """Size of the transformer; `context` is the ticks of a window, for `diffbid` all of the episode's."""
 
     d_model: int
     n_blocks: int

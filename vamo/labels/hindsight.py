@@ -2,9 +2,9 @@
 
 The logged action is what somebody did; what a policy should learn is what would have scored best. A response model
 (`vamo.labels.response`) says what every constant multiplier would have brought in the ticks that followed. The one with
-the best score, given what had been spent and gained by then, is the label of the tick: an expert that knows the day's
-traffic and prices. A policy that sees only the past and is fitted to it by squared error learns the expert's mean, so
-the day's luck, which nobody can know, averages out instead of being mistaken for skill.
+the best score, given what had been spent and gained by then, is the label of the tick: an expert that knows the
+episode's traffic and prices. A policy that sees only the past and is fitted to it by squared error learns the expert's
+mean, so the episode's luck, which nobody can know, averages out instead of being mistaken for skill.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Decoder:
         Args:
             requirements: (n, len(REQUIREMENT_INPUTS)).
             state: (n, N_FEATURES).
-            tick: Of the day.
+            tick: Of the episode.
         """
         inputs = requirements[:, None], state[:, None], torch.full((1, 1), tick, device=state.device)
         self._rows.append(inputs)

@@ -48,7 +48,7 @@ def render(found: Description, plotly_js: str) -> str:
         parts.append(Section("policies", "Logging policies", _policies(found)))
     parts += [
         Section("actions", "Action coverage", _actions(shown)),
-        Section("pace", "Spend over the day", _pace(found)),
+        Section("pace", "Spend over the episode", _pace(found)),
         Section("ranges", "Ranges", _ranges(found)),
     ]
     figures = {**score_figures(found), **action_figures(found), **ratio_figures(found), "pace": pace_figure(found)}

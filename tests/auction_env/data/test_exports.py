@@ -153,7 +153,7 @@ def test_a_market_episode_written_as_csv_imports_to_the_same_trajectories(
     imported = load(tmp_path / "set")
     assert imported.tasks == direct.tasks
     n_exhausted = int((direct.budget_left[direct.episode_starts[1:] - 1] < 1).sum())
-    assert n_exhausted > 5  # some run out of money within the day
+    assert n_exhausted > 5  # some run out of money within the episode
     for name in (*VECTORS, "observation"):
         if name in NOT_IN_A_LOG:
             continue
