@@ -58,6 +58,8 @@ def _shared(size: Size) -> dict[str, Any]:
             "test": replace(settings["test"], n=48),
             "n_candidates": 6,  # as many as a policy has conditions
         }
+    if size == "testing":  # the tests run it whole
+        settings |= {"train_seeds": TRAIN_SEEDS[:1]}
     return {
         **settings,
         "size": size,
