@@ -85,7 +85,7 @@ def run_jobs(
 
     Raises:
         ValueError: `n_workers` is less than 1.
-        ModuleNotFoundError: Ray is asked for and not installed.
+        ModuleNotFoundError: An address of Ray is given and Ray is not installed.
         ConnectionError: There is no cluster at the address.
     """
     n_local = min(worker_count(n_workers), max(len(jobs), 1))
@@ -242,7 +242,7 @@ def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
 def _attempt(work: Callable[[Any], Any], job: Any) -> Any:
     try:
         return work(job)
-    except Exception as error:  # the caller is told which job it was
+    except Exception as error:  # the caller learns which job it was
         return Failure(one_line(error))
 
 

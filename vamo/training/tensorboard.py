@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agents.learning.scalars import scalar_writer
 from vamo.training.history import Record
 
 MANY = 16  # with more targets or sources than that there are summaries and the largest weights only
@@ -35,13 +36,10 @@ class ScalarWriter:
         trajectories_per_step: float,
         first_step: int = 0,
     ) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError("`log_dir` needs tensorboard, found none: pip install 'vamo-bidding[train]'") from error
         self._targets, self._sources = targets, sources
         self._trajectories_per_step = trajectories_per_step
-        self._writer = SummaryWriter(log_dir, purge_step=first_step + 1 if first_step else None)
+        self._opened = scalar_writer(log_dir, first_step)
+        self._writer = self._opened.__enter__()
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +47,7 @@ class ScalarWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._writer.close()
+        self._opened.__exit__(kind, error, traceback)
 
     def write(self, record: Record) -> None:
         """Writes one record, and to the disk at once: it is what one looks at while a run goes on."""

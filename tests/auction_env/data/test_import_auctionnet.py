@@ -564,7 +564,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 class Logs(NamedTuple):
-    """Logs, the bytes of the data set made of them, and the number of times that progress is told meanwhile."""
+    """Logs, the bytes of the data set made of them, and the number of times that progress is called meanwhile."""
 
     files: list[Path]
     whole: dict[str, bytes]
