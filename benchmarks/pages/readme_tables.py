@@ -21,7 +21,7 @@ from benchmarks.suites.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
+FILES = (ROOT / "README.md",)
 
 ONLY = "only="
 """Begins the option that names the methods to list."""
