@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.families.distances import Distance, data_distance
 from agents.families.family import Member, Shift, TaskFamily, make_task_family
 from agents.families.harms import HARM_V1, HARM_V1_KINDS, parse_harms
-from agents.families.measurement import Marginals, MeasuredHarm, marginal_distance, measure_harm
+from agents.families.measurement import Marginals, MeasuredHarm, harm_losses, marginal_distance, measure_harm
 from agents.families.storage import collect_family, load_family, read_family, sound_episodes
 from agents.hindsight.best_constant import HindsightBidder
 from agents.hindsight.full_information import (
@@ -72,6 +72,7 @@ __all__ = [
     "collect_data_set",
     "collect_family",
     "data_distance",
+    "harm_losses",
     "learner",
     "load",
     "load_family",

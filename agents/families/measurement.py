@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,6 @@ from agents.logging.harm import Harm
 from agents.rollout import Progress, rollout_each, to_trajectories
 from agents.rules.fixed import FixedBidder
 from auction_env.data import TrajectoryData
-from auction_env.tasks import Task
 
 Float = NDArray[np.float64]
 
@@ -50,9 +51,8 @@ class MeasuredHarm(NamedTuple):
     """What a target loses by a source's harm, (K, K) each: target k is a row, source i a column.
 
     Attributes:
-        loss: Share of the target's score that is lost where the best constants of the source's harmed trajectories
-            are played in place of those of the same trajectories without the harm; 0 for sound sources. Negative
-            where the harm happens to lead to better ones.
+        loss: Share of the target's score that is lost where the constants that are best by a harmed record are played
+            in place of the best ones, in [0, 1]; 0 for sound sources.
         share: Share of the source's trajectories to train on that are harmed.
     """
 
@@ -71,77 +71,100 @@ def measure_harm(
     """Plays the market to measure what the harm of each source costs each target.
 
     A learner takes over what a log shows to be best. Here that is the constant multiplier that is best in hindsight
-    for the target's task, by what the log of an episode of the source would record. It is found twice on the same
-    seeds and advertisers, in the harmed market and record and in the sound ones. Then both are played in the
-    target's own market; the score that the harmed ones lose is the harm. All scores are of expected amounts.
+    by what the log of an episode would record. It is found twice for each target, on the same seeds and advertisers:
+    in the target's own market and record, and with the source's harm in them. The score that the second one loses in
+    the target's own market is the harm. So the harm is told apart from what else differs between source and target
+    (advertisers, budgets, season). All scores are of expected amounts.
 
     Args:
         family: The tasks.
-        n_episodes: Market episodes of each source, and of each target.
+        n_episodes: Market episodes of each target.
         n_constants: Constant multipliers tried, log-spaced from 0.2 to 5 times a unit's worth.
         progress: Told the number of episodes as they are played.
 
     Raises:
         ValueError: Fewer than 1 episode or 3 constants.
     """
+    shape = (len(family), len(family))
+    loss, share = np.zeros(shape), np.zeros(shape)
+    harms = {i: member.harm for i, member in enumerate(family.members) if member.harm}
+    for i in harms:
+        share[:, i] = 1.0 - family.sound_episodes(family.names[i]).mean()
+    for k, target in enumerate(family.members):
+        losses = harm_losses(
+            target, tuple(harms.values()), n_episodes=n_episodes, n_constants=n_constants, progress=progress
+        )
+        loss[k, list(harms)] = losses
+    return MeasuredHarm(loss, share)
+
+
+def harm_losses(
+    target: Member,
+    harms: Sequence[Harm],
+    *,
+    n_episodes: int = 16,
+    n_constants: int = 13,
+    progress: Progress | None = None,
+) -> Float:
+    """(n_harms,) what each harm costs one target: the `loss` of `measure_harm`, with the same arguments."""
     if n_episodes < 1 or n_constants < 3:
         raise ValueError(
             f"`n_episodes` must be at least 1 and `n_constants` at least 3, found {n_episodes}, {n_constants}"
         )
-    grid = np.geomspace(_LOWEST, _HIGHEST, n_constants)
-    shape = (len(family), len(family))
-    loss, share = np.zeros(shape), np.zeros(shape)
-    truth: dict[int, Float] = {}
-    for i, source in enumerate(family.members):
-        if not source.harm:
-            continue
-        share[:, i] = 1.0 - family.sound_episodes(source.name).mean()
-        for k, target in enumerate(family.members):
-            if not source.harm.affects(target.task):
-                continue
-            if k not in truth:
-                truth[k] = _curves(target, target.task, None, grid, n_episodes, progress)[1].mean(axis=0)
-            found = [
-                _best(*_curves(source, target.task, harm, grid, n_episodes, progress)) for harm in (None, source.harm)
-            ]
-            sound, harmed = (np.interp(ratio, np.log(grid), truth[k]).mean() for ratio in found)
-            loss[k, i] = 1.0 - harmed / sound
-    return MeasuredHarm(loss, share)
+    trial = _Trial(target, np.geomspace(_LOWEST, _HIGHEST, n_constants), n_episodes, progress)
+    return np.array([trial.loss(harm) for harm in harms])
 
 
-def _curves(
-    member: Member, task: Task, harm: Harm | None, grid: Float, n_episodes: int, progress: Progress | None
-) -> tuple[Float, Float]:
-    """Logs of the recorded multipliers over a unit's worth, and the recorded scores, (n_episodes, n_constants) each.
+class _Trial:
+    """Best constants of a target with and without harm, each curve played once."""
 
-    The advertisers take turns, of a harmed log those that the harm is about.
-    """
-    params, population, who = member.params, member.population, np.asarray(member.advertisers)
-    if harm is not None:
-        params, population = harm.market(params, population, member.advertisers)
-        who = who[harm.advertiser_mask(who, member.advertisers, population)]
-    elif member.harm:  # the same advertisers without the harm
-        who = who[member.harm.advertiser_mask(who, member.advertisers, population)]
-    played = rollout_each(
-        [FixedBidder(ratio) for ratio in grid],
-        seeds=FIRST_SEED + np.arange(n_episodes),
-        advertisers=who[np.arange(n_episodes) % len(who)],
-        task=task,
-        params=params,
-        population=population,
-        progress=progress,
-    )
-    ratios, scores = [], []
-    for ratio, episodes in zip(grid, played, strict=True):
-        submitted = to_trajectories(episodes, period=np.arange(n_episodes))
-        log = submitted if harm is None else harm.record(submitted, member.advertisers, population)
-        first = log.episode_starts[:-1]
-        recorded = np.add.reduceat(log.action, first) / np.add.reduceat(submitted.action, first)
-        ratios.append(np.log(ratio * recorded))
-        scores.append(task.score(log.totals(), log.targets.at(first), expected=True))
-    return np.stack(ratios, axis=1), np.stack(scores, axis=1)
+    def __init__(self, target: Member, grid: Float, n_episodes: int, progress: Progress | None) -> None:
+        self._target, self._grid, self._n_episodes, self._progress = target, grid, n_episodes, progress
+        self._truths: dict[tuple[int, ...], Float] = {}
+        self._losses: dict[Harm, float] = {}
 
+    def loss(self, harm: Harm) -> float:
+        """Share of the score that is lost."""
+        target = self._target
+        if not harm.affects(target.task):
+            return 0.0
+        harm = replace(harm, share=1.0)  # the loss is that of a harmed trajectory
+        if harm not in self._losses:
+            everyone = np.asarray(target.advertisers)
+            who = everyone[harm.advertiser_mask(everyone, target.advertisers, target.population)]
+            if tuple(who) not in self._truths:
+                self._truths[tuple(who)] = self._curves(who, None)[1]
+            truth = self._truths[tuple(who)]
+            ratio, recorded = self._curves(who, harm)
+            chosen = ratio[np.arange(len(ratio)), recorded.argmax(axis=1)]
+            score = [np.interp(at, np.log(self._grid), curve) for at, curve in zip(chosen, truth, strict=True)]
+            self._losses[harm] = float(1.0 - np.sum(score) / truth.max(axis=1).sum())
+        return self._losses[harm]
 
-def _best(ratio: Float, score: Float) -> Float:
-    """(n_episodes,) the ratio with the best score."""
-    return np.asarray(ratio[np.arange(len(score)), score.argmax(axis=1)])
+    def _curves(self, who: NDArray[np.int64], harm: Harm | None) -> tuple[Float, Float]:
+        """Logs of the recorded multipliers over a unit's worth, and the recorded scores.
+
+        (n_episodes, n_constants) each; the advertisers `who` take turns.
+        """
+        target, n = self._target, self._n_episodes
+        params, population = target.params, target.population
+        if harm is not None:
+            params, population = harm.market(params, population, target.advertisers)
+        played = rollout_each(
+            [FixedBidder(ratio) for ratio in self._grid],
+            seeds=FIRST_SEED + np.arange(n),
+            advertisers=who[np.arange(n) % len(who)],
+            task=target.task,
+            params=params,
+            population=population,
+            progress=self._progress,
+        )
+        ratios, scores = [], []
+        for ratio, episodes in zip(self._grid, played, strict=True):
+            submitted = to_trajectories(episodes, period=np.arange(n))
+            log = submitted if harm is None else harm.record(submitted, target.advertisers, population)
+            first = log.episode_starts[:-1]
+            recorded = np.add.reduceat(log.action, first) / np.add.reduceat(submitted.action, first)
+            ratios.append(np.log(ratio * recorded))
+            scores.append(target.task.score(log.totals(), log.targets.at(first), expected=True))
+        return np.stack(ratios, axis=1), np.stack(scores, axis=1)

@@ -2,7 +2,7 @@
 
 Each kind in turn harms one log of a family, at the strength of `harm/v1` or at the strengths given. The table has the
 Kolmogorov-Smirnov distances of the log's ticks from those of the same log without the harm, on the same seeds, and the
-measured harm (`agents.measure_harm`) to tasks of each objective.
+losses of tasks of each objective (`agents.harm_losses`).
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from agents import (
     Marginals,
     Member,
     collect_data_set,
+    harm_losses,
     make_task_family,
     marginal_distance,
-    measure_harm,
 )
 from agents.families.storage import member_collection
 from auction_env import data
 from auction_env.data import TrajectoryData
-from benchmarks.console import console
+from benchmarks.console import console, progress_bar
 
 
 def harm_table(harms: Sequence[Harm], *, position: int, seed: int, n_trajectories: int, n_impressions: int) -> Table:
-    """A row a harm; the source at `position` of a family of six tasks with six objectives has it."""
-    out = Table(title=f"one log of {n_trajectories} trajectories harmed; loss of targets in % of their score")
+    """A row a harm: marginals of the log at `position` of a family of six objectives, and the losses of all six."""
+    out = Table(title="marginals: distance from the sound log; losses of harmed trajectories, % of the target's score")
     out.add_column("harm", overflow="fold")
     family = make_task_family(6, seed, n_groups=6, harms=(), n_impressions=n_impressions)
     for name in (*Marginals._fields, *(name.rpartition("-")[0] for name in family.names)):
         out.add_column(name, justify="right")
+    with progress_bar("playing", None, "episodes") as bar:
+        losses = [harm_losses(target, harms, progress=bar.advance) for target in family.members]
     with tempfile.TemporaryDirectory() as folder:
         sound = _log(family.members[position], n_trajectories, Path(folder) / "sound")
-        for row, harm in enumerate(harms):
-            members = [replace(m, harm=harm) if k == position else m for k, m in enumerate(family.members)]
-            harmed = _log(members[position], n_trajectories, Path(folder) / str(row))
-            loss = measure_harm(replace(family, members=tuple(members))).mean[:, position]
+        for row, (harm, loss) in enumerate(zip(harms, zip(*losses, strict=True), strict=True)):
+            harmed = _log(replace(family.members[position], harm=harm), n_trajectories, Path(folder) / str(row))
             marginals = (f"{value:.2f}" for value in marginal_distance(sound, harmed))
             out.add_row(str(harm), *marginals, *(f"{100 * value:.1f}" for value in loss))
     return out
