@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents import Harm, Member, TaskFamily, collect_family, load_family, make_task_family, rollout_each
+from agents import Member, TaskFamily, collect_family, load_family, make_task_family, rollout_each
 from auction_env import Task
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import FEATURE_NAMES
@@ -228,8 +228,7 @@ def scores(bidders: Sequence[PolicyBidder], member: Member, n_episodes: int) -> 
 
 def main(n_tasks: int = 4, n_steps: int = 100, n_episodes: int = 48, most: int = 200) -> None:
     torch.set_flush_denormal(True)  # tiny numbers would make steps several times slower
-    wrong = [Harm(kind="scaled_bid")]  # one log records three times the bids that were submitted
-    family = make_task_family(n_tasks, seed=1, imbalance=(most, 4), n_groups=2, harms=wrong, n_impressions=1_200)
+    family = make_task_family(n_tasks, seed=1, imbalance=(most, 4), n_groups=2, n_impressions=1_200)  # one log is wrong
     logs, tasks = collect_logs(family), [member.task for member in family.members]
     training = label_all(logs.training, tasks)
     validation = [row[k] for k, row in enumerate(label_all(logs.validation, tasks))]

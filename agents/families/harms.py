@@ -14,9 +14,9 @@ HARM_V1 = "harm/v1"
 HARM_V1_KINDS = (
     Harm(kind=STALE, strength=0.25),
     Harm(kind=FIRST_PRICE, strength=0.5),
-    Harm(kind=SCALED_BID, strength=1.0, share=0.3),
-    Harm(kind=DELAY, strength=0.25),
-    Harm(kind=RESERVE, strength=0.75),
+    Harm(kind=SCALED_BID, strength=0.5, share=0.3),
+    Harm(kind=DELAY, strength=0.5),
+    Harm(kind=RESERVE, strength=0.8),
     Harm(kind=MISCALIBRATION, strength=0.5),
     Harm(kind=VOLUME, strength=0.5),
 )
