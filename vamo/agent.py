@@ -24,8 +24,9 @@ from auction_env.tasks import (
 from vamo.config import Config
 from vamo.examples.inputs import Conditions, EpisodeInputs
 from vamo.labels.relabel import Float
-from vamo.model.decoding import Decoder
-from vamo.model.transformer import Vamo
+from vamo.model.decoding import decoder_of
+from vamo.model.making import make_ensemble
+from vamo.model.policy import Policy
 
 N_QUANTILES = 101
 
@@ -78,7 +79,7 @@ class VamoBidder:
 
     def __init__(
         self,
-        model: Vamo,
+        model: Policy,
         config: Config,
         returns: Sequence[ReturnTable],
         *,
@@ -155,7 +156,7 @@ class VamoBidder:
             limit_ratio=agent.limit_ratio if is_scaled else 1.0,
         )
         category = self._tensor(np.asarray(campaigns.category, np.int64))
-        self._decoder = Decoder(self.model, self._tensor(self._inputs.advertiser), category)
+        self._decoder = decoder_of(self.model, self._tensor(self._inputs.advertiser), category)
 
     def act(self, view: TickView) -> Float:
         """Multipliers for this tick, shape (n,), within the range of the logged ones relative to the base."""
@@ -234,7 +235,7 @@ class VamoBidder:
     def from_file(cls, file: AgentFile, device: torch.device | str = "cpu") -> VamoBidder:
         """The bidder that `to_file` described, deciding on a device."""
         config = Config.from_dict(file.settings)
-        model = Vamo(config.model)
+        model = make_ensemble(config.model, n_members=config.train.ensemble)
         model.load_state_dict(dict(file.tensors))
         pairs = zip(file.tasks, file.own["quantiles"], strict=True)
         returns = tuple(ReturnTable.from_numbers(Task.from_json(task), quantiles) for task, quantiles in pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 from agents.learning.settings import Settings, check_fields, override, require
@@ -12,6 +12,7 @@ __all__ = [
     "MODEL_SIZES",
     "ActionLabel",
     "AgentConfig",
+    "Backbone",
     "BalancingConfig",
     "Conditioning",
     "Config",
@@ -54,6 +55,7 @@ LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 SharingMethod = Literal["cds", "nearest"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
+Backbone = Literal["mlp", "transformer", "ridge"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
 ActionLabel = Literal["logged", "hindsight"]
@@ -87,47 +89,95 @@ class DataConfig(Settings):
         check_fields(self)
 
 
+CONDITIONINGS: dict[Backbone, tuple[Conditioning, ...]] = {
+    "mlp": ("film", "concat"),
+    "transformer": get_args(Conditioning),
+    "ridge": ("concat",),
+}
+"""The ways in which the requirements can reach the layers of each backbone."""
+BACKBONE_SETTINGS: dict[Backbone, tuple[str, ...]] = {
+    "mlp": ("width", "depth"),
+    "transformer": ("d_model", "n_blocks", "n_heads", "context", "head", "horizon", "n_periods"),
+    "ridge": ("penalty",),
+}
+"""The settings that one backbone alone has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig(Settings):
-    """Size and variant of the transformer; about 130,000 parameters by default.
+    """Backbone and its size.
+
+    A setting of another backbone than the one that is chosen must keep its default.
 
     Attributes:
-        context: Ticks of a training window, and the most that a decision looks at, the current one included;
-            more than `n_ticks` for windows over several days.
-        conditioning: How the requirements reach the blocks, beside their own token: `film` modulates the
-            stream before each block (the paper), `token` adds nothing, `prompt` puts learned tokens in front
-            of the window, `hyper` generates low-rank updates of the blocks' weights, `concat` joins them to
-            every token's embedding.
-        head: `action` reads the action from the stream (decision transformer), `planner` plans the next
-            states and takes the action from an inverse-dynamics model.
+        backbone: `mlp` and `ridge` are memoryless: they decide by the inputs of the tick, in which the features
+            carry the history. `mlp` is a perceptron of `depth` hidden layers. `ridge` is linear and fitted in closed
+            form. `transformer` reads the last `context` ticks (the paper's).
+        width, depth: Units of a hidden layer of the MLP, and their number.
+        penalty: Of the ridge regression's squared coefficients, in units of the mean squared error of a target.
+        d_model, n_blocks, n_heads: Of the transformer; about 130,000 parameters by default.
+        context: Ticks of the transformer's training window, and the most that a decision looks at, the current one
+            included; more than `n_ticks` for windows over several days.
+        conditioning: How the requirements reach the layers. `concat` joins them to the other inputs of the MLP and the
+            ridge regression, and to the embedding of every token of the transformer, beside their own token. `film`
+            also modulates the hidden layers of the MLP, or the stream before each block of the transformer (the
+            paper). Of the transformer only: `token` is their own token alone, `prompt` puts learned tokens in front of
+            the window, `hyper` generates low-rank updates of the blocks' weights.
+        head: `action` reads the action from the last layer, `planner` plans the next states and takes the action from
+            an inverse-dynamics model; of the transformer.
         horizon: States that the planner head plans ahead.
-        n_periods: Periods of the history that are fed in beside each state; 0 leaves the module out.
+        n_periods: Periods of the history that are fed in beside each state of the transformer; 0 leaves the module
+            out.
     """
 
+    backbone: Backbone = "mlp"
+    width: int = 128
+    depth: int = 2
+    penalty: float = 1e-3
     d_model: int = 64
     n_blocks: int = 2
     n_heads: int = 4
     context: int = 4
     n_ticks: int = 48  # ticks of an episode, which is one day
     n_categories: int = 16  # advertiser categories; any other category shares one further embedding
-    conditioning: Conditioning = "film"
+    conditioning: Conditioning = "concat"
     head: Head = "action"
     horizon: int = 4
     n_periods: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("d_model", "n_blocks", "n_heads", "context", "n_ticks", "n_categories", "horizon"):
+        sizes = ("width", "depth", "d_model", "n_blocks", "n_heads", "context", "n_ticks", "n_categories", "horizon")
+        for name in sizes:
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        require(self.penalty > 0, "penalty", "positive", self.penalty)
         require(self.d_model % self.n_heads == 0, "d_model", f"a multiple of {self.n_heads}", self.d_model)
         highest = self.context // 2
         require(0 <= self.n_periods <= highest, "n_periods", f"in [0, {highest}]", self.n_periods)
+        self._check_backbone()
+
+    def _check_backbone(self) -> None:
+        """Raises ValueError for a setting that the backbone does not have."""
+        allowed = CONDITIONINGS[self.backbone]
+        rule = f"one of {allowed} for `backbone` {self.backbone!r}"
+        require(self.conditioning in allowed, "conditioning", rule, self.conditioning)
+        defaults = {entry.name: entry.default for entry in fields(self)}
+        for backbone, names in BACKBONE_SETTINGS.items():
+            for name in names if backbone != self.backbone else ():
+                rule = f"{defaults[name]!r}, its default, for `backbone` {self.backbone!r} (it is of {backbone!r})"
+                require(getattr(self, name) == defaults[name], name, rule, getattr(self, name))
+
+    @property
+    def window(self) -> int:
+        """Ticks of a training window: 1 for the memoryless backbones."""
+        return self.context if self.backbone == "transformer" else 1
 
 
 MODEL_SIZES = {
     "default": ModelConfig(),
-    "1M": ModelConfig(d_model=128, n_blocks=4),
-    "100M": ModelConfig(d_model=768, n_blocks=12, n_heads=12),
+    "transformer": ModelConfig(backbone="transformer", conditioning="film"),
+    "1M": ModelConfig(backbone="transformer", conditioning="film", d_model=128, n_blocks=4),
+    "100M": ModelConfig(backbone="transformer", conditioning="film", d_model=768, n_blocks=12, n_heads=12),
 }
 """Sizes of the cost benchmarks, by their approximate number of parameters."""
 
@@ -285,7 +335,8 @@ class TrainConfig(Settings):
             `cds` and `nearest` choose the data before training (`SharingConfig`). The others share uniformly:
             `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses (`BalancingConfig`), the
             rest combine the targets' gradients and need the extra `mtl`.
-        batch_size: Windows per step over all (target, source) pairs together.
+        batch_size: Windows per step over all (target, source) pairs together; a window is one tick for the memoryless
+            backbones.
         select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
             those of the last step.
         precision: Of the matrix products in steps and alignments: `bfloat16` is automatic mixed precision;
@@ -297,12 +348,14 @@ class TrainConfig(Settings):
         snapshots: Number of stages of the second half of the steps, evenly spaced and ending with the last step, whose
             parameters are kept as bidders of their own (`TrainResult.snapshots`), to choose among on simulated
             validation episodes; a run that stops early has those that it reached.
+        ensemble: Members, trained one after the other from seeds that follow from `seed`; the bidder decides by the
+            mean of their log multipliers. `steps` are those of a member.
         patience: Records without a new lowest mean validation loss after which training stops; 0 never does.
     """
 
     method: Method = "vao"
-    steps: int = 500
-    batch_size: int = 256
+    steps: int = 750
+    batch_size: int = 512
     learning_rate: float = 2e-3  # peak, after the warm-up
     final_learning_rate: float = 0.05  # share of the peak that the cosine ends at
     warmup_steps: int = 25
@@ -317,10 +370,11 @@ class TrainConfig(Settings):
     ema_decay: float = 0.0
     patience: int = 0
     snapshots: int = 0
+    ensemble: int = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("steps", "batch_size", "log_every", "evaluation_windows"):
+        for name in ("steps", "batch_size", "log_every", "evaluation_windows", "ensemble"):
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("learning_rate", "clip_norm"):
             require(getattr(self, name) > 0, name, "positive", getattr(self, name))
@@ -370,3 +424,12 @@ class Config(Settings):
     balancing: BalancingConfig = field(default_factory=BalancingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.model.backbone == "ridge":
+            solved = ("single", "uniform", "pooled", *get_args(SharingMethod))
+            rule = f"one of {solved} for `model.backbone` 'ridge', which is fitted in closed form without gradients"
+            require(self.train.method in solved, "train.method", rule, self.train.method)
+            rule = "1 for `model.backbone` 'ridge', whose members would be equal"
+            require(self.train.ensemble == 1, "train.ensemble", rule, self.train.ensemble)

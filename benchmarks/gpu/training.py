@@ -46,6 +46,8 @@ class Size(NamedTuple):
     def assignments(self) -> tuple[str, ...]:
         """The settings; a refresh may look at as many windows as in the default settings, for this batch."""
         return (
+            "model.backbone=transformer",
+            "model.conditioning=film",
             f"model.d_model={self.d_model}",
             f"model.n_blocks={self.n_blocks}",
             f"model.n_heads={self.n_heads}",

@@ -22,20 +22,24 @@ from benchmarks.console import console
 from benchmarks.speed.measure import Row, median_seconds
 from benchmarks.suites.running.timing import Timed
 from vamo.agent import VamoBidder
-from vamo.config import MODEL_SIZES, Config, ModelConfig
-from vamo.model.transformer import N_TOKENS, Vamo
+from vamo.config import MODEL_SIZES, Config, ModelConfig, TrainConfig
+from vamo.model.making import make_policy
+from vamo.model.transformer import N_TOKENS
 
 TASK = TASKS["TargetCPA"]
 N_IMPRESSIONS = 4800  # a market that takes little of the processor's cache
+TRANSFORMER = ModelConfig(backbone="transformer", conditioning="film")
 VARIANTS = {
-    "default: film, action head": ModelConfig(),
-    "conditioning=token": ModelConfig(conditioning="token"),
-    "conditioning=prompt": ModelConfig(conditioning="prompt"),
-    "conditioning=hyper": ModelConfig(conditioning="hyper"),
-    "conditioning=concat": ModelConfig(conditioning="concat"),
-    "head=planner": ModelConfig(head="planner"),
-    "n_periods=2": ModelConfig(n_periods=2),
-    "context=48": ModelConfig(context=48),
+    "default: MLP": ModelConfig(),
+    "ridge": ModelConfig(backbone="ridge", conditioning="concat"),
+    "transformer: film, action head": TRANSFORMER,
+    "conditioning=token": replace(TRANSFORMER, conditioning="token"),
+    "conditioning=prompt": replace(TRANSFORMER, conditioning="prompt"),
+    "conditioning=hyper": replace(TRANSFORMER, conditioning="hyper"),
+    "conditioning=concat": replace(TRANSFORMER, conditioning="concat"),
+    "head=planner": replace(TRANSFORMER, head="planner"),
+    "n_periods=2": replace(TRANSFORMER, n_periods=2),
+    "context=48": replace(TRANSFORMER, context=48),
     "1M": MODEL_SIZES["1M"],
     "100M": MODEL_SIZES["100M"],
 }
@@ -57,7 +61,7 @@ def latency(config: ModelConfig, n_campaigns: int, n_episodes: int) -> Latency:
         n_episodes: Episodes that are timed, after one that is not.
     """
     with _one_thread():
-        bidder = Timed(VamoBidder(Vamo(config), replace(Config(), model=config), ()))
+        bidder = Timed(VamoBidder(make_policy(config), _config_of(config), ()))
         for seed in range(n_episodes + 1):
             _run_episode(bidder, seed, n_campaigns)
     ticks = np.reshape(bidder.seconds, (n_episodes + 1, -1))[1:]
@@ -73,6 +77,11 @@ def _run_episode(bidder: Bidder, seed: int, n_campaigns: int) -> None:
         next(collect(bidder, seeds=[seed], task=TASK, params=params))
 
 
+def _config_of(model: ModelConfig) -> Config:
+    """Settings with a model, and a method that every model can be trained by."""
+    return replace(Config(), model=model, train=TrainConfig(method="uniform"))
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """One thread for torch, for as long as the block lasts."""
@@ -85,9 +94,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def linear_seconds(config: ModelConfig, n_campaigns: int) -> float:
-    """Of the linear layers alone, applied to the tokens of one tick: what no cache can save."""
-    layers = [module for module in Vamo(config).modules() if isinstance(module, torch.nn.Linear)]
-    inputs = [torch.randn(n_campaigns * N_TOKENS, layer.in_features) for layer in layers]
+    """Of the linear layers alone, applied to the tokens or numbers of one tick: what no cache can save."""
+    layers = [module for module in make_policy(config).modules() if isinstance(module, torch.nn.Linear)]
+    n_tokens = N_TOKENS if config.backbone == "transformer" else 1
+    inputs = [torch.randn(n_campaigns * n_tokens, layer.in_features) for layer in layers]
 
     def work() -> None:
         for layer, x in zip(layers, inputs, strict=True):
@@ -109,7 +119,7 @@ def inference_rows(quick: bool) -> Iterator[Row]:
             unit="ms",
             reference=f"n = {n}, one core, median over the ticks of {n_episodes} episodes; "
             f"slowest tick, where the window moves: {1e3 * measured.slowest_tick:.2f} ms",
-            bound=f"{1e3 * bound:.2f} ms: the linear layers alone, on the tick's tokens",
+            bound=f"{1e3 * bound:.2f} ms: the linear layers alone, on one tick",
         )
 
 
@@ -117,7 +127,7 @@ def main() -> None:
     """Prints a table over all variants of the model."""
     table = Table("variant", "parameters", "n = 1, ms", "slowest tick, ms", "n = 48, ms")
     for name, config in VARIANTS.items():
-        n_parameters = sum(parameter.numel() for parameter in Vamo(config).parameters())
+        n_parameters = sum(parameter.numel() for parameter in make_policy(config).parameters())
         n_episodes = 1 if n_parameters > 1e7 else 5
         one, many = (latency(config, n, n_episodes) for n in (1, 48))
         figures = (f"{1e3 * x:.2f}" for x in (one.median, one.slowest_tick, many.median))

@@ -35,7 +35,7 @@ from vamo.config import Config, MultitaskMethod, override
 from vamo.examples.batch import Batch, groups
 from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_INPUTS
 from vamo.model.losses import losses
-from vamo.model.transformer import Vamo
+from vamo.model.making import make_policy
 from vamo.training.backward.combined_gradients import (
     is_multitask,
     make_aggregator,
@@ -43,7 +43,13 @@ from vamo.training.backward.combined_gradients import (
 )
 from vamo.training.loop import Trainer
 
-MILLION = ("model.d_model=128", "model.n_blocks=4")  # 968,833 parameters
+MILLION = (  # 968,833 parameters
+    "train.batch_size=256",
+    "model.backbone=transformer",
+    "model.conditioning=film",
+    "model.d_model=128",
+    "model.n_blocks=4",
+)
 _MULTITASK: tuple[MultitaskMethod, ...] = ("pcgrad", "cagrad", "nash_mtl")
 
 
@@ -59,7 +65,7 @@ class SyntheticBatches:
         self._config = config
         weighting = config.weighting
         n = max(config.train.batch_size, weighting.validation_batch_size, weighting.alignment_batch_size)
-        context = config.model.context
+        context = config.model.window
         generator = torch.Generator().manual_seed(0)
         normal = partial(torch.randn, generator=generator)
         self._columns = [
@@ -152,7 +158,7 @@ def make_trainer(
         wrap: Changes the loss function, for instance to run it in mixed precision.
     """
     config = override(Config(), assignments)
-    model = Vamo(config.model, seed=config.train.seed).to(device)
+    model = make_policy(config.model, seed=config.train.seed).to(device)
     loss_of: GroupLosses[Batch] = partial(losses, model)
     return Trainer(
         model,
@@ -226,7 +232,7 @@ def _sharing_rows(quick: bool) -> Iterator[Row]:
         name="uniform_step_ms",
         value=1e3 * statistics.median(seconds["uniform 4"]),
         unit="ms",
-        reference=f"{n:,} parameters, {config.train.batch_size} windows of {config.model.context} ticks, K = 4",
+        reference=f"{n:,} parameters, {config.train.batch_size} windows of {config.model.window} ticks, K = 4",
         bound="3 forward passes",
     )
     for k in sizes:

@@ -36,7 +36,7 @@ from vamo.examples.batch import Batch
 from vamo.examples.episodes import Episodes
 from vamo.examples.sampler import WindowSampler
 from vamo.model.losses import losses
-from vamo.model.transformer import Vamo
+from vamo.model.policy import Policy
 from vamo.training.train import train
 
 if TYPE_CHECKING:
@@ -123,13 +123,13 @@ def measure(
 
 
 def _by_trajectory(
-    model: Vamo, config: Config, training: Sequence[Episodes], held_out: Sequence[Episodes], k: int
+    model: Policy, config: Config, training: Sequence[Episodes], held_out: Sequence[Episodes], k: int
 ) -> Float:
     """<gradient of a validation trajectory of target k, g_ik>, (E, I).
 
     The roles are swapped: g_ik is the direction, validation windows are the samples.
     """
-    context = config.model.context
+    context = config.model.window
     pairs = [(k, i) for i in range(len(training))]
     sampler = WindowSampler(training, held_out, [(0, 0)], config)
     directions = sampler.alignment(0, pairs, SOURCE_WINDOWS)

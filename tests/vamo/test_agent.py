@@ -18,7 +18,7 @@ from vamo.config import ActionLabel, Config, DataConfig, RewardSignal, override
 from vamo.examples.episodes import Episodes, conditions_of
 from vamo.examples.inputs import Conditions, EpisodeInputs, log_ratio, state_inputs
 from vamo.labels.relabel import relabel
-from vamo.model.transformer import Vamo
+from vamo.model.making import make_policy
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
 
@@ -77,7 +77,7 @@ def asked_of(data: TrajectoryData, task: Task, label: ActionLabel, signal: Rewar
 
 def make_bidder(config: Config, **changes: float) -> VamoBidder:
     tables = [ReturnTable.of(task, np.linspace(0.0, 1.0 + i, 50)) for i, task in enumerate(TASKS.values())]
-    return VamoBidder(Vamo(config.model, seed=1), config, tables, **changes)
+    return VamoBidder(make_policy(config.model, seed=1), config, tables, **changes)
 
 
 @pytest.mark.parametrize("label", ["logged", "hindsight"])

@@ -9,7 +9,7 @@ from vamo.config import Config, ModelConfig, TrainConfig, WeightingConfig, overr
 
 
 def test_json_round_trip() -> None:
-    config = override(Config(), ["train.method=pooled", "model.d_model=32", "weighting.temperature=2"])
+    config = override(Config(), ["train.method=pooled", "model.width=32", "weighting.temperature=2"])
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -19,10 +19,10 @@ def test_missing_keys_take_defaults() -> None:
 
 def test_override_reads_toml_values_and_text() -> None:
     config = override(
-        Config(), ["train.steps=2_00", "train.learning_rate=1e-4", "model.conditioning=token", "train.select=last"]
+        Config(), ["train.steps=2_00", "train.learning_rate=1e-4", "model.conditioning=concat", "train.select=last"]
     )
     assert (config.train.steps, config.train.learning_rate) == (200, 1e-4)
-    assert (config.model.conditioning, config.train.select) == ("token", "last")
+    assert (config.model.conditioning, config.train.select) == ("concat", "last")
     assert Config().train.steps != 200  # the original is untouched
 
 
@@ -51,12 +51,26 @@ def test_bad_override(assignment: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("cls", "values", "message"),
     [
-        (ModelConfig, {"d_model": 30, "n_heads": 4}, "`d_model` must be a multiple of 4, found 30"),
+        (
+            ModelConfig,
+            {"backbone": "transformer", "d_model": 30, "n_heads": 4},
+            "`d_model` must be a multiple of 4, found 30",
+        ),
         (ModelConfig, {"context": 0}, "`context` must be at least 1, found 0"),
+        (ModelConfig, {"depth": 0}, "`depth` must be at least 1, found 0"),
+        (ModelConfig, {"penalty": 0.0}, "`penalty` must be positive, found 0.0"),
+        (ModelConfig, {"head": "planner"}, "`head` must be 'action', its default, for `backbone` 'mlp' (it is of"),
+        (ModelConfig, {"context": 8}, "`context` must be 4, its default, for `backbone` 'mlp' (it is of"),
+        (ModelConfig, {"conditioning": "prompt"}, "`conditioning` must be one of ('film', 'concat') for `backbone`"),
+        (TrainConfig, {"ensemble": 0}, "`ensemble` must be at least 1, found 0"),
         (ModelConfig, {"conditioning": "flim"}, "`conditioning` must be one of ('film', 'token', 'prompt', 'hyper'"),
         (ModelConfig, {"head": "plan"}, "`head` must be one of ('action', 'planner'), found 'plan'"),
         (ModelConfig, {"horizon": 0}, "`horizon` must be at least 1, found 0"),
-        (ModelConfig, {"context": 6, "n_periods": 4}, "`n_periods` must be in [0, 3], found 4"),
+        (
+            ModelConfig,
+            {"backbone": "transformer", "context": 6, "n_periods": 4},
+            "`n_periods` must be in [0, 3], found 4",
+        ),
         (WeightingConfig, {"temperature": 0.0}, "`temperature` must be positive, found 0.0"),
         (WeightingConfig, {"target_entropy": 1.0}, "`target_entropy` must be in (0, 1), found 1.0"),
         (WeightingConfig, {"ema_decay": 1.0}, "`ema_decay` must be in [0, 1), found 1.0"),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vamo.baselines.settings import Backbone, GenerativeSettings
 from vamo.baselines.windows import Statistics, Windows
 from vamo.model.blocks import Block, encoder
-from vamo.model.transformer import INPUT_BOUND
+from vamo.model.policy import INPUT_BOUND
 
 
 class Trunk(nn.Module):

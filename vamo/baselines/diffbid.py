@@ -18,7 +18,7 @@ from vamo.baselines.settings import Backbone, DiffbidSettings, GenerativeSetting
 from vamo.baselines.windows import COST, RETURN, Statistics, Windows
 from vamo.model.blocks import Block, encoder
 from vamo.model.losses import group_means
-from vamo.model.transformer import INPUT_BOUND
+from vamo.model.policy import INPUT_BOUND
 
 
 class Denoiser(nn.Module):

@@ -39,7 +39,7 @@ class Backbone(Settings):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        ModelConfig(**dataclasses.asdict(self))  # the same rules
+        ModelConfig(backbone="transformer", **dataclasses.asdict(self))  # the same rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ class GenerativeSettings(Settings):
         """What the shared windows and trainer of `vamo` read."""
         return Config(
             data=DataConfig(action_label="logged"),
-            model=ModelConfig(**dataclasses.asdict(self.backbone)),
+            model=ModelConfig(backbone="transformer", **dataclasses.asdict(self.backbone)),
             train=TrainConfig(method="single", **dataclasses.asdict(self.train)),
         )
 

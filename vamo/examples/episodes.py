@@ -100,7 +100,7 @@ class Episodes:
         self._rows = np.flatnonzero(row_of < length[episode_of])
         position = np.searchsorted(kept, episode_of[self._rows])
         self._cell = (position, row_of[self._rows])
-        self._shape = (len(kept), max(int(self.length.max()), config.model.context))
+        self._shape = (len(kept), max(int(self.length.max()), config.model.window))
         self.state = self.pad(state_inputs(data.features, data.cpa_target))
         self.tick = self.pad(data.tick.astype(np.int64))
         first = self._first_rows

@@ -168,13 +168,21 @@ def _poisson_fit(basis: Float, outcome: Float, scale: Float) -> Float:
     penalty[0] = 0.0
     w = np.zeros(x.shape[1])
     w[0] = np.log(max(y.sum(), _TINY) / (scale[kept] / total).sum())
+
+    def loss(w: Float) -> float:
+        """Minus the penalised log-likelihood, up to a constant."""
+        return float(np.exp(np.minimum(x @ w + offset, 30.0)).sum() - y @ (x @ w) + (penalty * w * w).sum() / 2)
+
     for _ in range(_MAX_STEPS):
         expected = np.exp(np.minimum(x @ w + offset, 30.0))
         gradient = x.T @ (y - expected) - penalty * w
         hessian = (x * expected[:, None]).T @ x + np.diag(penalty + _TINY)
         step = np.linalg.solve(hessian, gradient)
         longest = float(np.abs(step).max())
-        w = w + step * min(1.0, _LONGEST_STEP / max(longest, _TINY))
+        step = step * min(1.0, _LONGEST_STEP / max(longest, _TINY))
+        while np.abs(step).max() > _TOLERANCE and loss(w + step) > loss(w):  # it went past the minimum
+            step = step / 2
+        w = w + step
         if longest < _TOLERANCE:
             break
     slopes = w[1:] / std

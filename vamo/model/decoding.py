@@ -1,34 +1,20 @@
-"""Decisions one tick at a time from cached keys and values."""
+"""Decisions one tick at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from vamo.model.transformer import Past, Vamo
+from vamo.model.ensemble import Ensemble
+from vamo.model.policy import Policy
+from vamo.model.transformer import Past, Transformer
 
 
-class Decoder:
-    """Follows n campaigns through an episode: at each tick what `Vamo.forward` says of its window's last row.
-
-    Windows are those of training: at most `context` ticks, seen from their first one on. Keys and values of a
-    block hold all that the block below has seen, so that they serve only while the window starts where it did:
-    a window that moved every tick would be run through again every tick, or be another function than the one
-    that was trained. So it moves by half its length at a time, is run through once then, and grows from its
-    cache in between: it holds half of `context` to all of it, and everything until that is full.
-
-    Args:
-        model: The model; it decides on its device.
-        advertiser: (n, len(ADVERTISER_INPUTS)).
-        category: (n,) int64.
-    """
-
-    def __init__(self, model: Vamo, advertiser: Tensor, category: Tensor) -> None:
-        self._model = model
-        with torch.inference_mode():
-            self._advertiser = model.embed(advertiser, category)
-        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []  # the window
-        self._past: Past | None = None
+class Decoder(Protocol):
+    """Follows n campaigns through an episode."""
 
     def decide(self, requirements: Tensor, state: Tensor, tick: int) -> Tensor:
         """Log multipliers relative to the bid base at the next tick, (n,).
@@ -38,6 +24,80 @@ class Decoder:
             state: (n, N_FEATURES).
             tick: Of the episode.
         """
+        ...
+
+
+def decoder_of(policy: Policy, advertiser: Tensor, category: Tensor) -> Decoder:
+    """What follows n campaigns by a policy.
+
+    Args:
+        policy: The model; it decides on its device.
+        advertiser: (n, len(ADVERTISER_INPUTS)).
+        category: (n,) int64.
+    """
+    if isinstance(policy, Ensemble):
+        return MeanDecoder([decoder_of(member, advertiser, category) for member in policy.members])
+    if isinstance(policy, Transformer):
+        return WindowDecoder(policy, advertiser, category)
+    return TickDecoder(policy, advertiser, category)
+
+
+class MeanDecoder:
+    """The mean of what the members of an ensemble decide.
+
+    Args:
+        members: At least one.
+    """
+
+    def __init__(self, members: Sequence[Decoder]) -> None:
+        self._members = tuple(members)
+
+    def decide(self, requirements: Tensor, state: Tensor, tick: int) -> Tensor:
+        """See `Decoder.decide`."""
+        return torch.stack([member.decide(requirements, state, tick) for member in self._members]).mean(dim=0)
+
+
+class TickDecoder:
+    """Decisions of a memoryless policy: its forward pass of the tick.
+
+    Args:
+        policy, advertiser, category: As of `decoder_of`.
+    """
+
+    def __init__(self, policy: Policy, advertiser: Tensor, category: Tensor) -> None:
+        self._policy, self._advertiser, self._category = policy, advertiser, category
+
+    def decide(self, requirements: Tensor, state: Tensor, tick: int) -> Tensor:
+        """See `Decoder.decide`."""
+        time = torch.full((1, 1), tick, device=state.device)
+        with torch.inference_mode():
+            prediction = self._policy(requirements[:, None], state[:, None], self._advertiser, self._category, time)
+        action: Tensor = prediction.action[:, -1]
+        return action
+
+
+class WindowDecoder:
+    """Decisions of a transformer: at each tick what its forward pass says of its window's last row.
+
+    Windows are those of training: at most `context` ticks, seen from their first one on. Keys and values of a
+    block hold all that the block below has seen, so that they serve only while the window starts where it did:
+    a window that moved every tick would be run through again every tick, or be another function than the one
+    that was trained. So it moves by half its length at a time, is run through once then, and grows from its
+    cache in between: it holds half of `context` to all of it, and everything until that is full.
+
+    Args:
+        model, advertiser, category: As of `decoder_of`.
+    """
+
+    def __init__(self, model: Transformer, advertiser: Tensor, category: Tensor) -> None:
+        self._model = model
+        with torch.inference_mode():
+            self._advertiser = model.embed(advertiser, category)
+        self._rows: list[tuple[Tensor, Tensor, Tensor]] = []  # the window
+        self._past: Past | None = None
+
+    def decide(self, requirements: Tensor, state: Tensor, tick: int) -> Tensor:
+        """See `Decoder.decide`."""
         inputs = requirements[:, None], state[:, None], torch.full((1, 1), tick, device=state.device)
         self._rows.append(inputs)
         context = self._model.config.context

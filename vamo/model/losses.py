@@ -1,4 +1,4 @@
-"""The training loss of the transformer, and the masked means that losses are made of."""
+"""The training loss of a policy, and the masked means that losses are made of."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch.func import functional_call
 
 from vamo.examples.batch import Batch
 from vamo.model.planner import has_next_state, plan_errors
-from vamo.model.transformer import Prediction, Vamo
+from vamo.model.policy import Policy, Prediction
 
 
-def losses(model: Vamo, parameters: Mapping[str, Tensor], batch: Batch) -> Tensor:
+def losses(model: Policy, parameters: Mapping[str, Tensor], batch: Batch) -> Tensor:
     """Squared error of the log multiplier, and with the planner head also of the planned states.
 
     Both in units of the standard deviation over the training data.
@@ -27,7 +27,7 @@ def losses(model: Vamo, parameters: Mapping[str, Tensor], batch: Batch) -> Tenso
         over all its ticks (of the plan: over all its ticks and planned states); padding and masked ticks
         never change it.
     """
-    has_next = None if model.planner is None else has_next_state(batch.mask)
+    has_next = has_next_state(batch.mask) if model.has_planner else None
     prediction: Prediction = functional_call(model, dict(parameters), (*batch[:5], has_next))
     error = (prediction.action - batch.action) / model.action_std
     total = group_means(error.square(), batch.mask, batch.n_groups)

@@ -15,33 +15,26 @@ from torch import Tensor, nn
 
 from auction_env.control.observation import N_FEATURES
 from vamo.config import ModelConfig
-from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
-from vamo.examples.normalisation import Normalisation, identity_normalisation
+from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_INPUTS
+from vamo.examples.normalisation import Normalisation
 from vamo.model.blocks import Block, encoder
 from vamo.model.conditioning import N_PROMPTS, BlockUpdate, Concat, FiLM, Prompts
 from vamo.model.periodicity import Periodicity
 from vamo.model.planner import Planner
+from vamo.model.policy import Policy, Prediction
 
 N_TOKENS = 3  # of a tick
-INPUT_BOUND = 8.0  # standard deviations at which normalised inputs are cut off
-
-
-class Prediction(NamedTuple):
-    """What the model says of m ticks."""
-
-    action: Tensor  # (n, m) log multipliers relative to the bid base
-    plan: Tensor | None  # (n, m, horizon, N_FEATURES) normalised next states; None with the action head
 
 
 class Past(NamedTuple):
-    """What `Vamo.extend` needs to know of a window's earlier ticks."""
+    """What `Transformer.extend` needs to know of a window's earlier ticks."""
 
     key_values: tuple[Tensor, ...]  # (n, tokens, 2 D) of each block
     state: Tensor  # (n, rows, N_FEATURES), normalised
 
 
-class Vamo(nn.Module):
-    """The multi-task policy: windows of inputs to log multipliers relative to the bid base.
+class Transformer(Policy):
+    """The causal transformer.
 
     Args:
         config: Sizes and variant.
@@ -51,26 +44,14 @@ class Vamo(nn.Module):
     """
 
     bias: Tensor
-    gates: Tensor
-    is_gated: Tensor
-    action_mean: Tensor
-    action_std: Tensor
 
     def __init__(self, config: ModelConfig, normalisation: Normalisation | None = None, *, seed: int = 0) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config, normalisation)
         with torch.random.fork_rng(devices=[]):  # constructors draw values that `_initialise` replaces
             self._make_layers()
         length = N_TOKENS * config.context + (N_PROMPTS if config.conditioning == "prompt" else 0)
         bias = torch.full((length, length), -torch.inf).triu(diagonal=1)
         self.register_buffer("bias", bias, persistent=False)
-        gates = [0 if gate is None else REQUIREMENT_INPUTS.index(gate) for gate in REQUIREMENT_GATES]
-        self.register_buffer("gates", torch.tensor(gates), persistent=False)
-        is_gated = [gate is not None for gate in REQUIREMENT_GATES]
-        self.register_buffer("is_gated", torch.tensor(is_gated), persistent=False)
-        statistics = identity_normalisation() if normalisation is None else normalisation
-        for name, value in statistics._asdict().items():
-            self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
         self._initialise(torch.Generator().manual_seed(seed))
 
     def _make_layers(self) -> None:
@@ -84,9 +65,8 @@ class Vamo(nn.Module):
         indices = range(config.n_blocks)
         self.blocks = nn.ModuleList([Block(d_model, config.n_heads) for _ in indices])
         self.norm = nn.LayerNorm(d_model)
-        is_planner = config.head == "planner"
-        self.head = None if is_planner else nn.Linear(d_model, 1)
-        self.planner = Planner(d_model, N_FEATURES, config.horizon) if is_planner else None
+        self.head = None if self.has_planner else nn.Linear(d_model, 1)
+        self.planner = Planner(d_model, N_FEATURES, config.horizon) if self.has_planner else None
         kind = config.conditioning
         self.films = nn.ModuleList([FiLM(d_model) for _ in indices if kind == "film"])
         self.updates = nn.ModuleList([BlockUpdate(d_model) for _ in indices if kind == "hyper"])
@@ -124,26 +104,13 @@ class Vamo(nn.Module):
         tick: Tensor,
         has_next: Tensor | None = None,
     ) -> Prediction:
-        """Log multipliers relative to the bid base, and the plan of the planner head.
-
-        Args:
-            requirements: (n, W, len(REQUIREMENT_INPUTS)), W at most `config.context`.
-            state: (n, W, N_FEATURES).
-            advertiser: (n, len(ADVERTISER_INPUTS)).
-            category: (n,) int64.
-            tick: (n, W) int64; the time of day is its remainder by `config.n_ticks`.
-            has_next: (n, W), for the loss of the planner head only: `Planner.forward`.
-
-        Returns:
-            Predictions of all W ticks: without `has_next` the entry of a tick depends on no later tick.
-        """
+        """See `Policy.forward`."""
         return self.extend(requirements, state, self.embed(advertiser, category), tick, has_next=has_next)[0]
 
     def embed(self, advertiser: Tensor, category: Tensor) -> Tensor:
         """The advertiser token without its time, (n, D), from the arguments of `forward`."""
-        known = (category >= 0) & (category < self.config.n_categories)
-        c: Tensor = self.embed_advertiser(self._normalise("advertiser", advertiser))
-        embedded: Tensor = self.embed_category(torch.where(known, category, self.config.n_categories))
+        c: Tensor = self.embed_advertiser(self.normalise("advertiser", advertiser))
+        embedded: Tensor = self.embed_category(self.known_category(category))
         return c + embedded
 
     def extend(
@@ -230,18 +197,4 @@ class Vamo(nn.Module):
         else:
             assert self.head is not None
             action, plan = self.head(h)[..., 0], None  # (n, W, 1) -> (n, W)
-        return Prediction(self.action_mean + self.action_std * action, plan)
-
-    def normalise_requirements(self, requirements: Tensor) -> Tensor:
-        """Normalised requirements in which an absent constraint's inputs are 0."""
-        gate = torch.where(self.is_gated, requirements[..., self.gates], 1.0)
-        return self._normalise("requirements", requirements) * gate
-
-    def normalise_state(self, state: Tensor) -> Tensor:
-        """States in standard deviations of the training data, cut off at `INPUT_BOUND`."""
-        return self._normalise("state", state)
-
-    def _normalise(self, name: str, x: Tensor) -> Tensor:
-        mean, std = getattr(self, f"{name}_mean"), getattr(self, f"{name}_std")
-        out: Tensor = ((x - mean) / std).clamp(-INPUT_BOUND, INPUT_BOUND)
-        return out
+        return Prediction(self.in_action_units(action), plan)

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Generic
+from typing import Generic, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ from vamo.training.source_weights import SourceWeights
 
 logger = logging.getLogger(__name__)
 
+Solver: TypeAlias = Callable[[Tensor], Tensor]
+"""Gets the weights (K, I), writes the parameters that are best for them and returns the losses of the targets, (K,)."""
+
 
 class Trainer(Generic[BatchT]):
     """State and steps of a run; deterministic given its arguments and the number of threads.
@@ -49,6 +52,8 @@ class Trainer(Generic[BatchT]):
         processes: Those that train together, each with a trainer of equal arguments.
         monitor: What looks for signs of trouble in the records.
         given_weights: (K, I), of the methods that choose data before training (`vamo.alignment.sharing`).
+        solver: Of a model whose parameters have a closed form: writes them in one step, instead of the gradients'
+            steps.
 
     Raises:
         ValueError: More pairs or targets than one step or refresh holds, for a method that needs all in each; more
@@ -69,9 +74,10 @@ class Trainer(Generic[BatchT]):
         processes: Processes | None = None,
         monitor: Monitor | None = None,
         given_weights: Tensor | None = None,
+        solver: Solver | None = None,
     ) -> None:
         train = config.train
-        self.config, self.monitor = config, monitor
+        self.config, self.monitor, self.solver = config, monitor, solver
         self.processes = Processes() if processes is None else processes
         self.parameters = dict(model.named_parameters())
         self.losses = losses  # in single precision: of the validation losses, as the bidder decides
@@ -116,8 +122,12 @@ class Trainer(Generic[BatchT]):
     @property
     def is_done(self) -> bool:
         """Whether all steps are done, or training has stopped early."""
-        train = self.config.train
-        return self.n_steps >= train.steps or is_stalled(self.history, train.patience)
+        return self.n_steps >= self.total_steps or is_stalled(self.history, self.config.train.patience)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of a training that does not stop early."""
+        return self.config.train.steps if self.solver is None else 1
 
     def run(self, callback: Callable[[Record], None] | None, save: Callable[[], None], save_every: int) -> None:
         """Steps until all are done or the validation loss has stopped falling (`config.train.patience`).
@@ -129,6 +139,10 @@ class Trainer(Generic[BatchT]):
         """
         steps, log_every = self.config.train.steps, self.config.train.log_every
         since, start = self.n_steps, time.perf_counter()
+        if self.solver is not None and not self.is_done:
+            self._solve(self.solver)
+            if callback is not None:
+                callback(self.history[-1])
         while not self.is_done:
             losses, grad_norm = self.step()
             if self.n_steps in snapshot_steps(steps, self.config.train.snapshots):
@@ -143,6 +157,14 @@ class Trainer(Generic[BatchT]):
                 if callback is not None:
                     callback(self.history[-1])
                 since, start = self.n_steps, time.perf_counter()
+
+    def _solve(self, solver: Solver) -> None:
+        """The one step of a training in closed form."""
+        start = time.perf_counter()
+        losses = solver(self.sources.weights)
+        self.n_steps = 1
+        record = self._evaluate(losses, torch.zeros(()), time.perf_counter() - start)
+        self._log(dataclasses.replace(record, learning_rate=0.0))
 
     def step(self) -> tuple[Tensor, Tensor]:
         """One update by AdamW; of the weighted loss: theta <- theta - eta * sum_k sum_i w_ik g_ik.

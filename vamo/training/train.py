@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from agents.learning.checkpoint import AgentFile
 from agents.learning.learner import Learner, Logs, Progress, Tasks, by_name
@@ -29,12 +30,13 @@ from vamo.examples.sources import data_hash, task_of
 from vamo.labels.relabel import relabel
 from vamo.labels.response import Response
 from vamo.model.losses import losses
-from vamo.model.transformer import Vamo
+from vamo.model.making import load_parameters, make_ensemble, make_policy
+from vamo.model.ridge import Ridge, WeightedTicks, fit_ridge
 from vamo.training.distributed import Processes, joined
 from vamo.training.history import Record, best_of
 from vamo.training.loop import Trainer
+from vamo.training.members import Members, member_configs
 from vamo.training.monitor import Monitor
-from vamo.training.run_state import restore, state_of
 from vamo.training.tensorboard import ScalarWriter
 
 SAVE_EVERY = 100  # steps between two states
@@ -198,49 +200,58 @@ def train(
     if shared is not None:
         pairs = shared.pairs
     statistics = normalisation(training, [episodes.task for episodes in held_out], pairs)
-    model = Vamo(config.model, statistics, seed=config.train.seed).to(device)
-    trainer: Trainer[Batch] = Trainer(
-        model,
-        partial(losses, model),
-        WindowSampler(training, held_out, pairs, config, None if shared is None else shared.chosen),
-        pairs=pairs,
-        sizes=[episodes.n_episodes for episodes in training],
-        n_targets=len(targets),
-        config=config,
-        processes=processes,
-        monitor=_monitor(targets, tuple(sources), config),
-        given_weights=None if shared is None else shared.weights,
-    )
+    chosen = None if shared is None else shared.chosen
+
+    def trainer_of(own: Config) -> Trainer[Batch]:
+        model = make_policy(own.model, statistics, seed=own.train.seed).to(device)
+        sampler = WindowSampler(training, held_out, pairs, own, chosen)
+        return Trainer(
+            model,
+            partial(losses, model),
+            sampler,
+            pairs=pairs,
+            sizes=[episodes.n_episodes for episodes in training],
+            n_targets=len(targets),
+            config=own,
+            processes=processes,
+            monitor=_monitor(targets, tuple(sources), own),
+            given_weights=None if shared is None else shared.weights,
+            solver=partial(_solve, model, sampler, pairs) if isinstance(model, Ridge) else None,
+        )
+
+    run = Members([trainer_of(own) for own in member_configs(config)])
     digest = data_hash(sources, {name: validation[name] for name in targets})
     identity = {"agent": "vamo", "settings": config.to_dict(), "targets": list(targets), "data": digest}
     files = RunFiles(out, identity, force=force, is_writer=processes.is_first)
-    files.resume(partial(restore, trainer))
-    processes.check_equal("data, settings and state", json.dumps([identity, trainer.n_steps]))
-    tell = None if progress is None else partial(_tell, progress, config.train.steps)
-    with _recorder(trainer, log_dir, targets, tuple(sources)) as write:
-        trainer.run(_told(processes, write, tell), partial(files.save, partial(state_of, trainer)), save_every)
-    trainer.finish()
+    files.resume(run.restore)
+    processes.check_equal("data, settings and state", json.dumps([identity, run.n_steps]))
+    tell = None if progress is None else partial(_tell, progress, run.total_steps)
+    with _recorder(run, log_dir, targets, tuple(sources)) as write:
+        run.run(_told(processes, write, tell), partial(files.save, run.state), save_every)
     tables = _return_tables(sources, validation, targets, config)
 
-    def bidder_of(trained: Vamo) -> VamoBidder:
+    def bidder_of(members: Sequence[Mapping[str, Tensor]]) -> VamoBidder:
+        policy = make_ensemble(config.model, statistics, n_members=len(members)).to(device)
+        load_parameters(policy, members)
         label = config.train.method if name is None else name
-        return VamoBidder(trained, config, tables, name=label, data_hash=digest)
+        return VamoBidder(policy, config, tables, name=label, data_hash=digest)
 
-    snapshots = {}
-    for step, parameters in sorted(trainer.snapshots.items()):
-        stage = Vamo(config.model, statistics).to(device)
-        stage.load_state_dict({**stage.state_dict(), **parameters})
-        snapshots[step] = bidder_of(stage)
-    bidder = bidder_of(model)
+    bidder = bidder_of([trainer.parameters for trainer in run.trainers])
     files.finish(bidder.to_file)
     return TrainResult(
         bidder=bidder,
-        history=trainer.history,
-        best=best_of(trainer.history),
-        snapshots=snapshots,
+        history=run.history,
+        best=best_of(run.history),
+        snapshots={step: bidder_of(members) for step, members in run.snapshots.items()},
         targets=targets,
         sources=tuple(sources),
     )
+
+
+def _solve(model: Ridge, sampler: WindowSampler, pairs: Sequence[tuple[int, int]], weights: Tensor) -> Tensor:
+    """The closed form of the ridge regression on all ticks of all pairs; see `vamo.training.loop.Solver`."""
+    parts = (WeightedTicks(k, float(weights[k, i]), sampler.every_tick(k, i)) for k, i in pairs)
+    return fit_ridge(model, parts, len(weights))
 
 
 def _tell(progress: Progress, n_steps: int, record: Record) -> None:
@@ -311,16 +322,17 @@ def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config) -> 
 
 @contextmanager
 def _recorder(
-    trainer: Trainer[Batch], log_dir: Path | None, targets: Sequence[str], sources: Sequence[str]
+    run: Members[Batch], log_dir: Path | None, targets: Sequence[str], sources: Sequence[str]
 ) -> Iterator[Callable[[Record], None] | None]:
     """What writes records for TensorBoard, in the first process."""
+    trainer = run.trainers[0]
     if log_dir is None or not trainer.processes.is_first:
         yield None
         return
     model, train, n_pairs = trainer.config.model, trainer.config.train, trainer.sources.n_step_pairs
     n_windows = train.batch_size // n_pairs * n_pairs
-    amount = n_windows * model.context / model.n_ticks
-    with ScalarWriter(log_dir, targets, sources, trajectories_per_step=amount, first_step=trainer.n_steps) as writer:
+    amount = n_windows * model.window / model.n_ticks
+    with ScalarWriter(log_dir, targets, sources, trajectories_per_step=amount, first_step=run.n_steps) as writer:
         yield writer.write
 
 

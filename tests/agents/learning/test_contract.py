@@ -24,7 +24,7 @@ from vamo.examples.sources import split
 OFFLINE = ["steps=6", "batch_size=8", "hidden=[8]"]
 GENERATIVE = ["backbone.d_model=16", "backbone.n_blocks=1", "backbone.n_heads=2", "train.steps=6", "train.batch_size=8",
               "train.evaluation_windows=8", "train.log_every=3", "train.warmup_steps=1"]  # fmt: skip
-VAMO = ["model.d_model=16", "model.n_blocks=1", "model.n_heads=2", "train.steps=6", "train.batch_size=8",
+VAMO = ["model.width=16", "train.steps=6", "train.batch_size=8",
         "train.evaluation_windows=8", "train.log_every=3", "train.warmup_steps=1"]  # fmt: skip
 SB3 = ["run.steps=48", "run.n_envs=4", "run.scaling_episodes=4", "run.validation_episodes=4", "run.validate_every=24",
        "policy.net_arch=[8]"]  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from benchmarks.speed.inference import VARIANTS, inference_rows, latency
 from vamo.config import Conditioning, Head, ModelConfig
 
-SMALL = ModelConfig(d_model=8, n_blocks=1, n_heads=1, context=4)
+SMALL = ModelConfig(backbone="transformer", d_model=8, n_blocks=1, n_heads=1, context=4)
 
 
 def test_rows() -> None:

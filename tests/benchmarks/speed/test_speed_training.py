@@ -14,7 +14,14 @@ from benchmarks.speed import training as speed_training
 from benchmarks.speed.training import Autojac, SyntheticBatches, make_trainer, ratio, step_seconds
 from vamo.config import Config, override
 
-TINY = ("model.d_model=8", "model.n_blocks=1", "model.n_heads=1", "model.context=2")
+TINY = (
+    "model.backbone=transformer",
+    "model.conditioning=film",
+    "model.d_model=8",
+    "model.n_blocks=1",
+    "model.n_heads=1",
+    "model.context=2",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ def noise() -> Noise:
     sources = {f"{task.name}, {i}": make_data(6, task=task, seed=i) for task in tasks for i in range(2)}
     validation = {task.name: make_data(70, task=task, seed=9, share_ended=0.1) for task in tasks}
     config = Config(
-        model=ModelConfig(d_model=8, n_blocks=1, n_heads=1, context=8),
+        model=ModelConfig(backbone="transformer", d_model=8, n_blocks=1, n_heads=1, context=8),
         train=TrainConfig(steps=5, batch_size=16, evaluation_windows=8, warmup_steps=0),
     )
     return measure(sources, validation, config=config, sizes=(10, 40), n_draws=400)

@@ -15,7 +15,7 @@ DATA = FamilyData(
 )  # fmt: skip
 TRAINING = (
     "train.steps=4", "train.log_every=2", "train.batch_size=8", "train.warmup_steps=1", "train.evaluation_windows=4",
-    "model.d_model=16", "model.n_blocks=1", "model.n_heads=2",
+    "model.width=16",
 )  # fmt: skip
 RULES = (rule("fixed", "constant"), rule("pid", "PID"), rule("dual", "dual"), rule("random", "random"))
 BROKEN = Arm(name="broken", label="broken", method="rule", settings=("agent=nobody",), is_trained=False)

@@ -19,7 +19,8 @@ from vamo.examples.episodes import Episodes
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import WindowSampler
 from vamo.model.losses import losses as model_losses
-from vamo.model.transformer import Vamo
+from vamo.model.making import make_policy
+from vamo.model.policy import Policy
 
 SOURCES = torch.tensor([[1.0, 2.0], [0.0, -1.0], [3.0, 0.0]])  # c_i of the quadratic toy
 KINDS = [Explicit, ForwardMode, Ghost]
@@ -88,7 +89,7 @@ def test_forward_mode_knows_no_norms() -> None:
 class Case(NamedTuple):
     """The real model and batches for it."""
 
-    model: Vamo
+    model: Policy
     losses: Callable[[Parameters, Batch], Tensor]
     sampler: WindowSampler
     training: Batch
@@ -102,7 +103,7 @@ def make_case(config: Config, *, is_initial: bool = False) -> Case:
     tasks = tuple(TASKS.values())
     sources = [Episodes(t.name, make_data(8, task=t, seed=i), config) for i, t in enumerate(tasks)]
     pairs = [(k, i) for k in range(2) for i in range(2)]
-    model = Vamo(config.model, normalisation(sources, tasks, pairs))
+    model = make_policy(config.model, normalisation(sources, tasks, pairs))
     if not is_initial:
         with torch.no_grad():
             g = torch.Generator().manual_seed(0)
@@ -230,7 +231,7 @@ def test_what_is_not_covered_comes_from_forward_mode(kind: str, uncovered: set[s
 def test_alignment_predicts_the_drop(small_config: Config) -> None:
     """First order: a small step on a source lowers the validation loss by step x alignment."""
     source = Episodes("source", make_data(8), small_config)
-    model = Vamo(small_config.model, normalisation([source], [source.task], [(0, 0)])).double()
+    model = make_policy(small_config.model, normalisation([source], [source.task], [(0, 0)])).double()
     sampler = WindowSampler([source], [source], [(0, 0)], small_config)
 
     def double(batch: Batch) -> Batch:

@@ -88,7 +88,7 @@ def test_missing_sources_and_weights_are_named() -> None:
 def test_training_reports_the_weights(method: str) -> None:
     tasks = {"a": TASKS["TargetCPA"], "b": TASKS["MaxClicks"]}
     sources = {name: make_data(task=task, seed=index) for index, (name, task) in enumerate(tasks.items())}
-    options = ["train.steps=2", "train.log_every=2", "train.batch_size=16", "model.d_model=8", "model.n_heads=2"]
+    options = ["train.steps=2", "train.log_every=2", "train.batch_size=16", "model.width=8"]
     result = train(sources, sources, override(Config(), [f"train.method={method}", *options]))
     weights = np.array(result.history[-1].weights)
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)

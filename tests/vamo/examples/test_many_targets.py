@@ -14,7 +14,14 @@ from vamo.examples.batch import Batch
 from vamo.training.run_state import state_of
 from vamo.training.train import train
 
-TINY = ("model.d_model=8", "model.n_blocks=1", "model.n_heads=1", "model.context=2")
+TINY = (
+    "model.backbone=transformer",
+    "model.conditioning=film",
+    "model.d_model=8",
+    "model.n_blocks=1",
+    "model.n_heads=1",
+    "model.context=2",
+)
 
 
 def test_no_pass_grows_with_the_number_of_pairs() -> None:
@@ -44,7 +51,7 @@ def test_no_pass_grows_with_the_number_of_pairs() -> None:
 
 def test_the_expected_price_is_flat() -> None:
     ratios = [expected_ratio(make_trainer(k, *TINY)) for k in (4, 16, 64)]
-    assert max(ratios) == min(ratios) == 1 + (48 + 96) / 256 / 5
+    assert max(ratios) == min(ratios) == 1 + (48 + 96) / 512 / 5
 
 
 def test_training_on_64_sources_for_64_targets(small_config: Config) -> None:

@@ -148,7 +148,7 @@ def test_a_log_with_wrong_bids_spoils_no_other_labels(response: str, is_spoilt: 
     """Unless one response is fitted to all logs."""
     good = exact(6).with_task(TARGET_CPA)
     wrong = dataclasses.replace(good, action=3 * good.action, bid=3 * good.bid)
-    config = override(Config(), [f"data.response={response}", "model.context=4"])
+    config = override(Config(), [f"data.response={response}"])
 
     def labels_beside(other: TrajectoryData) -> list[Float]:
         parts = labelled({"good": good, "other": other}, {"good": good}, ("good",), config)

@@ -17,7 +17,7 @@ from tests.vamo.synthetic import make_data
 from vamo.config import Config, override
 from vamo.examples.sources import split
 from vamo.model.losses import losses
-from vamo.model.transformer import Vamo
+from vamo.model.making import make_policy
 from vamo.training.precision import compiled, in_precision
 from vamo.training.train import TrainResult, train
 
@@ -54,7 +54,7 @@ def test_bfloat16_is_close_to_single_precision(tiny: Config, estimator: str) -> 
 
 
 def test_products_are_in_bfloat16_and_losses_are_not(tiny: Config) -> None:
-    model = Vamo(tiny.model)
+    model = make_policy(tiny.model)
     seen: list[torch.dtype] = []
     model.embed_state[0].register_forward_hook(lambda layer, args, output: seen.append(output.dtype))
     batch = SyntheticBatches(tiny).train(0, [(0, 0), (0, 1)])
@@ -102,7 +102,7 @@ def test_the_traced_step_is_the_plain_one(
 
 @pytest.mark.exhaustive
 def test_the_compiled_loss_and_its_gradients(tiny: Config) -> None:
-    model = Vamo(tiny.model)
+    model = make_policy(tiny.model)
     batch = SyntheticBatches(tiny).train(0, [(0, 0), (0, 1)])
     parameters = dict(model.named_parameters())
     of_model = in_precision(partial(losses, model), "bfloat16", torch.device("cpu"))

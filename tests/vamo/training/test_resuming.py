@@ -21,12 +21,13 @@ VARIANTS = {
     "running": "weighting.kind=integral weighting.decay=0.9 weighting.ema_decay=0.5 train.ema_decay=0.7 "
     "train.patience=7 train.select=best",
     "in turns": "weighting.pairs_per_step=3 weighting.targets_per_refresh=1 weighting.shrinkage=true train.select=last",
+    "ensemble": "train.ensemble=2 train.select=best",
     "preconditioned": "weighting.precondition=true train.ema_decay=0.7 train.select=last",
 }
 
 
 # kills in every n-th step; `test_trainer` stops and resumes more variants within one process
-THOROUGH = [("running", 1), ("in turns", 4), ("preconditioned", 4)]
+THOROUGH = [("running", 1), ("in turns", 4), ("ensemble", 5), ("preconditioned", 4)]
 STRIDES = [("running", 5), *[pytest.param(*of, marks=pytest.mark.exhaustive) for of in THOROUGH]]
 
 # Forks: a process that ends by SIGKILL for every step, and one that goes on after it.
@@ -42,7 +43,8 @@ from vamo.training.loop import Trainer
 from vamo.training.train import train
 
 out, assignments = Path(sys.argv[1]), sys.argv[2].split()
-small = ["model.d_model=16", "model.n_heads=2", "model.n_blocks=1", "model.context=4", "train.batch_size=16",
+small = ["model.backbone=transformer", "model.conditioning=film",
+         "model.d_model=16", "model.n_heads=2", "model.n_blocks=1", "model.context=4", "train.batch_size=16",
          "train.steps=14", "train.log_every=2", "train.warmup_steps=2", "train.evaluation_windows=8",
          "weighting.refresh_every=2"]
 config = override(Config(), [*small, *assignments])
@@ -145,7 +147,7 @@ def test_state_that_is_not_whole_is_an_error(small_config: Config, tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         train(*data, small_config, out=path, save_every=1, progress=stop)
     tensors, record = read(state, "run")
-    del tensors["parameters/head.weight"]
+    del tensors["member 0/parameters/head.weight"]
     write(state, "run", tensors, record)
     with pytest.raises(CheckpointError, match=r"must hold a whole run, found KeyError\('parameters/head.weight'\)"):
         train(*data, small_config, out=path)
