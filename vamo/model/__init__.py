@@ -1,1 +1,1 @@
-"""The transformer: blocks, conditioning, heads, periodicity, and decisions one tick at a time."""
+"""The policy: backbones, conditioning, heads, periodicity, ensembles, and decisions one tick at a time."""
