@@ -70,8 +70,8 @@ class DataConfig(Settings):
             same mean with far more noise.
         action_label: What the policy learns. `logged`: the logged action, given the return and the realised
             constraint ratios of the episode (the paper's, and every decision transformer's). `hindsight`: the
-            multiplier that would have scored best from the tick on (`vamo.labels.hindsight`), given only what is known
-            at the tick; the policy is then not conditioned on a return.
+            multiplier that would have scored best from the tick on (`agents.labels.hindsight`), given only what is
+            known at the tick; the policy is then not conditioned on a return.
         response: Which logs the response model behind hindsight-optimal actions is fitted to. `own`: each log's
             actions come from that log, so that what a harmful source says stays where alignment can see it. `all`: one
             model of all sources. It is a little less noisy where logs are tiny, and wrong for all where one is harmful.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agents import NoisyBidder, PidBidder, collect
+from agents.labels.relabel import relabel
 from auction_env import Funnel, MarketParams
 from auction_env.control.bidder import Bidder, Campaigns, TickView
 from auction_env.data import TrajectoryData
@@ -17,7 +18,6 @@ from vamo.agent import ReturnTable, VamoBidder
 from vamo.config import ActionLabel, Config, DataConfig, RewardSignal, override
 from vamo.examples.episodes import Episodes, conditions_of
 from vamo.examples.inputs import Conditions, EpisodeInputs, log_ratio, state_inputs
-from vamo.labels.relabel import relabel
 from vamo.model.transformer import Vamo
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]

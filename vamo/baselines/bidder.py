@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.labels.relabel import Float
 from agents.learning.checkpoint import AgentFile
 from agents.learning.observation import check_campaigns
 from auction_env.control.bidder import Campaigns, TickView
@@ -21,7 +22,6 @@ from vamo.baselines.gas import Gas
 from vamo.baselines.gave import Gave
 from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, GenerativeSettings
 from vamo.baselines.windows import COST, Player, Statistics
-from vamo.labels.relabel import Float
 
 MODELS: dict[str, type[Baseline]] = {
     "dt": DecisionTransformer,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.labels.relabel import Float, relabel, return_scale
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, wanted_basis
@@ -22,7 +23,6 @@ from vamo.examples.episodes import Episodes
 from vamo.examples.inputs import AMOUNT_COLUMNS, REQUIREMENT_INPUTS, Conditions, EpisodeInputs
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import EVALUATION, TRAIN
-from vamo.labels.relabel import Float, relabel, return_scale
 
 RETURN, COST, FIRST_SCORE = 0, 1, 2
 """Columns of what is to go: dimensionless return, cost over its limit, and one score a penalty exponent."""

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from agents.labels.kernels import Int
 from auction_env.tasks import Task
 from vamo.config import Config
 from vamo.examples.batch import Batch, groups, stack
 from vamo.examples.episodes import Episodes
-from vamo.labels.kernels import Int
 
 TRAIN, VALIDATION, EVALUATION, ALIGNMENT = range(4)  # streams of random numbers
 

@@ -11,6 +11,7 @@ pytest.importorskip("torchrl")
 import torch
 
 from agents import Campaigns, FixedBidder, NoisyBidder, TickView, rollout, to_trajectories
+from agents.labels.relabel import relabel
 from agents.offline import read_transitions
 from agents.offline.bidder import OfflineBidder
 from agents.offline.networks import DeterministicActor, Policy
@@ -18,7 +19,6 @@ from agents.offline.training import OfflineLearner
 from auction_env import TASKS, MarketParams
 from auction_env.data import TrajectoryData
 from tests.agents.offline.cases import PARAMS, small_log
-from vamo.labels.relabel import relabel
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """The best multiplier in hindsight: what a logged bidder should have bid from each tick on, for any task.
 
 The logged action is what somebody did; what a policy should learn is what would have scored best. A response model
-(`vamo.labels.response`) says what every constant multiplier would have brought in the ticks that followed. The one with
-the best score, given what had been spent and gained by then, is the label of the tick: an expert that knows the
+(`agents.labels.response`) says what every constant multiplier would have brought in the ticks that followed. The one
+with the best score, given what had been spent and gained by then, is the label of the tick: an expert that knows the
 episode's traffic and prices. A policy that sees only the past and is fitted to it by squared error learns the expert's
 mean, so the episode's luck, which nobody can know, averages out instead of being mistaken for skill.
 """
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from agents.labels.kernels import sums_so_far, sums_until_broke
+from agents.labels.relabel import Float
+from agents.labels.response import Response
 from auction_env.data import TrajectoryData
 from auction_env.tasks import QUANTITIES, Targets, Task, Totals
-from vamo.labels.kernels import sums_so_far, sums_until_broke
-from vamo.labels.relabel import Float
-from vamo.labels.response import Response
 
 LOG_GRID = np.linspace(-2.5, 2.0, 46)
 """Logs of the multipliers that are tried, relative to the worth of a unit of the objective."""
