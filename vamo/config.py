@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from agents.labels.actions import ActionLabel
 from agents.learning.settings import Settings, check_fields, override, require
 from auction_env.tasks import RewardSignal
 
@@ -55,7 +56,6 @@ SharingMethod = Literal["cds", "nearest"]
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
-ActionLabel = Literal["logged", "hindsight"]
 ResponseLogs = Literal["own", "all"]
 Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]

@@ -102,6 +102,7 @@ class OfflineLearner(Learner):
             scale=settings.reward_scale,
             discount=settings.discount,
             n_step=settings.n_step,
+            action_label=settings.action_label,
         )
         seed, digest = check_seed(seed), _data_hash(transitions)
         identity = {"agent": self.name, "settings": settings.to_dict(), "task": learned.to_json()}

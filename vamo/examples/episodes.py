@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.labels.actions import ActionLabel
 from agents.labels.hindsight import best_log_multipliers
 from agents.labels.kernels import Int
 from agents.labels.relabel import Relabelled, relabel, return_scale
 from agents.labels.response import Response
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, QUANTITIES, RewardSignal, Task, wanted_basis
-from vamo.config import ActionLabel, Config
+from vamo.config import Config
 from vamo.examples.batch import Batch
 from vamo.examples.inputs import (
     Conditions,
