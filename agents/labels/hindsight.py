@@ -57,15 +57,15 @@ def _best(task: Task, data: TrajectoryData, so_far: dict[str, Float], brings: di
     nothing = np.zeros(rest.shape[1:])
     # a constant multiplier follows the traffic: its unevenness is taken as 0
     totals = Totals(**{name: total.get(name, nothing) for name in Totals._fields})
-    return _peak(task.score(totals, targets, expected=True))
+    return peak(task.score(totals, targets, expected=True))
 
 
-def _peak(score: Float) -> Float:
+def peak(score: Float) -> Float:
     """Place of the highest score along the grid, between its points by a parabola through the three highest: (e,)."""
     row = np.arange(len(score))
     top = np.clip(score.argmax(axis=1), 1, len(LOG_GRID) - 2)
     before, here, after = score[row, top - 1], score[row, top], score[row, top + 1]
     bend = before - 2 * here + after
     shift = np.divide(before - after, 2 * bend, out=np.zeros_like(bend), where=bend < -1e-12)
-    peak: Float = LOG_GRID[top] + np.clip(shift, -1.0, 1.0) * (LOG_GRID[1] - LOG_GRID[0])
-    return peak
+    place: Float = LOG_GRID[top] + np.clip(shift, -1.0, 1.0) * (LOG_GRID[1] - LOG_GRID[0])
+    return place
