@@ -1,7 +1,7 @@
 """The controller of GRM: the smallest of the multipliers that spend the budget and that reach each limit on a ratio.
 
-A generative response model (arXiv 2605.27811) predicts the traffic to come, and the cost and the value that it brings as
-monotone curves of one multiplier. Its controller is analytic: every active constraint has the multiplier at which it
+A generative response model (arXiv 2605.27811) predicts the traffic to come, and the cost and the value that it brings
+as monotone curves of one multiplier. Its controller is analytic: every active constraint has the multiplier at which it
 binds at the episode's end, a root in one dimension, and the smallest of them is bid. It is solved again at every tick.
 """
 
@@ -20,8 +20,8 @@ class GrmBidder:
 
     Ours differs in the curves. The paper's come from a sequence model; here they are the means over logged days that a
     response fitted to the logs plays again (`agents.rules.scenarios`), so that this bidder knows what the learners of
-    hindsight-optimal actions know. They are made monotone by their running maximum. A limit that cannot be kept any more
-    gives the lowest multiplier, as the equation has no root. A decision for n campaigns costs as much as
+    hindsight-optimal actions know. They are made monotone by their running maximum. A limit that cannot be kept any
+    more gives the lowest multiplier, as the equation has no root. A decision for n campaigns costs as much as
     n x scenarios x 46 multipliers: 4 ms for 64 campaigns and 64 scenarios.
 
     Args:

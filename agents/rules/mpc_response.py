@@ -16,10 +16,11 @@ from auction_env.control.bidder import Campaigns, TickView
 class ResponseMpcBidder:
     """Bids the constant multiplier whose score, averaged over the scenarios of the rest of the episode, is highest.
 
-    In each scenario (`agents.rules.scenarios`) a multiplier brings what the response says until the money is spent: of a
-    day that would cost more than is left, the share that can be paid. The score is that of the task with what there was
-    so far, all its limits and their soft penalties included. Receding horizon: it is solved again at every tick. A
-    decision for n campaigns costs as much as n x scenarios x 46 multipliers: 9 ms for 64 campaigns and 64 scenarios.
+    In each scenario (`agents.rules.scenarios`) a multiplier brings what the response says until the money is spent:
+    of a day that would cost more than is left, the share that can be paid. The score is that of the task with what
+    there was so far, all its limits and their soft penalties included. Receding horizon: it is solved again at
+    every tick. A decision for n campaigns costs as much as n x scenarios x 46 multipliers: 9 ms for 64 campaigns
+    and 64 scenarios.
 
     Source: sample average approximation in a receding horizon (J. Rawlings, D. Mayne, M. Diehl, "Model predictive
     control", 2017). `agents.rules.mpc` learns a response within the episode instead, and knows no other day.

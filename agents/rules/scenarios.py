@@ -93,8 +93,9 @@ class Forecast:
     """What the multipliers of `LOG_GRID` bring n campaigns until the episode's end, in each scenario.
 
     A scenario's volume and price are multiplied by what the campaign saw so far over what the scenario had by then; at
-    first the scenario's own level counts as `prior_ticks` ticks. Predicted amounts per impression differ between
-    advertisers from the first tick on, and are taken from the campaign alone.
+    first the scenario's own level counts as `prior_ticks` ticks. Predicted amounts per impression differ more between
+    advertisers than between days, so that their level is the campaign's from the first tick on: its mean so far, over
+    what all scenarios together had by that tick as a share of the whole day's.
 
     Args:
         scenarios: From `record_scenarios`.
@@ -108,6 +109,11 @@ class Forecast:
         self._columns = {
             QUANTITIES[basis].expected: BASES.index(basis) for basis in BASES if basis in scenarios.task.needs
         }
+
+        volume = np.maximum(np.cumsum(scenarios.volume, axis=1), _TINY)[..., None]
+        mean = np.maximum(np.cumsum(scenarios.offered, axis=1) / volume, _TINY)  # (S, T, 4) an impression's, until tick
+        self._day_mean = mean[:, -1]
+        self._day_mean_by = (mean * volume).sum(axis=0) / (self._day_mean[:, None] * volume).sum(axis=0)  # (T, 4)
 
     def reset(self, campaigns: Campaigns) -> None:
         """Starts n fresh episodes; ValueError for another task or number of ticks than the scenarios'."""
@@ -136,9 +142,8 @@ class Forecast:
         usual = prior * s.volume.mean(axis=1)
         more_volume = (self._volume[:, None] + usual) / (their_volume + usual)  # (n, S)
         higher_price = self._price_ratio(view)
-        their_offered = s.offered[:, : tick + 1].sum(axis=1) / np.maximum(their_volume, _TINY)[:, None]  # (S, 4)
-        own_offered = self._offered / np.maximum(self._volume, _TINY)[:, None]
-        better = np.maximum(own_offered, _TINY)[:, None] / np.maximum(their_offered, _TINY)  # (n, S, 4)
+        own_mean = self._offered / np.maximum(self._volume, _TINY)[:, None] / self._day_mean_by[tick]
+        better = np.maximum(own_mean, _TINY)[:, None] / self._day_mean  # (n, S, 4)
         own_basis = better[:, :, BASES.index(s.task.basis)]
         # the same bid over the price, and so the same share of the impressions
         shift = self._log_worth[:, None] - s.log_worth + np.log(own_basis) - np.log(higher_price)
