@@ -5,6 +5,10 @@ The logged action is what somebody did; what a policy should learn is what would
 with the best score, given what had been spent and gained by then, is the label of the tick: an expert that knows the
 episode's traffic and prices. A policy that sees only the past and is fitted to it by squared error learns the expert's
 mean, so the episode's luck, which nobody can know, averages out instead of being mistaken for skill.
+
+To imitate what an optimisation in hindsight would have done is not new: OIL (arXiv 2412.11434) imitates an oracle that
+solves the finished episode, and the third place of NeurIPS 2024's AIGB track taught a transformer the bids of a linear
+programme. Ours differ in where they come from: a response fitted to the logs, for any task, from each tick on.
 """
 
 from __future__ import annotations

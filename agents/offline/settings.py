@@ -38,6 +38,7 @@ class OfflineSettings(Settings):
     discount: float  # per tick
     n_step: int  # ticks whose rewards a target sums before it bootstraps
     action_label: ActionLabel  # what the policy is taught, see `agents.labels.actions`
+    action_share: float  # of the actions, in the middle of their range: how far a policy may bid
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -45,7 +46,7 @@ class OfflineSettings(Settings):
         require_positive(self, "steps", "batch_size", "learning_rate", "reward_scale", "n_step")
         is_network = bool(self.hidden) and min(self.hidden) >= 1
         require(is_network, "hidden", "the sizes of at least one layer, each positive", self.hidden)
-        require_share(self, "discount")
+        require_share(self, "discount", "action_share")
         is_possible = self.action_label == "logged" or not self.uses_rewards
         rule = "'logged' for an algorithm that learns from rewards, which are those of the logged actions"
         require(is_possible, "action_label", rule, self.action_label)

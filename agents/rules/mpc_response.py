@@ -19,7 +19,7 @@ class ResponseMpcBidder:
     In each scenario (`agents.rules.scenarios`) a multiplier brings what the response says until the money is spent:
     of a day that would cost more than is left, the share that can be paid. The score is that of the task with what
     there was so far, all its limits and their soft penalties included. Receding horizon: it is solved again at
-    every tick. A decision for n campaigns costs as much as n x scenarios x 46 multipliers: 9 ms for 64 campaigns
+    every tick. A decision for n campaigns costs as much as n x scenarios x 46 multipliers: about 50 ms for 64 campaigns
     and 64 scenarios.
 
     Source: sample average approximation in a receding horizon (J. Rawlings, D. Mayne, M. Diehl, "Model predictive
