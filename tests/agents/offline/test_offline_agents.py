@@ -197,3 +197,17 @@ def test_cloning_learns_hindsight_optimal_actions(log: TrajectoryData) -> None:
 def test_who_learns_from_rewards_learns_no_other_actions_than_the_logged_ones(algo: str) -> None:
     with pytest.raises(ValueError, match="`action_label` must be 'logged' for an algorithm that learns from rewards"):
         tiny(algo, "action_label=hindsight")
+
+
+def test_a_policy_bids_within_its_share_of_the_logged_actions(log: TrajectoryData) -> None:
+    actions = offline.read_transitions(log, TASK).action
+    ranges = []
+    for share in (0.5, 1.0):
+        bidder = train("bc", log, settings=tiny("bc", f"action_share={share}"))
+        low, high = np.quantile(actions, (0.5 - share / 2, 0.5 + share / 2))
+        margin = 0.05 * (high - low)
+        np.testing.assert_allclose(bidder.policy.bounds, (low - margin, high + margin))
+        ranges.append(high - low)
+    assert ranges[0] < 0.9 * ranges[1]
+    with pytest.raises(ValueError, match="`action_share` must be above 0 and at most 1, found 0"):
+        tiny("bc", "action_share=0.0")
