@@ -174,6 +174,22 @@ BUILT_IN: tuple[AgentEntry, ...] = (
         paper="AuctionNet, arXiv 2412.10798; Agrawal, Wang and Ye 2014",
     ),
     AgentEntry(
+        name="grm",
+        summary="the smallest multiplier that spends the budget or reaches a cost limit, by a response of logs",
+        factory="agents.rules.grm:GrmBidder",
+        kind="offline",
+        constraints=COST_LIMITS,
+        paper="arXiv 2605.27811, the controller",
+    ),
+    AgentEntry(
+        name="mpc-response",
+        summary="the multiplier with the best mean score over logged days, by a response of logs",
+        factory="agents.rules.mpc_response:ResponseMpcBidder",
+        kind="offline",
+        constraints=(*COST_LIMITS, "min_delivery"),
+        paper="Rawlings, Mayne and Diehl 2017",
+    ),
+    AgentEntry(
         name="ppo",
         summary="proximal policy optimisation, Stable-Baselines3",
         learner="agents.sb3.training:Sb3Learner",

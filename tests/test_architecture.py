@@ -203,7 +203,7 @@ def test_kernels_may_be_compiled() -> None:
     source = "from numba import njit\n@njit\ndef f(x):\n    return x"
     assert find_violations(source, "auction_env", is_kernel=True) == []
     assert holds_kernels(ROOT / "auction_env" / "kernels" / "logs" / "cells.py")
-    assert holds_kernels(ROOT / "vamo" / "labels" / "kernels.py") and not holds_kernels(ROOT / "vamo" / "agent.py")
+    assert holds_kernels(ROOT / "agents" / "labels" / "kernels.py") and not holds_kernels(ROOT / "vamo" / "agent.py")
 
 
 def test_violation_names_line_and_rule() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
+from agents.labels.actions import ActionLabel
 from agents.learning.settings import Settings, check_fields, override, require
 from auction_env.tasks import RewardSignal
 
@@ -58,7 +59,6 @@ Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskM
 Backbone = Literal["mlp", "transformer", "ridge"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
-ActionLabel = Literal["logged", "hindsight"]
 ResponseLogs = Literal["own", "all"]
 Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
@@ -74,8 +74,8 @@ class DataConfig(Settings):
             same mean with far more noise.
         action_label: What the policy learns. `logged`: the logged action, given the return and the realised
             constraint ratios of the episode (the paper's, and every decision transformer's). `hindsight`: the
-            multiplier that would have scored best from the tick on (`vamo.labels.hindsight`), given only what is known
-            at the tick; the policy is then not conditioned on a return.
+            multiplier that would have scored best from the tick on (`agents.labels.hindsight`), given only what is
+            known at the tick; the policy is then not conditioned on a return.
         response: Which logs the response model behind hindsight-optimal actions is fitted to. `own`: each log's
             actions come from that log, so that what a harmful source says stays where alignment can see it. `all`: one
             model of all sources. It is a little less noisy where logs are tiny, and wrong for all where one is harmful.

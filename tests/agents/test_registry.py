@@ -15,6 +15,7 @@ import pytest
 import agents
 from agents import AgentEntry, Bidder, FixedBidder, PidBidder, make, registry, rollout
 from auction_env import TASKS, MarketParams, PacingGains, auctionnet_population
+from tests.agents.rules.logs import log_of
 
 Install = Callable[..., None]
 
@@ -69,6 +70,10 @@ def test_what_the_table_says_of_the_agents_of_this_package_holds(entry: AgentEnt
     needs = {
         "online-lp": lambda: {
             "history": agents.record_prices(MarketParams(n_impressions=500), auctionnet_population(), [9])
+        },
+        "grm": lambda: {"history": agents.record_scenarios(log_of("MaxConversions", 4), TASKS["MaxConversions"])},
+        "mpc-response": lambda: {
+            "history": agents.record_scenarios(log_of("MaxConversions", 4), TASKS["MaxConversions"])
         },
         "hindsight": lambda: {"task": TASKS["MaxConversions"], "params": MarketParams(n_impressions=500)},
         "joint-hindsight": lambda: {

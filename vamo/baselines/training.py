@@ -57,11 +57,12 @@ class GenerativeLearner(Learner):
         device: str = "cpu",
         quantile: float | None = None,
         cost: float | None = None,
+        budget_ratio: float | None = None,
         search_sd: float | None = None,
     ) -> GenerativeBidder:
         """See `Learner`; what it is conditioned on as in `GenerativeBidder.conditioned_on`."""
         bidder: GenerativeBidder = super().load(path, name=name, device=device)
-        return bidder.conditioned_on(quantile=quantile, cost=cost, search_sd=search_sd)
+        return bidder.conditioned_on(quantile=quantile, cost=cost, budget_ratio=budget_ratio, search_sd=search_sd)
 
     def train(
         self,

@@ -13,9 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.labels.actions import ActionLabel
+from agents.labels.hindsight import best_log_multipliers
+from agents.labels.kernels import Int
+from agents.labels.relabel import Relabelled, relabel, return_scale
+from agents.labels.response import Response
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, QUANTITIES, RewardSignal, Task, wanted_basis
-from vamo.config import ActionLabel, Config
+from vamo.config import Config
 from vamo.examples.batch import Batch
 from vamo.examples.inputs import (
     Conditions,
@@ -26,10 +31,6 @@ from vamo.examples.inputs import (
     state_inputs,
 )
 from vamo.examples.sources import task_of
-from vamo.labels.hindsight import best_log_multipliers
-from vamo.labels.kernels import Int
-from vamo.labels.relabel import Relabelled, relabel, return_scale
-from vamo.labels.response import Response
 
 logger = logging.getLogger(__name__)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from agents.labels.relabel import relabel
+from agents.labels.response import Response
 from agents.learning.checkpoint import AgentFile
 from agents.learning.learner import Learner, Logs, Progress, Tasks, by_name
 from agents.learning.learner import TrainResult as AnyResult
@@ -27,8 +29,6 @@ from vamo.examples.episodes import Episodes
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import WindowSampler
 from vamo.examples.sources import data_hash, task_of
-from vamo.labels.relabel import relabel
-from vamo.labels.response import Response
 from vamo.model.losses import losses
 from vamo.model.making import load_parameters, make_ensemble, make_policy
 from vamo.model.ridge import Ridge, WeightedTicks, fit_ridge

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agents import Bidder, make, record_prices, registry
-from benchmarks.suites.data.episodes import TaskEpisodes
+from agents import Bidder, make, record_prices, record_scenarios, registry
 from benchmarks.suites.methods.conditions import BUDGET_RATIOS, choose_condition, conditioned
 from benchmarks.suites.methods.fitting import Curve, Fit, Fitted, Setting
 from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, candidates_of, read_spaces, tune
@@ -21,6 +20,8 @@ from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, candidates_of, r
 HISTORY_SEED = 2**38
 N_HISTORY = 8
 """Market episodes behind rules that know the prices of other days: apart from all that is played or logged."""
+FROM_LOGS = ("grm", "mpc-response")
+"""Rules that know the response that the task's training logs give: what the learners of these logs know."""
 
 
 def fit_rule(setting: Setting) -> Fitted:
@@ -29,7 +30,7 @@ def fit_rule(setting: Setting) -> Fitted:
     space = read_spaces().get(agent, {})
     fitted = Fitted(bidders={})
     for name, episodes in setting.targets.items():
-        fixed = {"history": _history(episodes)} if agent == "online-lp" else {}
+        fixed = _history(agent, name, setting)
         if not space:
             fitted.bidders[name] = make(agent, **fixed)
             continue
@@ -52,8 +53,15 @@ def fit_rule(setting: Setting) -> Fitted:
     return fitted
 
 
-def _history(episodes: TaskEpisodes) -> Any:
-    return record_prices(episodes.params, episodes.population, HISTORY_SEED + np.arange(N_HISTORY), task=episodes.task)
+def _history(agent: str, task: str, setting: Setting) -> dict[str, Any]:
+    """What a rule knows of other days, as its argument: prices of the market, or the task's own training logs."""
+    episodes = setting.targets[task]
+    if agent == "online-lp":
+        seeds = HISTORY_SEED + np.arange(N_HISTORY)
+        return {"history": record_prices(episodes.params, episodes.population, seeds, task=episodes.task)}
+    if agent in FROM_LOGS:
+        return {"history": record_scenarios(setting.logs[0][task], episodes.task)}
+    return {}
 
 
 def fit_vamo(setting: Setting) -> Fitted:
@@ -95,9 +103,9 @@ def fit_generative(setting: Setting) -> Fitted:
     learner = registry.learner(algorithm)
     own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
     settings = learner.settings(assignments=(*setting.training, *own, f"train.seed={setting.train_seed}"))
-    points: list[dict[str, Any]] = list(
-        candidates_of(read_spaces(GENERATIVE_SPACES)[algorithm], len(BUDGET_RATIOS), seed=0)
-    )
+    points: list[dict[str, Any]] = [{"budget_ratio": ratio} for ratio in BUDGET_RATIOS]
+    if settings.data.action_label == "logged":
+        points = list(candidates_of(read_spaces(GENERATIVE_SPACES)[algorithm], len(BUDGET_RATIOS), seed=0))
     sources, validation = setting.logs
     fitted, started = Fitted(bidders={}), time.perf_counter()
     candidates: dict[str, dict[str, Bidder]] = {}

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents.labels.kernels import evaluate_curves
+from agents.labels.relabel import Bool, Float
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, QUANTITIES, Task
-from vamo.labels.kernels import evaluate_curves
-from vamo.labels.relabel import Bool, Float
 
 N_KNOTS = 8
 RIDGE = 1e-3  # on standardised coefficients, of a fit whose outcomes sum to 1: for a handful of trajectories
