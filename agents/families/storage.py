@@ -16,7 +16,7 @@ from agents.logging.collection import Collection, collect_data_set
 from agents.parallel import worker_count
 from auction_env.data import TrajectoryData, load, read_manifest, write_splits
 from auction_env.data.manifest import MANIFEST
-from auction_env.files import write_atomically
+from auction_env.files import already_there, write_atomically
 
 FAMILY_FILE = "family.json"
 _PER_WORKER = 2_000  # trajectories that take as long as starting a worker and making its policy
@@ -81,7 +81,7 @@ def collect_family(
     root.mkdir(parents=True, exist_ok=True)
     record = root / FAMILY_FILE
     if record.exists() and record.read_text(encoding="utf-8") != text and not force:
-        raise FileExistsError(f"{root} must be empty or hold this family unless `force` is set, found another family")
+        raise already_there(root, "another family", "must be empty or hold this family")
     for member in family.members:
         path, collection = root / member.name, member_collection(member, n_validation + n_test)
         if not _is_collected(path, collection):

@@ -163,7 +163,7 @@ def test_unfinished_work_with_other_arguments_is_not_mixed_in(tmp_path: Path) ->
 def test_a_data_set_is_replaced_only_on_request(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     shutil.copytree(whole, out)
-    with pytest.raises(FileExistsError, match="must be empty unless `force` is set"):
+    with pytest.raises(FileExistsError, match=r"must be empty, found .*--force on the command line"):
         collect_data_set(SMALL, out)
     one = Collection(task=TASK, n_episodes=1, policy="random", params=PARAMS)
     collect_data_set(one, out, force=True)

@@ -67,7 +67,7 @@ def test_collect_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert collected.n_episodes == 144 and set(collected.seed) == {7, 8, 9}
     with pytest.raises(SystemExit):
         main(arguments)
-    assert "must be empty unless `force` is set" in capsys.readouterr().err
+    assert "--force on the command line" in capsys.readouterr().err
     main([*arguments, "--policy", "random", "--advertisers", "5", "2", "--force"])
     some = data.load(tmp_path / "set")
     assert set(some.seed) == {0, 1, 2} and set(some.advertiser) == {2, 5} and some.n_episodes == 6
@@ -130,7 +130,7 @@ def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         with pytest.raises(SystemExit) as stop:
             main(["export", *command])
         assert stop.value.code == 2
-        assert "must not be there unless `force` is set" in capsys.readouterr().err
+        assert "must not exist, found a file" in capsys.readouterr().err
 
 
 def test_a_description_has_the_numbers_of_the_log(tmp_path: Path) -> None:
