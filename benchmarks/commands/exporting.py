@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     )
     impressions.add_argument("--out", type=Path, required=True, metavar="DIR")
     add_collection(impressions)
-    impressions.set_defaults(run=_run_impressions)
+    impressions.set_defaults(run=_run_impressions, replaces=True)
 
 
 def _run(arguments: argparse.Namespace) -> None:

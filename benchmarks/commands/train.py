@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -54,7 +53,7 @@ def add(commands: Commands) -> None:
     option("--save-every", type=int, metavar="N", help="steps between two states of the run")
     option("--log-dir", type=Path, metavar="DIR", help="write scalars for TensorBoard to DIR")
     option("--force", action="store_true", help="replace a finished file")
-    trainer.set_defaults(run=_run)
+    trainer.set_defaults(run=_run, kept=_kept)
 
 
 class _Help(argparse.Action):
@@ -74,7 +73,7 @@ class _Help(argparse.Action):
 
 def _run(arguments: argparse.Namespace) -> None:
     from agents import registry
-    from agents.learning.run_state import check_out, state_path
+    from agents.learning.run_state import check_out
 
     learner, out = registry.learner(arguments.agent), arguments.out
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, which show one bar and one table
@@ -84,35 +83,37 @@ def _run(arguments: argparse.Namespace) -> None:
     check_out(out, force=arguments.force)
     experience, validation = _experience(learner, arguments)
     started = time.perf_counter()
-    try:
-        with progress_bar(learner.name, None, "steps", label_width=8, is_shown=is_first) as bar:
+    with progress_bar(learner.name, None, "steps", label_width=8, is_shown=is_first) as bar:
 
-            def tell(step: int, n_steps: int, record: Record | None) -> None:
-                bar.update(step, n_steps)
-                if record is not None:
-                    bar.note(words(record))
+        def tell(step: int, n_steps: int, record: Record | None) -> None:
+            bar.update(step, n_steps)
+            if record is not None:
+                bar.note(words(record))
 
-            result = learner.train(
-                experience,
-                task=arguments.task,
-                validation=validation,
-                settings=settings,
-                seed=arguments.seed,
-                device=arguments.device,
-                out=out,
-                force=arguments.force,
-                save_every=arguments.save_every,
-                progress=tell,
-                log_dir=arguments.log_dir,
-            )
-    except KeyboardInterrupt:
-        has_state = state_path(out).exists()
-        said = f"the same command goes on from {state_path(out)}" if has_state else "before the first state was written"
-        console.print(f"interrupted: {said}", soft_wrap=True)
-        sys.exit(130)
+        result = learner.train(
+            experience,
+            task=arguments.task,
+            validation=validation,
+            settings=settings,
+            seed=arguments.seed,
+            device=arguments.device,
+            out=out,
+            force=arguments.force,
+            save_every=arguments.save_every,
+            progress=tell,
+            log_dir=arguments.log_dir,
+        )
     if is_first:
         _report(learner, result, experience, time.perf_counter() - started)
         console.print(f"trained agent: {out}", soft_wrap=True)
+
+
+def _kept(arguments: argparse.Namespace) -> str:
+    """The steps of a stopped training that its next call need not do again."""
+    from agents.learning.run_state import state_path
+
+    state = state_path(arguments.out)
+    return f"the steps up to the last state, {state}," if state.exists() else ""
 
 
 def words(record: Record) -> str:
