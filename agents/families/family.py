@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.market.params import DIURNAL_CURVE, MarketParams
+from auction_env.market.params import DIURNAL_CURVE, LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.tasks import TASKS, Constraint, Task
 
@@ -158,7 +158,7 @@ def make_task_family(
     *,
     n_groups: int | None = None,
     n_harmful: int | None = None,
-    n_impressions: int = 4_800,
+    n_impressions: int = LOG_IMPRESSIONS,
 ) -> TaskFamily:
     """A family of K distinct tasks.
 

@@ -44,6 +44,7 @@ def member_collection(member: Member, n_held_out: int) -> Collection:
         policy=member.policy,
         recorded_bid=HARMFUL_BID if member.is_harmful else 1.0,
         advertisers=member.advertisers,
+        control="all",  # a third of the market: the others stay as they are when the tasks are played
         params=member.params,
         population=member.population,
     )
@@ -85,7 +86,7 @@ def collect_family(
     for member in family.members:
         path, collection = root / member.name, member_collection(member, n_validation + n_test)
         if not _is_collected(path, collection):
-            worth = 1 + collection.n_episodes * len(collection.controlled) // _PER_WORKER
+            worth = 1 + collection.n_episodes * collection.n_at_once // _PER_WORKER
             n = min(worker_count(n_workers), worth) if ray is None else n_workers
             collect_data_set(collection, path, n_workers=n, ray=ray, force=force, progress=progress)
         elif progress is not None:

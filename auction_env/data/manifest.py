@@ -133,7 +133,9 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     """
     path = Path(directory) / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"{path.parent} must be a trajectory data set: it has no {MANIFEST}")
+        inside = sorted(str(found.parent) for found in path.parent.glob(f"*/{MANIFEST}"))
+        hint = f"; data sets in it: {', '.join(inside)}" if inside else ""
+        raise FileNotFoundError(f"{path.parent} must be a trajectory data set: it has no {MANIFEST}{hint}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import Commands, add_workers
+from benchmarks.commands import Commands, add_impressions, add_workers, n_impressions
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--fewest", type=int, default=20, metavar="N", help="trajectories of the smallest task")
     parser.add_argument("--groups", type=int, metavar="G", help="default: half the tasks")
     parser.add_argument("--harmful", type=int, metavar="H", help="harmful source tasks; default: an eighth")
-    parser.add_argument("--impressions", type=int, default=4_800, metavar="N", help="an episode; default: %(default)s")
+    add_impressions(parser)
     for name in ("validation", "test"):
         parser.add_argument(f"--{name}", type=int, default=50, metavar="N", help="trajectories of each task")
     add_workers(parser)
@@ -51,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> None:
         (arguments.most, arguments.fewest),
         n_groups=arguments.groups,
         n_harmful=arguments.harmful,
-        n_impressions=arguments.impressions,
+        n_impressions=n_impressions(arguments),
     )
     n_held_out = arguments.validation + arguments.test
     n = sum(member.n_trajectories + n_held_out for member in family.members)

@@ -119,6 +119,11 @@ class VamoLearner(Learner):
         if task is not None:
             given = [task] if isinstance(task, Task | str) else task
             targets = [one.name if isinstance(one, Task) else one for one in given]
+            for one in given:
+                log = by_name(validation).get(one.name) if isinstance(one, Task) else None
+                if log is not None and task_of(one.name, log) != one:
+                    rule = f"`task` must be that of the data where it has the name {one.name!r}"
+                    raise ValueError(f"{rule}, {task_of(one.name, log)}, found {one}")
         with joined(device) as processes:
             return train(
                 by_name(experience),
