@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
+from auction_env.control.bidder import Bidder, Campaigns, TickView, check_bidder, check_multipliers
 from auction_env.tasks import Targets
 
 
@@ -18,6 +18,8 @@ class _Dealer:
     def __init__(self, bidders: Sequence[Bidder], name: str) -> None:
         if not bidders:
             raise ValueError("`bidders` must hold at least one bidder, found none")
+        for bidder in bidders:
+            check_bidder(bidder)
         self.name = name
         self._bidders = tuple(bidders)
 

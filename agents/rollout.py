@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.mixed import InTurn
 from auction_env.control.advertisers import episode_totals, stack_ticks
-from auction_env.control.bidder import Bidder, check_multipliers
+from auction_env.control.bidder import Bidder, check_bidder, check_multipliers
 from auction_env.control.observation import N_FEATURES
 from auction_env.control.simulation import ControlledTick, Simulation
 from auction_env.data import TrajectoryData
@@ -141,6 +141,8 @@ def rollout(
         competitor_task: Their task.
         progress: Called with the number of episodes just finished.
     """
+    for player in (bidder, *(competitors or {}).values()):
+        check_bidder(player)
     if any(competitor is bidder for competitor in (competitors or {}).values()):
         raise ValueError(f"`competitors` must be other objects than the bidder, found bidder {bidder.name!r} as both")
     check_days(seeds, days)

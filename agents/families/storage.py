@@ -17,7 +17,7 @@ from agents.logging.harm import Harm, sound_trajectories
 from agents.parallel import worker_count
 from auction_env.data import TrajectoryData, load, read_manifest, write_splits
 from auction_env.data.manifest import MANIFEST
-from auction_env.files import write_atomically
+from auction_env.files import already_there, write_atomically
 from auction_env.market.population import Population
 
 FAMILY_FILE = "family.json"
@@ -46,6 +46,7 @@ def member_collection(member: Member, n_held_out: int) -> Collection:
         policy=member.policy,
         harm=member.harm,
         advertisers=member.advertisers,
+        control="all",  # a third of the market: the others stay as they are when the tasks are played
         params=member.params,
         population=member.population,
     )
@@ -83,11 +84,11 @@ def collect_family(
     root.mkdir(parents=True, exist_ok=True)
     record = root / FAMILY_FILE
     if record.exists() and record.read_text(encoding="utf-8") != text and not force:
-        raise FileExistsError(f"{root} must be empty or hold this family unless `force` is set, found another family")
+        raise already_there(root, "another family", "must be empty or hold this family")
     for member in family.members:
         path, collection = root / member.name, member_collection(member, n_validation + n_test)
         if not _is_collected(path, collection):
-            worth = 1 + collection.n_episodes * len(collection.controlled) // _PER_WORKER
+            worth = 1 + collection.n_episodes * collection.n_at_once // _PER_WORKER
             n = min(worker_count(n_workers), worth) if ray is None else n_workers
             collect_data_set(collection, path, n_workers=n, ray=ray, force=force, progress=progress)
         elif progress is not None:
@@ -153,15 +154,12 @@ def _sound(directory: Path, log: TrajectoryData) -> NDArray[np.bool_]:
     made = read_manifest(directory).parameters
     if "harm" not in made:
         raise ValueError(f"{directory} must be collected by `collect_family`, found no `harm` in its manifest")
-    controlled = np.asarray(made["advertisers"], np.int64)
-    sound = sound_trajectories(
+    first = log.episode_starts[:-1]
+    return sound_trajectories(
         Harm.from_json(made["harm"]),
+        log.period[first],
+        log.advertiser[first],
         n_episodes=made["n_episodes"],
-        controlled=controlled.tolist(),
+        controlled=made["advertisers"],
         population=Population.from_json(made["population"]),
     )
-    first = log.episode_starts[:-1]
-    which: NDArray[np.bool_] = sound[
-        log.period[first] * len(controlled) + np.searchsorted(controlled, log.advertiser[first])
-    ]
-    return which

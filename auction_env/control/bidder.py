@@ -89,6 +89,17 @@ class Bidder(Protocol):
         ...
 
 
+def check_bidder(bidder: object) -> None:
+    """ValueError, which says what to write instead, where something else than a bidder is given as one."""
+    if isinstance(bidder, type):
+        raise ValueError(f"a bidder must be an object, found the class {bidder.__name__}: write {bidder.__name__}()")
+    if isinstance(bidder, str):
+        raise ValueError(f"a bidder must be an object, found {bidder!r}: write agents.make({bidder!r})")
+    missing = [name for name in ("name", "reset", "act") if not hasattr(bidder, name)]
+    if missing:
+        raise ValueError(f"a bidder must have `name`, `reset` and `act`, found {bidder!r} without {missing}")
+
+
 def check_multipliers(bidder: Bidder, multipliers: ArrayLike, n: int) -> Float:
     """The answer of a bidder for n campaigns; ValueError, naming the bidder, if it is not one."""
     given = np.asarray(multipliers, np.float64)

@@ -15,6 +15,7 @@ from auction_env.envs.episode_choice import read_options
 from auction_env.envs.live import LiveMarket, MarketArguments, live_spec
 from auction_env.envs.rendering import Frame, Screen, check_render_mode, episode_so_far
 from auction_env.envs.spec import BiddingSpec, EnvMarket
+from auction_env.names import check_name
 
 
 class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]):
@@ -37,7 +38,7 @@ class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]
         if num_envs < 1:
             raise ValueError(f"`num_envs` must be at least 1, found {num_envs}")
         check_render_mode(render_mode, self.metadata["render_modes"])
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode, self.task = num_envs, render_mode, spec.task
         self.single_observation_space, self.single_action_space = spec.observation_space, spec.action_space
@@ -85,6 +86,14 @@ class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]
                 assert frame is not None
                 frames[int(cohort.copies[row])] = frame
         return tuple(frames[copy] for copy in range(self.num_envs))
+
+
+def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
+    """Gymnasium's mode by its object or value ("SameStep"); ValueError that lists the values."""
+    if isinstance(given, AutoresetMode):
+        return given
+    check_name("autoreset_mode", given, [mode.value for mode in AutoresetMode])
+    return AutoresetMode(given)
 
 
 class BiddingVectorEnv(MarketVectorEnv):

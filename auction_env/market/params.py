@@ -15,6 +15,10 @@ from auction_env.tasks import Task
 REFERENCE_IMPRESSIONS = 500_000
 """Impressions of a full-size episode (AuctionNet): the budgets of a population refer to it."""
 
+LOG_IMPRESSIONS = 4_800
+"""Impressions of an episode in which logs are made and agents are trained, unless another number is given. Budgets
+scale, so that the competition is that of a full-size episode at a hundredth of the cost."""
+
 MAX_SLOTS = 8
 
 BUDGET_RULES = ("in_order", "auctionnet")

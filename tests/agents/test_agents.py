@@ -49,6 +49,25 @@ def test_bidders_implement_the_protocol(bidder: Bidder) -> None:
     assert np.all(episodes.total("cost") <= episodes.budget)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (PidBidder, r"must be an object, found the class PidBidder: write PidBidder\(\)"),
+        ("pid", r"must be an object, found 'pid': write agents.make\('pid'\)"),
+        (lambda view: view, r"must have `name`, `reset` and `act`, .* without \['name', 'reset', 'act'\]"),
+    ],
+)
+def test_what_is_no_bidder_is_refused_with_the_fix(given: object, message: str) -> None:
+    for call in (
+        lambda: run(given),
+        lambda: run(FixedBidder(), competitors={30: given}),
+        lambda: rollout_each([FixedBidder(), given], seeds=[1], advertisers=[1], task=TASKS["TargetCPA"]),
+        lambda: MixedBidder([given]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
 def test_a_rollout_is_the_market_played_by_hand() -> None:
     """Controls advertiser 4 at a constant; the others must behave as the script does."""
     episodes = run(FixedBidder(1.3), seeds=[100], advertisers=[4])

@@ -34,7 +34,12 @@ def result_rows(
         `score_expected` (predicted conversions), `objective`, `cost`, `budget_ratio`, `cpa_ratio` and so on for every
         kind of constraint (of predicted amounts; NaN where there is no limit) and `reference` (the reference's
         expected score: a constant that is best for sampled conversions in hindsight is best at guessing noise).
+
+    Raises:
+        ValueError: No method, or a method that did not play the reference's episodes.
     """
+    if not episodes:
+        raise ValueError("`episodes` must hold the finished episodes of at least one method, found none")
     parts = []
     for method, played in episodes.items():
         _check_same_episodes(method, played, reference)

@@ -145,7 +145,7 @@ SAME = PidBidder()
     [
         (lambda: play({48: PidBidder()}), r"`competitors` must have advertisers 0..47 as keys, found 48"),
         (lambda: play({"a": PidBidder()}), "`competitors` must have advertisers 0..47 as keys, found 'a'"),
-        (lambda: play({1: "PID"}), "`competitors` must hold bidders with `name`, `reset` and `act`, found 'PID'"),
+        (lambda: play({1: "PID"}), "a bidder must be an object, found 'PID'"),
         (lambda: play({30: _Wrong()}), "bidder 'wrong' must return finite multipliers >= 0, found nan"),
         (lambda: play({30: SAME}, SAME), "`competitors` must be other objects than the bidder, found bidder 'PID'"),
         (lambda: play(None, days=[0, 1]), r"`days` must have a day for each seed, found shapes \(2,\) and \(6,\)"),
