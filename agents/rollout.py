@@ -14,6 +14,7 @@ from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.observation import N_FEATURES
 from auction_env.control.simulation import ControlledTick, Simulation
 from auction_env.data import TrajectoryData
+from auction_env.integers import check_integers
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals
@@ -144,7 +145,7 @@ def rollout(
     if any(competitor is bidder for competitor in (competitors or {}).values()):
         raise ValueError(f"`competitors` must be other objects than the bidder, found bidder {bidder.name!r} as both")
     check_days(seeds, days)
-    seeds, advertisers = np.asarray(seeds, np.int64), np.asarray(advertisers, np.int64)
+    seeds, advertisers = check_integers("seeds", seeds), check_integers("advertisers", advertisers)
     if seeds.ndim != 1 or seeds.shape != advertisers.shape or len(seeds) == 0:
         raise ValueError(
             f"`seeds` and `advertisers` must be vectors of one length, found {seeds.shape}, {advertisers.shape}"
@@ -165,7 +166,7 @@ def rollout(
             competitors=competitors,
             competitor_task=competitor_task,
         )
-        of_chunk = None if days is None else np.asarray(days)[chunk]
+        of_chunk = None if days is None else check_integers("days", days)[chunk]
         parts.append(run_episode(simulation, seeds[chunk], bidder, of_chunk))
         if progress is not None:
             progress(n)
@@ -191,7 +192,7 @@ def rollout_each(
         bidders: At least one.
         seeds, advertisers, task, params, population, days, progress: As of `rollout`, where all others follow scripts.
     """
-    seeds, advertisers = np.atleast_1d(seeds), np.atleast_1d(advertisers)
+    seeds, advertisers = check_integers("seeds", seeds), check_integers("advertisers", advertisers)
     check_days(seeds, days)
     k = len(bidders)
     played = rollout(

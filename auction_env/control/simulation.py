@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick
 from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
+from auction_env.integers import check_integers
 from auction_env.market.episode import TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
@@ -82,9 +83,9 @@ class Simulation:
 
     def control(self, advertiser: ArrayLike, market: ArrayLike | None = None) -> None:
         """Chooses who is controlled from the next `reset` on, in the markets of now by default; see the class."""
-        self._advertiser_idx = np.asarray(advertiser, np.int64)
+        self._advertiser_idx = check_integers("advertiser", advertiser)
         if market is not None:
-            self._market_idx = np.asarray(market, np.int64)
+            self._market_idx = check_integers("market", market)
         if self._market_idx.shape != self._advertiser_idx.shape or self._market_idx.ndim != 1:
             raise ValueError(
                 "`market` and `advertiser` must be vectors of one length,"
@@ -141,7 +142,7 @@ class Simulation:
         is_controlled = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
         is_controlled[self._market_idx, self._advertiser_idx] = True
         self.market.reset(seeds, days, self._bases(is_controlled))
-        self._seeds = np.atleast_1d(np.asarray(seeds, np.int64))
+        self._seeds = np.atleast_1d(check_integers("seeds", seeds))
         self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
         self._live_competitors: list[tuple[Bidder, ControlledAdvertisers]] = []

@@ -17,6 +17,7 @@ from auction_env.envs.spec import (
     ActionArguments,
     BiddingSpec,
     Choice,
+    Chosen,
     EpisodeId,
     Maxima,
     resolve_spec,
@@ -115,7 +116,7 @@ class MarketArguments(ActionArguments, total=False):
 
 def live_spec(
     *,
-    advertiser: int | None = None,
+    advertiser: Chosen = None,
     task: str | Task = "MaxConversions",
     params: MarketParams | None = None,
     population: Population | None = None,

@@ -16,6 +16,7 @@ from auction_env.envs.spec import (
     ActionArguments,
     BiddingSpec,
     Choice,
+    Chosen,
     EpisodeId,
     Maxima,
     resolve_spec,
@@ -103,8 +104,8 @@ class ReplayArguments(ActionArguments, total=False):
     """The arguments that single and vector environments over a log share; see `ReplayEnv`."""
 
     task: str | Task
-    period: int | None
-    advertiser: int | None
+    period: Chosen
+    advertiser: Chosen
     conversions: Conversions
 
 
@@ -112,8 +113,8 @@ def replay_spec(
     market: MarketOrDirectory | None,
     *,
     task: str | Task = "MaxConversions",
-    period: int | None = None,
-    advertiser: int | None = None,
+    period: Chosen = None,
+    advertiser: Chosen = None,
     conversions: Conversions = "sampled",
     **action: Unpack[ActionArguments],
 ) -> BiddingSpec[LoggedMarket]:
@@ -159,8 +160,9 @@ class ReplayEnv(MarketEnv):
 class ReplayVectorEnv(MarketVectorEnv):
     """Copies of `ReplayEnv` that step together; see there for the arguments.
 
-    Autoreset modes, `reset` and its options are those of `auction_env.envs.vector.BiddingVectorEnv`; `period` is one
-    more option. Copy i seeded with `seed + i` is elementwise `ReplayEnv` seeded with that number.
+    `period` and `advertiser` may be one a copy. Autoreset modes, `reset` and its options are those of
+    `auction_env.envs.vector.BiddingVectorEnv`; `period` is one more option. Copy i seeded with `seed + i`
+    is elementwise `ReplayEnv` seeded with that number.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.integers import check_integers
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.replay import ReplayLog
 from auction_env.replay.params import ReplayParams
@@ -134,7 +135,9 @@ class ReplayMarket:
         Raises:
             ValueError: The log does not have them.
         """
-        given_periods, given_advertisers = np.broadcast_arrays(np.atleast_1d(periods), np.atleast_1d(advertisers))
+        given_periods, given_advertisers = np.broadcast_arrays(
+            np.atleast_1d(check_integers("period", periods)), np.atleast_1d(check_integers("advertiser", advertisers))
+        )
         order = np.argsort(self.periods)  # in which the log has them
         row = order[np.searchsorted(self.periods, given_periods, sorter=order) % self.n_periods]
         column = np.searchsorted(self.advertisers, given_advertisers) % self.n_advertisers

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from auction_env.control.advertisers import ControlledTick, tick_view
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
+from auction_env.integers import check_integers
 from auction_env.kernels import check_fork, outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import WINDOW
@@ -78,7 +79,7 @@ class ReplaySimulation:
 
     def control(self, advertiser: ArrayLike) -> None:
         """Chooses who is controlled, (n,) numbers, from the next `reset` on."""
-        self._advertiser = np.asarray(advertiser, np.int64)
+        self._advertiser = check_integers("advertiser", advertiser)
         if self._advertiser.ndim != 1:
             raise ValueError(f"`advertiser` must be a vector, found shape {self._advertiser.shape}")
         n_impressions = self.n_controlled * self.market.n_impressions.mean() / self.n_ticks
@@ -94,7 +95,9 @@ class ReplaySimulation:
             raise ValueError(f"`days` must be {self.n_controlled} of the periods {self.market.periods.tolist()}")
         n = self.n_controlled
         row, column = self.market.index(days, self._advertiser)
-        self._seed = np.array(np.broadcast_to(seeds, n), np.int64)
+        self._seed = np.broadcast_to(check_integers("seeds", seeds), n).copy()
+        if n and self._seed.min() < 0:
+            raise ValueError(f"`seeds` must not be negative, found {self._seed.min()}")
         self._tick = 0
         self._last: ControlledTick | None = None
         budget = self.market.budget[row, column]
