@@ -38,7 +38,7 @@ class CopySeeds:
         n = len(self.rngs)
         if seed is None:
             return
-        seeds = list(seed) if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str) else None
+        seeds = list(seed) if isinstance(seed, list | tuple | range | np.ndarray) else None
         if seeds is None:
             seeds = [check_integer("seed", seed) + copy for copy in range(n)]
         if len(seeds) != n:

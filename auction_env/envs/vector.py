@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from auction_env.envs.autoreset import Copies, Observations, StepResult
 from auction_env.envs.episode_choice import read_options
-from auction_env.envs.live import LiveMarket, MarketArguments, live_spec
+from auction_env.envs.live import LiveEnvMarket, MarketArguments, live_spec
 from auction_env.envs.rendering import Frame, Screen, check_render_mode, episode_so_far
 from auction_env.envs.spec import BiddingSpec, Chosen, EnvMarket
 
@@ -113,7 +113,7 @@ class BiddingVectorEnv(MarketVectorEnv):
     they begin together again.
     """
 
-    spec_of_bidding: BiddingSpec[LiveMarket]
+    spec_of_bidding: BiddingSpec[LiveEnvMarket]
 
     def __init__(
         self,

@@ -129,6 +129,18 @@ class ReplayMarket:
         """(n_episodes, 2) index of the period and of the advertiser, for all that can be played."""
         return np.argwhere(np.isfinite(self.budget))
 
+    def difference(self, other: ReplayMarket) -> str:
+        """In what another log differs, in a few words; empty if it is the same log."""
+        if self is other:
+            return ""
+        for name in ("rules", "assumption", "n_ticks"):
+            if getattr(self, name) != getattr(other, name):
+                return f"another `{name}`"
+        names = ("periods", "advertisers", "budget", "cpa_target", "category")
+        pairs = [*zip(self.log, other.log, strict=True), *((getattr(self, n), getattr(other, n)) for n in names)]
+        is_same = all(np.array_equal(own, others, equal_nan=True) for own, others in pairs)
+        return "" if is_same else "another log"
+
     def index(self, periods: ArrayLike, advertisers: ArrayLike) -> tuple[Int, Int]:
         """The indices of periods and advertisers given by their numbers, (n,) each.
 

@@ -29,7 +29,8 @@ def fit_rule(setting: Setting) -> Fitted:
     space = read_spaces().get(agent, {})
     fitted = Fitted(bidders={})
     for name, episodes in setting.targets.items():
-        fixed = {"history": _history(episodes)} if agent == "online-lp" else {}
+        # a suite's tests may be of a market that has changed since: the history stays that of the logs' market
+        fixed = {"history": _history(episodes), "is_of_played_market": False} if agent == "online-lp" else {}
         if not space:
             fitted.bidders[name] = make(agent, **fixed)
             continue

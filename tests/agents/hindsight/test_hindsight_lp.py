@@ -78,7 +78,7 @@ def test_no_bidder_beats_the_bound_of_the_episode_that_it_played(task: str) -> N
         "params": MarketParams.for_task(TASKS[task], n_impressions=5_000, exposure=(1.0, 1.0, 1.0)),
     }
     episodes = {"seeds": np.arange(5), "advertisers": np.arange(5) * 9}
-    hindsight = HindsightBidder(**arguments, expected=True)
+    hindsight = HindsightBidder()
     best = rollout(hindsight, **episodes, **arguments)
     for bidder in (PidBidder(), FixedBidder(1.3)):
         played = rollout(bidder, **episodes, **arguments)

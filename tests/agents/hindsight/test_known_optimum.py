@@ -45,9 +45,7 @@ def share(bidder: Bidder, optimum: np.ndarray) -> np.ndarray:
 
 
 def test_the_optimum_is_a_constant(optimum: np.ndarray) -> None:
-    hindsight = HindsightBidder(
-        TASKS["MaxConversions"], **MARKET, expected=True, lowest=0.3, highest=1.5, n_coarse=24, n_fine=15
-    )
+    hindsight = HindsightBidder(lowest=0.3, highest=1.5, n_coarse=24, n_fine=15)
     found = share(hindsight, optimum)
     assert np.all(found <= 1 + 1e-6)
     assert np.all(found > 0.99)
