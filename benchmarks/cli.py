@@ -17,6 +17,7 @@ from benchmarks.commands import (
     collect,
     data,
     demo,
+    evaluate,
     exporting,
     family,
     importing,
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        demo, bench, collect, family, importing, exporting, data, train, agents,
+        demo, bench, collect, family, importing, exporting, data, train, evaluate, agents,
     ):  # fmt: skip
         command.add(commands)
     return parser
