@@ -9,6 +9,7 @@ from agents.hindsight.best_constant import HindsightBidder
 from agents.hindsight.full_information import (
     Offers,
     Optimum,
+    ScoreBounds,
     lp_reference,
     record_offers,
     score_bound,
@@ -56,6 +57,7 @@ __all__ = [
     "PidBidder",
     "RandomMultiplierBidder",
     "ResponsePrior",
+    "ScoreBounds",
     "Shift",
     "TaskFamily",
     "TickView",
