@@ -110,7 +110,8 @@ def evaluate(
         for job in jobs:
             ended(job, work(job))
     else:
-        run_jobs(_Work(bidders, sets, HindsightBidder()), jobs, ended, n_workers=n_workers, ray=ray)
+        fresh = _Work(bidders, sets, HindsightBidder())  # what has been made above may not be picklable
+        run_jobs(fresh, jobs, ended, n_workers=n_workers, ray=ray, preload=_needed_modules(bidders))
     rows = _in_order(concatenate([done[job] for job in jobs]), list(bidders), [of_task.task.name for of_task in sets])
     found = Evaluation(rows=rows, against=chosen, episodes=tuple(of_task.description for of_task in sets))
     if out is not None:
@@ -135,6 +136,12 @@ def _check(bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSe
     if chosen not in bidders:
         raise ValueError(f"`against` must be one of {list(bidders)}, found {against!r}")
     return chosen
+
+
+def _needed_modules(bidders: Mapping[str, Bidder | NamedBidder]) -> list[str]:
+    """What workers import once for all of them: torch, for trained agents, takes seconds."""
+    has_file = any(isinstance(bidder, NamedBidder) and bidder.kind == "file" for bidder in bidders.values())
+    return [__name__, *(["torch"] if has_file else [])]
 
 
 def _jobs(number: int, episodes: EpisodeSet) -> list[Job]:
