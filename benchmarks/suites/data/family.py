@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents import Member, TaskFamily, collect_family, load_family, make_task_family
+from agents import Harm, Member, TaskFamily, collect_family, load_family, make_task_family
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.data.variant import Logs, VariantData
 from benchmarks.suites.spec import FamilyData, Seeds, Suite
@@ -20,7 +20,7 @@ def family_of(data: FamilyData) -> TaskFamily:
         data.shift,
         (data.most, data.fewest),
         n_groups=data.n_groups,
-        n_harmful=data.n_harmful,
+        harms=[Harm(kind="scaled_bid")] * data.n_harmful,
         n_impressions=data.n_impressions,
     )
 
