@@ -91,7 +91,9 @@ def deal_campaigns(seed: ArrayLike, advertiser: ArrayLike, n: int) -> NDArray[np
 def _shared(campaigns: Campaigns) -> tuple[str, ...]:
     """The fields that all campaigns share, or that are unknown."""
     traffic = campaigns.expected_traffic
-    names = ["n_ticks"] if traffic is not None and traffic.ndim == 2 else ["n_ticks", "expected_traffic"]
+    names = ["n_ticks", "market", "task"]
+    if traffic is None or traffic.ndim == 1:
+        names.append("expected_traffic")
     return (*names, *(name for name, value in campaigns._asdict().items() if value is None))
 
 

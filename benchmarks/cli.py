@@ -13,6 +13,7 @@ from benchmarks.commands import (
     collect,
     data,
     demo,
+    evaluate,
     exporting,
     family,
     importing,
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        demo, bench, collect, family, importing, exporting, data, train, agents,
+        demo, bench, collect, family, importing, exporting, data, train, evaluate, agents,
     ):  # fmt: skip
         command.add(commands)
     return parser

@@ -25,6 +25,7 @@ from auction_env.control.simulation import Simulation
 from auction_env.data import SCHEMA_VERSION, TrajectoryData
 from auction_env.data.manifest import code_version
 from auction_env.data.staging import Block, Stage, open_stage, write_block
+from auction_env.integers import check_integer, check_integers
 from auction_env.market.funnel import Funnel
 from auction_env.market.params import LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
@@ -59,8 +60,8 @@ def collect(
     check_days(seeds, days)
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
     simulation = _markets(task, params, population, 1)
-    for position, seed in enumerate(np.asarray(seeds, np.int64)):
-        day = None if days is None else np.asarray(days)[position : position + 1]
+    for position, seed in enumerate(check_integers("seeds", seeds)):
+        day = None if days is None else check_integers("days", days)[position : position + 1]
         episode = run_episode(simulation, [int(seed)], bidder, day)
         yield to_trajectories(episode, period=first_period + position, policy=bidder.name)
         if progress is not None:
@@ -115,7 +116,8 @@ class Collection:
     def __post_init__(self) -> None:
         if self.n_episodes < 1:
             raise ValueError(f"`n_episodes` must be at least 1, found {self.n_episodes}")
-        if self.seed < 0:
+        check_integers("advertisers", self.controlled)
+        if check_integer("seed", self.seed) < 0:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
         check_name("control", self.control, ("one", "all"))
         self.params.check_advertisers(self.population.n_advertisers)

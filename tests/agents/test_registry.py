@@ -75,12 +75,6 @@ def test_what_the_table_says_of_the_agents_of_this_package_holds(entry: AgentEnt
         "mpc-response": lambda: {
             "history": agents.record_scenarios(log_of("MaxConversions", 4), TASKS["MaxConversions"])
         },
-        "hindsight": lambda: {"task": TASKS["MaxConversions"], "params": MarketParams(n_impressions=500)},
-        "joint-hindsight": lambda: {
-            "task": TASKS["MaxConversions"],
-            "params": MarketParams(n_impressions=500),
-            "population": auctionnet_population(),
-        },
     }
     bidder = make(entry.name, **needs.get(entry.name, dict)())
     assert isinstance(bidder, Bidder)

@@ -254,7 +254,7 @@ def test_the_policies_have_the_quality_they_are_said_to_have() -> None:
     for name in ("MaxConversions", "TargetCPA"):
         task = TASKS[name]
         episodes = {"seeds": seeds, "advertisers": advertisers, "task": task, "params": params}
-        best = rollout(HindsightBidder(task, params=params, expected=True), **episodes).score(expected=True).sum()
+        best = rollout(HindsightBidder(), **episodes).score(expected=True).sum()
         made = {name: policy.make(task, params, population) for name, policy in POLICIES.items()}
         shares = [rollout(bidder, **episodes).score(expected=True).sum() / best for bidder in made.values()]
         assert list(made) == ["random", "noisy-pid", "online-lp", "near-optimal"]
@@ -315,8 +315,8 @@ def _campaigns(n_ticks: int) -> Any:
 
 def test_joint_hindsight_finds_the_constant_that_did_best() -> None:
     """One campaign alone in its market: the constant with the best score among those tried one by one."""
-    task, population = TASKS["MaxConversions"], auctionnet_population()
-    bidder = JointHindsightBidder(task, params=PARAMS, population=population, lowest=0.5, highest=2.0, n_constants=4)
+    task = TASKS["MaxConversions"]
+    bidder = JointHindsightBidder(lowest=0.5, highest=2.0, n_constants=4)
     episodes = {"seeds": [3, 4], "advertisers": [10, 20], "task": task, "params": PARAMS}
     found = rollout(bidder, **episodes)
     tried = [rollout(FixedBidder(ratio), **episodes) for ratio in np.geomspace(0.5, 2.0, 4)]
@@ -328,4 +328,4 @@ def test_joint_hindsight_finds_the_constant_that_did_best() -> None:
     np.testing.assert_array_equal(rollout(noisy, **episodes).ticks.cost, found.ticks.cost)
     for arguments, message in (({"lowest": 3.0}, "below `highest`"), ({"n_constants": 1}, "at least 2")):
         with pytest.raises(ValueError, match=message):
-            JointHindsightBidder(task, params=PARAMS, population=population, **arguments)
+            JointHindsightBidder(**arguments)
