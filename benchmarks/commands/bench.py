@@ -59,7 +59,7 @@ def _add_suites(kinds: Commands) -> None:
     table = kinds.add_parser("table", help="statistics of a suite's rows as tables")
     table.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
     table.add_argument(
-        "--metric", choices=("score_expected", "score"), default="score_expected", help="default: %(default)s"
+        "--metric", choices=("score_expected", "score_sampled"), default="score_expected", help="default: %(default)s"
     )
     table.add_argument(
         "--against", metavar="METHOD", help="instead: paired differences of all other methods from this one"

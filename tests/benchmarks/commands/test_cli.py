@@ -28,7 +28,7 @@ def test_the_demo_leaves_rows_a_page_and_a_picture(tmp_path: Path, capsys: pytes
     rows = store.rows().to_pandas()
     assert set(rows["method"]) == {arm.name for arm in suite.arms}
     assert set(rows["task"]) == {"MaxConversions", "TargetCPA"}
-    assert len(rows["score"]) == len(suite.runs()) * 2 * suite.test.n
+    assert len(rows["score_sampled"]) == len(suite.runs()) * 2 * suite.test.n
     assert np.all(np.array(rows["budget_ratio"]) <= 1 + 1e-9)
     assert store.suite().command == "vamo demo --quick"
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
