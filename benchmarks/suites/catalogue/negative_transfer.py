@@ -12,11 +12,12 @@ from benchmarks.suites.spec import Size, Suite, Variant
 ID = "negative-transfer/v1"
 
 N_TASKS, N_HARMFUL, N_SCORED = 12, 4, 6
+HARMS = ",".join(["scaled_bid=1"] * N_HARMFUL)
 
 
 def wrong_logs(size: Size, *, seed: int) -> Variant:
     """A family a third of whose logs record three times the bid that was submitted; the others' tasks are played."""
-    data = replace(SIX[size], n_tasks=N_TASKS, n_harmful=N_HARMFUL, n_scored=N_SCORED, seed=seed)
+    data = replace(SIX[size], n_tasks=N_TASKS, harms=HARMS, n_scored=N_SCORED, seed=seed)
     return Variant(name="harmful", label=f"{N_HARMFUL} of {N_TASKS} logs are wrong", data=data)
 
 

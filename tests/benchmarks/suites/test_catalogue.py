@@ -161,8 +161,8 @@ def test_unknown_names_are_errors_that_name_the_nearest() -> None:
 def test_bad_settings_name_the_rule() -> None:
     with pytest.raises(ValueError, match="`n_validation` must be at most `n_collected`, 3, found 4"):
         replace(DATA, n_validation=4)
-    with pytest.raises(ValueError, match="`n_scored` must be at most the number of sound tasks, 1, found 2"):
-        replace(DATA, n_harmful=1)
+    with pytest.raises(ValueError, match="`n_scored` must be at most `n_tasks`, 2, found 3"):
+        replace(DATA, n_scored=3)
     with pytest.raises(ValueError, match="must have different methods"):
         suite(VAO, VAO)
     with pytest.raises(ValueError, match="must not share market seeds, found 200"):

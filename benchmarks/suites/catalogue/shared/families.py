@@ -11,15 +11,15 @@ VALIDATION, TEST = 5_000_000, 6_000_000
 
 SIX: dict[Size, FamilyData] = {
     "full": FamilyData(
-        n_tasks=6, seed=1, shift=0.5, most=2000, fewest=30, n_groups=6, n_harmful=0, n_impressions=50_000,
+        n_tasks=6, seed=1, shift=0.5, most=2000, fewest=30, n_groups=6, n_impressions=50_000,
         n_collected=100, n_validation=100, n_scored=6,
     ),
     "cpu": FamilyData(
-        n_tasks=6, seed=1, shift=0.5, most=600, fewest=20, n_groups=6, n_harmful=0, n_impressions=4_800,
+        n_tasks=6, seed=1, shift=0.5, most=600, fewest=20, n_groups=6, n_impressions=4_800,
         n_collected=40, n_validation=40, n_scored=6,
     ),
     "testing": FamilyData(
-        n_tasks=6, seed=1, shift=0.5, most=24, fewest=8, n_groups=6, n_harmful=0, n_impressions=480,
+        n_tasks=6, seed=1, shift=0.5, most=24, fewest=8, n_groups=6, n_impressions=480,
         n_collected=6, n_validation=6, n_scored=6,
     ),
 }  # fmt: skip
