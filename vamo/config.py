@@ -29,6 +29,7 @@ __all__ = [
     "SharingMethod",
     "TrainConfig",
     "WeightingConfig",
+    "WeightingKind",
     "override",
 ]
 
@@ -59,6 +60,7 @@ ActionLabel = Literal["logged", "hindsight"]
 ResponseLogs = Literal["own", "all"]
 Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
+WeightingKind = Literal["softmax", "entropy", "top1", "integral", "dga"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,13 @@ class WeightingConfig(Settings):
 
     Attributes:
         kind: `softmax` at `temperature` (the paper); `entropy`: the softmax whose temperature gives the
-            weights of every target the entropy `target_entropy`; `top1`: all weight on the best source.
+            weights of every target the entropy `target_entropy`; `top1`: all weight on the best source; `integral`:
+            multiplicative weights on the alignments of all refreshes so far; `dga`: those of arXiv 2410.02498
+            (`vamo.alignment.accumulation` has both).
+        eta: Of `integral` and `dga`: step of the logits at a refresh.
+        decay: Of `integral`: what is kept of the logits at a refresh: 1 sums all alignments, less forgets, for markets
+            that drift, and 0 is the softmax of temperature 1 / eta. Of `dga`: what is kept of the weights.
+        floor: Of `integral` and `dga`: share of the weight that is spread evenly over the sources.
         temperature: lambda of the softmax over sources.
         target_entropy: Of `entropy`, as a share of the uniform weights' entropy.
         shrinkage: Whether alignments are first shrunk toward their target's mean by their standard errors.
@@ -152,7 +160,7 @@ class WeightingConfig(Settings):
             running root mean square over sources and refreshes, so that lambda means the same throughout a
             training run whatever the size of the gradients; `cosine` divides each by the two gradients'
             norms, which forward mode does not know.
-        rms_decay: Decay of that running mean square, per refresh.
+        rms_decay: Decay of that running mean square, per refresh; 1 is the plain mean over all refreshes so far.
         precondition: Whether the validation gradient is multiplied by Adam's current preconditioner, as the
             update will be (arXiv 2602.00329).
         ema_decay: Decay of the running mean of every alignment over its refreshes; 0 keeps the last one only.
@@ -165,7 +173,10 @@ class WeightingConfig(Settings):
             otherwise a sample that keeps the gradient unbiased.
     """
 
-    kind: Literal["softmax", "entropy", "top1"] = "softmax"
+    kind: WeightingKind = "softmax"
+    eta: float = 0.3
+    decay: float = 1.0
+    floor: float = 0.0
     temperature: float = 1.0
     target_entropy: float = 0.7
     shrinkage: bool = False
@@ -186,8 +197,11 @@ class WeightingConfig(Settings):
         check_fields(self)
         require(self.temperature > 0, "temperature", "positive", self.temperature)
         require(0 < self.target_entropy < 1, "target_entropy", "in (0, 1)", self.target_entropy)
-        for name in ("rms_decay", "ema_decay"):
+        require(self.eta > 0, "eta", "positive", self.eta)
+        for name in ("ema_decay", "floor"):
             require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+        for name in ("rms_decay", "decay"):
+            require(0 <= getattr(self, name) <= 1, name, "in [0, 1]", getattr(self, name))
         counts = ("refresh_every", "validation_batch_size", "targets_per_refresh", "pairs_per_step")
         for name in counts:
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
@@ -199,6 +213,15 @@ class WeightingConfig(Settings):
             require(self.refresh_every == 1, "refresh_every", "1 for `per_sample` weights", self.refresh_every)
             require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
             require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
+            softmaxes = "softmax, entropy or top1 for `per_sample` weights"
+            require(not self.is_accumulated, "kind", softmaxes, self.kind)
+        if self.kind == "dga":
+            require(self.decay < 1, "decay", "below 1 for `dga`, whose weights would never move", self.decay)
+
+    @property
+    def is_accumulated(self) -> bool:
+        """Whether the weights follow the alignments of all refreshes."""
+        return self.kind in ("integral", "dga")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

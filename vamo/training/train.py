@@ -305,7 +305,8 @@ def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config) -> 
     """What warns of signs of trouble; one source alone is no such sign where it is asked for."""
     is_weighted = config.train.method == "vao" and config.weighting.kind != "top1"
     every = config.weighting.refresh_every
-    return Monitor(targets, sources, refresh_every=every, is_weighted=is_weighted)
+    accumulated = config.weighting.is_accumulated
+    return Monitor(targets, sources, refresh_every=every, is_weighted=is_weighted, is_accumulated=accumulated)
 
 
 @contextmanager
