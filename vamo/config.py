@@ -50,7 +50,7 @@ MultitaskMethod = Literal[
 """Methods that combine the gradients of the targets' losses; see `vamo.training.backward`."""
 LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 """Methods that weight the targets by their losses; see `vamo.training.backward`."""
-SharingMethod = Literal["cds", "nearest"]
+SharingMethod = Literal["cds", "nearest", "response_check", "dvdf"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
@@ -203,21 +203,32 @@ class WeightingConfig(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingConfig(Settings):
-    """The rules that choose data before training: methods `cds` and `nearest` (`vamo.alignment.sharing`).
+    """The rules that choose data before training (`vamo.alignment.sharing`).
 
     Attributes:
-        percentile: Of the scores of a target's own trajectories, which those of others must reach to be shared
-            (arXiv 2109.08128 shares the top 10 %).
-        n_nearest: Sources that a target learns from beside its own.
+        percentile: Of `cds`: of the scores of a target's own trajectories, which those of others must reach to be
+            shared (arXiv 2109.08128 shares the top 10 %).
+        n_nearest: Of `nearest`: sources that a target learns from beside its own.
+        response_factor: Of `response_check`: predicted over actual cost must lie in [1 / factor, factor].
+        per_episode: Of `response_check`: whether episodes are checked for themselves, instead of whole sources.
+        dvdf_share: Of `dvdf`: the share of all trajectories of other sources that is kept.
+        dvdf_dynamics: Of `dvdf`: the weight of the dynamics against that of the value.
     """
 
     percentile: float = 90.0
     n_nearest: int = 1
+    response_factor: float = 5.0
+    per_episode: bool = False
+    dvdf_share: float = 0.25
+    dvdf_dynamics: float = 0.5
 
     def __post_init__(self) -> None:
         check_fields(self)
         require(0 <= self.percentile <= 100, "percentile", "in [0, 100]", self.percentile)
         require(self.n_nearest >= 1, "n_nearest", "at least 1", self.n_nearest)
+        require(self.response_factor > 1, "response_factor", "above 1", self.response_factor)
+        require(0 < self.dvdf_share <= 1, "dvdf_share", "in (0, 1]", self.dvdf_share)
+        require(0 <= self.dvdf_dynamics <= 1, "dvdf_dynamics", "in [0, 1]", self.dvdf_dynamics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +270,8 @@ class TrainConfig(Settings):
         method: `single` gives every target its own data only (with one target the single-task baseline,
             with several one model without sharing), `uniform` shares with equal weight per source,
             `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
-            `cds` and `nearest` choose the data before training (`SharingConfig`). The others share uniformly:
+            `cds`, `nearest`, `response_check` and `dvdf` choose the data before training (`SharingConfig`). The
+            others share uniformly:
             `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses (`BalancingConfig`), the
             rest combine the targets' gradients and need the extra `mtl`.
         batch_size: Windows per step over all (target, source) pairs together.

@@ -95,7 +95,7 @@ class Episodes:
         if len(kept) < data.n_episodes:
             logger.warning("%s: left out %d episodes without any action", name, data.n_episodes - len(kept))
         self.length: Int = length[kept]
-        self._kept = kept
+        self.kept: Int = kept  # of the data set's episodes, those with an action
         self._first_rows = data.episode_starts[:-1][kept]
         self._rows = np.flatnonzero(row_of < length[episode_of])
         position = np.searchsorted(kept, episode_of[self._rows])
@@ -138,7 +138,7 @@ class Episodes:
     def relative_scores(self, task: Task) -> NDArray[np.float64]:
         """(E,) scores for `task` of the episodes, as shares of `return_scale`."""
         scale = return_scale(self._data.budget, task.unit_worth(self._data.targets))[self._first_rows]
-        return np.asarray(relabel(self._data, task, self._signal).score[self._kept] / scale)
+        return np.asarray(relabel(self._data, task, self._signal).score[self.kept] / scale)
 
     def draw(self, n: int, context: int, key: Sequence[int], chosen: Int | None = None) -> tuple[Tensor, Tensor]:
         """n random windows as (episode, first row) indices, determined by `key`; of the `chosen` episodes if given.

@@ -19,7 +19,7 @@ from agents.learning.run_state import RunFiles
 from auction_env.data import TrajectoryData
 from auction_env.tasks import Task
 from vamo.agent import ReturnTable, VamoBidder
-from vamo.alignment.sharing import choose
+from vamo.alignment.sharing.rules import choose
 from vamo.config import Config
 from vamo.examples.batch import Batch
 from vamo.examples.episodes import Episodes
@@ -194,7 +194,7 @@ def train(
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]
     tasks = {name: episodes.task for name, episodes in zip(targets, held_out, strict=True)}
-    shared = choose(sources, training, tasks, config)
+    shared = choose(sources, validation, training, tasks, config)
     if shared is not None:
         pairs = shared.pairs
     statistics = normalisation(training, [episodes.task for episodes in held_out], pairs)
