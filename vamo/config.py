@@ -16,6 +16,7 @@ __all__ = [
     "Conditioning",
     "Config",
     "DataConfig",
+    "GradientMethod",
     "Head",
     "LossMethod",
     "Method",
@@ -52,7 +53,9 @@ LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 """Methods that weight the targets by their losses; see `vamo.training.backward`."""
 SharingMethod = Literal["cds", "nearest", "response_check", "dvdf"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
-Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
+GradientMethod = Literal["agem", "sdmgrad"]
+"""Methods that look at the gradients of a step in ways of their own; see `vamo.training.backward`."""
+Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, GradientMethod, MultitaskMethod, LossMethod]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
 ActionLabel = Literal["logged", "hindsight"]
@@ -243,6 +246,9 @@ class BalancingConfig(Settings):
         gradnorm_alpha: Strength of the pull toward slow targets; 0 makes gradient norms equal.
         gradnorm_rate, famo_rate: Learning rates of the weights' own Adam.
         famo_decay: gamma, of the logits of the weights.
+        sdmgrad_lambda: Pull of SDMGrad toward the mean of the targets' gradients: 0 is MGDA.
+        sdmgrad_rate, sdmgrad_steps: Its learning rate and number of steps for the weights, of gradients that are
+            scaled to a mean length of 1 (the authors' code).
     """
 
     uncertainty_rate: float = 1.0
@@ -252,14 +258,18 @@ class BalancingConfig(Settings):
     gradnorm_rate: float = 0.025
     famo_rate: float = 0.025
     famo_decay: float = 0.001
+    sdmgrad_lambda: float = 0.3
+    sdmgrad_rate: float = 10.0
+    sdmgrad_steps: int = 20
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("uncertainty_rate", "dwa_temperature", "gradnorm_rate", "famo_rate"):
+        for name in ("uncertainty_rate", "dwa_temperature", "gradnorm_rate", "famo_rate", "sdmgrad_rate"):
             require(getattr(self, name) > 0, name, "positive", getattr(self, name))
-        for name in ("gradnorm_alpha", "famo_decay"):
+        for name in ("gradnorm_alpha", "famo_decay", "sdmgrad_lambda"):
             require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
-        require(self.dwa_period >= 1, "dwa_period", "at least 1", self.dwa_period)
+        for name in ("dwa_period", "sdmgrad_steps"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,9 +281,10 @@ class TrainConfig(Settings):
             with several one model without sharing), `uniform` shares with equal weight per source,
             `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
             `cds`, `nearest`, `response_check` and `dvdf` choose the data before training (`SharingConfig`). The
-            others share uniformly:
-            `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses (`BalancingConfig`), the
-            rest combine the targets' gradients and need the extra `mtl`.
+            others share uniformly: `agem` takes out of a source's gradient what points against the target's
+            validation gradient; `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses
+            (`BalancingConfig`); the rest, `sdmgrad` among them, combine the targets' gradients and need the extra
+            `mtl`.
         batch_size: Windows per step over all (target, source) pairs together.
         select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
             those of the last step.
@@ -316,7 +327,7 @@ class TrainConfig(Settings):
         for name in ("weight_decay", "warmup_steps", "seed", "patience", "snapshots"):
             require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
         require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
-        if self.method in get_args(MultitaskMethod):
+        if self.method in (*get_args(MultitaskMethod), *get_args(GradientMethod)):
             eager = f"false for method {self.method!r}, which takes gradients of one target after the other"
             require(not self.compile, "compile", eager, self.compile)
         if self.method == "gradnorm":

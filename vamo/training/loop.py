@@ -83,7 +83,7 @@ class Trainer(Generic[BatchT]):
                 config,
                 compiled(mixed) if train.compile else mixed,
                 self.parameters,
-                batches.groups,
+                batches,
                 n_targets=n_targets,
                 processes=self.processes,
             )

@@ -376,6 +376,10 @@ class KilledError(Exception):
         ["train.method=famo"],
         ["train.method=cds"],
         ["train.method=nearest"],
+        ["train.method=response_check", "sharing.per_episode=true"],
+        ["train.method=dvdf"],
+        ["train.method=agem"],
+        ["train.method=sdmgrad"],
     ],
     ids=" ".join,
 )
