@@ -78,14 +78,25 @@ class DataConfig(Settings):
         response: Which logs the response model behind hindsight-optimal actions is fitted to. `own`: each log's
             actions come from that log, so that what a harmful source says stays where alignment can see it. `all`: one
             model of all sources. It is a little less noisy where logs are tiny, and wrong for all where one is harmful.
+        dagger_rounds: Times that the policy in training is played through the logged episodes, as the source's response
+            has them, at evenly spaced steps of the training; the states that it visits, with their hindsight-optimal
+            actions, join the examples (`vamo.examples.dagger`). 0: the policy learns in logged states only.
+        dagger_episodes: Episodes that a round plays of each pair of target and source, at most.
     """
 
     reward_signal: RewardSignal = "expected"
     action_label: ActionLabel = "hindsight"
     response: ResponseLogs = "own"
+    dagger_rounds: int = 0
+    dagger_episodes: int = 64
 
     def __post_init__(self) -> None:
         check_fields(self)
+        require(self.dagger_rounds >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
+        require(self.dagger_episodes >= 1, "dagger_episodes", "at least 1", self.dagger_episodes)
+        if self.dagger_rounds:
+            labels = "hindsight for `dagger_rounds`: nobody logged an action in the states that a policy visits"
+            require(self.action_label == "hindsight", "action_label", labels, self.action_label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +309,10 @@ class TrainConfig(Settings):
             parameters are kept as bidders of their own (`TrainResult.snapshots`), to choose among on simulated
             validation episodes; a run that stops early has those that it reached.
         patience: Records without a new lowest mean validation loss after which training stops; 0 never does.
+        cross_fit: Number of folds, 0 for none. The targets also learn from their validation trajectories. Methods that
+            use validation gradients (`vao`, `agem`) deal each target's own trajectories into folds: with each refresh
+            of the weights the next fold gives the validation gradients, and no training window comes from it until the
+            next refresh. Validation losses are then of data that were trained on: they choose nothing.
     """
 
     method: Method = "vao"
@@ -317,6 +332,7 @@ class TrainConfig(Settings):
     ema_decay: float = 0.0
     patience: int = 0
     snapshots: int = 0
+    cross_fit: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -327,6 +343,11 @@ class TrainConfig(Settings):
         for name in ("weight_decay", "warmup_steps", "seed", "patience", "snapshots"):
             require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
         require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
+        require(self.cross_fit == 0 or self.cross_fit >= 2, "cross_fit", "0 or at least 2", self.cross_fit)
+        if self.cross_fit:
+            learned = "for `cross_fit`, which trains on the validation trajectories"
+            require(self.select == "last", "select", f"last {learned}", self.select)
+            require(self.patience == 0, "patience", f"0 {learned}", self.patience)
         if self.method in (*get_args(MultitaskMethod), *get_args(GradientMethod)):
             eager = f"false for method {self.method!r}, which takes gradients of one target after the other"
             require(not self.compile, "compile", eager, self.compile)
@@ -370,3 +391,9 @@ class Config(Settings):
     balancing: BalancingConfig = field(default_factory=BalancingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def __post_init__(self) -> None:
+        most = self.train.steps - 1
+        require(
+            self.data.dagger_rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", self.data.dagger_rounds
+        )

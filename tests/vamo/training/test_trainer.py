@@ -380,6 +380,8 @@ class KilledError(Exception):
         ["train.method=dvdf"],
         ["train.method=agem"],
         ["train.method=sdmgrad"],
+        ["train.cross_fit=3"],
+        ["data.dagger_rounds=2", "train.cross_fit=2", "weighting.refresh_every=2"],
     ],
     ids=" ".join,
 )

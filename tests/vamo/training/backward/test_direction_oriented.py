@@ -39,7 +39,7 @@ def test_a_large_lambda_is_the_mean() -> None:
 
 
 def test_without_a_direction_it_is_the_least_combination() -> None:
-    """MGDA: the nearest point to 0 of the triangle of the rows lies between the first two, at right angles to (4, 1)."""
+    """MGDA: the nearest point to 0 of the rows lies between two of them, at right angles to (4, 1)."""
     _, found = step(*make(sdmgrad_lambda=0.0, sdmgrad_rate=0.05, sdmgrad_steps=2000))
     np.testing.assert_allclose(found, 3 * np.array([-1.0, 4.0]) / 34, atol=1e-3)
 
