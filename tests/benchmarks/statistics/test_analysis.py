@@ -34,7 +34,8 @@ def rows_of(scores: dict[str, dict[str, Any]], *, seeds: dict[str, tuple[int, ..
                     row = {
                         "suite": "s/v1", "variant": "v", "method": method, "task": task, "train_seed": train_seed,
                         "seed": unit, "advertiser": 0, "score_sampled": score, "score_expected": score,
-                        "objective": score, "cost": 1.0, **dict.fromkeys(RATIOS, np.nan), "budget_ratio": 0.5, "reference": 2.0,
+                        "objective": score, "cost": 1.0,
+                        **dict.fromkeys(RATIOS, np.nan), "budget_ratio": 0.5, "reference": 2.0,
                     }  # fmt: skip
                     for name in ROWS.names:
                         columns[name].append(row[name])

@@ -181,7 +181,7 @@ def test_the_record_keeps_every_command(tmp_path: Path) -> None:
 
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    arguments = ["bench", "run", "data-scarce/v1/testing", "--out", str(out), "--workers", "2"]
+    arguments = ["bench", "run", "data-scarce/v2/testing", "--out", str(out), "--workers", "2"]
     main([*arguments, "--agents", "fixed", "random"])
     assert "2 runs, 0 found finished, 0 failed" in capsys.readouterr().out
     main([*arguments, "--agents", "fixed"])
@@ -245,9 +245,9 @@ def test_speed_is_a_suite_with_one_table(
 
 
 def test_the_published_command_names_no_folder() -> None:
-    given = ["/somewhere/bin/vamo", "bench", "run", "data-scarce/v1", "--out", "/home/me/x", "--seeds", "2", "--out=y"]
+    given = ["/somewhere/bin/vamo", "bench", "run", "data-scarce/v2", "--out", "/home/me/x", "--seeds", "2", "--out=y"]
     given += ["--reuse", "/home/me/z", "--reuse=/home/me/z"]
-    assert provenance.command_line(given) == "vamo bench run data-scarce/v1 --seeds 2"
+    assert provenance.command_line(given) == "vamo bench run data-scarce/v2 --seeds 2"
 
 
 @pytest.mark.parametrize(

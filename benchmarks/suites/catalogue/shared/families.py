@@ -9,6 +9,9 @@ from benchmarks.suites.spec import TRAIN_SEEDS, FamilyData, Seeds, Size, Variant
 VALIDATION, TEST = 5_000_000, 6_000_000
 """First market seeds of the episodes to tune on and to test on: apart from those of the demo and of its defaults."""
 
+HARM_V1 = "harm/v1"
+"""World of conditional harms, see `agents.make_task_family`."""
+
 SIX: dict[Size, FamilyData] = {
     "full": FamilyData(
         n_tasks=6, seed=1, shift=0.5, most=2000, fewest=30, n_groups=6, n_impressions=50_000,
