@@ -80,8 +80,8 @@ def _add_suites(kinds: Commands) -> None:
     publish = kinds.add_parser(
         "publish",
         help="copy a suite's rows, compact, to where results are committed",
-        description="Replaces what is published of the suite, with five significant digits. `make docs` shows it. Rows of"
-        " several commits are refused.",
+        description="Replaces what is published of the suite, with five significant digits. `make docs` shows it."
+        " Rows of several commits are refused.",
     )
     publish.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
     publish.add_argument(

@@ -62,8 +62,8 @@ def _check_alike(store: Store, is_mixed: bool) -> None:
     if len(commits) > 1 and not is_mixed:
         listed = ", ".join(f"{commit} ({n} runs)" for commit, n in commits.most_common())
         raise ValueError(
-            f"rows of {store.path} must be of one commit, found {listed}: `vamo bench run --one-commit` makes the others"
-            " again, and `--mixed` publishes them as they are"
+            f"rows of {store.path} must be of one commit, found {listed}: `vamo bench run --one-commit` makes the"
+            " others again, and `--mixed` publishes them as they are"
         )
 
 

@@ -38,7 +38,7 @@ HASHES: dict[str, str] = {
     "shift/v1/testing": "93948e0fdc967ac6",
     "online/v1": "4136f20f0155ce2c",
     "online/v1/cpu": "1cd26ce30785fd51",
-    "online/v1/testing": "0fd5ca82288c7363",
+    "online/v1/testing": "ff2eb9e539e89a39",
     "from-logs/v1": "1a48a3854ab8ed1e",
     "from-logs/v1/cpu": "a26ca3a8d60fa483",
     "from-logs/v1/testing": "dbe6ac1f20a2b91e",

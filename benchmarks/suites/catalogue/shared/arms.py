@@ -228,7 +228,7 @@ def same_labels(size: Size) -> tuple[Arm, ...]:
     )
 
 
-SB3_STEPS: dict[Size, int] = {"full": 400_000, "cpu": 36_864, "testing": 3_072}
+SB3_STEPS: dict[Size, int] = {"full": 400_000, "cpu": 36_864, "testing": 3_120}
 
 
 def sb3(size: Size) -> tuple[Arm, ...]:
