@@ -151,6 +151,7 @@ def test_a_suite_page_names_what_the_suite_compares(hook: ModuleType) -> None:
         suite.question,
         suite.hash()[:16],
         *(arm.label for arm in suite.arms),
+        *(contrast.name for contrast in suite.contrasts),
         "vamo bench run data-scarce/v2",
     ):
         assert text in page
