@@ -45,7 +45,7 @@ def write_results(
         title=title,
         question="Does the page show what was written?",
         tasks={name: [_task(task, k, n_test) for k, task in enumerate(tasks)] for name in variants},
-        variants=[{"name": name, "label": f"variant {name}", "x": x} for name, x in variants.items()],
+        variants=[{"name": name, "label": f"variant {name}", "x": x, "group": ""} for name, x in variants.items()],
         methods=[
             {
                 "name": n,
@@ -100,7 +100,7 @@ class _Run:
         columns = {
             "suite": "made-up/v1/testing", "variant": self.variant, "method": self.method,
             "task": np.repeat(self.tasks, self.n_test), "train_seed": self.seed, "seed": 1000 + unit,
-            "advertiser": unit % 3, "score": score, "score_expected": score, "objective": score, "cost": 1.0,
+            "advertiser": unit % 3, "score_sampled": score, "score_expected": score, "objective": score, "cost": 1.0,
             **dict.fromkeys(RATIOS, np.nan), "budget_ratio": self.rng.uniform(0.9, 1.0, n), "reference": 2.0,
         }  # fmt: skip
         cpa = np.repeat([task == "TargetCPA" for task in self.tasks], self.n_test)
