@@ -227,7 +227,7 @@ def test_every_method_is_compared_with_a_named_one(tmp_path: Path) -> None:
         cell.startswith("+0.100 [") and cell.endswith("*") for cell in cells.rows[0][1:]
     )  # over the reference of 2
     assert cells.rows[1][1:] == ("+0.000 [+0.000, +0.000]",) * 3
-    assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE: variant**")
+    assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE (exploratory): variant**")
     with pytest.raises(ValueError, match=r"one of \['base', 'better', 'same', 'worse'\], found 'nobody'"):
         against_cells(tmp_path, "nobody")
 
