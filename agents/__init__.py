@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from agents.families.distances import Distance, data_distance
 from agents.families.family import Member, Shift, TaskFamily, make_task_family
-from agents.families.storage import collect_family, load_family, read_family
+from agents.families.harms import HARM_V1, HARM_V1_KINDS, parse_harms
+from agents.families.measurement import Marginals, MeasuredHarm, harm_losses, marginal_distance, measure_harm
+from agents.families.storage import collect_family, load_family, read_family, sound_episodes
 from agents.hindsight.best_constant import HindsightBidder
 from agents.hindsight.full_information import (
     Offers,
@@ -17,6 +19,7 @@ from agents.hindsight.full_information import (
 )
 from agents.hindsight.joint_constants import JointHindsightBidder
 from agents.logging.collection import Collection, CollectionSummary, collect, collect_data_set
+from agents.logging.harm import HARM_KINDS, Harm
 from agents.logging.noisy import NoisyBidder
 from agents.logging.policies import POLICIES
 from agents.mixed import MixedBidder
@@ -32,6 +35,9 @@ from agents.rules.random_multiplier import RandomMultiplierBidder
 from auction_env.control.bidder import Bidder, Campaigns, TickView
 
 __all__ = [
+    "HARM_KINDS",
+    "HARM_V1",
+    "HARM_V1_KINDS",
     "POLICIES",
     "AgentEntry",
     "Bidder",
@@ -42,8 +48,11 @@ __all__ = [
     "DualBidder",
     "Episodes",
     "FixedBidder",
+    "Harm",
     "HindsightBidder",
     "JointHindsightBidder",
+    "Marginals",
+    "MeasuredHarm",
     "Member",
     "MixedBidder",
     "MpcBidder",
@@ -63,12 +72,16 @@ __all__ = [
     "collect_data_set",
     "collect_family",
     "data_distance",
+    "harm_losses",
     "learner",
     "load",
     "load_family",
     "lp_reference",
     "make",
     "make_task_family",
+    "marginal_distance",
+    "measure_harm",
+    "parse_harms",
     "read_family",
     "record_offers",
     "record_prices",
@@ -79,6 +92,7 @@ __all__ = [
     "score_bound",
     "shares_of",
     "solve",
+    "sound_episodes",
     "to_trajectories",
     "train",
 ]

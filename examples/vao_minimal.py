@@ -228,7 +228,7 @@ def scores(bidders: Sequence[PolicyBidder], member: Member, n_episodes: int) -> 
 
 def main(n_tasks: int = 4, n_steps: int = 100, n_episodes: int = 48, most: int = 200) -> None:
     torch.set_flush_denormal(True)  # tiny numbers would make steps several times slower
-    family = make_task_family(n_tasks, seed=1, imbalance=(most, 4), n_groups=2, n_harmful=1, n_impressions=1_200)
+    family = make_task_family(n_tasks, seed=1, imbalance=(most, 4), n_groups=2, n_impressions=1_200)  # one log is wrong
     logs, tasks = collect_logs(family), [member.task for member in family.members]
     training = label_all(logs.training, tasks)
     validation = [row[k] for k, row in enumerate(label_all(logs.validation, tasks))]

@@ -16,6 +16,7 @@ __all__ = [
     "Conditioning",
     "Config",
     "DataConfig",
+    "GradientMethod",
     "Head",
     "LossMethod",
     "Method",
@@ -29,6 +30,7 @@ __all__ = [
     "SharingMethod",
     "TrainConfig",
     "WeightingConfig",
+    "WeightingKind",
     "override",
 ]
 
@@ -50,15 +52,18 @@ MultitaskMethod = Literal[
 """Methods that combine the gradients of the targets' losses; see `vamo.training.backward`."""
 LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 """Methods that weight the targets by their losses; see `vamo.training.backward`."""
-SharingMethod = Literal["cds", "nearest"]
+SharingMethod = Literal["cds", "nearest", "response_check", "dvdf"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
-Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
+GradientMethod = Literal["agem", "sdmgrad"]
+"""Methods that look at the gradients of a step in ways of their own; see `vamo.training.backward`."""
+Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, GradientMethod, MultitaskMethod, LossMethod]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
 ActionLabel = Literal["logged", "hindsight"]
 ResponseLogs = Literal["own", "all"]
 Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
+WeightingKind = Literal["softmax", "entropy", "top1", "integral", "dga"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +80,25 @@ class DataConfig(Settings):
         response: Which logs the response model behind hindsight-optimal actions is fitted to. `own`: each log's
             actions come from that log, so that what a harmful source says stays where alignment can see it. `all`: one
             model of all sources. It is a little less noisy where logs are tiny, and wrong for all where one is harmful.
+        dagger_rounds: Times that the policy in training is played through the logged episodes, as the source's response
+            has them, at evenly spaced steps of the training; the states that it visits, with their hindsight-optimal
+            actions, join the examples (`vamo.examples.dagger`). 0: the policy learns in logged states only.
+        dagger_episodes: Episodes that a round plays of each pair of target and source, at most.
     """
 
     reward_signal: RewardSignal = "expected"
     action_label: ActionLabel = "hindsight"
     response: ResponseLogs = "own"
+    dagger_rounds: int = 0
+    dagger_episodes: int = 64
 
     def __post_init__(self) -> None:
         check_fields(self)
+        require(self.dagger_rounds >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
+        require(self.dagger_episodes >= 1, "dagger_episodes", "at least 1", self.dagger_episodes)
+        if self.dagger_rounds:
+            labels = "hindsight for `dagger_rounds`: nobody logged an action in the states that a policy visits"
+            require(self.action_label == "hindsight", "action_label", labels, self.action_label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +155,13 @@ class WeightingConfig(Settings):
 
     Attributes:
         kind: `softmax` at `temperature` (the paper); `entropy`: the softmax whose temperature gives the
-            weights of every target the entropy `target_entropy`; `top1`: all weight on the best source.
+            weights of every target the entropy `target_entropy`; `top1`: all weight on the best source; `integral`:
+            multiplicative weights on the alignments of all refreshes so far; `dga`: those of arXiv 2410.02498
+            (`vamo.alignment.accumulation` has both).
+        eta: Of `integral` and `dga`: step of the logits at a refresh.
+        decay: Of `integral`: what is kept of the logits at a refresh: 1 sums all alignments, less forgets, for markets
+            that drift, and 0 is the softmax of temperature 1 / eta. Of `dga`: what is kept of the weights.
+        floor: Of `integral` and `dga`: share of the weight that is spread evenly over the sources.
         temperature: lambda of the softmax over sources.
         target_entropy: Of `entropy`, as a share of the uniform weights' entropy.
         shrinkage: Whether alignments are first shrunk toward their target's mean by their standard errors.
@@ -152,7 +174,7 @@ class WeightingConfig(Settings):
             running root mean square over sources and refreshes, so that lambda means the same throughout a
             training run whatever the size of the gradients; `cosine` divides each by the two gradients'
             norms, which forward mode does not know.
-        rms_decay: Decay of that running mean square, per refresh.
+        rms_decay: Decay of that running mean square, per refresh; 1 is the plain mean over all refreshes so far.
         precondition: Whether the validation gradient is multiplied by Adam's current preconditioner, as the
             update will be (arXiv 2602.00329).
         ema_decay: Decay of the running mean of every alignment over its refreshes; 0 keeps the last one only.
@@ -165,7 +187,10 @@ class WeightingConfig(Settings):
             otherwise a sample that keeps the gradient unbiased.
     """
 
-    kind: Literal["softmax", "entropy", "top1"] = "softmax"
+    kind: WeightingKind = "softmax"
+    eta: float = 0.3
+    decay: float = 1.0
+    floor: float = 0.0
     temperature: float = 1.0
     target_entropy: float = 0.7
     shrinkage: bool = False
@@ -186,8 +211,11 @@ class WeightingConfig(Settings):
         check_fields(self)
         require(self.temperature > 0, "temperature", "positive", self.temperature)
         require(0 < self.target_entropy < 1, "target_entropy", "in (0, 1)", self.target_entropy)
-        for name in ("rms_decay", "ema_decay"):
+        require(self.eta > 0, "eta", "positive", self.eta)
+        for name in ("ema_decay", "floor"):
             require(0 <= getattr(self, name) < 1, name, "in [0, 1)", getattr(self, name))
+        for name in ("rms_decay", "decay"):
+            require(0 <= getattr(self, name) <= 1, name, "in [0, 1]", getattr(self, name))
         counts = ("refresh_every", "validation_batch_size", "targets_per_refresh", "pairs_per_step")
         for name in counts:
             require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
@@ -199,25 +227,45 @@ class WeightingConfig(Settings):
             require(self.refresh_every == 1, "refresh_every", "1 for `per_sample` weights", self.refresh_every)
             require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
             require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
+            softmaxes = "softmax, entropy or top1 for `per_sample` weights"
+            require(not self.is_accumulated, "kind", softmaxes, self.kind)
+        if self.kind == "dga":
+            require(self.decay < 1, "decay", "below 1 for `dga`, whose weights would never move", self.decay)
+
+    @property
+    def is_accumulated(self) -> bool:
+        """Whether the weights follow the alignments of all refreshes."""
+        return self.kind in ("integral", "dga")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingConfig(Settings):
-    """The rules that choose data before training: methods `cds` and `nearest` (`vamo.alignment.sharing`).
+    """The rules that choose data before training (`vamo.alignment.sharing`).
 
     Attributes:
-        percentile: Of the scores of a target's own trajectories, which those of others must reach to be shared
-            (arXiv 2109.08128 shares the top 10 %).
-        n_nearest: Sources that a target learns from beside its own.
+        percentile: Of `cds`: of the scores of a target's own trajectories, which those of others must reach to be
+            shared (arXiv 2109.08128 shares the top 10 %).
+        n_nearest: Of `nearest`: sources that a target learns from beside its own.
+        response_factor: Of `response_check`: predicted over actual cost must lie in [1 / factor, factor].
+        per_episode: Of `response_check`: whether episodes are checked for themselves, instead of whole sources.
+        dvdf_share: Of `dvdf`: the share of all trajectories of other sources that is kept.
+        dvdf_dynamics: Of `dvdf`: the weight of the dynamics against that of the value.
     """
 
     percentile: float = 90.0
     n_nearest: int = 1
+    response_factor: float = 5.0
+    per_episode: bool = False
+    dvdf_share: float = 0.25
+    dvdf_dynamics: float = 0.5
 
     def __post_init__(self) -> None:
         check_fields(self)
         require(0 <= self.percentile <= 100, "percentile", "in [0, 100]", self.percentile)
         require(self.n_nearest >= 1, "n_nearest", "at least 1", self.n_nearest)
+        require(self.response_factor > 1, "response_factor", "above 1", self.response_factor)
+        require(0 < self.dvdf_share <= 1, "dvdf_share", "in (0, 1]", self.dvdf_share)
+        require(0 <= self.dvdf_dynamics <= 1, "dvdf_dynamics", "in [0, 1]", self.dvdf_dynamics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +280,9 @@ class BalancingConfig(Settings):
         gradnorm_alpha: Strength of the pull toward slow targets; 0 makes gradient norms equal.
         gradnorm_rate, famo_rate: Learning rates of the weights' own Adam.
         famo_decay: gamma, of the logits of the weights.
+        sdmgrad_lambda: Pull of SDMGrad toward the mean of the targets' gradients: 0 is MGDA.
+        sdmgrad_rate, sdmgrad_steps: Its learning rate and number of steps for the weights, of gradients that are
+            scaled to a mean length of 1 (the authors' code).
     """
 
     uncertainty_rate: float = 1.0
@@ -241,14 +292,18 @@ class BalancingConfig(Settings):
     gradnorm_rate: float = 0.025
     famo_rate: float = 0.025
     famo_decay: float = 0.001
+    sdmgrad_lambda: float = 0.3
+    sdmgrad_rate: float = 10.0
+    sdmgrad_steps: int = 20
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("uncertainty_rate", "dwa_temperature", "gradnorm_rate", "famo_rate"):
+        for name in ("uncertainty_rate", "dwa_temperature", "gradnorm_rate", "famo_rate", "sdmgrad_rate"):
             require(getattr(self, name) > 0, name, "positive", getattr(self, name))
-        for name in ("gradnorm_alpha", "famo_decay"):
+        for name in ("gradnorm_alpha", "famo_decay", "sdmgrad_lambda"):
             require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
-        require(self.dwa_period >= 1, "dwa_period", "at least 1", self.dwa_period)
+        for name in ("dwa_period", "sdmgrad_steps"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,9 +314,11 @@ class TrainConfig(Settings):
         method: `single` gives every target its own data only (with one target the single-task baseline,
             with several one model without sharing), `uniform` shares with equal weight per source,
             `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
-            `cds` and `nearest` choose the data before training (`SharingConfig`). The others share uniformly:
-            `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses (`BalancingConfig`), the
-            rest combine the targets' gradients and need the extra `mtl`.
+            `cds`, `nearest`, `response_check` and `dvdf` choose the data before training (`SharingConfig`). The
+            others share uniformly: `agem` takes out of a source's gradient what points against the target's
+            validation gradient; `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses
+            (`BalancingConfig`); the rest, `sdmgrad` among them, combine the targets' gradients and need the extra
+            `mtl`.
         batch_size: Windows per step over all (target, source) pairs together.
         select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
             those of the last step.
@@ -275,6 +332,10 @@ class TrainConfig(Settings):
             parameters are kept as bidders of their own (`TrainResult.snapshots`), to choose among on simulated
             validation episodes; a run that stops early has those that it reached.
         patience: Records without a new lowest mean validation loss after which training stops; 0 never does.
+        cross_fit: Number of folds, 0 for none. The targets also learn from their validation trajectories. Methods that
+            use validation gradients (`vao`, `agem`) deal each target's own trajectories into folds: with each refresh
+            of the weights the next fold gives the validation gradients, and no training window comes from it until the
+            next refresh. Validation losses are then of data that were trained on: they choose nothing.
     """
 
     method: Method = "vao"
@@ -294,6 +355,7 @@ class TrainConfig(Settings):
     ema_decay: float = 0.0
     patience: int = 0
     snapshots: int = 0
+    cross_fit: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -304,7 +366,12 @@ class TrainConfig(Settings):
         for name in ("weight_decay", "warmup_steps", "seed", "patience", "snapshots"):
             require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
         require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
-        if self.method in get_args(MultitaskMethod):
+        require(self.cross_fit == 0 or self.cross_fit >= 2, "cross_fit", "0 or at least 2", self.cross_fit)
+        if self.cross_fit:
+            learned = "for `cross_fit`, which trains on the validation trajectories"
+            require(self.select == "last", "select", f"last {learned}", self.select)
+            require(self.patience == 0, "patience", f"0 {learned}", self.patience)
+        if self.method in (*get_args(MultitaskMethod), *get_args(GradientMethod)):
             eager = f"false for method {self.method!r}, which takes gradients of one target after the other"
             require(not self.compile, "compile", eager, self.compile)
         if self.method == "gradnorm":
@@ -347,3 +414,9 @@ class Config(Settings):
     balancing: BalancingConfig = field(default_factory=BalancingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def __post_init__(self) -> None:
+        most = self.train.steps - 1
+        require(
+            self.data.dagger_rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", self.data.dagger_rounds
+        )

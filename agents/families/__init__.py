@@ -1,1 +1,1 @@
-"""Families of data-scarce tasks: their members, their logs on disk, and distances between data sets."""
+"""Families of data-scarce tasks: members, logs on disk, distances between data sets, who is harmed and how much."""

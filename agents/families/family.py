@@ -13,20 +13,21 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.families.harms import Harms, deal_harms
+from agents.logging.harm import Harm, sound_trajectories
 from auction_env.market.params import DIURNAL_CURVE, MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.tasks import TASKS, Constraint, Task
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+Bool = NDArray[np.bool_]
 
 MIN_TASKS, MAX_TASKS = 2, 128
 _BUDGET_SPAN, _TARGET_SPAN, _LEVEL_SPAN = np.log(3.0), np.log(1.6), np.log(1.6)
 _SEASON_SPAN = 6  # points of the diurnal curve, three hours: with more, the day's two humps meet again
 _WITHIN = 0.15  # how far the members of a group lie apart, as a share of how far groups do
 _GOOD, _POOR = "noisy-pid", "random"
-HARMFUL_BID = 3.0
-"""Factor from the bids submitted to those recorded in the logs of a harmful task."""
 _TURNS = 20  # trajectories among which the policies of a member are dealt
 
 
@@ -69,7 +70,7 @@ class Member:
     Attributes:
         task: The task; its name is unique in the family.
         group: Members of a group share objective, advertisers, market and season.
-        is_harmful: Whether its log records other bids than were submitted (`HARMFUL_BID`).
+        harm: What is wrong with its log; None: nothing. The task itself is played in `params` and `population`.
         n_trajectories: To train on.
         policy: Logging policy, as `agents.logging.policies.parse_shares` reads it.
         advertisers: Indices of the advertisers that the policy controls; all others compete by their script.
@@ -79,7 +80,7 @@ class Member:
 
     task: Task
     group: int
-    is_harmful: bool
+    harm: Harm | None
     n_trajectories: int
     policy: str
     advertisers: tuple[int, ...]
@@ -90,6 +91,11 @@ class Member:
     @property
     def name(self) -> str:
         return self.task.name
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether any of its trajectories is not sound."""
+        return bool(self.harm)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,16 +123,45 @@ class TaskFamily:
     def relations(self) -> Int:
         """How source i (column) affects target k (row), (K, K): 1 it helps, 0 unrelated, -1 it is a harmful source.
 
-        A source helps if its log shows the same action in the same state: it is of the target's group and records
-        bids in the same way. It is harmful if one of the two logs records the submitted bids and the other the bids
-        before a shading: nothing in the inputs tells them apart, and the actions differ by a factor. Everything else,
-        a sound log of another objective or from another market, counts as unrelated: how much it helps is measured.
+        A source helps if its log shows the same action in the same state: it is of the target's group and has the
+        same harm, or none. It is harmful if the harms of the two logs differ for what the target's task counts: the
+        best action in the same state is another one. Everything else, a sound log of another objective or from
+        another market, counts as unrelated: how much it helps is measured. A harmful source may be sound in a part
+        of its trajectories (`sound_episodes`), and how much it harms is measured too (`measure_harm`).
         """
-        group = np.array([member.group for member in self.members])
-        is_harmful = np.array([member.is_harmful for member in self.members])
-        is_same_kind = is_harmful[:, None] == is_harmful[None, :]
-        is_same_group = group[:, None] == group[None, :]
-        return np.where(is_same_kind, is_same_group.astype(np.int64), -1)
+        out = np.empty((len(self), len(self)), np.int64)
+        for k, target in enumerate(self.members):
+            for i, source in enumerate(self.members):
+                harms = [m.harm if m.harm and m.harm.affects(target.task) else None for m in (target, source)]
+                out[k, i] = int(target.group == source.group) if harms[0] == harms[1] else -1
+        return out
+
+    def sound_episodes(self, name: str, n_held_out: int = 0) -> Bool:
+        """Which trajectories of a member's log are sound, in the order of the collected log.
+
+        The order of a split is another one: `agents.families.storage.sound_episodes` has the truth of logs on disk.
+
+        Args:
+            name: Of the member.
+            n_held_out: Trajectories of the log beyond those to train on.
+
+        Returns:
+            (n_trajectories + n_held_out,).
+
+        Raises:
+            ValueError: No member has that name.
+        """
+        if name not in self.names:
+            raise ValueError(f"`name` must be one of {list(self.names)}, found {name!r}")
+        member = self.members[self.names.index(name)]
+        n = member.n_trajectories + n_held_out
+        sound = sound_trajectories(
+            member.harm,
+            n_episodes=-(-n // len(member.advertisers)),
+            controlled=member.advertisers,
+            population=member.population,
+        )
+        return sound[:n]
 
     def to_json(self) -> str:
         """What the family is, and its truth, for the record; it is rebuilt by `make_task_family`."""
@@ -138,7 +173,7 @@ class TaskFamily:
                 {
                     "task": json.loads(member.task.to_json()),
                     "group": member.group,
-                    "is_harmful": member.is_harmful,
+                    "harm": None if member.harm is None else member.harm.to_json(),
                     "n_trajectories": member.n_trajectories,
                     "policy": member.policy,
                     "advertisers": list(member.advertisers),
@@ -157,7 +192,7 @@ def make_task_family(
     imbalance: tuple[int, int] = (5000, 20),
     *,
     n_groups: int | None = None,
-    n_harmful: int | None = None,
+    harms: Harms = None,
     n_impressions: int = 4_800,
 ) -> TaskFamily:
     """A family of K distinct tasks.
@@ -172,22 +207,21 @@ def make_task_family(
         imbalance: Trajectories of the largest and of the smallest task; the others lie between them on a geometric
             scale, which is a long tail.
         n_groups: Number of groups; by default half the tasks.
-        n_harmful: Tasks whose logs record other bids than were submitted; by default an eighth of them, and at
-            least one if there are 4 tasks or more. They are spread over the sizes, never the largest.
+        harms: What is wrong with which logs: the world "harm/v1"; or harms by the position of the task; or harms
+            alone, spread over the sizes but for the largest; () for none. By default an eighth of the logs, and at
+            least one if there are 4 tasks or more, record three times the bids that were submitted.
         n_impressions: Size of the markets' episodes.
 
     Raises:
         ValueError: A number that breaks a rule; it is named.
     """
-    _check_family(n_tasks, seed, imbalance, n_groups, n_harmful)
+    _check_family(n_tasks, seed, imbalance, n_groups)
     shift = shift if isinstance(shift, Shift) else Shift.of(shift)
     groups = n_groups or n_tasks // 2
-    harmful = n_harmful if n_harmful is not None else (0 if n_tasks < 4 else max(1, n_tasks // 8))
+    harm_of = deal_harms(harms, n_tasks, groups, seed)
     centres = _Centre.evenly_spaced(np.random.default_rng([seed, 1]), groups, shift)
     most, fewest = imbalance
     sizes = np.rint(np.geomspace(most, fewest, n_tasks)).astype(int)
-    # spread evenly over the sizes, from the second largest task on
-    is_harmful = np.isin(np.arange(n_tasks), 1 + (np.arange(harmful) * (n_tasks - 1)) // max(harmful, 1))
     members = []
     for k in range(n_tasks):
         group, turn = k % groups, k // groups
@@ -197,7 +231,7 @@ def make_task_family(
             Member(
                 task=_task(group, turn, k, n_turns=-(-n_tasks // groups)),
                 group=group,
-                is_harmful=bool(is_harmful[k]),
+                harm=harm_of.get(k),
                 n_trajectories=int(sizes[k]),
                 policy=centre.policy,
                 advertisers=centre.advertisers,
@@ -209,9 +243,7 @@ def make_task_family(
     return TaskFamily(members=tuple(members), seed=seed, shift=shift)
 
 
-def _check_family(
-    n_tasks: int, seed: int, imbalance: tuple[int, int], n_groups: int | None, n_harmful: int | None
-) -> None:
+def _check_family(n_tasks: int, seed: int, imbalance: tuple[int, int], n_groups: int | None) -> None:
     if not MIN_TASKS <= n_tasks <= MAX_TASKS:
         raise ValueError(f"`n_tasks` must lie in {MIN_TASKS}..{MAX_TASKS}, found {n_tasks}")
     if seed < 0:
@@ -220,8 +252,6 @@ def _check_family(
         raise ValueError(f"`imbalance` must be (most, fewest) trajectories, fewest at least 1, found {imbalance}")
     if n_groups is not None and not 1 <= n_groups <= n_tasks:
         raise ValueError(f"`n_groups` must lie in 1..{n_tasks}, found {n_groups}")
-    if n_harmful is not None and not 0 <= n_harmful < n_tasks:
-        raise ValueError(f"`n_harmful` must lie in 0..{n_tasks - 1}, found {n_harmful}")
 
 
 @dataclass(frozen=True, slots=True)

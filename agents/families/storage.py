@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.families.family import HARMFUL_BID, Member, TaskFamily
+from agents.families.family import Member, TaskFamily
 from agents.logging.collection import Collection, collect_data_set
+from agents.logging.harm import Harm, sound_trajectories
 from agents.parallel import worker_count
 from auction_env.data import TrajectoryData, load, read_manifest, write_splits
 from auction_env.data.manifest import MANIFEST
 from auction_env.files import write_atomically
+from auction_env.market.population import Population
 
 FAMILY_FILE = "family.json"
 _PER_WORKER = 2_000  # trajectories that take as long as starting a worker and making its policy
@@ -42,7 +44,7 @@ def member_collection(member: Member, n_held_out: int) -> Collection:
         n_trajectories=n,
         seed=member.first_seed,
         policy=member.policy,
-        recorded_bid=HARMFUL_BID if member.is_harmful else 1.0,
+        harm=member.harm,
         advertisers=member.advertisers,
         params=member.params,
         population=member.population,
@@ -129,3 +131,37 @@ def read_family(directory: str | os.PathLike[str]) -> FamilyRecord:
 def load_family(directory: str | os.PathLike[str], split: str = "train") -> dict[str, TrajectoryData]:
     """One part of the logs of every task, by name: "train", "validation" or "test"."""
     return {name: load(Path(directory) / name, split=split) for name in read_family(directory).names}
+
+
+def sound_episodes(
+    directory: str | os.PathLike[str], logs: Mapping[str, TrajectoryData]
+) -> dict[str, NDArray[np.bool_]]:
+    """Which trajectories of a family's logs are sound, by task: (n_episodes,) each, in the order of `logs`.
+
+    Args:
+        directory: Where the family was collected.
+        logs: Any trajectories of it by the name of their task, for example what `load_family` gave.
+
+    Raises:
+        DataSetError: There is no data set of a task.
+        ValueError: A data set was not collected from a simulated market.
+    """
+    return {name: _sound(Path(directory) / name, log) for name, log in logs.items()}
+
+
+def _sound(directory: Path, log: TrajectoryData) -> NDArray[np.bool_]:
+    made = read_manifest(directory).parameters
+    if "harm" not in made:
+        raise ValueError(f"{directory} must be collected by `collect_family`, found no `harm` in its manifest")
+    controlled = np.asarray(made["advertisers"], np.int64)
+    sound = sound_trajectories(
+        Harm.from_json(made["harm"]),
+        n_episodes=made["n_episodes"],
+        controlled=controlled.tolist(),
+        population=Population.from_json(made["population"]),
+    )
+    first = log.episode_starts[:-1]
+    which: NDArray[np.bool_] = sound[
+        log.period[first] * len(controlled) + np.searchsorted(controlled, log.advertiser[first])
+    ]
+    return which

@@ -110,9 +110,9 @@ def record_offers(
         params, population, competitors: The market, as for `rollout`.
 
     Raises:
-        ValueError: The market's slots have no price that the others' bids settle: VCG with several slots, or reserves
-            of each impression's own (`reserve_noise`); or what happens to an impression is not settled when it arrives
-            (`trace_tick`).
+        ValueError: The market's slots have no price that the others' bids settle: VCG with several slots, a share of
+            first price (`first_price_share`), or reserves of each impression's own (`reserve_noise`); or what happens
+            to an impression is not settled when it arrives (`trace_tick`).
     """
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
     _check_market(params)
@@ -149,6 +149,8 @@ def record_offers(
 def _check_market(params: MarketParams) -> None:
     if params.mechanism == "vcg" and params.n_slots > 1:
         raise ValueError(f"`mechanism` must be 'gsp' or 'first_price' with {params.n_slots} slots, found 'vcg'")
+    if params.first_price_share > 0:
+        raise ValueError(f"`first_price_share` must be 0 for prices in hindsight, found {params.first_price_share}")
     if params.reserve_noise > 0:
         raise ValueError(f"`reserve_noise` must be 0 for prices in hindsight, found {params.reserve_noise}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from agents.logging.harm import Harm, sound_trajectories
 from agents.logging.policies import MIXED, dealt_policies, make_policy, parse_shares
 from agents.mixed import deal_campaigns
 from agents.parallel import Failure, run_jobs, worker_count
@@ -86,9 +87,7 @@ class Collection:
         seed: Market seed of the first episode; period p of the log is market `seed + p`.
         advertisers: Who is controlled and logged; all others follow the population's script. None: everybody.
         n_trajectories: How many of the trajectories are kept, in the order of the log; None: all.
-        recorded_bid: Factor from the bids that were submitted to those that the log records, as `action` and `bid`;
-            the features, and all that was won and paid, are of the submitted ones. 1 is a sound log; any other
-            number makes one of bids from before a shading that the log does not know of.
+        harm: What is wrong with the log; None: nothing.
         policy: "mixed", a name of `agents.logging.policies.POLICIES`, or shares: "random=1,noisy-pid=3".
         params, population: The market; by default with a funnel, so that any other task can be made of the log.
     """
@@ -99,7 +98,7 @@ class Collection:
     policy: str = MIXED
     advertisers: tuple[int, ...] | None = None
     n_trajectories: int | None = None
-    recorded_bid: float = 1.0
+    harm: Harm | None = None
     params: MarketParams = field(default_factory=lambda: MarketParams(funnel=Funnel()))
     population: Population = field(default_factory=auctionnet_population)
 
@@ -110,8 +109,6 @@ class Collection:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
         self.params.check_advertisers(self.population.n_advertisers)
         self.params.check_task(self.task)
-        if not 0 < self.recorded_bid < np.inf:
-            raise ValueError(f"`recorded_bid` must be positive and finite, found {self.recorded_bid}")
         n = self.population.n_advertisers
         if (
             len(set(self.controlled)) != len(self.controlled)
@@ -147,6 +144,26 @@ class Collection:
         first = block * self.block_size
         return np.arange(first, min(first + self.block_size, self.n_episodes))
 
+    def market(self, *, is_harmed: bool) -> tuple[MarketParams, Population]:
+        """The market of the harmed, or of the sound, episodes."""
+        if self.harm is None or not is_harmed:
+            return self.params, self.population
+        return self.harm.market(self.params, self.population, self.controlled)
+
+    def harmed_mask(self, periods: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these market episodes are harmed, of their shape."""
+        if self.harm is None:
+            return np.zeros(periods.shape, bool)
+        return self.harm.episode_mask(periods, self.n_episodes)
+
+    @property
+    def sound_trajectories(self) -> NDArray[np.bool_]:
+        """Which trajectories of the log are sound, in its order."""
+        sound = sound_trajectories(
+            self.harm, n_episodes=self.n_episodes, controlled=self.controlled, population=self.population
+        )
+        return sound[: self.n_trajectories]
+
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters as the manifest states them."""
@@ -157,7 +174,7 @@ class Collection:
             "seed": self.seed,
             "advertisers": list(self.controlled),
             "n_trajectories": self.n_trajectories,
-            "recorded_bid": self.recorded_bid,
+            "harm": None if self.harm is None else self.harm.to_json(),
             "policies": {"shares": shares, "dealt": list(dealt_policies(shares))},
             "market": asdict(self.params),
             "population": self.population.to_json(),
@@ -252,30 +269,33 @@ class _BlockMaker:
 
     def __init__(self, collection: Collection, stage: Path) -> None:
         self._collection, self._stage = collection, stage
-        self._simulations: dict[int, Simulation] = {}
+        self._simulations: dict[tuple[int, bool], Simulation] = {}
+        self._bidders: dict[bool, Bidder] = {}
 
     def __call__(self, index: int) -> int:
         """Makes the block; returns its index."""
         c = self._collection
         periods = c.periods(index)
-        n = len(periods)
-        if n not in self._simulations:
-            self._simulations[n] = _markets(c.task, c.params, c.population, n, c.controlled)
-        episodes = run_episode(self._simulations[n], c.seed + periods, self._bidder)
-        period = np.repeat(periods, len(c.controlled))
-        policy = self._dealt[deal_campaigns(episodes.seed, episodes.advertiser, len(self._dealt))]
-        log = to_trajectories(episodes, period=period, policy=policy)
-        if c.recorded_bid != 1.0:
-            log = replace(log, action=c.recorded_bid * log.action, bid=c.recorded_bid * log.bid)
+        harmed = c.harmed_mask(periods)
+        parts = [self._log(periods[harmed == kind], is_harmed=kind) for kind in (False, True) if kind in harmed]
+        log = parts[0] if len(parts) == 1 else TrajectoryData.concat(parts)
         if c.n_trajectories is not None and index == c.n_blocks - 1:  # only the last market has too many
             log = log.select(np.arange(c.n_trajectories - int(periods[0]) * len(c.controlled)))
         write_block(self._stage, index, log)
         return index
 
-    @cached_property
-    def _bidder(self) -> Bidder:
-        c = self._collection
-        return make_policy(parse_shares(c.policy), c.task, c.params, c.population)
+    def _log(self, periods: NDArray[np.int64], *, is_harmed: bool) -> TrajectoryData:
+        """What the log says of market episodes that are all harmed, or all sound."""
+        c, n = self._collection, len(periods)
+        params, population = c.market(is_harmed=is_harmed)
+        if (n, is_harmed) not in self._simulations:
+            self._simulations[n, is_harmed] = _markets(c.task, params, population, n, c.controlled)
+        if is_harmed not in self._bidders:
+            self._bidders[is_harmed] = make_policy(parse_shares(c.policy), c.task, params, population)
+        episodes = run_episode(self._simulations[n, is_harmed], c.seed + periods, self._bidders[is_harmed])
+        policy = self._dealt[deal_campaigns(episodes.seed, episodes.advertiser, len(self._dealt))]
+        log = to_trajectories(episodes, period=np.repeat(periods, len(c.controlled)), policy=policy)
+        return c.harm.record(log, c.controlled, population) if c.harm is not None and is_harmed else log
 
     @cached_property
     def _dealt(self) -> NDArray[np.str_]:

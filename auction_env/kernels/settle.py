@@ -32,6 +32,7 @@ class Rules(NamedTuple):
     """Rules of the auction as the kernels take them."""
 
     mechanism: int  # a value of `clearing.MECHANISMS`
+    first_price_share: Any  # float32, share of a price that is the winner's bid: `MarketParams.first_price_share`
     exposure: NDArray[np.float32]  # (n_slots,): probability that a slot is seen given that the one above is
     weight: NDArray[np.float32]  # (n_slots, n_slots): `clearing.price_weights`
     reserve: Any  # float32
@@ -116,14 +117,20 @@ def price_slots(values, multiplier, rules, ladder, start, stop):
             row, below, reserve = price[s, start:stop], top_bid[s + 1, start:stop], ladder.reserve[start:stop]
             for i in range(stop - start):
                 row[i] = next_price(below[i], reserve[i])
-            continue
-        for i in range(start, stop):
-            winner = top_idx[s, i]
-            if winner >= 0:
-                bid = multiplier[winner] * values[winner, i]
-                price[s, i] = slot_price(
-                    rules.mechanism, rules.weight, top_bid, s, i, ladder.reserve[i], bid, rules.quality[winner]
-                )
+        else:
+            for i in range(start, stop):
+                winner = top_idx[s, i]
+                if winner >= 0:
+                    bid = multiplier[winner] * values[winner, i]
+                    price[s, i] = slot_price(
+                        rules.mechanism, rules.weight, top_bid, s, i, ladder.reserve[i], bid, rules.quality[winner]
+                    )
+        if rules.first_price_share > 0:
+            for i in range(start, stop):
+                winner = top_idx[s, i]
+                if winner >= 0:
+                    bid = multiplier[winner] * values[winner, i]
+                    price[s, i] += rules.first_price_share * (bid - price[s, i])
 
 
 @njit(cache=True)

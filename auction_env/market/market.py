@@ -383,6 +383,7 @@ def _rules(params: MarketParams, cpa_target: Float) -> Rules:
     quality = np.ones(len(cpa_target)) if params.quality is None else params.quality
     return Rules(
         mechanism=MECHANISMS[params.mechanism],
+        first_price_share=np.float32(params.first_price_share),
         exposure=np.asarray(params.exposure, np.float32),
         weight=price_weights(params.mechanism, params.exposure).astype(np.float32),
         reserve=np.float32(params.reserve),

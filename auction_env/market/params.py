@@ -252,6 +252,8 @@ class MarketParams:
         reserve_noise: Standard deviation of the log of an impression's reserve: each has a floor of its own, drawn
             log-normally around `reserve`, its median.
         mechanism: `gsp` (generalised second price), `first_price` or `vcg`: see `clear_auctions`.
+        first_price_share: Share of every slot's price that is the winner's own bid; the rest is the mechanism's price.
+            This is the expected price where this share of the impressions is sold at first price.
         quality: Quality score of each advertiser; the auction ranks by bid x quality. None: 1 for all.
         budget_rule: What happens when money runs out within a tick. `in_order`: whoever cannot pay an impression
             is out from that impression on. `auctionnet`: random wins of an overspender are dropped and the tick is
@@ -269,6 +271,7 @@ class MarketParams:
     exposure: tuple[float, ...] = (1.0, 0.8, 0.6)
     reserve: float = 0.01  # currency per impression
     mechanism: str = "gsp"
+    first_price_share: float = 0.0
     reserve_noise: float = 0.0
     quality: tuple[float, ...] | None = None
     budget_rule: str = "in_order"
@@ -296,6 +299,7 @@ class MarketParams:
         _check_share("reserve_noise", self.reserve_noise, 2.0)
         if self.mechanism not in MECHANISMS:
             raise ValueError(f"`mechanism` must be one of {sorted(MECHANISMS)}, found {self.mechanism!r}")
+        _check_share("first_price_share", self.first_price_share)
         if self.budget_rule not in BUDGET_RULES:
             raise ValueError(f"`budget_rule` must be one of {BUDGET_RULES}, found {self.budget_rule!r}")
         for score in self.quality or ():

@@ -36,7 +36,7 @@ def _add_suites(kinds: Commands) -> None:
         description="Runs a suite (vamo bench list). Finished runs are kept, missing and failed ones are done. The exit"
         " code is 1 where a run failed.",
     )
-    runner.add_argument("suite", metavar="SUITE", help="id, such as data-scarce/v1 or data-scarce/v1/testing")
+    runner.add_argument("suite", metavar="SUITE", help="id, such as data-scarce/v2 or data-scarce/v2/testing")
     runner.add_argument("--size", choices=("full", "cpu", "testing"), default="full", help="default: %(default)s")
     runner.add_argument("--seeds", type=int, metavar="N", help="only the first N training seeds; default: all")
     runner.add_argument(
@@ -54,6 +54,9 @@ def _add_suites(kinds: Commands) -> None:
         default=[],
         metavar="DIR",
         help="take over the same runs, of any suite, from results in DIR, published ones too; may be repeated",
+    )
+    runner.add_argument(
+        "--one-commit", action="store_true", help="do finished runs again that another commit of the code made"
     )
     runner.set_defaults(run=_run_suite, kept="finished runs")
     lister = kinds.add_parser("list", help="list the suites with their sizes")
@@ -82,11 +85,15 @@ def _add_suites(kinds: Commands) -> None:
     publish = kinds.add_parser(
         "publish",
         help="copy a suite's rows, compact, to where results are committed",
-        description="Replaces what is published of the suite, with five significant digits. `make docs` shows it.",
+        description="Replaces what is published of the suite, with five significant digits. `make docs` shows it."
+        " Rows of several commits are refused.",
     )
     publish.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
     publish.add_argument(
         "--to", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: %(default)s"
+    )
+    publish.add_argument(
+        "--mixed", action="store_true", help="publish rows of several commits all the same; the pages name them all"
     )
     publish.set_defaults(run=_run_publish)
 
@@ -116,6 +123,7 @@ def _run_suite(arguments: argparse.Namespace) -> None:
         ray=arguments.ray,
         out=arguments.out,
         reuse=arguments.reuse,
+        one_commit=arguments.one_commit,
     )
 
 
@@ -145,5 +153,5 @@ def _run_report(arguments: argparse.Namespace) -> None:
 def _run_publish(arguments: argparse.Namespace) -> None:
     from benchmarks.suites.storage.publishing import publish
 
-    target, n_bytes = publish(arguments.directory, arguments.to)
+    target, n_bytes = publish(arguments.directory, arguments.to, is_mixed=arguments.mixed)
     console.print(f"{n_bytes / 1e6:,.2f} MB of rows: {target}", soft_wrap=True)

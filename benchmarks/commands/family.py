@@ -32,7 +32,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--most", type=int, default=5000, metavar="N", help="trajectories of the largest task")
     parser.add_argument("--fewest", type=int, default=20, metavar="N", help="trajectories of the smallest task")
     parser.add_argument("--groups", type=int, metavar="G", help="default: half the tasks")
-    parser.add_argument("--harmful", type=int, metavar="H", help="harmful source tasks; default: an eighth")
+    harms = "harm/v1, none, or kind=strength,kind=strength@share,...; default: an eighth of the logs scale their bids"
+    parser.add_argument("--harms", metavar="H", help=harms)
+    parser.add_argument("--measure", action="store_true", help="play the market to measure what each harm costs")
     parser.add_argument("--impressions", type=int, default=4_800, metavar="N", help="an episode; default: %(default)s")
     for name in ("validation", "test"):
         parser.add_argument(f"--{name}", type=int, default=50, metavar="N", help="trajectories of each task")
@@ -42,7 +44,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from agents import collect_family, data_distance, load_family, make_task_family
+    from agents import collect_family, data_distance, load_family, make_task_family, parse_harms
 
     family = make_task_family(
         arguments.tasks,
@@ -50,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> None:
         parse_shift(arguments.shift),
         (arguments.most, arguments.fewest),
         n_groups=arguments.groups,
-        n_harmful=arguments.harmful,
+        harms=None if arguments.harms is None else parse_harms(arguments.harms),
         n_impressions=arguments.impressions,
     )
     n_held_out = arguments.validation + arguments.test
@@ -71,6 +73,8 @@ def _run(arguments: argparse.Namespace) -> None:
     distances = {name: data_distance(first, data) for name, data in held_out.items()}
     for table in family_tables(family, distances):
         console.print(table)
+    if arguments.measure:
+        console.print(measured_table(family))
     console.print(f"logs, splits and family.json: {arguments.out}")
 
 
@@ -106,15 +110,35 @@ def family_tables(family: TaskFamily, distances: dict[str, Distance]) -> list[Ta
     from agents.families.distances import Distance
 
     tasks, apart = Table(title=f"{len(family)} tasks"), Table(title="distance from the first task (validation data)")
-    for name in ("task", "policy"):
+    for name in ("task", "policy", "harm"):
         tasks.add_column(name, overflow="fold")
-    for name in ("group", "trajectories", "helpful sources", "harmful sources"):
+    for name in ("group", "trajectories", "sound", "helpful sources", "harmful sources"):
         tasks.add_column(name, justify="right")
     apart.add_column("task")
     for name in Distance._fields:
         apart.add_column(name, justify="right")
     for member, relations in zip(family.members, family.relations, strict=True):
-        counts = (member.n_trajectories, int((relations > 0).sum()) - 1, int((relations < 0).sum()))
-        tasks.add_row(member.name, member.policy, str(member.group), *(f"{count:,}" for count in counts))
+        n_sound = int(family.sound_episodes(member.name).sum())
+        counts = (member.n_trajectories, n_sound, int((relations > 0).sum()) - 1, int((relations < 0).sum()))
+        about = (member.name, member.policy, str(member.harm or ""), str(member.group))
+        tasks.add_row(*about, *(f"{count:,}" for count in counts))
         apart.add_row(member.name, *(f"{value:.2f}" for value in distances[member.name]))
     return [tasks, apart]
+
+
+def measured_table(family: TaskFamily) -> Table:
+    """What the harm of each harmed source (column) costs each target (row), as a share of the target's score."""
+    from rich.table import Table
+
+    from agents import measure_harm
+
+    harmed = [i for i, member in enumerate(family.members) if member.is_harmful]
+    with progress_bar("measuring harm", None, "episodes") as bar:
+        mean = measure_harm(family, progress=bar.advance).mean
+    table = Table(title="share of the score that a source's harm costs a target (best constants)")
+    table.add_column("target", overflow="fold")
+    for i in harmed:
+        table.add_column(f"{family.names[i]}\n{family.members[i].harm}", justify="right")
+    for k, name in enumerate(family.names):
+        table.add_row(name, *(f"{mean[k, i]:.3f}" for i in harmed))
+    return table

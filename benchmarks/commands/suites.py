@@ -30,6 +30,7 @@ def run(
     device: str = "cpu",
     out: Path | None = None,
     reuse: Sequence[Path] = (),
+    one_commit: bool = False,
 ) -> None:
     """Runs a suite; exits with 1 where a run failed."""
     if name.removesuffix(f"/{size}") == SPEED:
@@ -44,7 +45,16 @@ def run(
     if n_seeds is not None or agents is not None:
         suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
     out = _out(out, suite.full_id)
-    outcome = run_suite(suite, out, n_workers=n_workers, ray=ray, device=device, command=command_line(), reuse=reuse)
+    outcome = run_suite(
+        suite,
+        out,
+        n_workers=n_workers,
+        ray=ray,
+        device=device,
+        command=command_line(),
+        reuse=reuse,
+        one_commit=one_commit,
+    )
     taken = f", {outcome.n_taken} taken over" if reuse else ""
     counts = f"{outcome.n_runs} runs, {outcome.n_found} found finished{taken}, {len(outcome.failed)} failed"
     console.print(f"{suite.full_id}: {counts}: {out}", soft_wrap=True)

@@ -156,7 +156,7 @@ def read_logs(directories: Iterable[Path], *, needs_validation: bool) -> tuple[S
 
     found: dict[str, tuple[Path, TrajectoryData]] = {}
     validation: Sources = {}
-    for directory in (member for given in directories for member in _members(given)):
+    for directory in (member for given in directories for member in members(given)):
         is_split = data.read_manifest(directory).splits is not None
         if needs_validation and not is_split:
             raise ValueError(f"{directory} must be split into training and validation: vamo data split {directory}")
@@ -170,7 +170,7 @@ def read_logs(directories: Iterable[Path], *, needs_validation: bool) -> tuple[S
     return {name: log for name, (_, log) in found.items()}, validation
 
 
-def _members(directory: Path) -> list[Path]:
+def members(directory: Path) -> list[Path]:
     """The data sets at a directory: those of a family, or itself."""
     from agents.families.storage import FAMILY_FILE, read_family
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from agents import collect_family, load_family, make_task_family
+from agents import Harm, collect_family, load_family, make_task_family
 from agents.families.family import TaskFamily
 from benchmarks.console import console, progress_bar
 from vamo import Config, TrainResult, override, train
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.tasks,
         shift=0.5,
         imbalance=(arguments.most, 20),
-        n_harmful=arguments.harmful,
+        harms=[Harm(kind="scaled_bid")] * arguments.harmful,
         n_impressions=arguments.impressions,
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -60,9 +60,9 @@ class FamilyData:
     """A synthetic family of data-scarce tasks (`agents.make_task_family`).
 
     Attributes:
-        n_tasks, seed, shift, n_groups, n_harmful, n_impressions: Of the family. Logs of harmful tasks are sources, not
-            targets: a score on a task whose own log is wrong means nothing.
-        harms: Name of a world of harms that are dealt over the sources ("harm/v1"); empty: none beside `n_harmful`.
+        n_tasks, seed, shift, n_groups, n_impressions: Of the family.
+        harms: What is wrong with which logs, as `agents.parse_harms` reads it: "none", "harm/v1", or kinds with their
+            strengths. Harmful logs are sources, not targets: a score on a task whose own log is wrong means nothing.
         most, fewest: Trajectories of its largest and its smallest task.
         n_collected: Validation trajectories that are made of each task.
         n_validation: How many of them are used.
@@ -75,23 +75,19 @@ class FamilyData:
     most: int
     fewest: int
     n_groups: int
-    n_harmful: int
     n_impressions: int
     n_collected: int
     n_validation: int
     n_scored: int
-    harms: str = ""
+    harms: str = "none"
 
     def __post_init__(self) -> None:
         _check_at_least(1, n_collected=self.n_collected, n_validation=self.n_validation, n_scored=self.n_scored)
         if self.n_validation > self.n_collected:
             rule = f"at most `n_collected`, {self.n_collected}"
             raise ValueError(f"`n_validation` must be {rule}, found {self.n_validation}")
-        if self.n_scored > self.n_tasks - self.n_harmful:
-            raise ValueError(
-                f"`n_scored` must be at most the number of sound tasks, {self.n_tasks - self.n_harmful},"
-                f" found {self.n_scored}"
-            )
+        if self.n_scored > self.n_tasks:
+            raise ValueError(f"`n_scored` must be at most `n_tasks`, {self.n_tasks}, found {self.n_scored}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ class Evidence(NamedTuple):
     alignment: Tensor  # (K, I) m_ik, in whatever scale
     standard_error: Tensor  # (K, I) of the alignments, in their scale; inf or nan where unknown
     size: Tensor  # (I,) trajectories of the sources
+    accumulated: Tensor | None = None  # (K, I) logits of `vamo.alignment.accumulation`, where the kind has them
 
 
 class Weighting(Protocol):
@@ -92,6 +93,27 @@ class TargetEntropy:
         return _softmax(gap * above.exp())
 
 
+class Accumulated:
+    """The softmax of accumulated alignments, mixed with uniform weights: (1 - floor) softmax(C_k) + floor / I.
+
+    Args:
+        floor: In [0, 1). A source without weight is not trained and yet still aligned; the floor keeps every source in
+            the batches.
+    """
+
+    needs_alignments = True
+
+    def __init__(self, floor: float) -> None:
+        if not 0 <= floor < 1:
+            raise ValueError(f"`floor` must be in [0, 1), found {floor}")
+        self.floor = floor
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        if evidence.accumulated is None:
+            raise ValueError("`accumulated` must be given for weights of accumulated alignments, found none")
+        return (1 - self.floor) * _softmax(evidence.accumulated) + self.floor / evidence.accumulated.shape[1]
+
+
 class Top1:
     """All weight on the best aligned source, the first of equals."""
 
@@ -117,15 +139,20 @@ class Shrunken:
         self.weighting = weighting
 
     def __call__(self, evidence: Evidence) -> Tensor:
-        noise = evidence.standard_error.square().nan_to_num(nan=torch.inf, posinf=torch.inf)  # (K, I)
-        known = noise.isfinite()
-        n = known.sum(dim=1, keepdim=True).clamp_min(1)
-        mean = (evidence.alignment * known).sum(dim=1, keepdim=True) / n
-        distance = torch.where(known, evidence.alignment - mean, 0.0)
-        variance = distance.square().sum(dim=1, keepdim=True) / (n - 1).clamp_min(1)
-        signal = (variance - torch.where(known, noise, 0.0).sum(dim=1, keepdim=True) / n).clamp_min(0.0)
-        kept = signal / (signal + noise).clamp_min(torch.finfo(noise.dtype).tiny)
-        return self.weighting(evidence._replace(alignment=mean + kept * distance))
+        return self.weighting(evidence._replace(alignment=shrunken(evidence.alignment, evidence.standard_error)))
+
+
+def shrunken(alignment: Tensor, standard_error: Tensor) -> Tensor:
+    """Alignments (K, I) shrunk toward their target's mean, see `Shrunken`; the errors have their shape and scale."""
+    noise = standard_error.square().nan_to_num(nan=torch.inf, posinf=torch.inf)  # (K, I)
+    known = noise.isfinite()
+    n = known.sum(dim=1, keepdim=True).clamp_min(1)
+    mean = (alignment * known).sum(dim=1, keepdim=True) / n
+    distance = torch.where(known, alignment - mean, 0.0)
+    variance = distance.square().sum(dim=1, keepdim=True) / (n - 1).clamp_min(1)
+    signal = (variance - torch.where(known, noise, 0.0).sum(dim=1, keepdim=True) / n).clamp_min(0.0)
+    kept = signal / (signal + noise).clamp_min(torch.finfo(noise.dtype).tiny)
+    return mean + kept * distance
 
 
 class Uniform:
@@ -207,9 +234,13 @@ def make_weighting(train: TrainConfig, weighting: WeightingConfig, given: Tensor
             "softmax": lambda: Softmax(weighting.temperature),
             "entropy": lambda: TargetEntropy(weighting.target_entropy),
             "top1": Top1,
+            "integral": lambda: Accumulated(weighting.floor),
+            "dga": lambda: Accumulated(weighting.floor),
         }
         inner: Weighting = kinds[weighting.kind]()
-        return Shrunken(inner) if weighting.shrinkage else inner
+        # accumulated alignments are shrunk before they are summed (`vamo.training.source_weights`)
+        is_shrunken = weighting.shrinkage and not weighting.is_accumulated
+        return Shrunken(inner) if is_shrunken else inner
     simple: dict[Method, type[Proportional] | type[Identity]] = {"single": Identity, "pooled": Proportional}
     return simple.get(train.method, Uniform)()
 
@@ -221,7 +252,7 @@ class Scaler:
         scaling: `rms` divides the alignments of a target by the root of their mean square over sources,
             averaged over refreshes with a bias-corrected decay. The others leave them as they are: `none`
             are raw inner products (the paper's), `cosine` were divided by the norms when estimated.
-        decay: Of that average, per refresh of the target.
+        decay: Of that average, per refresh of the target; 1 is the plain mean over all refreshes so far.
         n_targets: K.
     """
 
@@ -234,15 +265,16 @@ class Scaler:
     def update(self, alignments: Tensor, targets: Tensor) -> None:
         """Takes in new alignments (R, S) of some targets (R,)."""
         now = alignments.square().mean(dim=1)
-        self.mean_square[targets] = self.decay * self.mean_square[targets] + (1 - self.decay) * now
+        added = 1.0 if self.decay == 1 else 1 - self.decay
+        self.mean_square[targets] = self.decay * self.mean_square[targets] + added * now
         self.n_updates[targets] += 1
 
     def scale(self) -> Tensor:
         """What alignments are divided by, (K,); 1 for targets without an update."""
         if self.scaling != "rms":
             return torch.ones_like(self.mean_square)
-        correction = 1 - self.decay**self.n_updates
-        root = (self.mean_square / correction).sqrt().clamp_min(torch.finfo(self.mean_square.dtype).tiny)
+        total = self.n_updates if self.decay == 1 else (1 - self.decay**self.n_updates)
+        root = (self.mean_square / total).sqrt().clamp_min(torch.finfo(self.mean_square.dtype).tiny)
         return torch.where(self.n_updates > 0, root, 1.0)
 
 

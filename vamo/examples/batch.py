@@ -28,6 +28,11 @@ def stack(groups: Sequence[Batch]) -> Batch:
     return Batch._make([*map(torch.cat, columns), sum(group.n_groups for group in groups)])
 
 
+def joined(parts: Sequence[Batch]) -> Batch:
+    """One group of the windows of all the parts."""
+    return stack(parts)._replace(n_groups=1)
+
+
 def groups(batch: Batch, start: int, stop: int) -> Batch:
     """The groups of a batch from `start` to before `stop`."""
     size = len(batch.mask) // batch.n_groups

@@ -29,12 +29,24 @@ class Monitor:
         targets, sources: Names, for the messages.
         refresh_every: Steps between two refreshes of the weights.
         is_weighted: Whether the weights follow alignments and a lone source is not what was asked for.
+        is_accumulated: Whether they follow the alignments of all refreshes (`weighting.kind=integral` or `dga`).
     """
 
     def __init__(
-        self, targets: Sequence[str], sources: Sequence[str], *, refresh_every: int, is_weighted: bool
+        self,
+        targets: Sequence[str],
+        sources: Sequence[str],
+        *,
+        refresh_every: int,
+        is_weighted: bool,
+        is_accumulated: bool = False,
     ) -> None:
         self._targets, self._sources = targets, sources
+        self._remedy = (
+            "a smaller `weighting.eta`, or a `weighting.floor` above 0"
+            if is_accumulated
+            else "a larger `weighting.temperature`, or `weighting.kind=entropy`, which adapts it to a target entropy"
+        )
         self._refresh_every, self._is_weighted = refresh_every, is_weighted
         self._norms: list[float] = []
         self._lasting: dict[tuple[str, int], int] = {}  # records in a row, by sign and target
@@ -76,8 +88,7 @@ class Monitor:
         best = max(range(len(row)), key=row.__getitem__)
         return (
             f"target {self._targets[k]!r} learns from {n:.2f} effective sources, {row[best]:.0%} of the weight is on "
-            f"{self._sources[best]!r}: try a larger `weighting.temperature`, or `weighting.kind=entropy`, which "
-            f"adapts it to a target entropy"
+            f"{self._sources[best]!r}: try {self._remedy}"
         )
 
     def _opposing(self, record: Record, k: int) -> str:

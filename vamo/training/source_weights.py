@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vamo.alignment.accumulation import make_accumulator
 from vamo.alignment.estimators import Alignment, BatchT, Estimator, Parameters
 from vamo.alignment.pairs import AlignmentTable, Pairs, RefreshPlan, sample_pairs
-from vamo.alignment.weighting import Evidence, Scaler, make_weighting
+from vamo.alignment.weighting import Evidence, Scaler, make_weighting, shrunken
 from vamo.config import Config
 from vamo.training.batches import Batches
 
@@ -66,6 +67,9 @@ class SourceWeights(Generic[BatchT]):
         self.plan = RefreshPlan.of(n_targets, len(sizes), config.weighting)
         self.table = AlignmentTable(n_targets, len(sizes), config.weighting.ema_decay, device)
         self.scaler = Scaler(config.weighting.scaling, config.weighting.rms_decay, n_targets, device)
+        self._accumulator = None
+        if self._weighting.needs_alignments:
+            self._accumulator = make_accumulator(n_targets, len(sizes), config.weighting, device)
         self.weights = self._weighting(self._evidence())  # (K, I)
         if self.is_per_sample and config.weighting.pairs_per_step < len(pairs):
             raise ValueError(
@@ -103,8 +107,12 @@ class SourceWeights(Generic[BatchT]):
         training = self._batches.alignment(step, pairs, plan.n_samples)
         targets = [k for k, _ in pairs[:: plan.n_aligned]]
         new = self._estimate(step, training, self._batches.validation(step, targets, plan.n_validation))
+        index = torch.tensor(targets, device=self.weights.device)
         self.table.update(pairs, new)
-        self.scaler.update(new.mean, torch.tensor(targets, device=self.weights.device))
+        self.scaler.update(new.mean, index)
+        if self._accumulator is not None:
+            mean = shrunken(new.mean, new.standard_error) if self._config.shrinkage else new.mean
+            self._accumulator.update(pairs, mean / self.scaler.scale()[index, None])
         self.weights = self._weighting(self._evidence())
 
     def draw(self, step: int) -> DrawnPairs:
@@ -150,7 +158,8 @@ class SourceWeights(Generic[BatchT]):
 
     def _running(self) -> dict[str, Tensor]:
         """What is updated in place."""
-        return {
+        accumulated = {} if self._accumulator is None else {"accumulated": self._accumulator.logits}
+        return accumulated | {
             "alignment/sum": self.table.sum,
             "alignment/square_error": self.table.square_error,
             "alignment/n_updates": self.table.n_updates,
@@ -171,4 +180,9 @@ class SourceWeights(Generic[BatchT]):
 
     def _evidence(self) -> Evidence:
         scale = self.scaler.scale()[:, None]
-        return Evidence(self.table.mean() / scale, self.table.standard_error() / scale, self._sizes)
+        return Evidence(
+            self.table.mean() / scale,
+            self.table.standard_error() / scale,
+            self._sizes,
+            None if self._accumulator is None else self._accumulator.logits,
+        )

@@ -19,10 +19,12 @@ from agents.learning.run_state import RunFiles
 from auction_env.data import TrajectoryData
 from auction_env.tasks import Task
 from vamo.agent import ReturnTable, VamoBidder
-from vamo.alignment.sharing import choose
+from vamo.alignment.sharing.rules import choose
 from vamo.config import Config
 from vamo.examples.batch import Batch
+from vamo.examples.dagger import Dagger
 from vamo.examples.episodes import Episodes
+from vamo.examples.folds import Folds, with_validation
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import WindowSampler
 from vamo.examples.sources import data_hash, task_of
@@ -32,7 +34,7 @@ from vamo.model.losses import losses
 from vamo.model.transformer import Vamo
 from vamo.training.distributed import Processes, joined
 from vamo.training.history import Record, best_of
-from vamo.training.loop import Trainer
+from vamo.training.loop import Trainer, snapshot_steps
 from vamo.training.monitor import Monitor
 from vamo.training.run_state import restore, state_of
 from vamo.training.tensorboard import ScalarWriter
@@ -194,15 +196,29 @@ def train(
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]
     tasks = {name: episodes.task for name, episodes in zip(targets, held_out, strict=True)}
-    shared = choose(sources, training, tasks, config)
+    shared = choose(sources, validation, training, tasks, config)
     if shared is not None:
         pairs = shared.pairs
     statistics = normalisation(training, [episodes.task for episodes in held_out], pairs)
     model = Vamo(config.model, statistics, seed=config.train.seed).to(device)
+    chosen = {} if shared is None else shared.chosen
+
+    def model_at(step: int) -> Vamo:
+        stage = Vamo(config.model, statistics).to(device)
+        stage.load_state_dict({**stage.state_dict(), **trainer.snapshots[step]})
+        return stage
+
+    visits = None
+    if config.data.dagger_rounds:
+        wanted = [episodes.task for episodes in held_out]
+        visits = Dagger(
+            training, wanted, pairs, chosen, config, lambda step: VamoBidder(model_at(step), config, returns=())
+        )
+    folds = _folds(targets, tuple(sources), training, config)
     trainer: Trainer[Batch] = Trainer(
         model,
         partial(losses, model),
-        WindowSampler(training, held_out, pairs, config, None if shared is None else shared.chosen),
+        WindowSampler(training, held_out, pairs, config, chosen, folds=folds, visits=visits),
         pairs=pairs,
         sizes=[episodes.n_episodes for episodes in training],
         n_targets=len(targets),
@@ -226,11 +242,8 @@ def train(
         label = config.train.method if name is None else name
         return VamoBidder(trained, config, tables, name=label, data_hash=digest)
 
-    snapshots = {}
-    for step, parameters in sorted(trainer.snapshots.items()):
-        stage = Vamo(config.model, statistics).to(device)
-        stage.load_state_dict({**stage.state_dict(), **parameters})
-        snapshots[step] = bidder_of(stage)
+    stages = snapshot_steps(config.train.steps, config.train.snapshots)
+    snapshots = {step: bidder_of(model_at(step)) for step in sorted(trainer.snapshots) if step in stages}
     bidder = bidder_of(model)
     files.finish(bidder.to_file)
     return TrainResult(
@@ -276,6 +289,8 @@ def _used_sources(
     unknown = [name for name in targets if name not in validation]
     if unknown:
         raise ValueError(f"`targets` must be keys of `validation`, {sorted(validation)}, found {unknown}")
+    if config.train.cross_fit:
+        sources = with_validation(sources, validation, targets)
     if config.train.method == "single":
         missing = [name for name in targets if name not in sources]
         if missing:
@@ -284,6 +299,18 @@ def _used_sources(
     if not sources:
         raise ValueError("`sources` must hold at least one data set, found none")
     return dict(sources)
+
+
+def _folds(
+    targets: Sequence[str], sources: Sequence[str], training: Sequence[Episodes], config: Config
+) -> list[Folds] | None:
+    """Folds of the targets' own sources, for methods that would else be judged on what they trained on."""
+    train = config.train
+    is_validated = train.method == "agem" or (train.method == "vao" and config.weighting.gradient == "validation")
+    if not train.cross_fit or not is_validated:
+        return None
+    own = [sources.index(name) for name in targets]
+    return [Folds.deal(i, len(training[i].length), train.cross_fit, train.seed) for i in own]
 
 
 def _return_tables(
@@ -305,7 +332,8 @@ def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config) -> 
     """What warns of signs of trouble; one source alone is no such sign where it is asked for."""
     is_weighted = config.train.method == "vao" and config.weighting.kind != "top1"
     every = config.weighting.refresh_every
-    return Monitor(targets, sources, refresh_every=every, is_weighted=is_weighted)
+    accumulated = config.weighting.is_accumulated
+    return Monitor(targets, sources, refresh_every=every, is_weighted=is_weighted, is_accumulated=accumulated)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.suites.catalogue.shared import arms
-from benchmarks.suites.catalogue.shared.arms import shared
+from benchmarks.suites.catalogue.shared.arms import TRANSFORMER, on_transformer, shared
 from benchmarks.suites.catalogue.shared.families import protocol, six
 from benchmarks.suites.spec import Arm, Size, Suite
 
@@ -11,15 +11,20 @@ ID = "ablation/v1"
 
 
 def _vao(name: str, label: str, *settings: str) -> Arm:
-    """VAO with one thing changed."""
-    return shared(name, label, "train.method=vao", *settings)
+    """VAO on the transformer with one thing changed."""
+    return shared(name, label, *TRANSFORMER, "train.method=vao", *settings)
 
 
 ARMS = (
-    arms.SINGLE,
-    arms.UNIFORM,
-    arms.POOLED,
-    arms.VAO,
+    *map(on_transformer, (arms.SINGLE, arms.UNIFORM, arms.POOLED, arms.VAO)),
+    # the paper's 2 x 2: FiLM and weighting
+    shared(
+        "uniform-no-film",
+        "uniform sharing without FiLM",
+        *TRANSFORMER,
+        "train.method=uniform",
+        "model.conditioning=token",
+    ),
     # conditioning
     _vao("no-film", "without FiLM (requirement token only)", "model.conditioning=token"),
     _vao("prompt", "prompt tokens", "model.conditioning=prompt"),
@@ -30,19 +35,17 @@ ARMS = (
     _vao("periodicity", "with the periodicity module", "model.n_periods=2"),
     _vao("long-context", "context of 16 ticks", "model.context=16"),
     # labels
-    arms.VAO_ONE_RESPONSE,
-    arms.VAO_LOGGED,
-    arms.SINGLE_LOGGED,
-    arms.UNIFORM_LOGGED,
+    *map(on_transformer, (arms.VAO_ONE_RESPONSE, arms.VAO_LOGGED, arms.SINGLE_LOGGED, arms.UNIFORM_LOGGED)),
     arms.VAO_PAPER,
     # alignments
     _vao("raw", "raw inner products, lambda 0.1", "weighting.scaling=none", "weighting.temperature=0.1"),
     _vao("cosine", "cosine", "weighting.scaling=cosine", "weighting.temperature=0.1"),
     _vao("precondition", "Adam's preconditioner", "weighting.precondition=true"),
-    arms.VAO_TRAINING,
+    on_transformer(arms.VAO_TRAINING),
     _vao("shrinkage", "shrunk by standard errors", "weighting.shrinkage=true"),
     _vao("averaged", "running mean of alignments", "weighting.ema_decay=0.9"),
     # weightings
+    on_transformer(arms.INTEGRAL),
     _vao("entropy", "lambda by target entropy", "weighting.kind=entropy"),
     _vao("top1", "best source only", "weighting.kind=top1"),
     _vao("per-sample", "a weight for every sample", "weighting.per_sample=true", "weighting.refresh_every=1"),

@@ -25,11 +25,12 @@ def config(run: Run) -> dict[str, Any]:
     that it runs (`benchmarks.suites.numbers`). Of a method that does not exist, refuses its settings or needs a package
     that is absent, the error stands there: the run will fail with it, and the others go on.
     """
-    return {**run.written(), **json.loads(_found(run.arm, run.suite.training))}
+    return {**run.written(), **json.loads(resolved_part(run.arm, run.suite.training))}
 
 
 @functools.cache  # a suite has the same methods with ten seeds
-def _found(arm: Arm, training: tuple[str, ...]) -> str:
+def resolved_part(arm: Arm, training: tuple[str, ...]) -> str:
+    """What of a configuration no suite writes down, as JSON."""
     try:
         method = method_of(arm)
         resolved = method.resolve(arm.settings, training)

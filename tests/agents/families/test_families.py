@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from agents.families.distances import Distance, data_distance
-from agents.families.family import HARMFUL_BID, Member, Shift, TaskFamily, make_task_family
+from agents.families.family import Member, Shift, TaskFamily, make_task_family
 from agents.families.storage import collect_family, load_family, member_collection, read_family
 from agents.logging.collection import collect_data_set
+from agents.logging.harm import Harm
 from auction_env import TASKS, auctionnet_population
 from auction_env.data import TrajectoryData, load, read_manifest
 
@@ -41,7 +42,7 @@ def test_the_same_arguments_give_the_same_family_and_another_seed_another() -> N
 
 
 def test_without_shift_all_members_are_alike() -> None:
-    first, *others = make(shift=0.0, n_harmful=0).members
+    first, *others = make(shift=0.0, harms=()).members
     for other in others:
         for name in ("params", "population", "policy", "advertisers"):
             assert getattr(other, name) == getattr(first, name), name
@@ -57,12 +58,12 @@ def level_of(member: Member) -> float:
 def test_more_shift_is_the_same_family_further_apart() -> None:
     near, far = make(shift=0.2, seed=3), make(shift=0.8, seed=3)
     for a, b in zip(near.members, far.members, strict=True):
-        assert (a.task, a.group, a.is_harmful, a.n_trajectories) == (b.task, b.group, b.is_harmful, b.n_trajectories)
+        assert (a.task, a.group, a.harm, a.n_trajectories) == (b.task, b.group, b.harm, b.n_trajectories)
         assert level_of(b) == pytest.approx(4 * level_of(a))
 
 
 def test_the_truth_follows_from_groups_and_policies() -> None:
-    family = make(8, n_groups=2, n_harmful=2)
+    family = make(8, n_groups=2, harms=[Harm(kind="scaled_bid")] * 2)
     truth = family.relations
     harmful = np.array([member.is_harmful for member in family.members])
     group = np.arange(8) % 2
@@ -86,7 +87,7 @@ def collected(member: Member, path: Path, n: int = 160) -> TrajectoryData:
 
 def distance(shift: Shift, path: Path) -> Distance:
     """Between the logs of two groups of one task each."""
-    family = make(2, seed=11, shift=shift, n_groups=2, n_harmful=0)
+    family = make(2, seed=11, shift=shift, n_groups=2, harms=())
     one, two = (dataclasses.replace(member, task=TASKS["MaxConversions"]) for member in family.members)
     return data_distance(collected(one, path / "0"), collected(two, path / "1"))
 
@@ -155,20 +156,6 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
         read_family(tmp_path)
 
 
-def test_a_harmful_log_records_other_bids_than_were_submitted(tmp_path: Path) -> None:
-    """What was won, paid and seen is that of a sound log; the bids recorded are those of before the shading."""
-    member = make(4, n_harmful=1).members[1]
-    assert member.is_harmful
-    harmful = collected(member, tmp_path / "harmful", 32)
-    sound = collected(dataclasses.replace(member, is_harmful=False), tmp_path / "sound", 32)
-    for name in ("features", "cost", "conversions", "expected_conversions", "budget_left"):
-        np.testing.assert_array_equal(harmful[name], sound[name])
-    for name in ("action", "bid"):
-        np.testing.assert_allclose(harmful[name], HARMFUL_BID * sound[name])
-    with pytest.raises(ValueError, match="`recorded_bid` must be positive and finite, found 0"):
-        dataclasses.replace(member_collection(member, 0), recorded_bid=0.0)
-
-
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -178,7 +165,9 @@ def test_a_harmful_log_records_other_bids_than_were_submitted(tmp_path: Path) ->
         ({"shift": 1.5}, r"`shift.category` must lie in \[0, 1\], found 1.5"),
         ({"imbalance": (5, 20)}, r"`imbalance` must be \(most, fewest\) .* found \(5, 20\)"),
         ({"n_groups": 0}, r"`n_groups` must lie in 1..4, found 0"),
-        ({"n_harmful": 4}, r"`n_harmful` must lie in 0..3, found 4"),
+        ({"harms": [Harm(kind="delay")] * 4}, r"`harms` must be at most 3, one task being sound, found 4"),
+        ({"harms": {4: Harm(kind="delay")}}, r"`harms` must be of positions 0..3, found 4"),
+        ({"harms": "harm/v0"}, r"`harms` must be 'harm/v1', or harms themselves, found 'harm/v0'"),
     ],
 )
 def test_bad_families_are_named(kwargs: dict[str, object], message: str) -> None:

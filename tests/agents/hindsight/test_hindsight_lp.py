@@ -134,6 +134,12 @@ def test_the_bound_of_a_score_is_that_of_a_fine_grid() -> None:
             ),
             "`reserve_noise` must be 0 for prices in hindsight, found 0.1",
         ),
+        (
+            lambda: record_offers(
+                FixedBidder(), seed=0, advertiser=0, task=TASKS["TargetCPA"], params=MarketParams(first_price_share=0.1)
+            ),
+            "`first_price_share` must be 0 for prices in hindsight, found 0.1",
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, message: str) -> None:

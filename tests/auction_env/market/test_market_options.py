@@ -60,6 +60,8 @@ TASK_OF = {TASKS[name].basis: TASKS[name] for name in ("MaxConversions", "MaxCli
         {"funnel": FUNNEL},
         {"mechanism": "vcg", "quality": QUALITY, "reserve_noise": 0.5, "funnel": FUNNEL, "value_correlation": 0.4},
         {"mechanism": "first_price", "quality": QUALITY},
+        {"first_price_share": 0.4},
+        {"mechanism": "vcg", "quality": QUALITY, "first_price_share": 0.7},
     ],
 )
 @pytest.mark.parametrize("budget", [4.0, 1e5])  # some and nobody runs out
@@ -88,7 +90,7 @@ def test_options_equal_the_sequential_reference(options: dict[str, object], budg
             market.values(), multipliers.astype(np.float32), budget_left, active, seed=11, tick=tick,
             reserve=np.float32(params.reserve), exposure=params.exposure, sigma=traffic.sigma[0],
             lower=traffic.lower[0], upper=traffic.upper[0], mechanism=params.mechanism,
-            reserve_noise=params.reserve_noise,
+            reserve_noise=params.reserve_noise, first_price_share=params.first_price_share,
             quality=None if params.quality is None else np.float32(params.quality),
             amounts=None if funnel is None else amounts,
         )  # fmt: skip
@@ -408,6 +410,7 @@ def test_a_reserve_above_every_bid_sells_nothing() -> None:
         ({"n_slots": True}, "`n_slots` must be an integer, found True"),
         ({"reserve": float("inf")}, "`reserve` must be finite and not negative, found inf"),
         ({"reserve": 1e31}, r"`reserve` must be at most 1e\+30, found 1e\+31"),
+        ({"first_price_share": 1.5}, r"`first_price_share` must lie in \[0, 1.0\], found 1.5"),
         ({"reserve_noise": -0.1}, r"`reserve_noise` must lie in \[0, 2.0\], found -0.1"),
         ({"reserve_noise": float("nan")}, r"`reserve_noise` must lie in \[0, 2.0\], found nan"),
         ({"quality": (1.0, 0.0)}, r"`quality` must lie in \[0.001, 1000.0\], found 0.0"),

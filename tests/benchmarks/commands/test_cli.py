@@ -97,8 +97,10 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for text in ("Data set set", "noisy-pid", "Action coverage", "plot-pace", "plot-ratio-cpa"):
         assert text in page
-    main(["data", "check", str(out)])
-    assert ": sound" in capsys.readouterr().out
+    main(["data", "check", str(out), "--responses"])
+    shown = capsys.readouterr().out
+    for text in (": sound", "for TargetCPA", " shared", "not shared outside [0.2, 5]"):
+        assert text in shown
     shard = out / "shard-00000.parquet"
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(SystemExit) as stop:

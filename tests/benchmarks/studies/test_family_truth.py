@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from agents import collect_family, make_task_family
+from agents import Harm, collect_family, make_task_family
 from benchmarks.studies.family_truth import CLASSES, run, table, weight_by_class
 
 
 def test_weights_by_class_by_hand() -> None:
-    family = make_task_family(4, n_groups=2, n_harmful=1)
+    family = make_task_family(4, n_groups=2, harms=[Harm(kind="scaled_bid")])
     assert [member.is_harmful for member in family.members] == [False, True, False, False]
     weights = np.array([[0.4, 0.1, 0.3, 0.2], [0.0, 1.0, 0.0, 0.0], [0.2, 0.2, 0.5, 0.1], [0.1, 0.3, 0.1, 0.5]])
     found = weight_by_class(weights, family)
@@ -29,7 +29,7 @@ def test_weights_by_class_by_hand() -> None:
 
 
 def test_runs_end_to_end(tmp_path: Path) -> None:
-    family = make_task_family(3, imbalance=(12, 8), n_harmful=1, n_impressions=480)
+    family = make_task_family(3, imbalance=(12, 8), harms=[Harm(kind="scaled_bid")], n_impressions=480)
     collect_family(family, tmp_path / "logs", n_validation=6, n_test=1)
     found = run(family, tmp_path / "logs", steps=2, seeds=[0])
     assert [(f.label, f.method) for f in found] == [

@@ -1,0 +1,32 @@
+"""`vamo family`: the table names every harm and how much of the log is sound; measured harm on request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents import read_family
+from benchmarks.cli import main
+
+SMALL = "--tasks 3 --groups 2 --most 20 --fewest 10 --impressions 240 --validation 2 --test 2 --workers 1"
+
+
+def test_the_table_says_who_is_harmed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    harms = ["--harms", "scaled_bid=1,delay=0.5@0.5", "--measure"]
+    main(["family", "--out", str(tmp_path / "logs"), *SMALL.split(), *harms])
+    out = capsys.readouterr().out
+    assert "delay=0.5@0.5" in out and "scaled_bid=1" in out and "sound" in out
+    assert "share of the score that a source's harm costs a target" in out
+    members = read_family(tmp_path / "logs").members
+    assert len(members) == 3
+
+
+def test_an_unknown_harm_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["family", "--out", str(tmp_path / "logs"), *SMALL.split(), "--harms", "theft=1"])
+    assert "`harm.kind` must be one of" in capsys.readouterr().err
+    assert not (tmp_path / "logs").exists()
