@@ -44,7 +44,8 @@ METRIC = "score_expected"
 SAMPLED = "score_sampled"
 """Column of sampled scores, which are shown beside the expected ones."""
 UNIFORM, ORACLE = "uniform", "oracle"
-"""Methods between which the recovered share counts: uniform sharing, and sharing of sound sources only."""
+"""Methods between which the recovered share counts: uniform sharing, and sharing of sound sources only. Both may have a
+suffix, "uniform-mlp" and "oracle-mlp": they are those of the methods with the same suffix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +124,12 @@ class VariantAnalysis:
 
         Of a method that lacks training seeds all its seeds count, and all of uniform sharing and of the oracle.
         """
-        if not {UNIFORM, ORACLE} <= set(self.methods):
+        ends = recovered_between(self.methods)
+        if not ends:
             return {}
-        paired, out = self.paired.normalised(), {}
-        for method in self.methods:
-            found = recovered_share(paired, method, UNIFORM, ORACLE, self.draws)
-            if found is not None and method not in (UNIFORM, ORACLE):
-                out[method] = found
-        return out
+        paired = self.paired.normalised()
+        found = {method: recovered_share(paired, method, *pair, self.draws) for method, pair in ends.items()}
+        return {method: share for method, share in found.items() if share is not None}
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -161,6 +160,17 @@ def analyse(store: Store, metric: str = METRIC, bootstrap: Bootstrap | None = No
     for name, of_variant in _by_variant(record, rows):
         missing = _missing(record, runs.filter(pc.equal(runs["variant"], name)), name)
         out[name] = analyse_variant(of_variant, record, name, metric, bootstrap, missing)
+    return out
+
+
+def recovered_between(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """By method, the uniform sharing and the oracle with its suffix; methods without both are left out."""
+    suffixes = [name.removeprefix(UNIFORM) for name in methods if name == UNIFORM or name.startswith(f"{UNIFORM}-")]
+    out = {}
+    for method in methods:
+        own = max((suffix for suffix in suffixes if method.endswith(suffix)), key=len, default=None)
+        if own is not None and ORACLE + own in methods and method not in (UNIFORM + own, ORACLE + own):
+            out[method] = (UNIFORM + own, ORACLE + own)
     return out
 
 
@@ -209,14 +219,13 @@ def _family_group(name: str, families: Sequence[VariantAnalysis]) -> FamilyGroup
         for method in in_all
     }
     recovered = {}
-    if {UNIFORM, ORACLE} <= set(in_all):
-        scored = [(family.paired.normalised(), family.draws) for family in families]
-        whole = [resampled_difference(paired, ORACLE, UNIFORM, draws) for paired, draws in scored]
-        for method in in_all:
-            gained = [resampled_difference(paired, method, UNIFORM, draws) for paired, draws in scored]
-            mean = ratio_over_families(gained, whole)
-            if mean is not None and method not in (UNIFORM, ORACLE):
-                recovered[method] = _of_families(families, method, mean)
+    scored = [(family.paired.normalised(), family.draws) for family in families]
+    for method, (uniform, oracle) in recovered_between(in_all).items():
+        whole = [resampled_difference(paired, oracle, uniform, draws) for paired, draws in scored]
+        gained = [resampled_difference(paired, method, uniform, draws) for paired, draws in scored]
+        mean = ratio_over_families(gained, whole)
+        if mean is not None:
+            recovered[method] = _of_families(families, method, mean)
     variants = tuple(family.variant for family in families)
     return FamilyGroup(name=name, variants=variants, share=share, recovered=recovered)
 

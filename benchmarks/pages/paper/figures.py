@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pages.paper.sources import Source
+from benchmarks.pages.paper.sources import PAPER_BACKBONE, Source
 from benchmarks.pages.paper.tables import VAO
 from benchmarks.pages.pictures import INK, MARKERS, MUTED, draw, method_colour, quiet
 from benchmarks.statistics.bootstrap import Estimate, share_of_reference
@@ -95,15 +95,12 @@ def weights_over_training(found: Mapping[str, Source]) -> bytes | None:
 
 def lambdas(source: Source, *, is_raw: bool) -> dict[float, str]:
     """Lambda -> method, ascending, of VAO with alignments scaled or raw and nothing else changed."""
-    scaling = {RAW} if is_raw else set()
+    rest = {VAO, RAW} if is_raw else {VAO}
     out = {}
     for method, settings in source.settings.items():
         temperatures = [setting for setting in settings if setting.startswith(TEMPERATURE)]
-        if (
-            len(temperatures) == 1
-            and settings - set(temperatures) == {VAO} | scaling
-            and method in source.first.methods
-        ):
+        is_plain = settings - PAPER_BACKBONE - set(temperatures) == rest
+        if len(temperatures) == 1 and is_plain and method in source.first.methods:
             out[float(temperatures[0].removeprefix(TEMPERATURE))] = method
     return dict(sorted(out.items()))
 

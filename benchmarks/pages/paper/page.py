@@ -78,19 +78,19 @@ def paper_page(results: Path, bootstrap: Bootstrap | None = None) -> PaperPage:
         if png is None:
             return missing(suite)
         pictures[f"images/{name}.png"] = png
-        origin = found[suite.split("/")[0]].origin
+        origin = found[suite].origin
         return f"![{alt}](images/{name}.png)\n\n{origin}"
 
     weights = picture(
         "paper-figure-4",
         weights_over_training(found),
-        "data-scarce/v1",
+        "data-scarce",
         "Weights of the sources of each target over training",
     )
     temperature = picture(
         "paper-figure-5",
         lambda_against_score(found),
-        "temperature/v1",
+        "temperature",
         "Score and entropy of the weights against lambda",
     )
     parts = (

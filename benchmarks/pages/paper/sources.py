@@ -11,10 +11,14 @@ from typing import Any
 
 from benchmarks.statistics.analysis import VariantAnalysis, analyse
 from benchmarks.statistics.bootstrap import Bootstrap
+from benchmarks.suites.catalogue import SUITES
 from benchmarks.suites.spec import SIZES
 from benchmarks.suites.storage.store import FIGURES, SUITE_FILE, Store, SuiteRecord
 
 Settings = frozenset[str]
+"""What distinguishes a method: "key=value" of `vamo.Config`, each key once, and "logs=..." where it has other logs."""
+PAPER_BACKBONE = frozenset({"model.backbone=transformer", "model.conditioning=film"})
+"""Settings that a method of the paper may have or leave out, as the defaults are."""
 LOGGED = "data.action_label=logged"
 """Setting of the methods that learn logged actions; without it they learn hindsight-optimal ones."""
 
@@ -51,18 +55,22 @@ class Source:
 
     @cached_property
     def settings(self) -> dict[str, Settings]:
-        """By method of the transformer, its own settings: "key=value" of `vamo.Config`."""
+        """By method of this library's, its settings."""
         out = {}
         for run in self.runs:
             arm = json.loads(run["config"]).get("arm", {})
             if arm.get("method") in ("vamo", "vamo-each"):
-                out[run["method"]] = frozenset(arm["settings"])
+                own = dict(setting.split("=", 1) for setting in arm["settings"])  # of a key twice the last counts
+                own |= {"logs": arm["logs"]} if arm.get("logs", "training") != "training" else {}
+                out[run["method"]] = frozenset(f"{key}={value}" for key, value in own.items())
         return out
 
     def method(self, *settings: str) -> str | None:
-        """Name of the method with exactly these settings, which has rows in the first variant."""
-        wanted = frozenset(settings)
-        return next((m for m, own in self.settings.items() if own == wanted and m in self.first.methods), None)
+        """Name of the method with these settings and no others but the paper's backbone; None without rows of it."""
+        wanted, present = frozenset(settings), [name for name in self.settings if name in self.first.methods]
+        exact = [name for name in present if self.settings[name] == wanted]
+        others = [name for name in present if self.settings[name] - PAPER_BACKBONE == wanted]
+        return next(iter([*exact, *others]), None)
 
     def label(self, method: str) -> str:
         """Of a method, for people."""
@@ -70,12 +78,14 @@ class Source:
 
     @property
     def origin(self) -> str:
-        """A sentence: suite, training seeds, commit."""
+        """A sentence: suite with a link to its page where it has one, training seeds, commit."""
         commits = sorted({run["commit"] for run in self.runs})
         code = f"commit {commits[0]}" if len(commits) == 1 else f"made by {len(commits)} commits"
-        name = self.record.id.removesuffix(f"/{self.record.size}").replace("/", "-")
-        n = len(self.record.train_seeds)
-        return f"Rows: [`{self.record.id}`](suites/{name}.md), {n} training seeds, {code}."
+        suite, n = self.record.id.removesuffix(f"/{self.record.size}"), len(self.record.train_seeds)
+        name = f"`{self.record.id}`"
+        if suite in SUITES:
+            name = f"[{name}](suites/{suite.replace('/', '-')}.md)"
+        return f"Rows: {name}, {n} training seeds, {code}."
 
 
 def sources(results: Path, bootstrap: Bootstrap | None = None) -> dict[str, Source]:

@@ -8,6 +8,7 @@ from benchmarks.pages.paper.sources import LOGGED, Settings, Source
 from benchmarks.pages.tables import estimate
 from benchmarks.statistics.analysis import VariantAnalysis
 from benchmarks.statistics.bootstrap import delta_m_estimate, share_of_reference
+from benchmarks.suites.catalogue import SUITES
 
 FILM_OFF = "model.conditioning=token"
 """Setting of a model without FiLM: the requirements are a token."""
@@ -28,7 +29,7 @@ def scarce_tasks(found: Mapping[str, Source]) -> str:
     """Table 1: methods by tasks with delta_m, once for hindsight-optimal labels and once for logged actions."""
     whole, logged = found.get("data-scarce"), found.get("ablation")
     if whole is None:
-        return missing("data-scarce/v1")
+        return missing("data-scarce")
     rows, used = [], [whole]
     if logged is not None and logged.first.tasks == whole.first.tasks:  # it has single-task training on logged actions
         rows = [_task_row(logged, method) for method in logged.first.methods if _is_logged(logged, method)]
@@ -37,7 +38,7 @@ def scarce_tasks(found: Mapping[str, Source]) -> str:
     own = [_task_row(whole, method) for method in whole.first.methods if whole.label(method) not in taken]
     rows = sorted([*own, *rows], key=lambda row: LABELS.index(row[1]))
     notes = "\n\n".join(source.origin for source in used)
-    lacking = "" if any(row[1] == LABELS[-1] for row in rows) else "\n\nLogged actions: " + missing("ablation/v1")
+    lacking = "" if any(row[1] == LABELS[-1] for row in rows) else "\n\nLogged actions: " + missing("ablation")
     return f"{markdown_table(('method', 'labels', *whole.first.tasks, 'mean', 'delta_m %'), rows)}\n\n{notes}{lacking}"
 
 
@@ -71,7 +72,7 @@ def film_by_weighting(found: Mapping[str, Source]) -> str:
     """FiLM by weighting, 2 x 2: mean share and delta_m."""
     source = found.get("ablation")
     if source is None:
-        return missing("ablation/v1")
+        return missing("ablation")
     rows, lacking = [], []
     for weighting, setting in (("uniform", UNIFORM), ("VAO", VAO)):
         cells = []
@@ -94,7 +95,7 @@ def validation_sizes(found: Mapping[str, Source]) -> str:
     """Table 4: mean share and delta_m by the number of validation trajectories."""
     source = found.get("validation-size")
     if source is None:
-        return missing("validation-size/v1")
+        return missing("validation-size")
     places = {v["name"]: v["x"] for v in source.record.variants if v["x"] is not None and v["name"] in source.variants}
     rows = []
     for method in dict.fromkeys(method for analysis in source.variants.values() for method in analysis.methods):
@@ -115,6 +116,7 @@ def _has_baseline(source: Source, analysis: VariantAnalysis) -> bool:
     return source.record.baseline in analysis.methods
 
 
-def missing(suite: str) -> str:
-    """What stands in the place of a table without rows."""
+def missing(name: str) -> str:
+    """What stands in the place of a table without rows of the suite with that name, of whatever version."""
+    suite = next(known for known in SUITES if known.startswith(f"{name}/"))
     return f"No rows are published: run `vamo bench run {suite} --size cpu`, then `vamo bench publish`."

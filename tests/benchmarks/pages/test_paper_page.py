@@ -16,7 +16,9 @@ pytest.importorskip("matplotlib", reason="pictures need the extra `report`")
 from benchmarks.pages.paper.figures import Weights, lambdas, weights_of
 from benchmarks.pages.paper.page import paper_page
 from benchmarks.pages.paper.sources import sources
+from benchmarks.pages.paper.tables import FILM_OFF
 from benchmarks.statistics.bootstrap import Bootstrap
+from benchmarks.suites.catalogue import SUITES
 from benchmarks.suites.storage.store import RUNS, Store
 from tests.benchmarks.suites.made_up import STEPS, TASKS, write_results
 
@@ -31,6 +33,14 @@ SETTINGS = {
     **{f"lambda={x:g}": ["train.method=vao", f"weighting.temperature={x}"] for x in (0.1, 10.0)},
     "raw=1": ["train.method=vao", "weighting.scaling=none", "weighting.temperature=1.0"],
 }
+TRANSFORMER = ["model.backbone=transformer", "model.conditioning=film"]
+SETTINGS |= {
+    "on-mlp": ["model.backbone=mlp", "train.method=uniform"],
+    "named": [*TRANSFORMER, "train.method=uniform"],
+    "token": [*TRANSFORMER, "train.method=uniform", "model.conditioning=token"],
+    "oracle": ["train.method=uniform"],
+}
+LOGS = {"oracle": "sound"}
 SHARES = {"pid": 0.8, "single": 0.8, "uniform": 0.85, "vao": 0.9}
 
 
@@ -43,7 +53,8 @@ def published(results: Path, suite: str, methods: dict[str, float], **fields: An
     for path in (out / "runs").glob("*.parquet"):
         run = pq.read_table(path).to_pylist()[0]
         if run["method"] in SETTINGS:
-            run["config"] = json.dumps({"arm": {"method": "vamo", "settings": SETTINGS[run["method"]]}})
+            arm = {"method": "vamo", "settings": SETTINGS[run["method"]], "logs": LOGS.get(run["method"], "training")}
+            run["config"] = json.dumps({"arm": arm})
         Store(out).write_run(run["run_id"], {"runs": pa.Table.from_pylist([run], schema=RUNS)})
 
 
@@ -98,5 +109,16 @@ def test_weights_and_lambdas_are_found(results: Path) -> None:
 def test_what_is_not_published_is_named_with_the_command(tmp_path: Path) -> None:
     page = paper_page(tmp_path)
     assert page.pictures == {}
-    for suite in ("data-scarce/v1", "temperature/v1", "ablation/v1", "validation-size/v1"):
+    for name in ("data-scarce", "temperature", "ablation", "validation-size"):
+        (suite,) = (known for known in SUITES if known.startswith(f"{name}/"))
         assert f"vamo bench run {suite} --size cpu" in page.markdown
+
+
+def test_methods_of_the_paper_may_name_its_backbone(tmp_path: Path) -> None:
+    published(tmp_path, "ablation/v9/testing", {"pid": 0.8, "on-mlp": 0.7, "named": 0.9, "token": 0.85, "oracle": 0.95})
+    (source,) = sources(tmp_path, FAST).values()
+    assert (source.method("train.method=uniform"), source.method("train.method=uniform", FILM_OFF)) == (
+        "named",
+        "token",
+    )
+    assert source.origin.startswith("Rows: `ablation/v9/testing`, 2")  # no page of it, no link

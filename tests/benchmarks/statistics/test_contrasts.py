@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.statistics.analysis import analyse_variant, family_groups, registered_contrasts
+from benchmarks.statistics.analysis import analyse_variant, family_groups, recovered_between, registered_contrasts
 from benchmarks.statistics.bootstrap import (
     Bootstrap,
     Resampled,
@@ -92,6 +92,12 @@ def test_groups_of_families_have_means_and_recovered_shares() -> None:
     assert found["alone"].recovered["vao"].value == pytest.approx(0.25)
     equal = [Resampled(x, np.full(100, x), 9.0) for x in (0.1, -0.1)]
     assert ratio_over_families(equal, equal) is None
+
+
+def test_the_recovered_share_is_between_methods_of_the_same_suffix() -> None:
+    methods = ("uniform", "oracle", "vao", "uniform-mlp", "oracle-mlp", "vao-mlp", "uniform-ridge", "vao-ridge")
+    assert recovered_between(methods) == {"vao": ("uniform", "oracle"), "vao-mlp": ("uniform-mlp", "oracle-mlp")}
+    assert recovered_between(("oracle", "vao")) == {}
 
 
 # ------------------------------------------------------------------ registered contrasts
