@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
+from auction_env.files import write_atomically
 from benchmarks.commands import Commands, add_workers
 from benchmarks.console import console, print_table
 
@@ -67,6 +69,9 @@ def _add_suites(kinds: Commands) -> None:
     )
     table.add_argument(
         "--against", metavar="METHOD", help="instead: paired differences of all other methods from this one"
+    )
+    table.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write all comparisons to FILE, registered and exploratory"
     )
     table.set_defaults(run=_run_table)
     report = kinds.add_parser(
@@ -139,6 +144,9 @@ def _run_table(arguments: argparse.Namespace) -> None:
 
     for table in tables.tables(arguments.directory, arguments.metric, arguments.against):
         print_table(table)
+    if arguments.json is not None:
+        records = tables.comparison_records(arguments.directory, arguments.metric)
+        write_atomically(arguments.json, (json.dumps(records, indent=1) + "\n").encode())
 
 
 def _run_report(arguments: argparse.Namespace) -> None:

@@ -34,8 +34,8 @@ def rows_of(scores: dict[str, dict[str, Any]], *, seeds: dict[str, tuple[int, ..
                     row = {
                         "suite": "s/v1", "variant": "v", "method": method, "task": task, "train_seed": train_seed,
                         "seed": unit, "advertiser": 0, "score_sampled": score, "score_expected": score,
-                        "objective": score, "cost": 1.0,
-                        **dict.fromkeys(RATIOS, np.nan), "budget_ratio": 0.5, "reference": 2.0,
+                        "objective": score, "cost": 1.0, **dict.fromkeys(RATIOS, np.nan), "budget_ratio": 0.5,
+                        "reference": 2.0,
                     }  # fmt: skip
                     for name in ROWS.names:
                         columns[name].append(row[name])
@@ -76,7 +76,7 @@ def test_profile_of_known_scores() -> None:
 
 def test_profile_weighs_tasks_equally_and_its_band_is_that_of_a_proportion() -> None:
     n = 400
-    scores = {"a": {"T": np.repeat([0.0, 2.0], n // 2), "U": np.full(n // 4, 2.0)}}
+    scores = {"a": {"T": np.tile([0.0, 2.0], n // 2), "U": np.full(n // 4, 2.0)}}
     paired = pair(rows_of(scores), "score_sampled").normalised()
     found = profile(paired, "a", draw(paired, Bootstrap(n_resamples=4000)), np.array([0.5]))
     assert found.value[0] == pytest.approx((0.5 + 1.0) / 2)
@@ -227,7 +227,7 @@ def test_every_method_is_compared_with_a_named_one(tmp_path: Path) -> None:
         cell.startswith("+0.100 [") and cell.endswith("*") for cell in cells.rows[0][1:]
     )  # over the reference of 2
     assert cells.rows[1][1:] == ("+0.000 [+0.000, +0.000]",) * 3
-    assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE: variant**")
+    assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE (exploratory): variant**")
     with pytest.raises(ValueError, match=r"one of \['base', 'better', 'same', 'worse'\], found 'nobody'"):
         against_cells(tmp_path, "nobody")
 

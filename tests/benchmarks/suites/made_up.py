@@ -33,6 +33,8 @@ def write_results(
     n_viewed: int = 2,
     with_weights: bool = True,
     with_failure: bool = True,
+    contrasts: Sequence[Mapping[str, Any]] = (),
+    group: str = "",
     title: str = "Made up",
 ) -> Path:
     """Writes a suite's directory; the first two methods are not trained and trained, the last one is `ours`."""
@@ -45,7 +47,7 @@ def write_results(
         title=title,
         question="Does the page show what was written?",
         tasks={name: [_task(task, k, n_test) for k, task in enumerate(tasks)] for name in variants},
-        variants=[{"name": name, "label": f"variant {name}", "x": x, "group": ""} for name, x in variants.items()],
+        variants=[{"name": name, "label": f"variant {name}", "x": x, "group": group} for name, x in variants.items()],
         methods=[
             {
                 "name": n,
@@ -59,6 +61,7 @@ def write_results(
         axis=axis,
         baseline=names[1],
         ours=names[-1:],
+        contrasts=[dict(contrast) for contrast in contrasts],
         train_seeds=list(SEEDS),
         commit="0123abc",
         command="vamo bench run made-up/v1 --size testing",
