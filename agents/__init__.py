@@ -11,6 +11,7 @@ from agents.hindsight.best_constant import HindsightBidder
 from agents.hindsight.full_information import (
     Offers,
     Optimum,
+    ScoreBounds,
     lp_reference,
     record_offers,
     score_bound,
@@ -27,11 +28,14 @@ from agents.registry import AgentEntry, learner, load, make, save, train
 from agents.rollout import Episodes, rollout, rollout_each, run_episode, to_trajectories
 from agents.rules.dual import DualBidder
 from agents.rules.fixed import FixedBidder
+from agents.rules.grm import GrmBidder
 from agents.rules.mpc import MpcBidder, ResponsePrior
+from agents.rules.mpc_response import ResponseMpcBidder
 from agents.rules.mpid import MpidBidder, MpidGains
 from agents.rules.online_lp import OnlineLpBidder, record_prices
 from agents.rules.pid import PidBidder
 from agents.rules.random_multiplier import RandomMultiplierBidder
+from agents.rules.scenarios import Scenarios, record_scenarios
 from auction_env.control.bidder import Bidder, Campaigns, TickView
 
 __all__ = [
@@ -48,6 +52,7 @@ __all__ = [
     "DualBidder",
     "Episodes",
     "FixedBidder",
+    "GrmBidder",
     "Harm",
     "HindsightBidder",
     "JointHindsightBidder",
@@ -64,7 +69,10 @@ __all__ = [
     "Optimum",
     "PidBidder",
     "RandomMultiplierBidder",
+    "ResponseMpcBidder",
     "ResponsePrior",
+    "Scenarios",
+    "ScoreBounds",
     "Shift",
     "TaskFamily",
     "TickView",
@@ -85,6 +93,7 @@ __all__ = [
     "read_family",
     "record_offers",
     "record_prices",
+    "record_scenarios",
     "rollout",
     "rollout_each",
     "run_episode",

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from agents import Member, TaskFamily, collect_family, load_family, make_task_family, rollout_each
+from agents.labels.hindsight import LOG_GRID, best_log_multipliers
+from agents.labels.relabel import relabel
+from agents.labels.response import Response
 from auction_env import Task
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import FEATURE_NAMES
 from auction_env.data import TrajectoryData
 from vamo.examples.inputs import state_inputs
-from vamo.labels.hindsight import LOG_GRID, best_log_multipliers
-from vamo.labels.relabel import relabel
-from vamo.labels.response import Response
 
 Float = NDArray[np.float64]
 IS_READ = np.array([not name.startswith("bid_") for name in FEATURE_NAMES])

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.labels.relabel import Float
 from agents.learning.checkpoint import AgentFile
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import (
@@ -23,7 +24,6 @@ from auction_env.tasks import (
 )
 from vamo.config import Config
 from vamo.examples.inputs import Conditions, EpisodeInputs
-from vamo.labels.relabel import Float
 from vamo.model.decoding import decoder_of
 from vamo.model.making import make_ensemble
 from vamo.model.policy import Policy

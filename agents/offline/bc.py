@@ -1,5 +1,8 @@
 """Behaviour cloning: the mean of the logged actions (Pomerleau 1991; the baseline of every offline paper).
 
+With `action_label=hindsight` it learns the hindsight-optimal actions of the logged ticks instead: imitation of an
+oracle that knows the episode, as in OIL (arXiv 2412.11434).
+
 torchrl's: `BCLoss`. Checked: with `loss_function="l2"` it is mean (pi(s) - a)^2, the negative log-likelihood of a
 Gaussian of fixed width up to constants; no hidden entropy or weight terms (`test_offline_losses`).
 """
@@ -7,6 +10,7 @@ Gaussian of fixed width up to constants; no hidden entropy or weight terms (`tes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tensordict import TensorDict  # type: ignore[import-untyped]
 from tensordict.nn import TensorDictModule, TensorDictParams  # type: ignore[import-untyped]
@@ -28,9 +32,11 @@ class Cloning(BCLoss):  # type: ignore[misc]
 class BcSettings(OfflineSettings):
     """Nothing of its own; `signal`, `reward_scale`, `discount` and `n_step` do not matter, as no reward does."""
 
+    uses_rewards: ClassVar[bool] = False
+
 
 class Bc(Algorithm):
-    """Regression of the logged actions."""
+    """Regression of the logged, or hindsight-optimal, actions."""
 
     def __init__(self, settings: BcSettings) -> None:
         super().__init__()

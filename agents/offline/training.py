@@ -42,7 +42,6 @@ from agents.offline.transitions import Transitions, read_transitions
 from auction_env.data import TrajectoryData
 
 LEAST_EPISODES = 8
-ACTION_QUANTILES = (0.005, 0.995)  # of the logged actions: the range in which a policy may bid, but for the margin
 ACTION_MARGIN = 0.05  # of the range, on each side: logged actions stay away from the ends of a tanh
 LEAST_RANGE = 0.02  # of the log multiplier: logs of one constant give a policy of about this constant
 LOG_EVERY = 20  # steps between two records
@@ -102,6 +101,7 @@ class OfflineLearner(Learner):
             scale=settings.reward_scale,
             discount=settings.discount,
             n_step=settings.n_step,
+            action_label=settings.action_label,
         )
         seed, digest = check_seed(seed), _data_hash(transitions)
         identity = {"agent": self.name, "settings": settings.to_dict(), "task": learned.to_json()}
@@ -121,7 +121,7 @@ class _Run:
         self._name, self._settings, self._seed = name, settings, seed
         torch.manual_seed(_draw(seed, -1))
         self._algorithm: Algorithm = importlib.import_module(f"agents.offline.{name}").ALGORITHM(settings)
-        self.policy = make_policy(self._algorithm.actor, transitions)
+        self.policy = make_policy(self._algorithm.actor, transitions, settings.action_share)
         self._batches = as_tensors(transitions, self.policy)
         torch.manual_seed(_draw(seed, -2))
         self._algorithm.prepare(self._batches, self.policy)
@@ -172,10 +172,10 @@ class _Run:
         self.history = [Numbers(**line) for line in record["history"]]
 
 
-def make_policy(actor: torch.nn.Module, transitions: Transitions) -> Policy:
-    """The policy around an actor, with the normalisation and the range of actions of a log."""
+def make_policy(actor: torch.nn.Module, transitions: Transitions, action_share: float) -> Policy:
+    """The policy around an actor, with the normalisation of a log, and a range of its share of the actions."""
     mean, std = scale_of(transitions.observation)
-    low, high = np.quantile(transitions.action, ACTION_QUANTILES)
+    low, high = np.quantile(transitions.action, (0.5 - action_share / 2, 0.5 + action_share / 2))
     margin = max(ACTION_MARGIN * (high - low), LEAST_RANGE / 2)
     return Policy(actor, torch.from_numpy(mean), torch.from_numpy(std), float(low - margin), float(high + margin))
 

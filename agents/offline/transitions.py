@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.labels.actions import ActionLabel, action_labels
 from agents.learning.observation import observe
 from agents.learning.reward import check_signal, reward_column, reward_unit
-from auction_env.control.actions import log_multiplier
 from auction_env.data import TrajectoryData
 from auction_env.data.multipliers import relative_multiplier
 from auction_env.tasks import Task
@@ -27,7 +27,7 @@ class Transitions(NamedTuple):
     """m transitions of k episodes, in the order of the log."""
 
     observation: NDArray[np.float32]  # (m, 31), raw
-    action: Float  # (m,) log of multiplier over worth
+    action: Float  # (m,) log of multiplier over worth: the logged one, or the one to be taught
     reward: Float  # (m,) sum of the next `steps` ticks' rewards, discounted
     next_observation: NDArray[np.float32]  # (m, 31) of the tick after them; of the last row where the log ends
     terminated: NDArray[np.bool_]  # (m,) whether nothing can be earned after them
@@ -49,6 +49,7 @@ def read_transitions(
     scale: float = 1.0,
     discount: float = 1.0,
     n_step: int = 1,
+    action_label: ActionLabel = "logged",
 ) -> Transitions:
     """The transitions of a log, whatever task its trajectories were logged for.
 
@@ -63,6 +64,7 @@ def read_transitions(
         scale: Return of an episode that buys its whole budget's worth and keeps all limits.
         discount: Per tick.
         n_step: Rewards of a transition, fewer at the end of an episode.
+        action_label: Which `action`. Rewards and next observations are always those of the logged action.
 
     Raises:
         ValueError: A log without what the task counts, without any action, or bad numbers.
@@ -96,7 +98,7 @@ def read_transitions(
     observation = observe(data.features, task.requirements(data.targets))
     return Transitions(
         observation=observation[has_action],
-        action=log_multiplier(multiplier, task.unit_worth(data.targets))[has_action],
+        action=action_labels(data, task, action_label)[has_action],
         reward=summed[has_action],
         next_observation=observation[following[has_action]],
         terminated=terminated[has_action],

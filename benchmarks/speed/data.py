@@ -65,6 +65,7 @@ def collection_rows(quick: bool) -> Iterator[Row]:
     collection = Collection(
         task=TASKS["MaxConversions"],
         n_episodes=56 if quick else 1_200,
+        control="all",
         params=MarketParams(n_impressions=N_IMPRESSIONS, funnel=Funnel()),
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +82,7 @@ def collection_rows(quick: bool) -> Iterator[Row]:
 
 def relabelling_rows(log: TrajectoryData) -> Iterator[Row]:
     """Ticks a second that become examples for a task with two further constraints."""
-    from vamo.labels.relabel import relabel
+    from agents.labels.relabel import relabel
 
     target = TASKS["MultiConstraint"]
     seconds = median_seconds(lambda: relabel(log, target), 5)
@@ -100,8 +101,8 @@ def relabelling_rows(log: TrajectoryData) -> Iterator[Row]:
 
 def hindsight_rows(log: TrajectoryData) -> Iterator[Row]:
     """Ticks a second whose hindsight-optimal action is found, for a task with two further constraints."""
-    from vamo.labels.hindsight import LOG_GRID, best_log_multipliers
-    from vamo.labels.response import Response
+    from agents.labels.hindsight import LOG_GRID, best_log_multipliers
+    from agents.labels.response import Response
 
     target, response = TASKS["MultiConstraint"], Response.fit([log])
     best_log_multipliers(log, target, response)  # compiles

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from agents import NoisyBidder, PidBidder, collect
+from agents.labels.actions import ActionLabel
+from agents.labels.relabel import relabel
 from auction_env import Funnel, MarketParams
 from auction_env.control.bidder import Bidder, Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, REQUIREMENT_NAMES, TASKS, Task
 from tests.vamo.synthetic import N_IMPRESSIONS, N_TICKS, Float, make_data
 from vamo.agent import ReturnTable, VamoBidder
-from vamo.config import ActionLabel, Config, DataConfig, RewardSignal, override
+from vamo.config import Config, DataConfig, RewardSignal, override
 from vamo.examples.episodes import Episodes, conditions_of
 from vamo.examples.inputs import Conditions, EpisodeInputs, log_ratio, state_inputs
-from vamo.labels.relabel import relabel
 from vamo.model.making import make_policy
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]

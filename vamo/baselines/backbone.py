@@ -121,12 +121,28 @@ class Baseline(nn.Module):
         x = (values - self.to_go_mean) / self.to_go_std
         return x[..., columns].clamp(-INPUT_BOUND, INPUT_BOUND)
 
+    def conditions(self, values: Tensor, columns: list[int]) -> Tensor:
+        """What the policy is conditioned on, (n, W, len(columns)): `to_go`.
+
+        Zeros for one that learns hindsight-optimal actions. They do not depend on what the logged ones brought, but
+        this tells of the traffic to come, which an acting policy does not know.
+        """
+        to_go = self.to_go(values, columns)
+        return to_go if self.settings.data.action_label == "logged" else torch.zeros_like(to_go)
+
     def actions(self, batch: Windows) -> Tensor:
-        """Normalised actions, (n, W)."""
-        return ((batch.action - self.action_mean) / self.action_std).clamp(-INPUT_BOUND, INPUT_BOUND)
+        """Normalised actions that were played, (n, W)."""
+        return self._normalised(batch.action)
+
+    def labels(self, batch: Windows) -> Tensor:
+        """Normalised actions that the policy learns, (n, W)."""
+        return self._normalised(batch.label)
+
+    def _normalised(self, action: Tensor) -> Tensor:
+        return ((action - self.action_mean) / self.action_std).clamp(-INPUT_BOUND, INPUT_BOUND)
 
     def multiplier(self, normalised: Tensor) -> Tensor:
-        """Log multipliers of normalised actions, within the range of the logged ones."""
+        """Log multipliers of normalised actions, within the range of those that the policy learned."""
         log = self.action_mean + self.action_std * normalised
         return torch.minimum(torch.maximum(log, self.action_low), self.action_high)
 

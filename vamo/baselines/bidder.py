@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.labels.relabel import Float
 from agents.learning.checkpoint import AgentFile
 from agents.learning.observation import check_campaigns
 from auction_env.control.bidder import Campaigns, TickView
@@ -21,7 +22,6 @@ from vamo.baselines.gas import Gas
 from vamo.baselines.gave import Gave
 from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, GenerativeSettings
 from vamo.baselines.windows import COST, Player, Statistics
-from vamo.labels.relabel import Float
 
 MODELS: dict[str, type[Baseline]] = {
     "dt": DecisionTransformer,
@@ -55,14 +55,16 @@ class GenerativeBidder:
         *,
         quantile: float | None = None,
         cost: float | None = None,
+        budget_ratio: float | None = None,
         search_sd: float | None = None,
         name: str | None = None,
     ) -> GenerativeBidder:
         """The same model as a fresh bidder under other conditions; what is not given stays.
 
         Args:
-            quantile: Of the training returns or scores, in [0, 1].
+            quantile: Of the training returns or scores, in [0, 1]; of a policy that learned logged actions.
             cost: Of CDT and DiffBid: excess over the limit, as a share of the budget.
+            budget_ratio: Of one that learned hindsight-optimal actions: the budget, over the true one.
             search_sd: Of GAS: of the search's first round, in standard deviations of the logged actions.
             name: Label in results.
 
@@ -76,7 +78,11 @@ class GenerativeBidder:
             if not isinstance(own, GasSettings):
                 raise ValueError(f"`search_sd` must not be given for {self.settings.name!r}, found {search_sd}")
             own = dataclasses.replace(own, search_sd=search_sd)
-        given = {"quantile": quantile, "cost": cost}
+        label = self.settings.data.action_label
+        if quantile is not None and label == "hindsight":
+            rule = "for a policy that learned hindsight-optimal actions, which no return is asked of"
+            raise ValueError(f"`quantile` must not be given {rule}, found {quantile}")
+        given = {"quantile": quantile, "cost": cost, "budget_ratio": budget_ratio}
         agent = dataclasses.replace(self.settings.agent, **{k: v for k, v in given.items() if v is not None})
         return GenerativeBidder(
             self.model.with_settings(dataclasses.replace(self.settings, agent=agent, algorithm=own)),
@@ -107,7 +113,7 @@ class GenerativeBidder:
         self._player = Player(campaigns, self.conditions(len(campaigns.base)), self.settings)
 
     def act(self, view: TickView) -> Float:
-        """Multipliers for this tick, shape (n,), within the range of the logged ones relative to the base."""
+        """Multipliers for this tick, shape (n,), within the range of the learned ones relative to the base."""
         if self._player is None:
             raise RuntimeError("`reset` must be called before `act`")
         with torch.inference_mode():

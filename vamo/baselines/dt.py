@@ -20,12 +20,12 @@ class DecisionTransformer(Baseline):
 
     def forward(self, batch: Windows) -> Tensor:
         """Squared error of the action in standard deviations, the paper's loss for continuous actions."""
-        error = self.predicted(batch) - self.actions(batch)
+        error = self.predicted(batch) - self.labels(batch)
         return group_means(error.square(), batch.mask, 1)
 
     def predicted(self, batch: Windows) -> Tensor:
         """(n, W) normalised actions."""
-        conditions = self.to_go(batch.to_go, [RETURN])
+        conditions = self.conditions(batch.to_go, [RETURN])
         h = self.trunk(conditions, self.observed(batch), batch.category, batch.tick, self.actions(batch))
         out: Tensor = self.action_head(h[:, :, 0])[..., 0]
         return out

@@ -18,6 +18,9 @@ class Gas(Baseline):
     The paper trains the critics after the policy. Implicit Q-learning learns from the logs alone and never asks the
     policy for an action, so the order does not matter; here they train side by side. All that they share is the
     clipping of the gradient's norm.
+
+    With `data.action_label=hindsight` the policy learns hindsight-optimal actions. The critics learn from the logged
+    ones, whose rewards they are.
     """
 
     def __init__(self, settings: GenerativeSettings, statistics: Statistics) -> None:

@@ -22,6 +22,9 @@ class Gave(Baseline):
     What an action is valued by is `evaluated`. The paper's (`after`) is the score to go after the tick, r_{t+1}, which
     is the higher the less the tick earns: it favours bids that buy nothing. `rest` is the score from the tick on, read
     by a critic that is not told it.
+
+    With `data.action_label=hindsight` the policy learns the hindsight-optimal action, or one that it explored around
+    it, whichever the critic values more. The critic itself learns from the logged action, whose score it is.
     """
 
     def __init__(self, settings: GenerativeSettings, statistics: Statistics) -> None:
@@ -36,29 +39,31 @@ class Gave(Baseline):
 
     def _stream(self, batch: Windows) -> Tensor:
         """(n, W, D) what the policy knows before the tick's action."""
-        conditions = self.to_go(batch.to_go, [FIRST_SCORE])
+        conditions = self.conditions(batch.to_go, [FIRST_SCORE])
         out: Tensor = self.trunk(conditions, self.observed(batch), batch.category, batch.tick, self.actions(batch))
         return out[:, :, 0]
 
     def forward(self, batch: Windows) -> Tensor:
         """The weighted sum of the losses of return, action, value and exploration."""
-        own, h, action = self.own, self._stream(batch), self.actions(batch)
+        own, h, action, label = self.own, self._stream(batch), self.actions(batch), self.labels(batch)
         conditions = self.to_go(batch.to_go, [FIRST_SCORE])
         target = (conditions if own.evaluated == "rest" else self.to_go(batch.next_to_go, [FIRST_SCORE]))[..., 0]
         known = (conditions, self.observed(batch), batch.category, batch.tick)
-        explored = action + self.beta(h).log() / self.action_std
+        explored = label + self.beta(h).log() / self.action_std
         value, logged_return = self.critic(*known, action)
         # held parameters: only the explored actions learn from the critic
         held = {name: parameter.detach() for name, parameter in self.critic.named_parameters()}
         explored_return = functional_call(self.critic, held, (*known, explored))[1]
-        # w: how much more the explored action is expected to bring than the logged one; no gradient passes it
-        weight = torch.sigmoid(own.sharpness * (explored_return - logged_return)).detach()
+        is_logged = self.settings.data.action_label == "logged"
+        label_return = logged_return if is_logged else functional_call(self.critic, held, (*known, label))[1]
+        # w: how much more the explored action is expected to bring than the label; no gradient passes it
+        weight = torch.sigmoid(own.sharpness * (explored_return - label_return)).detach()
         predicted = self.action_head(h)[..., 0]
-        to_logged = (1 - weight) * (predicted - action).square()
+        to_label = (1 - weight) * (predicted - label).square()
         to_explored = weight * (predicted - explored.detach()).square()
         total = (
             own.return_weight * (logged_return - target).square()
-            + own.action_weight * (to_logged + to_explored)
+            + own.action_weight * (to_label + to_explored)
             + own.value_weight * expectile_loss(target - value, own.expectile)
             + own.explore_weight * (value.detach() - explored_return).square()
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from agents.labels.actions import ActionLabel
 from agents.learning.settings import (
     Settings,
     check_fields,
@@ -61,19 +62,44 @@ class Training(Settings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Data(Settings):
+    """How logs become training examples.
+
+    Attributes:
+        action_label: What the policy learns: the logged actions, given what was to go of the return; or the
+            hindsight-optimal actions, given only what is known at the tick (`agents.labels.actions`).
+    """
+
+    action_label: ActionLabel
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+NEEDS_LOGGED = {
+    "cdt": "is the decision transformer with a Gaussian head where no return and cost are to go",
+    "diffbid": "reads its actions from pairs of logged states, which the logged actions led to",
+}
+"""The algorithms that learn no other actions than the logged ones, and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions(Settings):
     """What the trained agent is conditioned on.
 
     Attributes:
-        quantile: The return (or score), as a quantile of the training episodes'.
+        budget_ratio: Of a policy that learned hindsight-optimal actions: the budget, over the true one.
+        quantile: Of one that learned logged actions: the return (or score), as a quantile of the training episodes'.
         cost: Of CDT and DiffBid: how far the episode's cost may lie above the limit, as a share of the budget.
     """
 
     quantile: float
     cost: float
+    budget_ratio: float
 
     def __post_init__(self) -> None:
         check_fields(self)
+        require_positive(self, "budget_ratio")
         require(0 <= self.quantile <= 1, "quantile", "in [0, 1]", self.quantile)
 
 
@@ -205,6 +231,7 @@ class GenerativeSettings(Settings):
     """Everything that, with the data, determines a trained baseline."""
 
     name: str  # of `ALGORITHMS`
+    data: Data
     backbone: Backbone
     train: Training
     agent: Conditions
@@ -212,6 +239,12 @@ class GenerativeSettings(Settings):
 
     def __post_init__(self) -> None:
         require(self.name in ALGORITHMS, "name", f"one of {ALGORITHMS}", self.name)
+        if self.name in NEEDS_LOGGED:
+            rule = f"'logged' for {self.name!r}, which {NEEDS_LOGGED[self.name]}"
+            require(self.data.action_label == "logged", "data.action_label", rule, self.data.action_label)
+        if self.data.action_label == "logged":
+            rule = "1 where the policy learns logged actions, and is conditioned on a return instead"
+            require(self.agent.budget_ratio == 1.0, "agent.budget_ratio", rule, self.agent.budget_ratio)
         if isinstance(self.algorithm, DiffbidSettings):
             size = self.backbone
             rule = f"{size.n_ticks}, as `backbone.n_ticks`, for 'diffbid', which plans the whole day"
@@ -227,7 +260,7 @@ class GenerativeSettings(Settings):
     def config(self) -> Config:
         """What the shared windows and trainer of `vamo` read."""
         return Config(
-            data=DataConfig(action_label="logged"),
+            data=DataConfig(action_label=self.data.action_label),
             model=ModelConfig(backbone="transformer", **dataclasses.asdict(self.backbone)),
             train=TrainConfig(method="single", **dataclasses.asdict(self.train)),
         )
@@ -244,5 +277,6 @@ def packaged_settings(name: str) -> GenerativeSettings:
     """The defaults of an algorithm of `ALGORITHMS`."""
     packaged = read_file(DEFAULTS)
     shared, own = packaged["shared"], packaged.get(name, {})
-    record = {key: {**shared.get(key, {}), **own.get(key, {})} for key in ("backbone", "train", "agent", "algorithm")}
+    sections = ("data", "backbone", "train", "agent", "algorithm")
+    record = {key: {**shared.get(key, {}), **own.get(key, {})} for key in sections}
     return GenerativeSettings.from_dict({"name": name, **record})

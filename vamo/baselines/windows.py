@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.labels.relabel import Float, relabel, return_scale
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, wanted_basis
@@ -22,7 +23,6 @@ from vamo.examples.episodes import Episodes
 from vamo.examples.inputs import AMOUNT_COLUMNS, REQUIREMENT_INPUTS, Conditions, EpisodeInputs
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import EVALUATION, TRAIN
-from vamo.labels.relabel import Float, relabel, return_scale
 
 RETURN, COST, FIRST_SCORE = 0, 1, 2
 """Columns of what is to go: dimensionless return, cost over its limit, and one score a penalty exponent."""
@@ -42,7 +42,8 @@ class Windows(NamedTuple):
     tick: Tensor  # (n, W) int64
     to_go: Tensor  # (n, W, C) at the start of the tick
     next_to_go: Tensor  # (n, W, C) at its end
-    action: Tensor  # (n, W) log multiplier relative to the bid base; 0 at the tick that is decided
+    action: Tensor  # (n, W) log multiplier relative to the bid base that was played; 0 at the tick that is decided
+    label: Tensor  # (n, W) the one that the policy learns: the played or the hindsight-optimal one
     mask: Tensor  # (n, W) 1 where the action counts
     seed: int  # of whatever noise the loss draws
 
@@ -130,6 +131,7 @@ class Tape:
         state = self.episodes.state
         advertiser = self.episodes.advertiser[:, None].expand(-1, state.shape[1], -1)
         self._observation = torch.cat([state, self._view.requirements[..., KEPT], advertiser], dim=2)
+        self._played = self.episodes.pad(new.action.astype(np.float32))
         self.extra: tuple[Tensor, Tensor] | None = None  # episodes and totals of the augmentation
 
     def statistics(self) -> Statistics:
@@ -174,7 +176,8 @@ class Tape:
             tick=self.episodes.tick[index],
             to_go=(total[:, None] - self._so_far[index]).float(),
             next_to_go=(total[:, None] - self._so_far[episode[:, None], row + 1]).float(),
-            action=self._view.action[index],
+            action=self._played[index],
+            label=self._view.action[index],
             mask=self._view.mask[index],
             seed=seed,
         )
@@ -190,7 +193,9 @@ class Player:
     """
 
     def __init__(self, campaigns: Campaigns, total: Float, settings: GenerativeSettings) -> None:
-        self._inputs = EpisodeInputs(campaigns, conditions=Conditions(), signal="expected")
+        self._inputs = EpisodeInputs(
+            campaigns, conditions=Conditions(), signal="expected", budget_ratio=settings.agent.budget_ratio
+        )
         self.base = self._inputs.base
         self._requirements = np.asarray(campaigns.requirements, np.float64)
         self._category = torch.from_numpy(np.asarray(campaigns.category, np.int64))
@@ -221,6 +226,7 @@ class Player:
             to_go=to_go,
             next_to_go=torch.zeros_like(to_go),  # of labels: no decision reads it
             action=torch.stack([*past, torch.zeros(n)], dim=1),
+            label=torch.zeros(n, len(rows)),  # as `next_to_go`
             mask=torch.ones(n, len(rows)),
             seed=view.tick,
         )

@@ -28,6 +28,14 @@ def stack(groups: Sequence[Batch]) -> Batch:
     return Batch._make([*map(torch.cat, columns), sum(group.n_groups for group in groups)])
 
 
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Group g of the batch holds the windows of group g of every part, in their order; as many groups as each part."""
+    n_groups = parts[0].n_groups
+    columns = zip(*(part[:-1] for part in parts), strict=True)
+    in_groups = [torch.cat([c.view(n_groups, -1, *c.shape[1:]) for c in column], dim=1) for column in columns]
+    return Batch._make([*(column.flatten(0, 1) for column in in_groups), n_groups])
+
+
 def groups(batch: Batch, start: int, stop: int) -> Batch:
     """The groups of a batch from `start` to before `stop`."""
     size = len(batch.mask) // batch.n_groups

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.labels.relabel import Float, return_scale, return_to_go
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import FEATURE_NAMES
 from auction_env.tasks import (
@@ -26,7 +27,6 @@ from auction_env.tasks import (
     RewardSignal,
     wanted_basis,
 )
-from vamo.labels.relabel import Float, return_scale, return_to_go
 
 Float32 = NDArray[np.float32]
 

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agents.labels.relabel import Float
 from auction_env.control.observation import N_FEATURES
 from auction_env.tasks import Task
 from vamo.examples.episodes import Episodes
 from vamo.examples.inputs import ADVERTISER_INPUTS, REQUIREMENT_FLAGS, REQUIREMENT_GATES, REQUIREMENT_INPUTS
-from vamo.labels.relabel import Float
 
 _STD_FLOOR = 1e-6  # below it an input is constant: it is centred, not scaled
 

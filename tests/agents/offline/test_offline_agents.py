@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import torch
 
 import agents
 from agents import offline, rollout
+from agents.labels.actions import ActionLabel
 from agents.learning.checkpoint import CheckpointError, read
 from agents.learning.checkpoint import write as write_checkpoint
 from agents.offline import ALGORITHMS
@@ -24,6 +25,7 @@ from benchmarks.cli import main
 from tests.agents.offline.cases import PARAMS, small_log
 
 TASK = TASKS["TargetCPA"]
+LABELS = get_args(ActionLabel)
 TINY = ["steps=6", "batch_size=8", "hidden=[8]"]
 MORE = {
     "cql": ["n_actions=2", "cloning_steps=2"],
@@ -176,3 +178,36 @@ def test_cql_comes_near_the_known_optimum() -> None:
     from benchmarks.studies.known_optimum.offline import known_answer_log, share_of_optimum
 
     assert share_of_optimum(train("cql", known_answer_log(), task=TASKS["MaxConversions"])) > 0.94
+
+
+def test_cloning_learns_hindsight_optimal_actions(log: TrajectoryData) -> None:
+    """Their mean is another one than that of the logged actions, and the range of the policy is theirs."""
+    more = ("steps=150", "batch_size=64", "learning_rate=0.01")
+    logged, best = (train("bc", log, settings=tiny("bc", *more, f"action_label={label}")) for label in LABELS)
+    assert logged.policy.bounds.tolist() != best.policy.bounds.tolist()
+    read = offline.read_transitions(log, TASK, action_label="hindsight")
+    errors = [
+        float(np.mean((bidder.policy(torch.from_numpy(read.observation)).detach().numpy() - read.action) ** 2))
+        for bidder in (logged, best)
+    ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("algo", [name for name in ALGORITHMS if name != "bc"])
+def test_who_learns_from_rewards_learns_no_other_actions_than_the_logged_ones(algo: str) -> None:
+    with pytest.raises(ValueError, match="`action_label` must be 'logged' for an algorithm that learns from rewards"):
+        tiny(algo, "action_label=hindsight")
+
+
+def test_a_policy_bids_within_its_share_of_the_logged_actions(log: TrajectoryData) -> None:
+    actions = offline.read_transitions(log, TASK).action
+    ranges = []
+    for share in (0.5, 1.0):
+        bidder = train("bc", log, settings=tiny("bc", f"action_share={share}"))
+        low, high = np.quantile(actions, (0.5 - share / 2, 0.5 + share / 2))
+        margin = 0.05 * (high - low)
+        np.testing.assert_allclose(bidder.policy.bounds, (low - margin, high + margin))
+        ranges.append(high - low)
+    assert ranges[0] < 0.9 * ranges[1]
+    with pytest.raises(ValueError, match="`action_share` must be above 0 and at most 1, found 0"):
+        tiny("bc", "action_share=0.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,10 @@ pytest.importorskip("torchrl")
 import torch
 
 from agents import Campaigns, FixedBidder, NoisyBidder, TickView, rollout, to_trajectories
+from agents.labels.actions import ActionLabel
+from agents.labels.hindsight import best_log_multipliers
+from agents.labels.relabel import relabel
+from agents.labels.response import Response
 from agents.offline import read_transitions
 from agents.offline.bidder import OfflineBidder
 from agents.offline.networks import DeterministicActor, Policy
@@ -18,7 +23,6 @@ from agents.offline.training import OfflineLearner
 from auction_env import TASKS, MarketParams
 from auction_env.data import TrajectoryData
 from tests.agents.offline.cases import PARAMS, small_log
-from vamo.labels.relabel import relabel
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +133,15 @@ def test_bad_input_is_refused(log: TrajectoryData) -> None:
         read_transitions(log, TASKS["MaxConversions"], n_step=0)
     with pytest.raises(ValueError, match="`signal` must be 'expected' or 'sampled', found 'value'"):
         read_transitions(log, TASKS["MaxConversions"], signal="value")
+
+
+def test_hindsight_optimal_actions_stand_where_the_logged_ones_did() -> None:
+    log, task = small_log(), TASKS["MaxConversions"]
+    logged, best = (read_transitions(log, task, action_label=label) for label in get_args(ActionLabel))
+    is_taught = (log.action > 0) & ~(log.done & (log.tick < log.tick.max()))
+    np.testing.assert_array_equal(best.action, best_log_multipliers(log, task, Response.fit([log]))[is_taught])
+    assert not np.allclose(best.action, logged.action)
+    for name in set(logged._fields) - {"action"}:
+        np.testing.assert_array_equal(getattr(best, name), getattr(logged, name))
+    with pytest.raises(ValueError, match=r"`label` must be one of \('logged', 'hindsight'\), found 'best'"):
+        read_transitions(log, task, action_label="best")  # type: ignore[arg-type]  # what is tested

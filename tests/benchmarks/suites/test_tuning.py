@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import Bidder, make, rollout
+from agents import Bidder, make, record_scenarios, rollout
 from agents.registry import BUILT_IN
-from auction_env import TASKS, MarketParams
+from auction_env import TASKS, MarketParams, auctionnet_population
 from benchmarks import cli
+from benchmarks.suites.data.episodes import TaskEpisodes
+from benchmarks.suites.data.variant import VariantData
+from benchmarks.suites.methods.fitting import Setting
+from benchmarks.suites.methods.methods import FROM_LOGS, fit_rule
 from benchmarks.suites.methods.tuning import Range, candidates_of, read_spaces, tune
+from tests.agents.rules.logs import log_of, params_of
 
 MARKET = {"task": TASKS["MaxConversions"], "params": MarketParams(n_impressions=1000)}
 EPISODES = {"seeds": np.arange(100_000, 100_006), "advertisers": np.arange(6)}
@@ -22,8 +27,8 @@ def test_the_spaces_are_of_agents_and_parameters_that_exist() -> None:
     spaces = read_spaces()
     assert set(spaces) <= {entry.name for entry in BUILT_IN}
     for agent, space in spaces.items():
-        if agent == "online-lp":
-            continue  # needs a history; tuned in `test_the_comparison_of_rules_tunes_and_plays_all`
+        if agent in ("online-lp", *FROM_LOGS):
+            continue  # needs a history
         for point in candidates_of(space, 5, seed=1):
             assert isinstance(make(agent, **point), Bidder)
 
@@ -89,3 +94,22 @@ def test_the_command_lists_the_agents(capsys: pytest.CaptureFixture[str]) -> Non
     assert "reference" in printed and len(printed.splitlines()) < 40
     cli.main(["agents", "cql"])
     assert "arXiv 2006.04779" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("agent", FROM_LOGS)
+def test_a_rule_on_a_response_is_fitted_to_the_training_logs_of_its_task(agent: str) -> None:
+    task, log = "TargetCPA", log_of("TargetCPA", 4)
+    episodes = TaskEpisodes(
+        task=TASKS[task], params=params_of(task), population=auctionnet_population(), seeds=np.arange(2) + 100,
+        advertisers=np.arange(2),
+    )  # fmt: skip
+    data = VariantData(
+        targets={task: episodes}, tests={}, target_of={}, load_logs=lambda: ({task: log}, {}), n_train={task: 4},
+        n_validation={},
+    )  # fmt: skip
+    setting = Setting(data=data, settings=(f"agent={agent}",), training=(), train_seed=-1, n_candidates=2)
+    fitted = fit_rule(setting)
+    chosen = fitted.chosen[task]["parameters"]
+    again = make(agent, history=record_scenarios(log, TASKS[task]), **chosen)
+    played, expected = (episodes.play(bidder).ticks.multiplier for bidder in (fitted.bidders[task], again))
+    np.testing.assert_array_equal(played, expected)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.labels.actions import action_labels
 from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
@@ -192,3 +193,49 @@ def test_errors(data: TrajectoryData) -> None:
     other = make_data(3, task=TASKS["MaxConversions"])
     with pytest.raises(ValueError, match="`validation` must be of task 'TargetCPA', found 'MaxConversions'"):
         trained(data, small("dt"), other)
+
+
+@pytest.mark.parametrize("algo", ["dt", "gave", "gas"])
+def test_hindsight_optimal_actions_are_learned_where_logged_ones_were_played(algo: str, data: TrajectoryData) -> None:
+    tapes = {label: Tape("log", data, small(algo, f"data.action_label={label}")) for label in ("logged", "hindsight")}
+    logged, best = (tape.draw(8, (1, 2, 3)) for tape in tapes.values())
+    torch.testing.assert_close(logged.action, best.action)
+    torch.testing.assert_close(logged.label, logged.action)
+    tape = tapes["hindsight"]
+    wanted = tape.episodes.pad(action_labels(data, CPA, "hindsight").astype(np.float32))
+    every = tape.windows(torch.arange(3), torch.zeros(3, dtype=torch.int64), tape.total[:3])
+    torch.testing.assert_close(every.label, wanted[:3, : every.label.shape[1]])
+    assert not torch.allclose(best.label, best.action)
+    learner = make_model(small(algo, "data.action_label=hindsight"), tape.statistics())
+    other = best._replace(label=best.label + 1.0)
+    assert not torch.allclose(learner(best).mean(), learner(other).mean())
+
+
+@pytest.mark.parametrize("algo", ["dt", "gave", "gas"])
+def test_a_policy_of_hindsight_optimal_actions_is_told_nothing_of_the_future(algo: str, data: TrajectoryData) -> None:
+    for label in ("logged", "hindsight"):
+        settings = small(algo, f"data.action_label={label}")
+        tape = Tape("log", data, settings)
+        learner, batch = make_model(settings, tape.statistics()), tape.draw(8, (1, 2, 3))
+        richer = batch._replace(to_go=batch.to_go + 0.3)
+        assert torch.allclose(learner.decide(batch), learner.decide(richer)) == (label == "hindsight")
+
+
+def test_a_policy_of_hindsight_optimal_actions_is_conditioned_on_a_budget(data: TrajectoryData) -> None:
+    logged, best = (trained(data, small("dt", f"data.action_label={label}")) for label in ("logged", "hindsight"))
+    first, decided = next(views_of(data)), []
+    for ratio in (1.0, 2.0):
+        bidder = best.conditioned_on(budget_ratio=ratio)
+        bidder.reset(campaigns_of(data, CPA))
+        decided.append(bidder.act(first))
+    assert not np.allclose(*decided)
+    with pytest.raises(ValueError, match="`quantile` must not be given for a policy that learned hindsight-optimal"):
+        best.conditioned_on(quantile=0.5)
+    with pytest.raises(ValueError, match=r"`agent\.budget_ratio` must be 1 where the policy learns logged actions"):
+        logged.conditioned_on(budget_ratio=0.9)
+
+
+@pytest.mark.parametrize(("algo", "why"), [("cdt", "no return and cost"), ("diffbid", "pairs of logged states")])
+def test_what_cannot_learn_hindsight_optimal_actions_says_why(algo: str, why: str) -> None:
+    with pytest.raises(ValueError, match=f"`data.action_label` must be 'logged' for {algo!r}, which .*{why}"):
+        small(algo, "data.action_label=hindsight")

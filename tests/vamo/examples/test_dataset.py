@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents.labels.hindsight import best_log_multipliers
+from agents.labels.relabel import relabel
+from agents.labels.response import Response
 from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
@@ -15,9 +18,6 @@ from vamo.examples.inputs import REQUIREMENT_FLAGS, REQUIREMENT_GATES, REQUIREME
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import WindowSampler
 from vamo.examples.sources import by_task, data_hash, split
-from vamo.labels.hindsight import best_log_multipliers
-from vamo.labels.relabel import relabel
-from vamo.labels.response import Response
 from vamo.training.loop import Trainer
 from vamo.training.train import train
 

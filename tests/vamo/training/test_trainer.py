@@ -377,6 +377,12 @@ class KilledError(Exception):
         ["train.method=famo"],
         ["train.method=cds"],
         ["train.method=nearest"],
+        ["train.method=response_check", "sharing.per_episode=true"],
+        ["train.method=dvdf"],
+        ["train.method=agem"],
+        ["train.method=sdmgrad"],
+        ["train.cross_fit=3"],
+        ["data.dagger_rounds=2", "train.cross_fit=2", "weighting.refresh_every=2"],
     ],
     ids=" ".join,
 )

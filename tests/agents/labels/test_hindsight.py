@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set, rollout
+from agents.labels.hindsight import LOG_GRID, best_log_multipliers
+from agents.labels.response import Response
 from auction_env import Funnel, MarketParams
 from auction_env.data import TrajectoryData, load
 from auction_env.tasks import TASKS, Constraint, Task, Totals
-from tests.vamo.labels.test_response import exact
+from tests.agents.labels.test_response import exact
 from tests.vamo.synthetic import Float, make_data
 from vamo import Config, override
 from vamo.examples.episodes import Episodes
-from vamo.labels.hindsight import LOG_GRID, best_log_multipliers
-from vamo.labels.response import Response
 from vamo.training.train import labelled
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from agents import FixedBidder, NoisyBidder, collect
+from agents.labels.response import ANY, Response, uncensored
 from auction_env import Funnel, MarketParams
 from auction_env.data import TrajectoryData
 from auction_env.tasks import QUANTITIES, TASKS
 from tests.vamo.synthetic import Float, make_data
-from vamo.labels.response import ANY, Response, uncensored
 
 TASK = TASKS["TargetCPA"]
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.labels.kernels import sums_so_far
 from auction_env.control.actions import log_multiplier
 from auction_env.data import TrajectoryData
 from auction_env.data.multipliers import relative_multiplier
 from auction_env.tasks import BASES, QUANTITIES, RewardSignal, Task
-from vamo.labels.kernels import sums_so_far
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]

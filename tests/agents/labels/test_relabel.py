@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from auction_env.control.actions import LOG_MULTIPLIER_FLOOR, log_multiplier
-from auction_env.data import TrajectoryData
-from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Targets, Task
-from tests.vamo.synthetic import make_data
-from vamo.labels.kernels import sums_so_far
-from vamo.labels.relabel import (
+from agents.labels.kernels import sums_so_far
+from agents.labels.relabel import (
     relabel,
     return_scale,
     return_to_go,
 )
+from auction_env.control.actions import LOG_MULTIPLIER_FLOOR, log_multiplier
+from auction_env.data import TrajectoryData
+from auction_env.tasks import REQUIREMENT_NAMES, TASKS, Constraint, Targets, Task
+from tests.vamo.synthetic import make_data
 
 MAX_CONVERSIONS, TARGET_CPA = TASKS["MaxConversions"], TASKS["TargetCPA"]
 

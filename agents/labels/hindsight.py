@@ -1,21 +1,25 @@
 """The best multiplier in hindsight: what a logged bidder should have bid from each tick on, for any task.
 
 The logged action is what somebody did; what a policy should learn is what would have scored best. A response model
-(`vamo.labels.response`) says what every constant multiplier would have brought in the ticks that followed. The one with
-the best score, given what had been spent and gained by then, is the label of the tick: an expert that knows the
+(`agents.labels.response`) says what every constant multiplier would have brought in the ticks that followed. The one
+with the best score, given what had been spent and gained by then, is the label of the tick: an expert that knows the
 episode's traffic and prices. A policy that sees only the past and is fitted to it by squared error learns the expert's
 mean, so the episode's luck, which nobody can know, averages out instead of being mistaken for skill.
+
+To imitate what an optimisation in hindsight would have done is not new: OIL (arXiv 2412.11434) imitates an oracle that
+solves the finished episode, and the third place of NeurIPS 2024's AIGB track taught a transformer the bids of a linear
+programme. Ours differ in where they come from: a response fitted to the logs, for any task, from each tick on.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from agents.labels.kernels import sums_so_far, sums_until_broke
+from agents.labels.relabel import Float
+from agents.labels.response import Response
 from auction_env.data import TrajectoryData
 from auction_env.tasks import QUANTITIES, Targets, Task, Totals
-from vamo.labels.kernels import sums_so_far, sums_until_broke
-from vamo.labels.relabel import Float
-from vamo.labels.response import Response
 
 LOG_GRID = np.linspace(-2.5, 2.0, 46)
 """Logs of the multipliers that are tried, relative to the worth of a unit of the objective."""
@@ -57,15 +61,15 @@ def _best(task: Task, data: TrajectoryData, so_far: dict[str, Float], brings: di
     nothing = np.zeros(rest.shape[1:])
     # a constant multiplier follows the traffic: its unevenness is taken as 0
     totals = Totals(**{name: total.get(name, nothing) for name in Totals._fields})
-    return _peak(task.score(totals, targets, expected=True))
+    return peak(task.score(totals, targets, expected=True))
 
 
-def _peak(score: Float) -> Float:
+def peak(score: Float) -> Float:
     """Place of the highest score along the grid, between its points by a parabola through the three highest: (e,)."""
     row = np.arange(len(score))
     top = np.clip(score.argmax(axis=1), 1, len(LOG_GRID) - 2)
     before, here, after = score[row, top - 1], score[row, top], score[row, top + 1]
     bend = before - 2 * here + after
     shift = np.divide(before - after, 2 * bend, out=np.zeros_like(bend), where=bend < -1e-12)
-    peak: Float = LOG_GRID[top] + np.clip(shift, -1.0, 1.0) * (LOG_GRID[1] - LOG_GRID[0])
-    return peak
+    place: Float = LOG_GRID[top] + np.clip(shift, -1.0, 1.0) * (LOG_GRID[1] - LOG_GRID[0])
+    return place
