@@ -218,6 +218,9 @@ class WeightingConfig(Settings):
         shrinkage: Whether alignments are first shrunk toward their target's mean by their standard errors.
         per_sample: Whether every training sample gets a weight of its own, from its own alignment, among all
             samples of its target. Needs `refresh_every=1`: the alignments are those of the step's batch.
+        per_episode: Whether the episodes within a source have factors of their own (`vamo.alignment.episode_weights`),
+            so that a source of which a part is bad loses that part. They follow `eta` and `decay`, and alignments of
+            single samples: the more samples a refresh has, the sooner they tell.
         estimator: `ghost` (fastest), `forward_mode` or `explicit` (the slow reference): the same numbers.
         gradient: Whose gradient sources are aligned with: that of the target's `validation` set, or of its
             own `training` set (the paper's ablation).
@@ -246,6 +249,7 @@ class WeightingConfig(Settings):
     target_entropy: float = 0.7
     shrinkage: bool = False
     per_sample: bool = False
+    per_episode: bool = False
     estimator: Literal["ghost", "forward_mode", "explicit"] = "ghost"
     gradient: Literal["validation", "training"] = "validation"
     scaling: Scaling = "rms"
@@ -278,6 +282,7 @@ class WeightingConfig(Settings):
             require(self.refresh_every == 1, "refresh_every", "1 for `per_sample` weights", self.refresh_every)
             require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
             require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
+            require(not self.per_episode, "per_episode", "false for `per_sample` weights", self.per_episode)
             softmaxes = "softmax, entropy or top1 for `per_sample` weights"
             require(not self.is_accumulated, "kind", softmaxes, self.kind)
         if self.kind == "dga":

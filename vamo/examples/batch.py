@@ -19,6 +19,7 @@ class Batch(NamedTuple):
     tick: Tensor  # (n, W) int64, absolute
     action: Tensor  # (n, W) log multiplier relative to the bid base
     mask: Tensor  # (n, W) 1 where the action counts, 0 elsewhere
+    episode: Tensor  # (n,) int64 number of the episode within its source; -1: none of a log
     n_groups: int  # n is a multiple of it
 
 

@@ -179,6 +179,7 @@ class Episodes:
             tick=self.tick[index],
             action=view.action[index],
             mask=view.mask[index],
+            episode=episode,
             n_groups=1,
         )
 

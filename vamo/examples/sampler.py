@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from auction_env.tasks import Task
 from vamo.config import Config
@@ -104,6 +105,15 @@ class WindowSampler:
 
     groups = staticmethod(groups)
 
+    @property
+    def episode_counts(self) -> list[int]:
+        """Episodes of each source that windows are drawn from."""
+        return [len(episodes.length) for episodes in self._sources]
+
+    def episodes(self, batch: Batch) -> Tensor:
+        """(G, b) number of each window's episode within its source; -1 where it is none of the log."""
+        return batch.episode.view(batch.n_groups, -1)
+
     def evaluation(self, target: int) -> Batch:
         """The fixed windows of a target's validation set behind its validation loss; drawn once."""
         if target not in self._evaluation:
@@ -136,7 +146,8 @@ class WindowSampler:
         visited = [
             table.draw(own, n_visited, (seed, stream, step, number)) for number, table in enumerate(rounds, start=1)
         ]
-        return joined([logged, *visited])
+        nowhere = [part._replace(episode=torch.full_like(part.episode, -1)) for part in visited]
+        return joined([logged, *nowhere])
 
     def _draw(self, drawn: Groups, n: int, stream: int, step: int) -> Batch:
         return self._table.draw(drawn, n, (self._config.train.seed, stream, step))
