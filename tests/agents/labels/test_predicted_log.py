@@ -106,7 +106,9 @@ def test_other_bids_spend_as_the_response_says_and_never_more_than_the_budget(lo
 def test_the_answer_is_the_markets(tmp_path: Path) -> None:
     """Bids of .9 times the target, predicted from logs of other bids, against the market in which they are made."""
     params, controlled = MarketParams(n_impressions=4800, funnel=Funnel()), tuple(range(0, 48, 6))
-    collection = Collection(task=TASK, n_episodes=12, policy="noisy-pid", advertisers=controlled, params=params)
+    collection = Collection(
+        task=TASK, n_episodes=12, policy="noisy-pid", advertisers=controlled, control="all", params=params
+    )
     collect_data_set(collection, tmp_path / "log")
     log = load(tmp_path / "log")
     bidder, second = FixedBidder(0.9), log.select(np.flatnonzero(log.period[log.episode_starts[:-1]] < 4))

@@ -16,13 +16,13 @@ from benchmarks.suites.running.run import execute
 from benchmarks.suites.spec import Arm, LogsChoice, MarketData, Suite, Variant
 from tests.benchmarks.suites.tiny import DATA, UNIFORM, jobs_of, suite
 
-HARMED = replace(DATA, n_tasks=4, n_scored=1, most=12, fewest=10, harms="scaled_bid=1,delay=1@0.5")
-OFFLINE = Arm(name="bc", label="", method="offline", settings=("algo=bc", "steps=2"))
+HARMED = replace(DATA, n_tasks=4, n_scored=1, most=60, fewest=40, harms="scaled_bid=1,delay=1@0.5")
+OFFLINE = Arm(name="bc", label="", method="offline", settings=("algo=bc", "steps=50"))
 GENERATIVE = Arm(name="dt", label="", method="generative", settings=("algo=dt",))
 
 
 def of(*arms: Arm) -> Suite:
-    training = ("train.steps=2", "train.log_every=2", "train.batch_size=8", "train.evaluation_windows=4")
+    training = ("train.steps=12", "train.log_every=6", "train.batch_size=8", "train.evaluation_windows=4")
     variant = Variant(name="family", label="", data=HARMED)
     return replace(suite(*arms, seeds=(7,)), variants=(variant,), training=training, n_viewed=0)
 
@@ -77,7 +77,7 @@ def test_the_oracle_sees_sound_trajectories_only(data: VariantData) -> None:
 
 def test_nobody_knows_the_truth_of_other_data(tmp_path: Path) -> None:
     market = MarketData(
-        tasks=("MaxConversions",), n_train=(2,), n_validation=2, n_impressions=240, policy="pid", log_seed=2**41
+        tasks=("MaxConversions",), n_train=(2,), n_validation=2, n_impressions=240, policy="noisy-pid", log_seed=2**41
     )
     of_market = replace(suite(), variants=(Variant(name="v", label="", data=market),))
     opened = open_variant(of_market.variants[0], of_market, tmp_path)
