@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from agents.rollout import rollout
 from agents.rules.fixed import FixedBidder
-from auction_env.control.bidder import Bidder, Campaigns, TickView
+from auction_env.control.bidder import Bidder, Campaigns, NamedBidder, TickView
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.tasks import Task
 
 
-class HindsightBidder:
+class HindsightBidder(NamedBidder):
     """Tries constant multipliers on the very episode it is about to play, and plays the best.
 
     At `reset` it re-runs each episode, live competitors included, on a coarse logarithmic grid and then on a

@@ -89,6 +89,15 @@ class Bidder(Protocol):
         ...
 
 
+class NamedBidder:
+    """What the bidders of these packages share: they show their class and their name."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
 def check_multipliers(bidder: Bidder, multipliers: ArrayLike, n: int) -> Float:
     """The answer of a bidder for n campaigns; ValueError, naming the bidder, if it is not one."""
     given = np.asarray(multipliers, np.float64)

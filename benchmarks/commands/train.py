@@ -19,7 +19,8 @@ from benchmarks.commands import Commands
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
-    from agents.learning.learner import Learner, Record, TrainResult
+    from agents.learning.learner import Learner, TrainResult
+    from agents.learning.progress import Record
     from auction_env.data import TrajectoryData
     from vamo import TrainResult as VamoResult
 
@@ -74,6 +75,7 @@ class _Help(argparse.Action):
 
 def _run(arguments: argparse.Namespace) -> None:
     from agents import registry
+    from agents.learning.progress import words
     from agents.learning.run_state import check_out, state_path
 
     learner, out = registry.learner(arguments.agent), arguments.out
@@ -113,11 +115,6 @@ def _run(arguments: argparse.Namespace) -> None:
     if is_first:
         _report(learner, result, experience, time.perf_counter() - started)
         console.print(f"trained agent: {out}", soft_wrap=True)
-
-
-def words(record: Record) -> str:
-    """A record's numbers as text."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in record.numbers.items())
 
 
 def _experience(learner: Learner, arguments: argparse.Namespace) -> tuple[Any, Any]:
