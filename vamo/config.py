@@ -138,7 +138,7 @@ class ModelConfig(Settings):
     n_blocks: int = 2
     n_heads: int = 4
     context: int = 4
-    n_ticks: int = 48  # ticks of an episode, which is one day
+    n_ticks: int = 48  # ticks of an episode, which is one day; training takes it from the data
     n_categories: int = 16  # advertiser categories; any other category shares one further embedding
     conditioning: Conditioning = "concat"
     head: Head = "action"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agents.families.harms import Harms, deal_harms
 from agents.logging.harm import Harm, sound_trajectories
-from auction_env.market.params import DIURNAL_CURVE, MarketParams
+from auction_env.market.params import DIURNAL_CURVE, LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.notebook import data_frame, html_table
 from auction_env.tasks import TASKS, Constraint, Task
@@ -192,9 +192,12 @@ class TaskFamily:
             raise ValueError(f"`name` must be one of {list(self.names)}, found {name!r}")
         member = self.members[self.names.index(name)]
         n = member.n_trajectories + n_held_out
+        n_episodes = -(-n // len(member.advertisers))
         sound = sound_trajectories(
             member.harm,
-            n_episodes=-(-n // len(member.advertisers)),
+            np.repeat(np.arange(n_episodes), len(member.advertisers)),
+            np.tile(np.sort(member.advertisers), n_episodes),
+            n_episodes=n_episodes,
             controlled=member.advertisers,
             population=member.population,
         )
@@ -230,7 +233,7 @@ def make_task_family(
     *,
     n_groups: int | None = None,
     harms: Harms = None,
-    n_impressions: int = 4_800,
+    n_impressions: int = LOG_IMPRESSIONS,
 ) -> TaskFamily:
     """A family of K distinct tasks.
 

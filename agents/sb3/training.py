@@ -48,7 +48,7 @@ from agents.sb3.reward import LearningReward
 from agents.sb3.settings import Sb3Settings, algorithm_defaults, packaged_settings
 from agents.sb3.state import restore, state_of
 from agents.sb3.vector_env import NativeVecEnv
-from auction_env.envs.live import LiveMarket, live_spec
+from auction_env.envs.live import LiveEnvMarket, live_spec
 from auction_env.envs.spec import BiddingSpec
 from auction_env.tasks import Task
 
@@ -125,7 +125,7 @@ class TrainingJob:
     task: Task
     seed: int = 0
     experience: MarketExperience = field(default_factory=MarketExperience)
-    spec: BiddingSpec[LiveMarket] = field(init=False)
+    spec: BiddingSpec[LiveEnvMarket] = field(init=False)
 
     def __post_init__(self) -> None:
         action = asdict(self.settings.action)

@@ -283,7 +283,7 @@ class TrajectoryData:
         given: dict[str, ArrayLike] = {**dict.fromkeys(UNRECORDED, 0.0), "policy": "", **_split_matrices(columns)}
         missing = [name for name in COLUMN_NAMES if name not in given]
         if missing:
-            raise ValueError(f"`columns` must hold every column of the schema, `{missing[0]}` is missing")
+            raise ValueError(f"`columns` must hold every column of the schema, missing: {', '.join(missing)}")
         if tasks is None:
             given["task"], texts = _encode(given["task"])
             tasks = [Task.from_json(text) for text in texts]

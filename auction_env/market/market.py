@@ -13,6 +13,7 @@ import numpy as np
 from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.integers import check_integer, check_integers
 from auction_env.kernels import check_fork, outcomes, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
@@ -130,8 +131,8 @@ class BatchMarket:
             bases: (n_markets, n_advertisers) indices into `tasks.BASES`: what each advertiser's bids are proportional
                 to. Anything but conversions, the default for all, needs a funnel.
         """
-        seeds = np.atleast_1d(np.asarray(seeds))
-        if seeds.shape != (self.n_markets,) or not np.issubdtype(seeds.dtype, np.integer):
+        seeds = np.atleast_1d(check_integers("seeds", seeds))
+        if seeds.shape != (self.n_markets,):
             raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
@@ -236,8 +237,8 @@ class BatchMarket:
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:
             return [None] * self.n_markets
-        given = np.atleast_1d(np.asarray(days))
-        if given.shape != (self.n_markets,) or not np.issubdtype(given.dtype, np.integer):
+        given = np.atleast_1d(check_integers("days", days))
+        if given.shape != (self.n_markets,):
             raise ValueError(f"`days` must be {self.n_markets} integers, found {given!r}")
         return [int(day) for day in given]
 
@@ -383,9 +384,9 @@ class Market:
 
     def reset(self, seed: int, day: int | None = None, bases: ArrayLike | None = None) -> Opening:
         """Starts an episode: see `BatchMarket.reset`; `bases` (n_advertisers,)."""
-        days = None if day is None else np.asarray([day])
+        days = None if day is None else [check_integer("day", day)]
         return _first_market(
-            self._batch.reset(np.asarray([seed]), days, None if bases is None else np.asarray(bases)[None])
+            self._batch.reset([check_integer("seed", seed)], days, None if bases is None else np.asarray(bases)[None])
         )
 
     def step(self, multipliers: ArrayLike) -> TickResult:

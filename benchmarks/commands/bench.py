@@ -54,7 +54,8 @@ def _add_suites(kinds: Commands) -> None:
         help="take over the same runs, of any suite, from results in DIR, published ones too; may be repeated",
     )
     runner.set_defaults(run=_run_suite, kept="finished runs")
-    lister = kinds.add_parser("list", help="list the suites with their sizes")
+    lister = kinds.add_parser("list", help="list the suites, or show all about some")
+    lister.add_argument("names", nargs="*", metavar="SUITE", help="show sizes, methods and the whole question of these")
     lister.set_defaults(run=_run_list)
     table = kinds.add_parser("table", help="statistics of a suite's rows as tables")
     table.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
@@ -117,7 +118,12 @@ def _run_suite(arguments: argparse.Namespace) -> None:
 def _run_list(arguments: argparse.Namespace) -> None:
     from benchmarks.commands import suites as commands
 
-    console.print(commands.suites_table())
+    if not arguments.names:
+        console.print(commands.suites_table())
+        console.print("vamo bench list SUITE: question, sizes, methods")
+    for name in arguments.names:
+        for table in commands.suite_tables(name):
+            print_table(table)
 
 
 def _run_table(arguments: argparse.Namespace) -> None:

@@ -149,9 +149,7 @@ def _measure_size(settings: FidelitySettings, task: Task, params: MarketParams, 
         params=params,
         progress=advance,
     ).bidder
-    reference = HindsightBidder(
-        task, params=params, lowest=0.3, highest=3.0, n_coarse=N_COARSE, n_fine=N_FINE, expected=True
-    )
+    reference = HindsightBidder(lowest=0.3, highest=3.0, n_coarse=N_COARSE, n_fine=N_FINE)
     bidders: dict[str, Bidder] = {FIXED: FixedBidder(), PID: PidBidder(), TUNED: tuned, HINDSIGHT: reference}
     played = {}
     for label, bidder in bidders.items():

@@ -23,7 +23,7 @@ from vamo.baselines.bidder import GenerativeBidder, make_model
 from vamo.baselines.cdt import pareto_targets
 from vamo.baselines.settings import CdtSettings, GenerativeSettings, packaged_settings
 from vamo.baselines.windows import Tape, TapeBatches, Windows
-from vamo.examples.sources import data_hash
+from vamo.examples.sources import data_hash, n_ticks_of
 from vamo.training.history import Record, best_of
 from vamo.training.loop import Trainer
 from vamo.training.run_state import restore, state_of
@@ -84,7 +84,7 @@ class GenerativeLearner(Learner):
 
         Raises:
             ValueError: Settings of another algorithm, too little data, data of several tasks, of another task in
-                validation, or of days of another length than `backbone.n_ticks`.
+                validation, or of days of another length than a `backbone.n_ticks` that was given.
             FloatingPointError: A loss that is not finite.
         """
         check_cpu(self.name, device)
@@ -96,6 +96,7 @@ class GenerativeLearner(Learner):
         if validation is None:
             raise ValueError(f"`validation` must be given for agent {self.name!r}, found none")
         training, held_out = (self._log_of(task, logs) for logs in (experience, validation))
+        settings = self._with_ticks(settings, n_ticks_of({"training": training, "validation": held_out}))
         run = _Run(training, held_out, settings)
         identity = {"agent": self.name, "settings": settings.to_dict(), "data": run.data_hash}
         files = RunFiles(out, identity, force=force)
@@ -110,6 +111,16 @@ class GenerativeLearner(Learner):
         bidder = run.bidder()
         files.finish(bidder.to_file)
         return TrainResult(bidder=bidder, history=trainer.history, best=best_of(trainer.history))
+
+    def _with_ticks(self, settings: GenerativeSettings, n_ticks: int) -> GenerativeSettings:
+        """The settings for data of this number of ticks; ValueError where they were given another one."""
+        size, usual = settings.backbone, self.defaults().backbone
+        if size.n_ticks not in (n_ticks, usual.n_ticks):
+            rule = f"`backbone.n_ticks` must be that of the data, {n_ticks}"
+            raise ValueError(f"{rule}, found {size.n_ticks}: leave it out")
+        # a window of a whole day stays one
+        context = n_ticks if usual.context == usual.n_ticks and size.context == size.n_ticks else size.context
+        return dataclasses.replace(settings, backbone=dataclasses.replace(size, n_ticks=n_ticks, context=context))
 
     def _log_of(self, task: Tasks, logs: Logs) -> TrajectoryData:
         """The log of one task; a log alone is taken as it is."""
@@ -129,9 +140,6 @@ class _Run:
     def __init__(self, training: TrajectoryData, validation: TrajectoryData, settings: GenerativeSettings) -> None:
         if training.n_episodes < _FEWEST:
             raise ValueError(f"`training` must hold at least {_FEWEST} episodes, found {training.n_episodes}")
-        n_ticks, wanted = int(training.tick.max()) + 1, settings.backbone.n_ticks
-        if n_ticks < wanted:  # more are an error of the windows
-            raise ValueError(f"`backbone.n_ticks` must be that of the data, {n_ticks}, found {wanted}")
         self._settings = settings
         self._tape, held_out = Tape("training", training, settings), Tape("validation", validation, settings)
         if self._tape.task != held_out.task:

@@ -26,12 +26,12 @@ from auction_env.notebook import data_frame
 from auction_env.tasks import Task
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.alignment.sharing import choose
-from vamo.config import Config
+from vamo.config import Config, ModelConfig
 from vamo.examples.batch import Batch
 from vamo.examples.episodes import Episodes
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import WindowSampler
-from vamo.examples.sources import data_hash, task_of
+from vamo.examples.sources import data_hash, n_ticks_of, task_of
 from vamo.model.losses import losses
 from vamo.model.making import load_parameters, make_ensemble, make_policy
 from vamo.model.ridge import Ridge, WeightedTicks, fit_ridge
@@ -139,6 +139,11 @@ class VamoLearner(Learner):
         if task is not None:
             given = [task] if isinstance(task, Task | str) else task
             targets = [one.name if isinstance(one, Task) else one for one in given]
+            logs = by_name(validation)
+            for own in (one for one in given if isinstance(one, Task) and one.name in logs):
+                known = task_of(own.name, logs[own.name])
+                if known != own:
+                    raise ValueError(f"`task` {own.name!r} must be that of the data, {known}, found {own}")
         with joined(device) as processes:
             return train(
                 by_name(experience),
@@ -210,6 +215,9 @@ def train(
     sources = _used_sources(sources, validation, targets, config)
     if save_every < 1:
         raise ValueError(f"`save_every` must be at least 1, found {save_every}")
+    config = _with_ticks(
+        config, n_ticks_of({**sources, **{f"{name} (validation)": validation[name] for name in targets}})
+    )
     training, held_out = labelled(sources, validation, targets, config, device)
     pairs = [(k, i) for k in range(len(targets)) for i in range(len(training))]
     if config.train.method == "single":
@@ -330,6 +338,15 @@ def _return_tables(
         task = task_of(name, validation[name])
         tables.append(ReturnTable.of(task, relabel(data, task, config.data.reward_signal).returns))
     return tables
+
+
+def _with_ticks(config: Config, n_ticks: int) -> Config:
+    """The settings for data of this number of ticks; ValueError where they were given another one."""
+    if config.model.n_ticks not in (n_ticks, ModelConfig().n_ticks):
+        raise ValueError(
+            f"`model.n_ticks` must be that of the data, {n_ticks}, found {config.model.n_ticks}: leave it out"
+        )
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, n_ticks=n_ticks))
 
 
 def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config) -> Monitor:

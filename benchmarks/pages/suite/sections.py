@@ -24,7 +24,7 @@ from benchmarks.pages.elements import (
 )
 from benchmarks.pages.suite.axis import n_forest_rows
 from benchmarks.pages.suite.records import Records
-from benchmarks.pages.suite.results import MEASURES, Results, counted, measured
+from benchmarks.pages.suite.results import MEASURES, Results, counted, counted_by_task, measured
 from benchmarks.pages.tables import Cells, few_seeds
 from benchmarks.pages.text import number, p_text, ranges
 from benchmarks.statistics.analysis import VariantAnalysis
@@ -191,7 +191,8 @@ def task_table(found: Results, analysis: VariantAnalysis) -> str:
         (found.labels[method], *(_estimate(analysis.summary(method, task).share, 3) for task in analysis.tasks))
         for method in measured(analysis, "share")
     ]
-    caption = f"Share of the reference, {found.label(analysis.variant)}: 95 % bootstrap intervals, {counted(analysis)}"
+    n = counted_by_task(analysis)
+    caption = f"Share of the reference, {found.label(analysis.variant)}: 95 % bootstrap intervals, {n}"
     return sortable(caption, ("method", *analysis.tasks), rows)
 
 
@@ -202,7 +203,8 @@ def feasibility_table(found: Results, analysis: VariantAnalysis) -> str:
         (found.labels[method], *(_share(share[method, task]) for task in analysis.tasks))
         for method in measured(analysis, "share")
     ]
-    caption = f"Episodes within all limits, {found.label(analysis.variant)}: 95 % Wilson intervals, {counted(analysis)}"
+    n = counted_by_task(analysis)
+    caption = f"Episodes within all limits, {found.label(analysis.variant)}: 95 % Wilson intervals, {n}"
     return sortable(caption, ("method", *analysis.tasks), rows)
 
 

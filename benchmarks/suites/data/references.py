@@ -44,7 +44,7 @@ def _reference(episodes: TaskEpisodes, folder: Path) -> Float:
     path = folder / f"{digest(description)[:16]}.parquet"
     with locked(folder):
         if not path.exists():
-            best = HindsightBidder(episodes.task, params=episodes.params, population=episodes.population, expected=True)
+            best = HindsightBidder()
             sink = io.BytesIO()
             pq.write_table(pa.table({"score": episodes.play(best).score(expected=True)}), sink)
             write_atomically(path, sink.getbuffer())

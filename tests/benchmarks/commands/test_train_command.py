@@ -132,7 +132,7 @@ def test_nothing_is_overwritten_without_force(
     out = tmp_path / "models" / "agent.safetensors"
     out.parent.mkdir()
     out.write_bytes(b"precious")
-    assert "must not exist unless a new run is forced (--force), found a file" in fails(arguments, capsys)
+    assert "must not exist, found a finished agent" in fails(arguments, capsys)
     assert out.read_bytes() == b"precious"
     main([*arguments, "--force"])
     assert load(out).name == "vao"

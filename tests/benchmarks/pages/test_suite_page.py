@@ -81,6 +81,22 @@ def test_the_page_says_what_the_statistics_say(plain: Path) -> None:
     assert "No plot against an axis" in page
 
 
+def test_what_is_of_one_task_states_the_episodes_of_one_task(plain: Path) -> None:
+    rows = Store(plain).rows().to_pandas()
+    of_all = len(rows[["task", "seed", "advertiser"]].drop_duplicates())
+    (of_one,) = set(rows.groupby("task")[["seed", "advertiser"]].apply(lambda part: len(part.drop_duplicates())))
+    assert of_all == of_one * len(TASKS)
+    page = render(plain, "", FAST)
+    captions = re.findall(r"<caption>(.*?)</caption>", page)
+    (leaders,) = [text for text in captions if text.startswith("Leaderboard")]
+    assert f"n = {of_all} paired test episodes" in leaders
+    by_task = [text for text in captions if text.startswith(("Share of the reference", "Episodes within all limits"))]
+    assert len(by_task) == 2 and all(f"each task: n = {of_one} paired test episodes" in text for text in by_task)
+    texts = {part["id"]: part["text"] for part in data_of(page)["captions"]}
+    assert f"each task: n = {of_one} paired" in texts["task-map"] and f"n = {of_one} paired" in texts["by-task"]
+    assert f"n = {of_all} paired" in texts["leaderboard"] and f"n = {of_all} paired" in texts["profiles"]
+
+
 def test_the_page_is_one_file_without_network_and_the_same_every_time(plain: Path, tmp_path: Path) -> None:
     first = write_page(plain, tmp_path / "new" / "a.html", FAST)
     text = first.read_text(encoding="utf-8")

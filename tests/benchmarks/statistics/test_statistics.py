@@ -387,7 +387,7 @@ def test_errors_name_thing_rule_and_value(noisy: Table) -> None:
         st.compare(noisy, ["X"])
     with pytest.raises(ValueError, match="rows must be of one suite, found"):
         pair({**noisy, "suite": np.arange(len(noisy["score"])).astype(str)})
-    with pytest.raises(ValueError, match="must have the column 'score_expected', found"):
+    with pytest.raises(ValueError, match=r"must have the columns \['score_expected'\], found"):
         pair(noisy, "score_expected")
     with pytest.raises(ValueError, match="rows must not be empty"):
         columns({"method": np.array([])}, ["method"])
