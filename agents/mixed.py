@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.bidder import Bidder, Campaigns, TickView, check_bidder, check_multipliers
+from auction_env.control.bidder import Bidder, Campaigns, NamedBidder, TickView, check_bidder, check_multipliers
 from auction_env.tasks import Targets
 
 
-class _Dealer:
+class _Dealer(NamedBidder):
     """Bidders that share the campaigns; a subclass says who gets which."""
 
     def __init__(self, bidders: Sequence[Bidder], name: str) -> None:
@@ -42,6 +42,9 @@ class _Dealer:
             answer = bidder.act(view._replace(**_take(view, rows, but=("tick",))))
             multipliers[rows] = check_multipliers(bidder, answer, len(rows))
         return multipliers
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}([{', '.join(map(repr, self._bidders))}])"
 
     def _turns(self, campaigns: Campaigns) -> NDArray[np.int64]:
         """(n,) the position of each campaign's bidder."""

@@ -18,6 +18,7 @@ from auction_env.data import TrajectoryData
 from auction_env.integers import check_integers
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population, auctionnet_population
+from auction_env.notebook import data_frame, html_table
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import LoggedMarket
 from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals
@@ -61,6 +62,32 @@ class Episodes(NamedTuple):
     budget_left: Float
     active: NDArray[np.bool_]
     ticks: ControlledTick
+
+    def __repr__(self) -> str:
+        n_ticks, n = self.budget_left.shape
+        score = self.score(expected=True).mean() if n else 0.0
+        return f"Episodes({n} of {self.task.name}, {n_ticks} ticks, mean expected score {score:.4g})"
+
+    def _repr_html_(self) -> str:
+        columns = self.columns()
+        return html_table(repr(self), list(columns), zip(*columns.values(), strict=True))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The episodes as columns, (n,) each: who, what was spent and won, scores, realised over limit."""
+        totals = self.totals
+        own = {"seed": self.seed, "advertiser": self.advertiser, "budget": self.budget, "cost": totals.cost}
+        for kind, expected in (("", False), ("_expected", True)):
+            own[f"objective{kind}"] = self.objective(expected=expected)
+            own[f"score{kind}"] = self.score(expected=expected)
+        return own | {f"{name}_ratio_expected": ratio for name, ratio in self.ratios(expected=True).items()}
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row an episode: `columns`; `to_trajectories` has a row a tick.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        return data_frame(self.columns())
 
     def total(self, name: str) -> Float:
         """(n,) sum over the episode of a field of `ControlledTick`."""

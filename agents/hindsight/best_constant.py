@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from agents.rollout import rollout
 from agents.rules.fixed import FixedBidder
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.control.controlled_market import episodes_market
 
 
-class HindsightBidder:
+class HindsightBidder(NamedBidder):
     """Tries constant multipliers on the very episode it is about to play, and plays the best.
 
     The market and the task are those of the episodes, live or logged. At `reset` it re-runs each episode, competitors

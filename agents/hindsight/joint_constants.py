@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from agents.rollout import run_episode
 from agents.rules.fixed import FixedBidder
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.control.controlled_market import episodes_market
 
 
-class JointHindsightBidder:
+class JointHindsightBidder(NamedBidder):
     """Replays the markets that it is about to play, and plays the constant that did best for each campaign.
 
     `HindsightBidder` replays a market for every campaign and every constant. Here all campaigns of a market try

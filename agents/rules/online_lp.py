@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.rules.cost_ratios import CostLimits, largest_within
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.control.controlled_market import PlayableMarket
 from auction_env.control.simulation import LiveMarket, Simulation
 from auction_env.market.market import BatchMarket
@@ -124,7 +124,7 @@ def _winning_scores(scores: Float, n_slots: int) -> Float:
     return np.where(scores >= last, next_one, last)  # who holds a slot itself has to beat the one behind
 
 
-class OnlineLpBidder:
+class OnlineLpBidder(NamedBidder):
     """Bids the largest threshold that the money left, and cost limits if any, allow for the rest of the episode.
 
     Args:

@@ -31,7 +31,6 @@ from agents.learning.learner import (
     Learner,
     MarketExperience,
     Numbers,
-    Progress,
     Tasks,
     TrainResult,
     check_cpu,
@@ -39,6 +38,7 @@ from agents.learning.learner import (
     one_task,
 )
 from agents.learning.observation import observe, scale_of
+from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles, State, below
 from agents.rollout import rollout
 from agents.rules.random_multiplier import RandomMultiplierBidder
@@ -88,7 +88,7 @@ class Sb3Learner(Learner):
         out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         log_dir: Path | None = None,
     ) -> Sb3Result:
         """See `Learner`; a state is written after each validation, every `run.validate_every` steps.
@@ -106,7 +106,8 @@ class Sb3Learner(Learner):
             settings=settings, task=one_task(self.name, task), seed=check_seed(seed), experience=experience
         )
         files = RunFiles(out, job.identity(), force=force)
-        return _train(job, files, progress, log_dir)
+        with shown(progress, self.name) as tell:
+            return _train(job, files, tell, log_dir)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,15 @@ class Bidder(Protocol):
         ...
 
 
+class NamedBidder:
+    """What the bidders of these packages share: they show their class and their name."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
 def check_bidder(bidder: object) -> None:
     """ValueError, which says what to write instead, where something else than a bidder is given as one."""
     if isinstance(bidder, type):

@@ -24,6 +24,7 @@ from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.market.traffic import draw_traffics
+from auction_env.notebook import html_table
 from auction_env.tasks import BASES, Targets
 
 Float = NDArray[np.float64]
@@ -54,6 +55,27 @@ class BatchMarket:
         self._rules = _rules(self.params, self.cpa_target)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
         self._state: MarketState | None = None
+
+    def __repr__(self) -> str:
+        return f"BatchMarket({', '.join(' '.join(pair) for pair in self.summary().items())})"
+
+    def _repr_html_(self) -> str:
+        return html_table("BatchMarket", (), self.summary().items())
+
+    def summary(self) -> dict[str, str]:
+        """What the market is and where it stands, for people."""
+        state = "before an episode"
+        if self._state is not None:
+            now = self._state.opening
+            state = "after an episode" if now is None else f"at tick {now.tick}"
+        return {
+            "markets": str(self.n_markets),
+            "advertisers": str(self.n_advertisers),
+            "impressions": f"{self.params.n_impressions:,}",
+            "ticks": str(self.params.n_ticks),
+            "mechanism": self.params.mechanism,
+            "state": state,
+        }
 
     @property
     def n_advertisers(self) -> int:
@@ -329,6 +351,18 @@ class Market:
         self.params, self.population = self._batch.params, self._batch.population
         self.budget, self.cpa_target = self._batch.budget, self._batch.cpa_target
         self.targets = self._batch.targets
+
+    def __repr__(self) -> str:
+        return f"Market({', '.join(' '.join(pair) for pair in self.summary().items())})"
+
+    def _repr_html_(self) -> str:
+        return html_table("Market", (), self.summary().items())
+
+    def summary(self) -> dict[str, str]:
+        """What the market is and where it stands, for people."""
+        found = self._batch.summary()
+        del found["markets"]
+        return found
 
     @property
     def n_advertisers(self) -> int:

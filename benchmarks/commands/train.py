@@ -18,7 +18,8 @@ from benchmarks.commands import Commands, add_impressions, data_sets, n_impressi
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
-    from agents.learning.learner import Learner, Record, Tasks, TrainResult
+    from agents.learning.learner import Learner, Tasks, TrainResult
+    from agents.learning.progress import Record
     from auction_env.data import TrajectoryData
     from vamo import TrainResult as VamoResult
 
@@ -73,6 +74,7 @@ class _Help(argparse.Action):
 
 def _run(arguments: argparse.Namespace) -> None:
     from agents import registry
+    from agents.learning.progress import words
     from agents.learning.run_state import check_out
 
     learner, out = registry.learner(arguments.agent), arguments.out
@@ -115,11 +117,6 @@ def _kept(arguments: argparse.Namespace) -> str:
 
     state = state_path(arguments.out)
     return f"the steps up to the last state, {state}," if state.exists() else ""
-
-
-def words(record: Record) -> str:
-    """A record's numbers as text."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in record.numbers.items())
 
 
 def _experience(learner: Learner, arguments: argparse.Namespace, wanted: Tasks) -> tuple[Any, Any]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from agents.learning.checkpoint import AgentFile
-from agents.learning.learner import Learner, Logs, Progress, Tasks, TrainResult, by_name, check_cpu, one_task
+from agents.learning.learner import Learner, Logs, Tasks, TrainResult, by_name, check_cpu, one_task
+from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles
 from auction_env.data import TrajectoryData
 from vamo.agent import N_QUANTILES
@@ -76,7 +77,7 @@ class GenerativeLearner(Learner):
         out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         log_dir: Path | None = None,
     ) -> GenerativeResult:
         """See `Learner`; of logs of several tasks those of `task` are read.
@@ -104,7 +105,8 @@ class GenerativeLearner(Learner):
         with ExitStack() as stack:
             write = None if log_dir is None else stack.enter_context(run.writer(log_dir)).write
             save = partial(files.save, partial(state_of, trainer))
-            trainer.run(_listener(progress, write, settings), save, SAVE_EVERY if save_every is None else save_every)
+            tell = stack.enter_context(shown(progress, self.name))
+            trainer.run(_listener(tell, write, settings), save, SAVE_EVERY if save_every is None else save_every)
         trainer.finish()
         bidder = run.bidder()
         files.finish(bidder.to_file)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +17,12 @@ from torch import Tensor
 from agents.labels.relabel import relabel
 from agents.labels.response import Response
 from agents.learning.checkpoint import AgentFile
-from agents.learning.learner import Learner, Logs, Progress, Tasks, by_name
+from agents.learning.learner import Learner, Logs, Tasks, by_name
 from agents.learning.learner import TrainResult as AnyResult
+from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles
 from auction_env.data import TrajectoryData
+from auction_env.notebook import data_frame
 from auction_env.tasks import Task
 from vamo.agent import ReturnTable, VamoBidder
 from vamo.alignment.sharing.rules import choose
@@ -45,7 +48,7 @@ from vamo.training.tensorboard import ScalarWriter
 SAVE_EVERY = 100  # steps between two states
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class TrainResult(AnyResult[VamoBidder, Record]):
     """A finished run; the history has a record every `config.train.log_every` steps.
 
@@ -68,6 +71,21 @@ class TrainResult(AnyResult[VamoBidder, Record]):
     def returned(self) -> Record:
         """The record of the parameters that the bidder has."""
         return self.history[-1] if self.bidder.config.train.select == "last" else best_of(self.history)
+
+    def weights_to_pandas(self) -> Any:
+        """A data frame of the source weights: a row a record, target and source.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        rows = [
+            (record.step, target, source, record.weights[k][i])
+            for record in self.history
+            for k, target in enumerate(self.targets)
+            for i, source in enumerate(self.sources)
+        ]
+        names = ("step", "target", "source", "weight")
+        return data_frame(dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
 class VamoLearner(Learner):
@@ -114,7 +132,7 @@ class VamoLearner(Learner):
         out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         log_dir: Path | None = None,
     ) -> TrainResult:
         """See `Learner` and `train`; the processes of torchrun train together."""
@@ -156,7 +174,7 @@ def train(
     out: Path | str | None = None,
     force: bool = False,
     save_every: int = SAVE_EVERY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     log_dir: Path | None = None,
     processes: Processes | None = None,
     name: str | None = None,
@@ -175,7 +193,8 @@ def train(
             there, the run goes on from it, to the same numbers as a run that was never interrupted.
         force: Whether a finished `out` is replaced.
         save_every: Steps between two states.
-        progress: Called with every new record of the history, in the first process.
+        progress: Called with every new record of the history, in the first process; or whether a bar is shown, as of
+            `agents.learning.learner.Learner.train`.
         log_dir: Directory for TensorBoard's event files, one point a record; needs the package tensorboard.
         processes: Those that train together (`vamo.training.distributed.joined`), each calling this with equal
             arguments. All get the same result; only the first one writes files.
@@ -251,13 +270,14 @@ def train(
     files = RunFiles(out, identity, force=force, is_writer=processes.is_first)
     files.resume(run.restore)
     processes.check_equal("data, settings and state", json.dumps([identity, run.n_steps]))
-    tell = None if progress is None else partial(_tell, progress, run.total_steps)
-    with _recorder(run, log_dir, targets, tuple(sources)) as write:
+    label = config.train.method if name is None else name
+    is_shown = progress if processes.is_first else False
+    with shown(is_shown, label) as bar, _recorder(run, log_dir, targets, tuple(sources)) as write:
+        tell = None if bar is None else partial(_tell, bar, run.total_steps)
         run.run(_told(processes, write, tell), partial(files.save, run.state), save_every)
     tables = _return_tables(sources, validation, targets, config)
 
     def bidder_of(members: Sequence[Mapping[str, Tensor]]) -> VamoBidder:
-        label = config.train.method if name is None else name
         return VamoBidder(policy_of(members), config, tables, name=label, data_hash=digest)
 
     bidder = bidder_of([trainer.parameters for trainer in run.trainers])
