@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.labels.kernels import evaluate_curves
+from agents.labels.kernels import TickCurves, evaluate_curves
 from agents.labels.relabel import Bool, Float
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, QUANTITIES, Task
@@ -90,22 +90,34 @@ class Response:
         Returns:
             Arrays (n, m) by column of a log, in its units, as if there were no budget.
         """
-        n = np.maximum(data.n_impressions, 1.0)
+        names, ticks = self.tick_curves(data, task, counted=counted)
+        share = evaluate_curves(ticks.curves, ticks.knots, log_multiplier, ticks.shift)
+        np.exp(share, out=share)
+        parts = zip(names, ticks.scale, ticks.curve_idx, strict=True)
+        return {name: scale[:, None] * share[curve] for name, scale, curve in parts}
+
+    def tick_curves(
+        self, data: TrajectoryData, task: Task, *, counted: Sequence[str] | None = None
+    ) -> tuple[tuple[str, ...], TickCurves]:
+        """What `outcomes` evaluates: the names of its columns, cost first, and their curves."""
+        n, price = np.maximum(data.n_impressions, 1.0), _price(data)
         own = np.maximum(data[QUANTITIES[task.basis].offered] / n, _TINY)
-        amounts = task.needs if counted is None else [name for name in counted if name != WINS]
-        kinds = {amount: OWN if amount == task.basis else CROSS for amount in amounts}
-        extra = [WINS] if counted is not None and WINS in counted else []
-        curves, needed = self._curves_of(task.basis), sorted({COST, *kinds.values(), *extra})
-        shift = np.log(own / _price(data))
-        log_shares = evaluate_curves(np.stack([curves[kind] for kind in needed]), self.knots, log_multiplier, shift)
-        share = dict(zip(needed, np.exp(log_shares, out=log_shares), strict=True))
-        out = {"cost": (data.n_impressions * _price(data))[:, None] * share[COST]}
-        for amount, kind in kinds.items():
-            column = QUANTITIES[amount]
-            out[column.expected] = data[column.offered][:, None] * share[kind]
-        if extra:
-            out["wins"] = data.n_impressions[:, None] * share[WINS]
-        return out
+        outcomes = {"cost": (COST, data.n_impressions * price)}
+        for amount in task.needs if counted is None else counted:
+            if amount == WINS:
+                outcomes["wins"] = (WINS, data.n_impressions.astype(np.float64))
+            else:
+                column = QUANTITIES[amount]
+                outcomes[column.expected] = (OWN if amount == task.basis else CROSS, data[column.offered])
+        curves, kinds = self._curves_of(task.basis), [kind for kind, _ in outcomes.values()]
+        needed = sorted(set(kinds))
+        return tuple(outcomes), TickCurves(
+            curves=np.stack([curves[kind] for kind in needed]),
+            knots=self.knots,
+            shift=np.log(own / price),
+            curve_idx=np.array([needed.index(kind) for kind in kinds]),
+            scale=np.stack([scale for _, scale in outcomes.values()]),
+        )
 
 
 def _fit_curves(logs: Sequence[tuple[TrajectoryData, Bool]], knots: Float) -> dict[str, Float]:
@@ -179,20 +191,24 @@ def _poisson_fit(basis: Float, outcome: Float, scale: Float) -> Float:
     w = np.zeros(x.shape[1])
     w[0] = np.log(max(y.sum(), _TINY) / (scale[kept] / total).sum())
 
-    def loss(w: Float) -> float:
-        """Minus the penalised log-likelihood, up to a constant."""
-        return float(np.exp(np.minimum(x @ w + offset, 30.0)).sum() - y @ (x @ w) + (penalty * w * w).sum() / 2)
+    def at(w: Float) -> tuple[float, Float]:
+        """Minus the penalised log-likelihood, up to a constant, and the expected outcomes (k,)."""
+        linear = x @ w
+        expected = np.exp(np.minimum(linear + offset, 30.0))
+        return float(expected.sum() - y @ linear + (penalty * w * w).sum() / 2), expected
 
+    loss, expected = at(w)
     for _ in range(_MAX_STEPS):
-        expected = np.exp(np.minimum(x @ w + offset, 30.0))
         gradient = x.T @ (y - expected) - penalty * w
         hessian = (x * expected[:, None]).T @ x + np.diag(penalty + _TINY)
         step = np.linalg.solve(hessian, gradient)
         longest = float(np.abs(step).max())
         step = step * min(1.0, _LONGEST_STEP / max(longest, _TINY))
-        while np.abs(step).max() > _TOLERANCE and loss(w + step) > loss(w):  # it went past the minimum
+        new_loss, expected = at(w + step)
+        while np.abs(step).max() > _TOLERANCE and new_loss > loss:  # it went past the minimum
             step = step / 2
-        w = w + step
+            new_loss, expected = at(w + step)
+        w, loss = w + step, new_loss
         if longest < _TOLERANCE:
             break
     slopes = w[1:] / std
