@@ -82,6 +82,8 @@ class DataConfig(Settings):
         response: Which logs the response model behind hindsight-optimal actions is fitted to. `own`: each log's
             actions come from that log, so that what a harmful source says stays where alignment can see it. `all`: one
             model of all sources. It is a little less noisy where logs are tiny, and wrong for all where one is harmful.
+        trimmed_response: Whether the response model leaves out the episodes whose cost contradicts that of most others
+            of its logs, such as those that record other bids than were submitted (`agents.labels.response`).
         dagger_rounds: Times that the policy in training is played through the logged episodes, as the source's response
             has them, at evenly spaced steps of the training; the states that it visits, with their hindsight-optimal
             actions, join the examples (`vamo.examples.dagger`). 0: the policy learns in logged states only.
@@ -91,6 +93,7 @@ class DataConfig(Settings):
     reward_signal: RewardSignal = "expected"
     action_label: ActionLabel = "hindsight"
     response: ResponseLogs = "own"
+    trimmed_response: bool = True
     dagger_rounds: int = 0
     dagger_episodes: int = 64
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.labels.kernels import TickCurves, evaluate_curves
 from agents.labels.relabel import Bool, Float
@@ -20,6 +21,12 @@ from auction_env.tasks import BASES, QUANTITIES, Task
 
 N_KNOTS = 8
 RIDGE = 1e-3  # on standardised coefficients, of a fit whose outcomes sum to 1: for a handful of trajectories
+TRIM_CORE = 0.6
+"""Share of the episodes that decide what is usual: up to 40 % of a log may be wrong."""
+TRIM_SDS, TRIM_FACTOR, TRIM_LEAST = 3.0, 1.5, 10
+"""How far an episode may lie from them: standard deviations, or a factor; and the fewest episodes that are trimmed."""
+_CORE_QUANTILE = 0.8416  # of |z| at `TRIM_CORE`, z standard normal
+_START_STEPS, _TRIM_STEPS = 2, 10
 _MAX_STEPS, _TOLERANCE, _LONGEST_STEP = 50, 1e-8, 2.0
 _TINY = 1e-12
 
@@ -58,13 +65,23 @@ class Response:
     curves: dict[str, dict[str, Float]]
 
     @classmethod
-    def fit(cls, data_sets: Iterable[TrajectoryData]) -> Response:
-        """Fits all curves to all ticks with a bid; raises ValueError where there is none."""
+    def fit(cls, data_sets: Iterable[TrajectoryData], *, is_trimmed: bool = False) -> Response:
+        """Fits all curves to all ticks with a bid.
+
+        Args:
+            data_sets: The logs.
+            is_trimmed: Whether episodes whose cost contradicts that of most others are left out (`_trimmed`).
+
+        Raises:
+            ValueError: There is no tick with a bid that no budget cut short.
+        """
         logs = [(part, uncensored(part)) for data in data_sets for part in _by_basis(data)]
         bid = np.concatenate([_log_bid(data)[mask] for data, mask in logs]) if logs else np.empty(0)
         if not len(bid):
             raise ValueError("`data_sets` must hold at least 2 ticks of an episode with an action above 0, found none")
         knots = np.quantile(bid, np.linspace(0, 1, N_KNOTS + 2)[1:-1])
+        if is_trimmed:
+            logs = _trimmed(logs, knots)
         curves = {ANY: _fit_curves(logs, knots)}
         for counted in BASES:
             own = [(data, mask) for data, mask in logs if data.tasks[data.task[0]].basis == counted]
@@ -128,6 +145,88 @@ def _fit_curves(logs: Sequence[tuple[TrajectoryData, Bool]], knots: Float) -> di
             x, outcome, scale = (np.concatenate(part) for part in zip(*samples, strict=True))
             curves[name] = _poisson_fit(_basis(x, knots), outcome, scale)
     return curves
+
+
+def _trimmed(logs: Sequence[tuple[TrajectoryData, Bool]], knots: Float) -> list[tuple[TrajectoryData, Bool]]:
+    """The logs without the episodes whose cost contradicts that of most others.
+
+    Least trimmed squares on episodes: the curve of costs is fitted to the `TRIM_CORE` of the episodes whose actual cost
+    lies nearest to what it predicts, until they stay the same. An episode is left out if its log ratio of predicted to
+    actual cost is more than `TRIM_SDS` standard deviations from theirs, and by more than a factor `TRIM_FACTOR`. So an
+    episode that records other bids than were submitted does not bend the response behind the labels of the others,
+    which do not depend on recorded bids themselves. Logs that are wrong throughout agree with themselves and stay.
+
+    Source: P. Rousseeuw and K. Van Driessen, "Computing LTS regression for large data sets" (2006): concentration steps
+    from several starts, the narrowest core wins; here on the log ratios of sums of Poisson means.
+    """
+    starts = np.cumsum([0, *(data.n_episodes for data, _ in logs)])
+    numbers = [first + _episode_of(data) for first, (data, _) in zip(starts, logs, strict=False)]
+    costs = _EpisodeCosts(logs, numbers, int(starts[-1]), knots)
+    if costs.known.sum() < TRIM_LEAST:
+        return list(logs)
+    first = costs.ratios(costs.known)
+    low, high = np.quantile(first[costs.known], [TRIM_CORE, 1 - TRIM_CORE])
+    cores = [costs.core(first), costs.known & (first <= low), costs.known & (first >= high)]
+    best = min((costs.concentrated(core, _START_STEPS) for core in cores), key=costs.width)
+    core = costs.concentrated(best, _TRIM_STEPS)
+    ratios = costs.ratios(core)
+    centre, sd = float(np.median(ratios[core])), costs.width(core) / _CORE_QUANTILE
+    is_kept = np.abs(ratios - centre) <= max(TRIM_SDS * sd, np.log(TRIM_FACTOR))
+    is_kept |= ~costs.known
+    return [(data, mask & is_kept[number]) for number, (data, mask) in zip(numbers, logs, strict=True)]
+
+
+class _EpisodeCosts:
+    """Predicted over actual cost of n episodes, under a curve that is fitted to some of them."""
+
+    def __init__(
+        self,
+        logs: Sequence[tuple[TrajectoryData, Bool]],
+        numbers: Sequence[NDArray[np.int64]],
+        n: int,
+        knots: Float,
+    ) -> None:
+        samples = [next(_samples(COST, data, mask)) for data, mask in logs]
+        x, self._actual, self._scale = (np.concatenate(part) for part in zip(*samples, strict=True))
+        self._basis, self._n = _basis(x, knots), n
+        self._episode = np.concatenate([number[mask] for number, (_, mask) in zip(numbers, logs, strict=True)])
+        self._cost = np.bincount(self._episode, self._actual, n)
+        self.known: Bool = self._cost > 0  # others cost nothing: they have no ratio
+
+    def ratios(self, core: Bool) -> Float:
+        """(n,) logs of predicted over actual cost; 0 where unknown."""
+        kept = core[self._episode]
+        w = _poisson_fit(self._basis[kept], self._actual[kept], self._scale[kept])
+        with np.errstate(over="ignore"):
+            predicted = np.bincount(self._episode, self._scale * np.exp(np.minimum(self._basis @ w, 30.0)), self._n)
+        found = np.zeros(self._n)
+        found[self.known] = np.log(np.maximum(predicted[self.known], _TINY) / self._cost[self.known])
+        return found
+
+    def core(self, ratios: Float, around: Bool | None = None) -> Bool:
+        """The episodes with the `TRIM_CORE` ratios nearest to the median, of all or of the present core."""
+        centre = np.median(ratios[self.known if around is None else around])
+        distance = np.where(self.known, np.abs(ratios - centre), np.inf)
+        return np.asarray(distance <= np.quantile(distance[self.known], TRIM_CORE))
+
+    def concentrated(self, core: Bool, n_steps: int) -> Bool:
+        """The core after at most n steps of fitting and choosing anew."""
+        for _ in range(n_steps):
+            following = self.core(self.ratios(core), core)
+            if (following == core).all():
+                break
+            core = following
+        return core
+
+    def width(self, core: Bool) -> float:
+        """Largest distance of a ratio within the core from its median."""
+        ratios = self.ratios(core)[core]
+        return float(np.abs(ratios - np.median(ratios)).max())
+
+
+def _episode_of(data: TrajectoryData) -> NDArray[np.int64]:
+    """(n,) number of the episode of each tick."""
+    return np.repeat(np.arange(data.n_episodes), np.diff(data.episode_starts))
 
 
 def _by_basis(data: TrajectoryData) -> Iterator[TrajectoryData]:

@@ -84,7 +84,7 @@ class Episodes:
         self._config = config
         self._signal: RewardSignal = config.data.reward_signal
         self._label: ActionLabel = config.data.action_label
-        self._response = response
+        self._response, self._is_trimmed = response, config.data.trimmed_response
         self._views: dict[Task, TaskView] = {}
         row_of = np.arange(len(data)) - np.repeat(data.episode_starts[:-1], np.diff(data.episode_starts))
         episode_of = np.repeat(np.arange(data.n_episodes), np.diff(data.episode_starts))
@@ -144,7 +144,7 @@ class Episodes:
     def response(self) -> Response:
         """The model behind the hindsight-optimal actions; fitted at the first request where none was given."""
         if self._response is None:
-            self._response = _own_response(self._name, self.data)
+            self._response = _own_response(self._name, self.data, is_trimmed=self._is_trimmed)
         return self._response
 
     def relative_scores(self, task: Task) -> NDArray[np.float64]:
@@ -200,10 +200,10 @@ class Episodes:
         return torch.from_numpy(values).to(self._device)
 
 
-def _own_response(name: str, data: TrajectoryData) -> Response:
+def _own_response(name: str, data: TrajectoryData, *, is_trimmed: bool) -> Response:
     """Fitted to one log alone (`data.response=own`)."""
     try:
-        return Response.fit([data])
+        return Response.fit([data], is_trimmed=is_trimmed)
     except ValueError as error:
         rule = "must hold 2 ticks of an episode with an action above 0 for hindsight-optimal actions"
         raise ValueError(f"source {name!r} {rule} (or `data.response=all`), found none") from error

@@ -312,7 +312,7 @@ def labelled(
 ) -> tuple[list[Episodes], list[Episodes]]:
     """Training and validation episodes, with the response models that `data.response` asks for."""
     is_pooled = (config.data.action_label, config.data.response) == ("hindsight", "all")
-    response = Response.fit(sources.values()) if is_pooled else None
+    response = Response.fit(sources.values(), is_trimmed=config.data.trimmed_response) if is_pooled else None
     training = [Episodes(name, data, config, device, response=response) for name, data in sources.items()]
     held_out = [
         Episodes(f"{name} (validation)", validation[name], config, device, response=response) for name in targets

@@ -1,8 +1,9 @@
 """`confirm/v1`: the registered confirmation, on ten families that no choice has seen.
 
 Written down, with its contrasts, before a run of it was made, and run once. Settings are chosen on families with seeds
-below 100; these have the seeds 100 to 109, each with sound logs, with a third of the logs recording tripled
-bids, and with the harms of harm/v1, and test episodes of their own. The ten families of a world are drawn alike: statistics treat them as a sample (`Variant.group`).
+below 100; these have the seeds 100 to 109, each with sound logs, with a third of the logs recording tripled bids, and
+with the harms of harm/v1, and test episodes of their own. The ten families of a world are drawn alike: statistics treat
+them as a sample (`Variant.group`).
 
 Size `cpu` on 2 cores, at 8 s of a core for a run with the MLP and 30 s with the transformer:
 
