@@ -250,7 +250,7 @@ class WeightingConfig(Settings):
     floor: float = 0.0
     temperature: float = 1.0
     target_entropy: float = 0.7
-    shrinkage: bool = False
+    shrinkage: bool = True
     per_sample: bool = False
     per_episode: bool = False
     estimator: Literal["ghost", "forward_mode", "explicit"] = "ghost"

@@ -76,8 +76,8 @@ class WindowSampler:
         self._n_folds = 1 if folds is None else config.train.cross_fit
         self._number = {pair: index for index, pair in enumerate(pairs)}
         # combinations of the table, by fold: pairs, then what the K validation gradients come from; then validation
-        drawn = [self._drawn(fold) for fold in range(self._n_folds)]
         held_out = [self._held_out(fold, validation) for fold in range(self._n_folds)]
+        drawn = [self._drawn(fold) for fold in range(self._n_folds)]
         entries = [entry for a, b in zip(drawn, held_out, strict=True) for entry in (*a, *b)]
         self._per_fold = len(pairs) + len(validation)
         self._validation = len(entries)

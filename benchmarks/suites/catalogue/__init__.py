@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Callable
 
 from benchmarks.suites.catalogue import (
-    ablation,
     confirm,
     data_scarce,
     demo,
@@ -14,12 +13,10 @@ from benchmarks.suites.catalogue import (
     many_tasks,
     negative_transfer,
     online,
-    optimisers,
     scarce,
     shift,
-    temperature,
-    validation_size,
 )
+from benchmarks.suites.catalogue.method import ablation, optimisers, temperature, validation_size
 from benchmarks.suites.spec import SIZES, Size, Suite
 
 SUITES: dict[str, Callable[[Size], Suite]] = {

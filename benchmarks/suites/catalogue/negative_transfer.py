@@ -41,7 +41,7 @@ def make(size: Size) -> Suite:
             *arms.REFERENCES,
             *arms.RIVALS,
             arms.vao_paper(size),
-            shared("top1", "VAO, best source only", "train.method=vao", "weighting.kind=top1"),
+            shared("top1", "VAO, best source only", *arms.SOFTMAX, "weighting.kind=top1"),
             arms.VAO,
             arms.INTEGRAL,
             arms.CROSS_FITTED,

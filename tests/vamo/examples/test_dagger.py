@@ -59,9 +59,9 @@ def test_rounds_cut_the_training_into_equal_stages() -> None:
 def test_a_round_is_played_with_the_policy_of_its_step(log: TrajectoryData) -> None:
     """Bids of .4 in the first round and of .8 in the second, in episodes of the source."""
     source, dagger = make(log)
-    assert dagger(3) == {}
-    assert len(dagger(4)[0, 0]) == len(dagger(7)[0, 0]) == 1
-    rounds = dagger(8)[0, 0]
+    assert dagger(3) == []
+    assert len(dagger(4)) == len(dagger(7)) == 1
+    rounds = [visited[0, 0] for visited in dagger(8)]
     assert len(rounds) == 2
     for (episodes, origin), ratio in zip(rounds, (0.4, 0.8), strict=True):
         assert len(origin) == 6
@@ -74,7 +74,7 @@ def test_a_round_is_played_with_the_policy_of_its_step(log: TrajectoryData) -> N
 def test_labels_are_the_best_from_what_the_policy_has_spent(log: TrajectoryData) -> None:
     """By the response of the source, not by one that is fitted to what it predicted itself."""
     source, dagger = make(log)
-    (part,) = dagger(4)[0, 0]
+    part = dagger(4)[0][0, 0]
     visited = part.episodes
     assert visited.response is source.response
     wanted = best_log_multipliers(visited.data, TASK, source.response)
@@ -89,13 +89,14 @@ def test_labels_are_the_best_from_what_the_policy_has_spent(log: TrajectoryData)
 
 def test_only_shared_and_complete_episodes_are_played(log: TrajectoryData) -> None:
     _, dagger = make(log, {(0, 0): np.array([3, 9, 20])})
-    assert dagger(4)[0, 0][0].origin.tolist() == [3, 9, 20]
+    assert dagger(4)[0][0, 0].origin.tolist() == [3, 9, 20]
 
 
 def test_each_round_gets_as_many_windows_as_the_log(log: TrajectoryData) -> None:
     source = Episodes("a", log, CONFIG)
     parts = [Visited(Episodes("v", make_data(4, task=TASK, seed=seed), CONFIG), np.arange(4)) for seed in (1, 2)]
-    sampler = WindowSampler([source], [source], [(0, 0)], CONFIG, visits=lambda step: {(0, 0): parts[: step // 4]})
+    rounds = [{(0, 0): part} for part in parts]
+    sampler = WindowSampler([source], [source], [(0, 0)], CONFIG, visits=lambda step: rounds[: step // 4])
 
     def counts(step: int) -> list[int]:
         batch = sampler.alignment(step, [(0, 0)], 30)
@@ -108,7 +109,7 @@ def test_each_round_gets_as_many_windows_as_the_log(log: TrajectoryData) -> None
 
 
 def test_training_visits_and_is_deterministic(log: TrajectoryData) -> None:
-    options = ["train.steps=6", "train.log_every=3", "train.batch_size=8", "model.d_model=8", "model.n_heads=2"]
+    options = ["train.steps=6", "train.log_every=3", "train.batch_size=8", "model.width=8"]
     data = {"MaxConversions": log.select(np.arange(8))}
 
     def run(rounds: int) -> torch.Tensor:

@@ -81,7 +81,7 @@ def test_no_batch_holds_the_fold_that_judges(data: list[TrajectoryData], is_chos
 
 
 def run(data: list[TrajectoryData], *options: str) -> torch.Tensor:
-    small = ["train.steps=4", "train.log_every=4", "train.batch_size=16", "model.d_model=8", "model.n_heads=2"]
+    small = ["train.steps=4", "train.log_every=4", "train.batch_size=16", "model.width=8"]
     sources = {"TargetCPA": data[0], "MaxClicks": data[1]}
     held_out = {"TargetCPA": make_data(6, task=A, seed=8), "MaxClicks": make_data(6, task=B, seed=9)}
     result = train(sources, held_out, override(Config(), [*small, *options]))

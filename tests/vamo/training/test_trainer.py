@@ -44,6 +44,9 @@ def quadratic(parameters: Parameters, batch: Tensor) -> Tensor:
     return (parameters["theta"] - batch).square().sum(dim=-1) / 2
 
 
+PER_SAMPLE = ("weighting.kind=softmax", "weighting.shrinkage=false", "weighting.per_sample=true")
+
+
 class QuadraticBatches:
     """Source i is the point c_i for both targets; target k is validated at v_k."""
 
@@ -74,7 +77,7 @@ class QuadraticBatches:
 
 
 def quadratic_trainer(*assignments: str, processes: Processes | None = None) -> tuple[Point, Trainer[Tensor]]:
-    paper = ["weighting.kind=softmax", "weighting.scaling=none", "weighting.temperature=2.0"]
+    paper = ["weighting.kind=softmax", "weighting.shrinkage=false", "weighting.scaling=none", "weighting.temperature=2"]
     config = override(Config(), [*paper, "train.clip_norm=1000", *assignments])
     point = Point()
     pairs = [(k, i) for k in range(2) for i in range(3)]
@@ -410,7 +413,12 @@ class KilledError(Exception):
         ["weighting.scaling=rms"],
         ["weighting.scaling=cosine", "weighting.ema_decay=0.5", "weighting.shrinkage=true"],
         ["weighting.precondition=true", "weighting.pairs_per_step=2", "weighting.targets_per_refresh=1"],
-        ["weighting.per_sample=true", "weighting.refresh_every=1"],
+        [
+            "weighting.kind=softmax",
+            "weighting.shrinkage=false",
+            "weighting.per_sample=true",
+            "weighting.refresh_every=1",
+        ],
         ["train.method=random"],
         ["train.method=gradvac"],
         ["train.method=nash_mtl"],

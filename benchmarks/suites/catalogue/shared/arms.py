@@ -75,7 +75,7 @@ RULES = (FIXED, PID, MPID, DUAL, MPC, ONLINE_LP)
 SINGLE = Arm(name="single", label="single-task", method="vamo-each", settings=("train.method=single",))
 POOLED = shared("pooled", "pooled sharing", "train.method=pooled")
 UNIFORM = shared("uniform", "uniform sharing", "train.method=uniform")
-SOFTMAX = ("train.method=vao", "weighting.kind=softmax")
+SOFTMAX = ("train.method=vao", "weighting.kind=softmax", "weighting.shrinkage=false")
 VAO = shared("vao", "VAO", *SOFTMAX)
 VAO_SHRUNK = shared("shrinkage", "VAO, shrunk by standard errors", *SOFTMAX, "weighting.shrinkage=true")
 VAO_TRAINING = shared("vao-training", "VAO, training gradient", *SOFTMAX, "weighting.gradient=training")
@@ -83,6 +83,7 @@ PAPER = (
     "train.method=vao",
     "data.action_label=logged",
     "weighting.kind=softmax",
+    "weighting.shrinkage=false",
     "weighting.scaling=none",
     "weighting.temperature=0.1",
     "weighting.targets_per_refresh=128",
