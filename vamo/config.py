@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from agents.labels.actions import ActionLabel
 from agents.learning.settings import Settings, check_fields, override, require
@@ -53,7 +54,7 @@ MultitaskMethod = Literal[
 """Methods that combine the gradients of the targets' losses; see `vamo.training.backward`."""
 LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 """Methods that weight the targets by their losses; see `vamo.training.backward`."""
-SharingMethod = Literal["cds", "nearest"]
+SharingMethod = Literal["cds", "nearest", "sharing_rule"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
 Backbone = Literal["mlp", "transformer", "ridge"]
@@ -63,6 +64,7 @@ ResponseLogs = Literal["own", "all"]
 Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 WeightingKind = Literal["softmax", "entropy", "top1", "integral", "dga"]
+"""Weightings of this package; others are named as of `vamo.extensions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +195,8 @@ class WeightingConfig(Settings):
         kind: `softmax` at `temperature` (the paper); `entropy`: the softmax whose temperature gives the
             weights of every target the entropy `target_entropy`; `top1`: all weight on the best source; `integral`:
             multiplicative weights on the alignments of all refreshes so far; `dga`: those of arXiv 2410.02498
-            (`vamo.alignment.accumulation` has both).
+            (`vamo.alignment.accumulation` has both). Any other name is a weighting of yours, see `vamo.extensions`.
+        options: Of a weighting of yours: its arguments by name.
         eta: Of `integral` and `dga`: step of the logits at a refresh.
         decay: Of `integral`: what is kept of the logits at a refresh: 1 sums all alignments, less forgets, for markets
             that drift, and 0 is the softmax of temperature 1 / eta. Of `dga`: what is kept of the weights.
@@ -223,7 +226,8 @@ class WeightingConfig(Settings):
             otherwise a sample that keeps the gradient unbiased.
     """
 
-    kind: WeightingKind = "softmax"
+    kind: str = "softmax"
+    options: Mapping[str, Any] = field(default_factory=dict)
     eta: float = 0.3
     decay: float = 1.0
     floor: float = 0.0
@@ -265,6 +269,8 @@ class WeightingConfig(Settings):
             require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
             softmaxes = "softmax, entropy or top1 for `per_sample` weights"
             require(not self.is_accumulated, "kind", softmaxes, self.kind)
+        if self.kind in get_args(WeightingKind):
+            require(not self.options, "options", f"empty for `kind` {self.kind!r}", dict(self.options))
         if self.kind == "dga":
             require(self.decay < 1, "decay", "below 1 for `dga`, whose weights would never move", self.decay)
 
@@ -276,16 +282,21 @@ class WeightingConfig(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingConfig(Settings):
-    """The rules that choose data before training: methods `cds` and `nearest` (`vamo.alignment.sharing`).
+    """The rules that choose data before training: `cds`, `nearest`, `sharing_rule` (`vamo.alignment.sharing`).
 
     Attributes:
         percentile: Of the scores of a target's own trajectories, which those of others must reach to be shared
             (arXiv 2109.08128 shares the top 10 %).
         n_nearest: Sources that a target learns from beside its own.
+        rule: Of method `sharing_rule`: the name of a rule of yours (`vamo.alignment.own_sharing`), as of
+            `vamo.extensions`.
+        options: Its arguments by name.
     """
 
     percentile: float = 90.0
     n_nearest: int = 1
+    rule: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -332,7 +343,8 @@ class TrainConfig(Settings):
         method: `single` gives every target its own data only (with one target the single-task baseline,
             with several one model without sharing), `uniform` shares with equal weight per source,
             `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
-            `cds` and `nearest` choose the data before training (`SharingConfig`). The others share uniformly:
+            `cds`, `nearest` and `sharing_rule` choose the data before training (`SharingConfig`); `sharing_rule` is a
+            rule of yours. The others share uniformly:
             `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses (`BalancingConfig`), the
             rest combine the targets' gradients and need the extra `mtl`.
         batch_size: Windows per step over all (target, source) pairs together; a window is one tick for the memoryless
@@ -427,6 +439,11 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.train.method == "sharing_rule":
+            require(bool(self.sharing.rule), "sharing.rule", "the name of a rule for `train.method` 'sharing_rule'", "")
+        else:
+            alone = f"empty for `train.method` {self.train.method!r}"
+            require(not self.sharing.rule, "sharing.rule", alone, self.sharing.rule)
         if self.model.backbone == "ridge":
             solved = ("single", "uniform", "pooled", *get_args(SharingMethod))
             rule = f"one of {solved} for `model.backbone` 'ridge', which is fitted in closed form without gradients"

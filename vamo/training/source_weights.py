@@ -12,7 +12,7 @@ from torch import Tensor
 from vamo.alignment.accumulation import make_accumulator
 from vamo.alignment.estimators import Alignment, BatchT, Estimator, Parameters
 from vamo.alignment.pairs import AlignmentTable, Pairs, RefreshPlan, sample_pairs
-from vamo.alignment.weighting import Evidence, Scaler, make_weighting, shrunken
+from vamo.alignment.weighting import Evidence, Scaler, Weighting, make_weighting, shrunken
 from vamo.config import Config
 from vamo.training.batches import Batches
 
@@ -39,6 +39,7 @@ class SourceWeights(Generic[BatchT]):
         n_targets: K.
         config: `train` and `weighting` are used.
         given: (K, I) weights of the methods that fix them before training.
+        own: A user's weighting, in place of the one that `config.weighting.kind` names.
         device: Where the weights live.
 
     Raises:
@@ -56,6 +57,7 @@ class SourceWeights(Generic[BatchT]):
         n_targets: int,
         config: Config,
         given: Tensor | None,
+        own: Weighting | None = None,
         device: torch.device,
     ) -> None:
         self._estimator, self._batches, self._preconditioner = estimator, batches, preconditioner
@@ -63,7 +65,7 @@ class SourceWeights(Generic[BatchT]):
         self._config = config.weighting
         self._index = torch.tensor(pairs, device=device).T.contiguous()  # (2, P) targets and sources
         self._sizes = torch.tensor(sizes, dtype=torch.float32, device=device)
-        self._weighting = make_weighting(config.train, config.weighting, given)
+        self._weighting = make_weighting(config.train, config.weighting, given, own)
         self.plan = RefreshPlan.of(n_targets, len(sizes), config.weighting)
         self.table = AlignmentTable(n_targets, len(sizes), config.weighting.ema_decay, device)
         self.scaler = Scaler(config.weighting.scaling, config.weighting.rms_decay, n_targets, device)
