@@ -16,6 +16,8 @@ from agents import Bidder, make, record_prices, record_scenarios, registry
 from benchmarks.suites.methods.conditions import BUDGET_RATIOS, choose_condition, conditioned
 from benchmarks.suites.methods.fitting import Curve, Fit, Fitted, Setting
 from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, candidates_of, read_spaces, tune
+from benchmarks.suites.spec import Arm
+from benchmarks.suites.user_file import find_function
 
 HISTORY_SEED = 2**38
 N_HISTORY = 8
@@ -168,3 +170,18 @@ METHODS: dict[str, Fit] = {
     "sb3": fit_sb3,
 }
 """How the methods of suites are made, by the name that an `Arm` gives."""
+
+
+def method_of(arm: Arm) -> Fit:
+    """How an arm is made: one of `METHODS`, or a function of a user's own, "module:function".
+
+    Raises:
+        ValueError: No such method.
+    """
+    if ":" in arm.method:
+        found: Fit = find_function(arm.method)
+        return found
+    if arm.method not in METHODS:
+        known = f"one of {sorted(METHODS)} or 'module:function'"
+        raise ValueError(f"`method` of {arm.name!r} must be {known}, found {arm.method!r}")
+    return METHODS[arm.method]

@@ -17,7 +17,7 @@ from agents.parallel import one_line, one_thread
 from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.data.references import references
 from benchmarks.suites.methods.fitting import Fitted, Setting
-from benchmarks.suites.methods.methods import METHODS
+from benchmarks.suites.methods.methods import method_of
 from benchmarks.suites.running import provenance
 from benchmarks.suites.running.recording import episodes_table, losses_table, rows_table, weights_table
 from benchmarks.suites.running.timing import Timed
@@ -90,8 +90,7 @@ def _run(job: Job) -> tuple[Fitted, Tables, float, float]:
     run, cache = job.run, Path(job.cache)
     suite = run.suite
     data = open_variant(run.variant, suite, cache)
-    if run.arm.method not in METHODS:
-        raise ValueError(f"`method` of {run.arm.name!r} must be one of {sorted(METHODS)}, found {run.arm.method!r}")
+    fit = method_of(run.arm)
     setting = Setting(
         data=data,
         settings=run.arm.settings,
@@ -100,7 +99,7 @@ def _run(job: Job) -> tuple[Fitted, Tables, float, float]:
         n_candidates=suite.n_candidates,
         device=job.device,
     )
-    fitted = METHODS[run.arm.method](setting)
+    fitted = fit(setting)
     reference = references(data, cache)
     started, rows, decisions = time.perf_counter(), [], []
     for test, episodes in data.tests.items():
