@@ -11,6 +11,7 @@ from agents.hindsight.best_constant import HindsightBidder
 from agents.hindsight.full_information import (
     Offers,
     Optimum,
+    ScoreBounds,
     lp_reference,
     record_offers,
     score_bound,
@@ -71,6 +72,7 @@ __all__ = [
     "ResponseMpcBidder",
     "ResponsePrior",
     "Scenarios",
+    "ScoreBounds",
     "Shift",
     "TaskFamily",
     "TickView",

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
+from auction_env.control.bidder import Bidder, Campaigns, NamedBidder, TickView, check_bidder, check_multipliers
 from auction_env.tasks import Targets
 
 
-class _Dealer:
+class _Dealer(NamedBidder):
     """Bidders that share the campaigns; a subclass says who gets which."""
 
     def __init__(self, bidders: Sequence[Bidder], name: str) -> None:
         if not bidders:
             raise ValueError("`bidders` must hold at least one bidder, found none")
+        for bidder in bidders:
+            check_bidder(bidder)
         self.name = name
         self._bidders = tuple(bidders)
 
@@ -40,6 +42,9 @@ class _Dealer:
             answer = bidder.act(view._replace(**_take(view, rows, but=("tick",))))
             multipliers[rows] = check_multipliers(bidder, answer, len(rows))
         return multipliers
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}([{', '.join(map(repr, self._bidders))}])"
 
     def _turns(self, campaigns: Campaigns) -> NDArray[np.int64]:
         """(n,) the position of each campaign's bidder."""
@@ -89,7 +94,9 @@ def deal_campaigns(seed: ArrayLike, advertiser: ArrayLike, n: int) -> NDArray[np
 def _shared(campaigns: Campaigns) -> tuple[str, ...]:
     """The fields that all campaigns share, or that are unknown."""
     traffic = campaigns.expected_traffic
-    names = ["n_ticks"] if traffic is not None and traffic.ndim == 2 else ["n_ticks", "expected_traffic"]
+    names = ["n_ticks", "market", "task"]
+    if traffic is None or traffic.ndim == 1:
+        names.append("expected_traffic")
     return (*names, *(name for name, value in campaigns._asdict().items() if value is None))
 
 

@@ -6,12 +6,11 @@ imported when somebody lists or makes agents, and its own module only when that 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +19,7 @@ from agents.rules.mpid import MpidBidder, MpidGains
 from agents.rules.pid import PidBidder
 from auction_env.control.bidder import Bidder
 from auction_env.market.pacing import PacingGains
+from auction_env.names import check_name, nearest
 from auction_env.tasks import CONSTRAINT_KINDS, OBJECTIVES
 
 if TYPE_CHECKING:
@@ -105,12 +105,20 @@ class AgentEntry:
 
 def make_pid(start: float = 1.0, *, name: str = "PID", **gains: float) -> PidBidder:
     """A PID bidder from flat numbers: `start` and the fields of `PacingGains`."""
+    _check_gains(gains, PacingGains)
     return PidBidder(start, PacingGains(**gains), name=name)
 
 
 def make_mpid(start: float = 1.0, *, name: str = "M-PID", **gains: float) -> MpidBidder:
     """An M-PID bidder from flat numbers: `start` and the fields of `MpidGains`."""
+    _check_gains(gains, MpidGains)
     return MpidBidder(start, MpidGains(**gains), name=name)
+
+
+def _check_gains(given: Mapping[str, float], kind: type[PacingGains] | type[MpidGains]) -> None:
+    """ValueError, naming the nearest, for a gain that there is not."""
+    for name in given:
+        check_name("gains", name, ["start", "name", *(field.name for field in fields(kind))], rule="must be of")
 
 
 BUILT_IN: tuple[AgentEntry, ...] = (
@@ -319,17 +327,21 @@ def make(name: str, /, **kwargs: Any) -> Bidder:
 
     Raises:
         ValueError: No such agent (names the nearest), an entry point that does not load, or arguments that it does
-            not take.
+            not take, by name or by type.
     """
     entry = get(name)
     factory = entry.load()
+    signature = inspect.signature(factory)
     try:
-        inspect.signature(factory).bind(**kwargs)
+        signature.bind(**kwargs)
     except TypeError as error:
-        raise ValueError(
-            f"agent {name!r} takes {inspect.signature(factory)}, found {sorted(kwargs)}: {error}"
-        ) from error
-    return factory(**kwargs)
+        unknown = [given for given in kwargs if given not in signature.parameters]
+        hint = nearest(unknown[0], list(signature.parameters)) if unknown else ""
+        raise ValueError(f"agent {name!r} takes {signature}, found {sorted(kwargs)}: {error}{hint}") from error
+    try:
+        return factory(**kwargs)
+    except TypeError as error:  # a value of a wrong type, which its constructor met before it could check
+        raise ValueError(f"agent {name!r} takes {signature}, found {kwargs}: {error}") from error
 
 
 def learner(name: str) -> Learner:
@@ -382,9 +394,7 @@ def get(name: str) -> AgentEntry:
     if name in points:
         return _load(points[name])
     known = [*(entry.name for entry in BUILT_IN), *points]
-    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-    hint = f", nearest: {', '.join(near)}" if near else ""
-    raise ValueError(f"`name` must be an agent ({', '.join(known)}), found {name!r}{hint}")
+    raise ValueError(f"`name` must be an agent ({', '.join(known)}), found {name!r}{nearest(name, known)}")
 
 
 def _points() -> list[EntryPoint]:
@@ -397,8 +407,9 @@ def _load(point: EntryPoint) -> AgentEntry:
         raise ValueError(f"{where} must have another name than this package's agents")
     try:
         entry = point.load()
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{where} must load, found {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
+        package = "" if point.dist is None else f"; the package {point.dist.name} must be repaired or uninstalled"
+        raise ValueError(f"{where} must load, found {type(error).__name__}: {error}{package}") from error
     if not isinstance(entry, AgentEntry):
         raise ValueError(f"{where} must be an AgentEntry, found {entry!r}")
     if entry.name != point.name:

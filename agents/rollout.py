@@ -10,12 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.mixed import InTurn
 from auction_env.control.advertisers import episode_totals, stack_ticks
-from auction_env.control.bidder import Bidder, check_multipliers
+from auction_env.control.bidder import Bidder, Campaigns, check_bidder, check_multipliers
+from auction_env.control.controlled_market import ControlledMarket, PlayableMarket
 from auction_env.control.observation import N_FEATURES
-from auction_env.control.simulation import ControlledTick, Simulation
+from auction_env.control.simulation import ControlledTick, LiveMarket
 from auction_env.data import TrajectoryData
+from auction_env.integers import check_integers
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population, auctionnet_population
+from auction_env.notebook import data_frame, html_table
+from auction_env.replay.market import ReplayMarket
+from auction_env.replay.simulation import LoggedMarket
 from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals
 
 Float = NDArray[np.float64]
@@ -26,7 +31,7 @@ _FEWEST_MARKETS, _MOST_MARKETS = 16, 64
 _IMPRESSIONS_AT_ONCE = 160_000  # of a tick of all markets: a full-size market needs a few MB for their values
 _MOST_COPIES = 4
 
-_PER_CAMPAIGN = ("seed", "advertiser", "category", "requirements")  # fields of `Episodes` by their axis 0
+_PER_CAMPAIGN = ("seed", "advertiser", "day", "category", "requirements")  # fields of `Episodes` by their axis 0
 _PER_TICK = ("features", "budget_left", "active")  # by their axis 1
 
 
@@ -35,7 +40,8 @@ class Episodes(NamedTuple):
 
     Attributes:
         task: The task of all campaigns.
-        seed, advertiser, category: (n,) int64.
+        market: What they were played in.
+        seed, advertiser, day, category: (n,) int64.
         targets: (n,) each: what the advertisers have and would pay.
         requirements: (n, N_REQUIREMENTS).
         features: (n_ticks, n, 16) at the start of each tick.
@@ -45,8 +51,10 @@ class Episodes(NamedTuple):
     """
 
     task: Task
+    market: PlayableMarket
     seed: Int
     advertiser: Int
+    day: Int
     category: Int
     targets: Targets
     requirements: Float
@@ -54,6 +62,32 @@ class Episodes(NamedTuple):
     budget_left: Float
     active: NDArray[np.bool_]
     ticks: ControlledTick
+
+    def __repr__(self) -> str:
+        n_ticks, n = self.budget_left.shape
+        score = self.score(expected=True).mean() if n else 0.0
+        return f"Episodes({n} of {self.task.name}, {n_ticks} ticks, mean expected score {score:.4g})"
+
+    def _repr_html_(self) -> str:
+        columns = self.columns()
+        return html_table(repr(self), list(columns), zip(*columns.values(), strict=True))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The episodes as columns, (n,) each: who, what was spent and won, scores, realised over limit."""
+        totals = self.totals
+        own = {"seed": self.seed, "advertiser": self.advertiser, "budget": self.budget, "cost": totals.cost}
+        for kind, expected in (("", False), ("_expected", True)):
+            own[f"objective{kind}"] = self.objective(expected=expected)
+            own[f"score{kind}"] = self.score(expected=expected)
+        return own | {f"{name}_ratio_expected": ratio for name, ratio in self.ratios(expected=True).items()}
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row an episode: `columns`; `to_trajectories` has a row a tick.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        return data_frame(self.columns())
 
     def total(self, name: str) -> Float:
         """(n,) sum over the episode of a field of `ControlledTick`."""
@@ -81,6 +115,22 @@ class Episodes(NamedTuple):
         """(n,) realised over limit, by constraint."""
         return self.task.ratios(self.totals, self.targets, expected=expected)
 
+    def check_same(self, other: Episodes, *, names: tuple[str, str] = ("the episodes", "the others")) -> None:
+        """Raises ValueError, which says what differs, if others are not the same episodes of the same market.
+
+        Args:
+            other: Played by another bidder.
+            names: What the error calls these and the others.
+        """
+        own, others = names
+        if self.task != other.task:
+            raise ValueError(f"{own} must be of the task of {others}, found {self.task} and {other.task}")
+        for name in ("seed", "advertiser", "day"):
+            if not np.array_equal(getattr(self, name), getattr(other, name)):
+                raise ValueError(f"{own} must have the seeds, advertisers and days of {others}, found another `{name}`")
+        if difference := self.market.difference(other.market):
+            raise ValueError(f"{own} must be played in the market of {others}, found {difference}")
+
     def at(self, rows: Int) -> Episodes:
         """Some of the episodes, by position."""
         fields = {name: getattr(self, name)[rows] for name in _PER_CAMPAIGN}
@@ -89,12 +139,14 @@ class Episodes(NamedTuple):
         return self._replace(targets=self.targets.at(rows), ticks=ticks, **fields)
 
 
-def run_episode(simulation: Simulation, seeds: ArrayLike, bidder: Bidder, days: ArrayLike | None = None) -> Episodes:
+def run_episode(
+    simulation: ControlledMarket, seeds: ArrayLike, bidder: Bidder, days: ArrayLike | None = None
+) -> Episodes:
     """Runs one episode of every market of `simulation`; `bidder` controls all of its controlled advertisers.
 
     Raises ValueError, naming the bidder, if it returns multipliers of a wrong shape, negative or not finite.
     """
-    s, n_ticks, n = simulation, simulation.params.n_ticks, simulation.n_controlled
+    s, n_ticks, n = simulation, simulation.n_ticks, simulation.n_controlled
     s.reset(seeds, days)
     campaigns = s.campaigns()
     bidder.reset(campaigns)
@@ -106,10 +158,14 @@ def run_episode(simulation: Simulation, seeds: ArrayLike, bidder: Bidder, days: 
         features[t], budget_left[t], active[t] = view.features, view.budget_left, s.active
         ticks.append(s.step(check_multipliers(bidder, bidder.act(view), n)))
     return Episodes(
-        task=s.task, seed=campaigns.seed, advertiser=s.advertiser, category=s.category, targets=campaigns.targets,
-        requirements=campaigns.requirements, features=features, budget_left=budget_left, active=active,
-        ticks=stack_ticks(ticks),
+        task=s.task, market=s.played, seed=campaigns.seed, advertiser=campaigns.advertiser, day=_days_of(campaigns),
+        category=campaigns.category, targets=campaigns.targets, requirements=campaigns.requirements, features=features,
+        budget_left=budget_left, active=active, ticks=stack_ticks(ticks),
     )  # fmt: skip
+
+
+def _days_of(campaigns: Campaigns) -> Int:
+    return np.full(len(campaigns.seed), -1) if campaigns.day is None else campaigns.day
 
 
 def rollout(
@@ -120,6 +176,7 @@ def rollout(
     task: Task,
     params: MarketParams | None = None,
     population: Population | None = None,
+    market: PlayableMarket | ReplayMarket | None = None,
     days: ArrayLike | None = None,
     competitors: Mapping[int, Bidder] | None = None,
     competitor_task: str | Task = "TargetCPA",
@@ -127,49 +184,77 @@ def rollout(
 ) -> Episodes:
     """Evaluates a bidder: episode i is market `seeds[i]` in which it controls `advertisers[i]` alone.
 
-    All other advertisers are live: scripted, or controlled by the bidders of `competitors`. The result does not depend
-    on how the episodes are batched (if that holds for every bidder).
+    All other advertisers are live: scripted, or controlled by the bidders of `competitors`. In a log they bid what they
+    bid in it. The result does not depend on how the episodes are batched (if that holds for every bidder).
 
     Args:
         bidder: The bidder.
         seeds, advertisers: (n,) integers.
         task: The task of the controlled advertiser.
-        params, population: The market.
-        days: (n,) which day each episode is (`BatchMarket.reset`); None draws it from the seed.
+        params, population: The live market.
+        market: Any market in place of these: a log (`auction_env.ReplayMarket`, or `LoggedMarket` for expected
+            conversions), or a `LiveMarket` with its competitors.
+        days: (n,) which day each episode is. Live (`BatchMarket.reset`): None draws it from the seed. In a log: the
+            numbers of the periods; None takes the periods in turn, by the seed.
         competitors: Bidders by advertiser, for those it does not control; see
-        `auction_env.control.simulation.Simulation`.
+            `auction_env.control.simulation.Simulation`.
         competitor_task: Their task.
         progress: Called with the number of episodes just finished.
+
+    Raises:
+        ValueError: Arguments that do not fit together, or a task that counts what the market does not have.
     """
+    for player in (bidder, *(competitors or {}).values()):
+        check_bidder(player)
+    market = playable(market, task, params, population, competitors, competitor_task)
+    competitors = market.competitors if isinstance(market, LiveMarket) else None
     if any(competitor is bidder for competitor in (competitors or {}).values()):
         raise ValueError(f"`competitors` must be other objects than the bidder, found bidder {bidder.name!r} as both")
     check_days(seeds, days)
-    seeds, advertisers = np.asarray(seeds, np.int64), np.asarray(advertisers, np.int64)
+    seeds, advertisers = check_integers("seeds", seeds), check_integers("advertisers", advertisers)
     if seeds.ndim != 1 or seeds.shape != advertisers.shape or len(seeds) == 0:
         raise ValueError(
             f"`seeds` and `advertisers` must be vectors of one length, found {seeds.shape}, {advertisers.shape}"
         )
-    params = params or MarketParams.for_task(task)
+    if days is None and isinstance(market, LoggedMarket):
+        days = market.market.periods[seeds % market.market.n_periods]
     n_copies = len(seeds) // np.unique(np.stack((seeds, advertisers)), axis=1).shape[1]
-    parts, n_at_once = [], markets_at_once(params, n_copies)
+    parts, n_at_once = [], markets_at_once(market, n_copies)
     for start in range(0, len(seeds), n_at_once):
         chunk = slice(start, start + n_at_once)
         n = len(seeds[chunk])
-        simulation = Simulation(
-            params,
-            population or auctionnet_population(),
-            controlled_market=np.arange(n),
-            controlled_advertiser=advertisers[chunk],
-            n_markets=n,
-            task=task,
-            competitors=competitors,
-            competitor_task=competitor_task,
-        )
-        of_chunk = None if days is None else np.asarray(days)[chunk]
+        simulation = market.one_each(task, advertisers[chunk])
+        of_chunk = None if days is None else check_integers("days", days)[chunk]
         parts.append(run_episode(simulation, seeds[chunk], bidder, of_chunk))
         if progress is not None:
             progress(n)
     return _concatenate(parts)
+
+
+def playable(
+    market: PlayableMarket | ReplayMarket | None,
+    task: Task,
+    params: MarketParams | None = None,
+    population: Population | None = None,
+    competitors: Mapping[int, Bidder] | None = None,
+    competitor_task: str | Task = "TargetCPA",
+) -> PlayableMarket:
+    """The market that these arguments of `rollout` describe.
+
+    Raises:
+        ValueError: A market, and arguments of a live one beside it.
+    """
+    if market is None:
+        return LiveMarket(
+            params=params or MarketParams.for_task(task),
+            population=population or auctionnet_population(),
+            competitors=competitors,
+            competitor_task=competitor_task,
+        )
+    for name, value in (("params", params), ("population", population), ("competitors", competitors)):
+        if value is not None:
+            raise ValueError(f"give `market` or `{name}`, not both: a market has its own")
+    return LoggedMarket(market=market) if isinstance(market, ReplayMarket) else market
 
 
 def rollout_each(
@@ -180,7 +265,10 @@ def rollout_each(
     task: Task,
     params: MarketParams | None = None,
     population: Population | None = None,
+    market: PlayableMarket | ReplayMarket | None = None,
     days: ArrayLike | None = None,
+    competitors: Mapping[int, Bidder] | None = None,
+    competitor_task: str | Task = "TargetCPA",
     progress: Progress | None = None,
 ) -> list[Episodes]:
     """Evaluates several bidders on the same episodes: what `rollout` gives for each of them, sooner.
@@ -189,9 +277,15 @@ def rollout_each(
 
     Args:
         bidders: At least one.
-        seeds, advertisers, task, params, population, days, progress: As of `rollout`, where all others follow scripts.
+        seeds, advertisers, task, params, population, market, days, progress: As of `rollout`.
+        competitors, competitor_task: As of `rollout`; other objects than the bidders.
     """
-    seeds, advertisers = np.atleast_1d(seeds), np.atleast_1d(advertisers)
+    market = playable(market, task, params, population, competitors, competitor_task)
+    competing = market.competitors if isinstance(market, LiveMarket) and market.competitors else {}
+    for bidder in bidders:
+        if any(competitor is bidder for competitor in competing.values()):
+            raise ValueError(f"`competitors` must be other objects than the bidders, found {bidder.name!r} as both")
+    seeds, advertisers = check_integers("seeds", seeds), check_integers("advertisers", advertisers)
     check_days(seeds, days)
     k = len(bidders)
     played = rollout(
@@ -199,25 +293,24 @@ def rollout_each(
         seeds=np.repeat(seeds, k),
         advertisers=np.repeat(advertisers, k),
         task=task,
-        params=params,
-        population=population,
+        market=market,
         days=None if days is None else np.repeat(days, k),
         progress=progress,
     )
     return [played.at(np.arange(turn, len(seeds) * k, k)) for turn in range(k)]
 
 
-def markets_at_once(params: MarketParams, n_copies: int = 1) -> int:
+def markets_at_once(market: PlayableMarket, n_copies: int = 1) -> int:
     """Markets that `rollout` runs side by side: enough for two cores, and more of small ones.
 
     A tick costs Python and a model's forward pass some milliseconds whatever there is to do: 64 markets of 4,800
     impressions take three quarters of the time in one batch that they take in four.
 
     Args:
-        params: Size of a market.
+        market: What is played.
         n_copies: How often each episode is played. Copies share the values, so that more of them fit.
     """
-    fitting = int(_IMPRESSIONS_AT_ONCE * params.n_ticks / params.n_impressions)
+    fitting = int(_IMPRESSIONS_AT_ONCE * market.n_ticks / max(market.mean_impressions, 1.0))
     return min(max(fitting, _FEWEST_MARKETS), _MOST_MARKETS) * min(n_copies, _MOST_COPIES)
 
 
@@ -233,7 +326,7 @@ def _concatenate(parts: list[Episodes]) -> Episodes:
     columns = zip(*(p.ticks for p in parts), strict=True)
     ticks = ControlledTick(*(np.concatenate(column, axis=1) for column in columns))
     targets = Targets(*(np.concatenate(part) for part in zip(*(p.targets for p in parts), strict=True)))
-    return Episodes(task=parts[0].task, ticks=ticks, targets=targets, **fields)
+    return Episodes(task=parts[0].task, market=parts[0].market, ticks=ticks, targets=targets, **fields)
 
 
 def to_trajectories(episodes: Episodes, *, period: ArrayLike, policy: ArrayLike = "") -> TrajectoryData:

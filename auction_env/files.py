@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -9,16 +10,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+BY_FORCE = "replace what is there with `force=True` (--force on the command line)"
+"""What an error says of files that are there already, beside taking another path."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def already_there(path: Path, found: str, rule: str = "must be empty") -> FileExistsError:
+    """The error where files are in the way that `force` would replace."""
+    return FileExistsError(f"{path} {rule}, found {found}: take another path, or {BY_FORCE}")
+
+
+@contextmanager
+def naming_errors(path: Path) -> Iterator[None]:
+    """Within the block, an error of the system that names no file gets this path, and a full disk says what to do.
+
+    A failed `write` raises OSError without a path: [Errno 28] alone does not say which disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        number = error.errno
+        if number is None and "No space left on device" in str(error):  # pyarrow's errors may have no number
+            number = errno.ENOSPC
+        if number is None or (error.filename is not None and number not in _FULL):
+            raise
+        reason = os.strerror(number)
+        if number in _FULL:
+            reason += "; free some space or take another disk"
+        raise OSError(number, reason, error.filename or str(path)) from error
+
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Writes next to the path and renames, so that a reader, or a kill, never meets half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming_errors(path):
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,7 +79,8 @@ def staged_directory(target: Path) -> Iterator[Path]:
     try:
         stage = scratch / "new"
         stage.mkdir()
-        yield stage
-        replace_directory(stage, target)
+        with naming_errors(target):
+            yield stage
+            replace_directory(stage, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

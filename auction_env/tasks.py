@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.names import check_name
+
 Float = NDArray[np.float64]
 
 BASES = ("conversions", "clicks", "add_to_carts", "gmv")
@@ -76,6 +78,7 @@ REQUIREMENT_NAMES = (
 limit and its mask for each kind of constraint. A limit that does not apply is 0 and its mask `has_*` is 0, so that an
 irrelevant constraint never leaks its number into a model (METHOD.md, relabelling)."""
 N_REQUIREMENTS = len(REQUIREMENT_NAMES)
+_MAX_QUOTED = 80  # characters of a text that is no task
 _FLAGS = [i for i, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("wants_", "has_"))]
 _WANTS = [REQUIREMENT_NAMES.index(f"wants_{basis}") for basis in BASES]
 
@@ -207,8 +210,7 @@ class Constraint:
     limit: float | None = None  # unit of the kind
 
     def __post_init__(self) -> None:
-        if self.kind not in CONSTRAINT_KINDS:
-            raise ValueError(f"`kind` must be one of {tuple(CONSTRAINT_KINDS)}, found {self.kind!r}")
+        check_name("kind", self.kind, CONSTRAINT_KINDS)
         for name in ("scale", "limit"):
             value = getattr(self, name)
             if value is None and name == "limit":
@@ -268,7 +270,7 @@ class Task:
     Attributes:
         name: Label of the task in logs and tables.
         objective: One of `OBJECTIVES`.
-        constraints: Constraints beside the budget, at most one of a kind.
+        constraints: Constraints beside the budget, at most one of a kind; a list becomes a tuple.
         beta: Exponent of the penalty.
     """
 
@@ -280,13 +282,14 @@ class Task:
     def __post_init__(self) -> None:
         if not self.name or not isinstance(self.name, str):
             raise ValueError(f"`name` of a task must be a text that is not empty, found {self.name!r}")
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"`objective` must be one of {tuple(OBJECTIVES)}, found {self.objective!r}")
+        check_name("objective", self.objective, OBJECTIVES)
+        object.__setattr__(self, "constraints", _constraints(self.constraints))  # a list would have no hash
         kinds = [constraint.kind for constraint in self.constraints]
         if len(kinds) != len(set(kinds)):
             raise ValueError(f"`constraints` must hold at most one of a kind, found {kinds}")
-        if not (np.isfinite(self.beta) and self.beta >= 0):
-            raise ValueError(f"`beta` must be finite and not negative, found {self.beta}")
+        is_number = isinstance(self.beta, (int, float)) and not isinstance(self.beta, bool)
+        if not (is_number and np.isfinite(self.beta) and self.beta >= 0):
+            raise ValueError(f"`beta` must be finite and not negative, found {self.beta!r}")
 
     @property
     def basis(self) -> str:
@@ -366,16 +369,47 @@ class Task:
 
     @classmethod
     def from_json(cls, text: str) -> Task:
-        """Rebuilds a task; raises ValueError naming the unknown, missing or malformed key."""
-        record: Any = json.loads(text)
-        known = {"name", "objective", "constraints", "beta"}
-        if not isinstance(record, dict) or set(record) != known:
-            raise ValueError(f"a task's JSON must have exactly the keys {sorted(known)}, found {text!r}")
-        entries = record["constraints"]
-        keys = {"kind", "scale", "limit"}
-        if not isinstance(entries, list) or any(not isinstance(e, dict) or set(e) != keys for e in entries):
-            raise ValueError(f"`constraints` of a task's JSON must be a list of {sorted(keys)}, found {entries!r}")
+        """A task from JSON, `to_json`'s or one written by hand, in which all but names and kinds may be left out.
+
+        Raises:
+            ValueError: No JSON, an unknown, missing or malformed key; it is named.
+        """
+        try:
+            record: Any = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"a task must be JSON, found {text[:_MAX_QUOTED]!r}: {error}") from error
+        _check_keys("a task's JSON", record, {"name"}, {"objective", "constraints", "beta"})
+        entries = record.get("constraints", [])
+        if not isinstance(entries, list):
+            raise ValueError(f"`constraints` of a task's JSON must be a list of objects, found {entries!r}")
+        for entry in entries:
+            _check_keys("a constraint of a task's JSON", entry, {"kind"}, {"scale", "limit"})
         return cls(**{**record, "constraints": tuple(Constraint(**entry) for entry in entries)})
+
+
+def _check_keys(what: str, record: object, needed: set[str], optional: set[str]) -> None:
+    """ValueError unless `record` is an object with all keys of `needed` and no others than those of `optional`."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{what} must be an object with the keys {sorted(needed | optional)}, found {record!r}")
+    for key in record:
+        check_name("key", key, sorted(needed | optional), rule=f"of {what} must be one of")
+    missing = sorted(needed - set(record))
+    if missing:
+        raise ValueError(f"{what} must have the key {missing[0]!r}, found {sorted(record)}")
+
+
+def _constraints(given: Any) -> tuple[Constraint, ...]:
+    """The constraints of a task as a tuple; ValueError where they are something else."""
+    rule = "`constraints` must be a tuple of Constraint objects"
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"{rule}, such as (Constraint(kind='cpa'),), found {given!r}")
+    for constraint in given:
+        if isinstance(constraint, str):
+            check_name("constraints", constraint, CONSTRAINT_KINDS, rule="must hold Constraint objects, of a kind of")
+            raise ValueError(f"{rule}: write Constraint(kind={constraint!r}), found {constraint!r}")
+        if not isinstance(constraint, Constraint):
+            raise ValueError(f"{rule}, such as (Constraint(kind='cpa'),), found {constraint!r}")
+    return tuple(given)
 
 
 def feasibility(ratios: dict[str, Float], *, tolerance: float = 1e-9) -> dict[str, Feasibility]:
@@ -411,6 +445,5 @@ def get_task(task: str | Task) -> Task:
     """A registered task by name, or the task itself; raises ValueError that lists the known names."""
     if isinstance(task, Task):
         return task
-    if task not in TASKS:
-        raise ValueError(f"`task` must be a Task or one of {sorted(TASKS)}, found {task!r}")
+    check_name("task", task, TASKS, rule="must be a Task or one of")
     return TASKS[task]

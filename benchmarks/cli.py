@@ -3,55 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import NoReturn
 
-import auction_env
 from benchmarks.commands import (
     agents,
     bench,
     collect,
     data,
     demo,
+    evaluate,
     exporting,
     family,
     importing,
     train,
 )
-from benchmarks.console import console
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends the work as Ctrl-C does."""
+from benchmarks.commands.stopping import stopping
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console command; exits with 2 on bad input, 130 on Ctrl-C, 143 on SIGTERM."""
-    arguments = _parser().parse_args(argv)
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        arguments.run(arguments)
-    except ModuleNotFoundError as error:
-        _fail(f"{error}; this command needs an extra: pip install 'vamo-bidding[all]'")
-    except (ArithmeticError, ImportError, ValueError, OSError) as error:
-        _fail(str(error))
-    except KeyboardInterrupt as interrupt:
-        line = "stopped"
-        if "kept" in arguments:  # a command that goes on where it was
-            again = shlex.join(["vamo", *(sys.argv[1:] if argv is None else argv)])
-            line = f"stopped; {arguments.kept} are kept. To go on: {again}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-        sys.exit(143 if isinstance(interrupt, Terminated) else 130)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+    with stopping(None if argv is None else list(argv)) as stop:
+        try:
+            arguments = stop.arguments = _parser().parse_args(argv)
+            arguments.run(arguments)
+        except ModuleNotFoundError as error:
+            _fail(f"{error}; this command needs an extra: pip install 'vamo-bidding[all]'")
+        except (ArithmeticError, ImportError, ValueError, OSError) as error:
+            _fail(str(error))
+        except KeyboardInterrupt as interrupt:
+            stop.finish(interrupt)
 
 
 def _fail(message: str) -> NoReturn:
@@ -59,12 +41,24 @@ def _fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
+class _Version(argparse.Action):
+    """Imports the market only where its version is asked for: the command starts, and can be stopped, at once."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
+        import auction_env
+
+        print(f"vamo {auction_env.__version__}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vamo", description="Auto-bidding: market, agents, training, benchmarks.")
-    parser.add_argument("--version", action="version", version=f"vamo {auction_env.__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        demo, bench, collect, family, importing, exporting, data, train, agents,
+        demo, bench, collect, family, importing, exporting, data, train, evaluate, agents,
     ):  # fmt: skip
         command.add(commands)
     return parser

@@ -11,7 +11,7 @@ PARAMS = MarketParams(n_impressions=5_000)
 
 def main() -> None:
     task = TASKS["TargetCPA"]
-    bidders = [FixedBidder(1.0), PidBidder(), HindsightBidder(task, params=PARAMS, expected=True)]
+    bidders = [FixedBidder(1.0), PidBidder(), HindsightBidder()]
     print(f"{'bidder':<12}{'score':>8}{'spent':>8}{'CPA / limit':>13}")
     for bidder in bidders:
         played = rollout(bidder, seeds=range(N_EPISODES), advertisers=range(N_EPISODES), task=task, params=PARAMS)

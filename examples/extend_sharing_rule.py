@@ -9,8 +9,8 @@ import vamo
 from agents import NoisyBidder, PidBidder, collect
 from auction_env import TASKS, MarketParams
 from auction_env.data import TrajectoryData
-from vamo.alignment.own_sharing import Candidates
-from vamo.alignment.sharing import Sharing
+from vamo.alignment.sharing.own_sharing import Candidates
+from vamo.alignment.sharing.shared_data import Sharing
 from vamo.examples.sources import task_of
 
 

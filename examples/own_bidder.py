@@ -48,7 +48,7 @@ def main(n_validation: int = 24, n_test: int = 96) -> None:
         choice = choose(bidders, **validation, task=TASK, params=PARAMS)
         print(f"{name}: candidate {choice.position}, chosen again in {choice.stability:.0%} of resamples")
         played[name] = rollout(choice.bidder, **test)
-    reference = rollout(HindsightBidder(TASK, params=PARAMS, expected=True), **test)
+    reference = rollout(HindsightBidder(), **test)
     rows = result_rows(played, reference, suite="example")
     for c in compare(rows, ["PID"], "score_expected"):
         d = c.difference

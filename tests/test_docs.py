@@ -135,3 +135,17 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(SAMPLE, encoding="utf-8")
     assert broken_links(SAMPLE, page) == ["none.md", "none.png"]
+
+
+def test_the_tutorial_s_command_is_its_python(tmp_path: Path) -> None:
+    """The data set of the command has the bytes of the one that the block before it makes."""
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"`(vamo collect [^`]+)`", text)
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "collect_data_set(" in code]
+    run = processes.run(block, folder=tmp_path, work=tmp_path / "process")
+    assert run.returncode == 0, run.stderr
+    words = command.split()[1:]
+    words[words.index("--out") + 1] = str(tmp_path / "commanded")
+    main(words)
+    made = [{f.name: f.read_bytes() for f in (tmp_path / name).glob("*.*")} for name in ("logs", "commanded")]
+    assert made[0] == made[1]

@@ -16,7 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "import_auctionnet": {"n_steps": 3},
     "own_bidder": {"n_validation": 8, "n_test": 8},
     "self_play": {"n_episodes": 3},
-    "train_sb3": {"n_steps": 48},
+    "train_sb3": {"n_steps": 3_136, "n_episodes": 8},
     "train_vamo": {"n_steps": 4},
     "vao_minimal": {"n_tasks": 2, "n_steps": 6, "n_episodes": 2, "most": 8},
 }

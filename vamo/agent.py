@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.labels.relabel import Float
 from agents.learning.checkpoint import AgentFile
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.tasks import (
     BASES,
     CONSTRAINT_KINDS,
@@ -55,7 +55,7 @@ class ReturnTable(NamedTuple):
         return cls(task, numbers)
 
 
-class VamoBidder:
+class VamoBidder(NamedBidder):
     """Implements `auction_env.control.bidder.Bidder` with a trained model.
 
     A policy that learned hindsight-optimal actions is conditioned on a budget and limits: the true ones times
@@ -137,6 +137,11 @@ class VamoBidder:
             name=self.name if name is None else name,
             data_hash=self.data_hash,
         )
+
+    def __repr__(self) -> str:
+        tasks = ", ".join(table.task.name for table in self.returns)
+        n = sum(parameter.numel() for parameter in self.model.parameters())
+        return f"VamoBidder({self.name!r}, {self.config.model.backbone} of {n:,} parameters, tasks: {tasks})"
 
     def __deepcopy__(self, memo: dict[int, object]) -> VamoBidder:
         return self.conditioned_on()  # a bidder of its own; the weights are read only and stay shared

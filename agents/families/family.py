@@ -8,15 +8,18 @@ trajectories; and sources of which it is known which help, and which harm, a giv
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.families.harms import Harms, deal_harms
 from agents.logging.harm import Harm, sound_trajectories
-from auction_env.market.params import DIURNAL_CURVE, MarketParams
+from auction_env.market.params import DIURNAL_CURVE, LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
+from auction_env.notebook import data_frame, html_table
 from auction_env.tasks import TASKS, Constraint, Task
 
 Float = NDArray[np.float64]
@@ -63,7 +66,7 @@ class Shift:
         return cls(**{part.name: level for part in fields(cls)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Member:
     """One task of a family and how its trajectories are made.
 
@@ -88,6 +91,10 @@ class Member:
     population: Population
     first_seed: int
 
+    def __repr__(self) -> str:
+        harm = "" if self.harm is None else f", harm: {self.harm}"
+        return f"Member({self.name}, group {self.group}, {self.n_trajectories:,} trajectories{harm})"
+
     @property
     def name(self) -> str:
         return self.task.name
@@ -98,7 +105,7 @@ class Member:
         return bool(self.harm)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class TaskFamily:
     """Tasks, how their logs are made, and which sources help which targets.
 
@@ -114,6 +121,36 @@ class TaskFamily:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def __repr__(self) -> str:
+        sizes = f"{self.members[0].n_trajectories:,} to {self.members[-1].n_trajectories:,} trajectories"
+        n_harmful = sum(member.is_harmful for member in self.members)
+        return f"TaskFamily({len(self)} tasks, {sizes}, harmful logs: {n_harmful}, seed {self.seed})"
+
+    def _repr_html_(self) -> str:
+        columns = self.columns()
+        return html_table(repr(self), list(columns), zip(*columns.values(), strict=True))
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """The members as columns, K each; the last two count the sources that help and that harm a member."""
+        relations = self.relations
+        return {
+            "task": self.names,
+            "group": [member.group for member in self.members],
+            "trajectories": [member.n_trajectories for member in self.members],
+            "policy": [member.policy for member in self.members],
+            "harm": [str(member.harm or "") for member in self.members],
+            "helpful sources": ((relations > 0).sum(axis=1) - 1).tolist(),  # a member helps itself
+            "harmful sources": (relations < 0).sum(axis=1).tolist(),
+        }
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row a member: `columns`.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        return data_frame(self.columns())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -155,9 +192,12 @@ class TaskFamily:
             raise ValueError(f"`name` must be one of {list(self.names)}, found {name!r}")
         member = self.members[self.names.index(name)]
         n = member.n_trajectories + n_held_out
+        n_episodes = -(-n // len(member.advertisers))
         sound = sound_trajectories(
             member.harm,
-            n_episodes=-(-n // len(member.advertisers)),
+            np.repeat(np.arange(n_episodes), len(member.advertisers)),
+            np.tile(np.sort(member.advertisers), n_episodes),
+            n_episodes=n_episodes,
             controlled=member.advertisers,
             population=member.population,
         )
@@ -193,7 +233,7 @@ def make_task_family(
     *,
     n_groups: int | None = None,
     harms: Harms = None,
-    n_impressions: int = 4_800,
+    n_impressions: int = LOG_IMPRESSIONS,
 ) -> TaskFamily:
     """A family of K distinct tasks.
 

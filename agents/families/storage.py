@@ -6,33 +6,26 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.families.family import Member, TaskFamily
+from agents.families.family import Member, Shift, TaskFamily
 from agents.logging.collection import Collection, collect_data_set
 from agents.logging.harm import Harm, sound_trajectories
 from agents.parallel import worker_count
 from auction_env.data import TrajectoryData, load, read_manifest, write_splits
 from auction_env.data.manifest import MANIFEST
-from auction_env.files import write_atomically
+from auction_env.files import already_there, write_atomically
+from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
+from auction_env.tasks import Task
 
 FAMILY_FILE = "family.json"
 _PER_WORKER = 2_000  # trajectories that take as long as starting a worker and making its policy
 
 Progress = Callable[[int], None]
-
-
-class FamilyRecord(NamedTuple):
-    """What `family.json` says."""
-
-    names: tuple[str, ...]  # of the K tasks, which are the folders of their data sets
-    relations: NDArray[np.int64]  # (K, K): `TaskFamily.relations`
-    members: tuple[dict[str, Any], ...]  # of each task: group, policy, number of trajectories ...
-    shift: dict[str, float]
 
 
 def member_collection(member: Member, n_held_out: int) -> Collection:
@@ -46,6 +39,7 @@ def member_collection(member: Member, n_held_out: int) -> Collection:
         policy=member.policy,
         harm=member.harm,
         advertisers=member.advertisers,
+        control="all",  # a third of the market: the others stay as they are when the tasks are played
         params=member.params,
         population=member.population,
     )
@@ -79,15 +73,15 @@ def collect_family(
     """
     if n_validation < 1 or n_test < 1:
         raise ValueError(f"`n_validation` and `n_test` must be at least 1, found {n_validation} and {n_test}")
-    root, text = Path(out), family.to_json() + "\n"
+    root, text = Path(out), _to_text(family)
     root.mkdir(parents=True, exist_ok=True)
     record = root / FAMILY_FILE
     if record.exists() and record.read_text(encoding="utf-8") != text and not force:
-        raise FileExistsError(f"{root} must be empty or hold this family unless `force` is set, found another family")
+        raise already_there(root, "another family", "must be empty or hold this family")
     for member in family.members:
         path, collection = root / member.name, member_collection(member, n_validation + n_test)
         if not _is_collected(path, collection):
-            worth = 1 + collection.n_episodes * len(collection.controlled) // _PER_WORKER
+            worth = 1 + collection.n_episodes * collection.n_at_once // _PER_WORKER
             n = min(worker_count(n_workers), worth) if ray is None else n_workers
             collect_data_set(collection, path, n_workers=n, ray=ray, force=force, progress=progress)
         elif progress is not None:
@@ -105,8 +99,17 @@ def _is_collected(directory: Path, collection: Collection) -> bool:
     return bool(json.loads(json.dumps(collection.parameters)) == read_manifest(directory).parameters)
 
 
-def read_family(directory: str | os.PathLike[str]) -> FamilyRecord:
-    """What is known of the family whose logs are in a directory.
+def _to_text(family: TaskFamily) -> str:
+    """What `family.json` says: the family, its truth, and the market of every member."""
+    record = json.loads(family.to_json())
+    for entry, member in zip(record["members"], family.members, strict=True):
+        entry["params"] = json.loads(member.params.to_json())
+        entry["population"] = json.loads(member.population.to_json())
+    return json.dumps(record, sort_keys=True) + "\n"
+
+
+def read_family(directory: str | os.PathLike[str]) -> TaskFamily:
+    """The family whose logs are in a directory: equal to the one that was given to `collect_family`.
 
     Raises:
         FileNotFoundError: There is no `family.json`: no family was collected there, or not to its end.
@@ -117,15 +120,27 @@ def read_family(directory: str | os.PathLike[str]) -> FamilyRecord:
         raise FileNotFoundError(f"{path} must exist: no family was collected there, or its collection is not finished")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        members = tuple(record["members"])
-        names = tuple(member["task"]["name"] for member in members)
-        relations = np.array(record["relations"], np.int64)
-        shift = dict(record["shift"])
+        members = tuple(_to_member(entry) for entry in record["members"])
+        family = TaskFamily(members=members, seed=record["seed"], shift=Shift(**record["shift"]))
+        relations = record["relations"]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} must hold members, relations and shift of a family: {error!r}") from error
-    if relations.shape != (len(names), len(names)):
-        raise ValueError(f"{path}: `relations` must have shape {(len(names),) * 2}, found {relations.shape}")
-    return FamilyRecord(names, relations, members, shift)
+    if relations != family.relations.tolist():
+        raise ValueError(f"{path}: `relations` must be those of its members, found {relations}")
+    return family
+
+
+def _to_member(entry: dict[str, Any]) -> Member:
+    return Member(
+        **{
+            **entry,
+            "task": Task.from_json(json.dumps(entry["task"])),
+            "harm": Harm.from_json(entry["harm"]),
+            "advertisers": tuple(entry["advertisers"]),
+            "params": MarketParams.from_json(json.dumps(entry["params"])),
+            "population": Population.from_json(json.dumps(entry["population"])),
+        }
+    )
 
 
 def load_family(directory: str | os.PathLike[str], split: str = "train") -> dict[str, TrajectoryData]:
@@ -153,15 +168,12 @@ def _sound(directory: Path, log: TrajectoryData) -> NDArray[np.bool_]:
     made = read_manifest(directory).parameters
     if "harm" not in made:
         raise ValueError(f"{directory} must be collected by `collect_family`, found no `harm` in its manifest")
-    controlled = np.asarray(made["advertisers"], np.int64)
-    sound = sound_trajectories(
+    first = log.episode_starts[:-1]
+    return sound_trajectories(
         Harm.from_json(made["harm"]),
+        log.period[first],
+        log.advertiser[first],
         n_episodes=made["n_episodes"],
-        controlled=controlled.tolist(),
+        controlled=made["advertisers"],
         population=Population.from_json(made["population"]),
     )
-    first = log.episode_starts[:-1]
-    which: NDArray[np.bool_] = sound[
-        log.period[first] * len(controlled) + np.searchsorted(controlled, log.advertiser[first])
-    ]
-    return which

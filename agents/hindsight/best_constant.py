@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.rollout import rollout
 from agents.rules.fixed import FixedBidder
-from auction_env.control.bidder import Bidder, Campaigns, TickView
-from auction_env.market.params import MarketParams
-from auction_env.market.population import Population
-from auction_env.tasks import Task
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
+from auction_env.control.controlled_market import episodes_market
 
 
-class HindsightBidder:
+class HindsightBidder(NamedBidder):
     """Tries constant multipliers on the very episode it is about to play, and plays the best.
 
-    At `reset` it re-runs each episode, live competitors included, on a coarse logarithmic grid and then on a
+    The market and the task are those of the episodes, live or logged. At `reset` it re-runs each episode, competitors
+    included, on a coarse logarithmic grid and then on a
     finer one around the best point. Under live competition no cheap upper bound over all policies is known; a
     bidder that varies its multiplier well can beat this reference.
 
     Args:
-        task: The task whose score is maximised.
-        params, population, competitors: The market in which it will play; must be the one that it plays in.
         lowest, highest: Range of the multiplier over the worth of a unit of the objective.
         n_coarse, n_fine: Sizes of the two grids.
-        expected: Maximise the score of predicted rather than sampled conversions.
+        expected: Maximise the score of expected amounts, not of sampled ones: a constant that is best for those is best
+            at guessing noise.
         name: Label in tables.
     """
 
     def __init__(
         self,
-        task: Task,
         *,
-        params: MarketParams | None = None,
-        population: Population | None = None,
-        competitors: Mapping[int, Bidder] | None = None,
         lowest: float = 0.2,
         highest: float = 5.0,
         n_coarse: int = 12,
         n_fine: int = 5,
-        expected: bool = False,
+        expected: bool = True,
         name: str = "hindsight",
     ) -> None:
         if not 0 < lowest < highest:
@@ -50,15 +42,17 @@ class HindsightBidder:
         if n_coarse < 2 or n_fine < 1:
             raise ValueError(f"`n_coarse` must be at least 2 and `n_fine` at least 1, found {n_coarse}, {n_fine}")
         self.name = name
-        self._task, self._params, self._population = task, params, population
-        self._competitors = competitors
         self._coarse = np.geomspace(lowest, highest, n_coarse)
         step = self._coarse[1] / self._coarse[0]
         self._fine = step ** (2 * np.arange(1, n_fine + 1) / (n_fine + 1) - 1)  # inside one step either way
         self._expected = expected
 
     def reset(self, campaigns: Campaigns) -> None:
-        """Searches; takes n_coarse + n_fine episodes for each campaign."""
+        """Searches; takes n_coarse + n_fine episodes for each campaign.
+
+        Raises:
+            ValueError: The campaigns do not say in which market they are played: of a competitor, say.
+        """
         n = len(campaigns.budget)
         coarse = np.tile(self._coarse, (n, 1))
         coarse_score = self._scores(campaigns, coarse)
@@ -76,16 +70,15 @@ class HindsightBidder:
 
     def _scores(self, campaigns: Campaigns, ratios: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores of each campaign under each of its constants: (n, k) -> (n, k)."""
+        market, task = episodes_market(self, campaigns)
         n, k = ratios.shape
         episodes = rollout(
             _Replica(ratios.reshape(-1)),
             seeds=np.repeat(campaigns.seed, k),
             advertisers=np.repeat(campaigns.advertiser, k),
-            task=self._task,
-            params=self._params,
-            population=self._population,
+            task=task,
+            market=market.needed(task),
             days=None if campaigns.day is None else np.repeat(campaigns.day, k),
-            competitors=self._competitors,
         )
         return episodes.score(expected=self._expected).reshape(n, k)
 

@@ -27,6 +27,7 @@ well. Both ends are reported, so the gap is a certificate.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -36,14 +37,16 @@ from scipy.optimize import linprog
 
 from agents.rollout import Episodes, Progress, check_days
 from auction_env.control.bidder import Bidder, check_multipliers
-from auction_env.control.simulation import Simulation
+from auction_env.control.simulation import LiveMarket, Simulation
 from auction_env.data.formats.auctionnet_export import trace_tick
+from auction_env.integers import check_integers
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, Targets, Task
 
 Float = NDArray[np.float64]
+Int = NDArray[np.int64]
 
 _MAX_CUTS = 500
 _TOLERANCE = 1e-6
@@ -312,6 +315,26 @@ def _named(offers: Offers, prices: Float) -> dict[str, float]:
     return dict(zip(("budget", *offers.allowed), prices.tolist(), strict=True))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScoreBounds:
+    """Upper bounds on the scores of episodes, and which episodes these are.
+
+    Attributes:
+        amount: (n,) of the objective.
+        seed, advertiser: (n,) int64.
+        day: (n,) int64; None where the market drew it from the seed.
+        task: Of the advertisers.
+        market: What the episodes are played in.
+    """
+
+    amount: Float
+    seed: Int
+    advertiser: Int
+    day: Int | None
+    task: Task
+    market: LiveMarket
+
+
 def lp_reference(
     bidder: Bidder,
     *,
@@ -323,42 +346,55 @@ def lp_reference(
     days: ArrayLike | None = None,
     competitors: Mapping[int, Bidder] | None = None,
     progress: Progress | None = None,
-) -> Float:
-    """(n,) `score_bound` of each episode, against the bids that the others make when `bidder` plays it.
+) -> ScoreBounds:
+    """`score_bound` of each episode, against the bids that the others make when `bidder` plays it.
 
     Args as for `rollout`. The task may have one cost ratio at most.
     """
     check_days(seeds, days)
-    of_days = [None] * np.size(seeds) if days is None else np.asarray(days).tolist()
-    bounds = []
-    for seed, advertiser, day in zip(
-        np.asarray(seeds).tolist(), np.asarray(advertisers).tolist(), of_days, strict=True
-    ):
+    seed, advertiser = check_integers("seeds", seeds), check_integers("advertisers", advertisers)
+    day = None if days is None else check_integers("days", days)
+    market = LiveMarket(
+        params=params or MarketParams.for_task(task),
+        population=population or auctionnet_population(),
+        competitors=competitors,
+    )
+    amounts = []
+    for position in range(len(seed)):
         offers = record_offers(
             bidder,
-            seed=seed,
-            advertiser=advertiser,
+            seed=int(seed[position]),
+            advertiser=int(advertiser[position]),
             task=task,
-            params=params,
-            population=population,
-            day=day,
+            params=market.params,
+            population=market.population,
+            day=None if day is None else int(day[position]),
             competitors=competitors,
         )
-        bounds.append(score_bound(offers, task.beta))
+        amounts.append(score_bound(offers, task.beta))
         if progress is not None:
             progress(1)
-    return np.asarray(bounds)
+    return ScoreBounds(amount=np.asarray(amounts), seed=seed, advertiser=advertiser, day=day, task=task, market=market)
 
 
-def shares_of(reference: ArrayLike, episodes: Episodes, *, expected: bool = True) -> Float:
-    """(n,) scores of episodes as shares of a reference, such as `lp_reference`; NaN where there is nothing to have.
+def shares_of(reference: ScoreBounds, episodes: Episodes, *, expected: bool = True) -> Float:
+    """(n,) scores of episodes as shares of their bounds; NaN where there is nothing to have.
 
     Args:
-        reference: (n,) amounts of the objective, of the same episodes.
+        reference: Of the same episodes: `lp_reference`.
         episodes: Finished episodes.
-        expected: Of predicted instead of sampled amounts, which is what the reference is.
+        expected: Of expected instead of sampled amounts, which is what the reference is.
+
+    Raises:
+        ValueError: The reference is of other episodes, of another task or of another market.
     """
-    score, amount = episodes.score(expected=expected), np.asarray(reference, np.float64)
-    if amount.shape != score.shape:
-        raise ValueError(f"`reference` must have one entry an episode, {score.shape}, found {amount.shape}")
+    if reference.task != episodes.task:
+        raise ValueError(f"`reference` must be of the episodes' task, found {reference.task} and {episodes.task}")
+    for name in ("seed", "advertiser", "day"):
+        own = getattr(reference, name)
+        if own is not None and not np.array_equal(own, getattr(episodes, name)):
+            raise ValueError(f"`reference` must be of the same episodes, found another `{name}`: {own.tolist()}")
+    if difference := reference.market.difference(episodes.market):
+        raise ValueError(f"`reference` must be of the market of the episodes, found {difference}")
+    score, amount = episodes.score(expected=expected), reference.amount
     return np.divide(score, amount, out=np.full_like(score, np.nan), where=amount > 0)

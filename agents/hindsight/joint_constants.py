@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.rollout import run_episode
 from agents.rules.fixed import FixedBidder
-from auction_env.control.bidder import Campaigns, TickView
-from auction_env.control.simulation import Simulation
-from auction_env.market.params import MarketParams
-from auction_env.market.population import Population
-from auction_env.tasks import Task
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
+from auction_env.control.controlled_market import episodes_market
 
 
-class JointHindsightBidder:
+class JointHindsightBidder(NamedBidder):
     """Replays the markets that it is about to play, and plays the constant that did best for each campaign.
 
     `HindsightBidder` replays a market for every campaign and every constant. Here all campaigns of a market try
     constants in the same replay, each another one, and move on to the next in the next replay: as many replays as
     there are constants serve them all. What a campaign is tried against is then a mix of all constants, not what its
-    rivals will play, so the result is near the best, not the best.
+    rivals will play, so the result is near the best, not the best. The score of expected amounts is maximised.
 
     Args:
-        task: The task whose score, of predicted conversions, is maximised.
-        params, population: The market in which it will play.
         lowest, highest: Range of the multiplier over the worth of a unit of the objective.
         n_constants: Size of the grid, and number of replays.
         name: Label in tables.
@@ -34,10 +27,7 @@ class JointHindsightBidder:
 
     def __init__(
         self,
-        task: Task,
         *,
-        params: MarketParams,
-        population: Population,
         lowest: float = 0.5,
         highest: float = 2.0,
         n_constants: int = 7,
@@ -48,29 +38,21 @@ class JointHindsightBidder:
         if n_constants < 2:
             raise ValueError(f"`n_constants` must be at least 2, found {n_constants}")
         self.name = name
-        # what the task does not count need not be drawn: the replays' conversions are the same without it
-        self._params = params if task.needs_funnel else dataclasses.replace(params, funnel=None)
-        self._task, self._population = task, population
         self._grid = np.geomspace(lowest, highest, n_constants)
 
     def reset(self, campaigns: Campaigns) -> None:
-        """Searches: replays each market once a constant."""
-        days = np.zeros(len(campaigns.seed), np.int64) if campaigns.day is None else campaigns.day
-        markets, market_idx = np.unique(np.stack((campaigns.seed, days)), axis=1, return_inverse=True)
-        simulation = Simulation(
-            self._params,
-            self._population,
-            controlled_market=market_idx.reshape(-1),
-            controlled_advertiser=campaigns.advertiser,
-            n_markets=markets.shape[1],
-            task=self._task,
-        )
-        of_markets = None if campaigns.day is None else markets[1]
+        """Searches: replays each market once a constant.
+
+        Raises:
+            ValueError: The campaigns do not say in which market they are played: of a competitor, say.
+        """
+        market, task = episodes_market(self, campaigns)
+        again = market.needed(task).again(task, campaigns)
         n_constants = len(self._grid)
         scores = np.empty((len(campaigns.seed), n_constants))
         for turn in range(n_constants):
             chosen = (campaigns.advertiser + turn) % n_constants
-            played = run_episode(simulation, markets[0], FixedBidder(self._grid[chosen]), of_markets)
+            played = run_episode(again.view, again.seeds, FixedBidder(self._grid[chosen]), again.days)
             scores[np.arange(len(scores)), chosen] = played.score(expected=True)
         self._bidder = FixedBidder(self._grid[scores.argmax(axis=1)])
         self._bidder.reset(campaigns)

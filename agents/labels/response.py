@@ -34,10 +34,10 @@ def uncensored(data: TrajectoryData) -> Bool:
     return active
 
 
-OWN, CROSS, COST = "own", "cross", "cost"
+OWN, CROSS, COST, WINS = "own", "cross", "cost", "wins"
 """The outcomes: the share of the traffic's predicted amount of what the bids are proportional to that is exposed; that
-of anything else, of which bids pick the best impressions less surely; and cost, as a share of what all impressions
-would cost at the least winning cost."""
+of anything else, of which bids pick the best impressions less surely; cost, as a share of what all impressions
+would cost at the least winning cost; and the share of the impressions that is won."""
 ANY = "any"
 MIN_TICKS = 480  # ten days: curves of a basis of its own, rather than those of all
 
@@ -76,34 +76,41 @@ class Response:
         """Curves of bids on a basis; what its logs lack comes from all."""
         return self.curves[ANY] | self.curves.get(basis, {})
 
-    def outcomes(self, data: TrajectoryData, task: Task, log_multiplier: Float) -> dict[str, Float]:
+    def outcomes(
+        self, data: TrajectoryData, task: Task, log_multiplier: Float, *, counted: Sequence[str] | None = None
+    ) -> dict[str, Float]:
         """Expected cost, and amounts of what the task counts, of every tick under each of m multipliers.
 
         Args:
             data: The log, n ticks.
             task: What the bids are proportional to, and what is counted.
             log_multiplier: (n, m) logs of the multipliers, of currency per unit of the objective.
+            counted: What is counted instead of what the task needs: some of `tasks.BASES`, and `WINS`.
 
         Returns:
             Arrays (n, m) by column of a log, in its units, as if there were no budget.
         """
         n = np.maximum(data.n_impressions, 1.0)
         own = np.maximum(data[QUANTITIES[task.basis].offered] / n, _TINY)
-        kinds = {counted: OWN if counted == task.basis else CROSS for counted in task.needs}
-        curves, needed = self._curves_of(task.basis), sorted({COST, *kinds.values()})
+        amounts = task.needs if counted is None else [name for name in counted if name != WINS]
+        kinds = {amount: OWN if amount == task.basis else CROSS for amount in amounts}
+        extra = [WINS] if counted is not None and WINS in counted else []
+        curves, needed = self._curves_of(task.basis), sorted({COST, *kinds.values(), *extra})
         shift = np.log(own / _price(data))
         log_shares = evaluate_curves(np.stack([curves[kind] for kind in needed]), self.knots, log_multiplier, shift)
         share = dict(zip(needed, np.exp(log_shares, out=log_shares), strict=True))
         out = {"cost": (data.n_impressions * _price(data))[:, None] * share[COST]}
-        for counted, kind in kinds.items():
-            column = QUANTITIES[counted]
+        for amount, kind in kinds.items():
+            column = QUANTITIES[amount]
             out[column.expected] = data[column.offered][:, None] * share[kind]
+        if extra:
+            out["wins"] = data.n_impressions[:, None] * share[WINS]
         return out
 
 
 def _fit_curves(logs: Sequence[tuple[TrajectoryData, Bool]], knots: Float) -> dict[str, Float]:
     curves = {}
-    for name in (COST, OWN, CROSS):
+    for name in (COST, OWN, CROSS, WINS):
         samples = [sample for data, mask in logs for sample in _samples(name, data, mask)]
         if samples:  # a log of conversions alone has nothing else to count
             x, outcome, scale = (np.concatenate(part) for part in zip(*samples, strict=True))
@@ -128,6 +135,9 @@ def _samples(name: str, data: TrajectoryData, mask: Bool) -> Iterator[tuple[Floa
     x = _log_bid(data)[mask]
     if name == COST:
         yield x, (data.cost / data.cpa_target)[mask], (data.n_impressions * _price(data) / data.cpa_target)[mask]
+        return
+    if name == WINS:
+        yield x, data.wins[mask], data.n_impressions[mask]
         return
     own = data.tasks[data.task[0]].basis
     for counted, column in QUANTITIES.items():

@@ -10,7 +10,8 @@
 
 - *experience* is logs (`TrajectoryData`, or several by task) or a market to play in (`MarketExperience`).
 - *settings* are frozen dataclasses with one grammar for files and assignments (`settings`).
-- *progress* is called as `progress(step, n_steps, record)`; a record has `step` and named `numbers`.
+- *progress* is called as `progress(step, n_steps, record)`; a record has `step` and named `numbers`. True shows a bar,
+  and so does None in a notebook (`progress`).
 - *result* is a `TrainResult`: bidder, history, best record. A learner may extend it.
 - *out* is one safetensors file (`checkpoint`): weights and normalisation, and a JSON record with kind, settings, tasks,
   hash of the data and version of the code. `OUT.run` beside it is the state of an unfinished run (`run_state`). A run

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, TypeVar
 
 from agents.learning.checkpoint import AgentFile, CheckpointError, read_agent
+from agents.learning.progress import Progress, Record
 from agents.learning.settings import Settings, read_settings
 from auction_env.control.bidder import Bidder
 from auction_env.data import TrajectoryData
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
+from auction_env.notebook import data_frame, html_table
 from auction_env.tasks import TASKS, Task, get_task
 
 Logs = TrajectoryData | Mapping[str, TrajectoryData]
@@ -44,21 +46,6 @@ Tasks = Task | str | Sequence[Task | str] | None
 """What is learned: a task, its name, or several; None is all tasks of the logs."""
 
 
-@runtime_checkable
-class Record(Protocol):
-    """One line of a history: the steps done and named numbers."""
-
-    @property
-    def step(self) -> int:
-        """Steps done."""
-        ...
-
-    @property
-    def numbers(self) -> Mapping[str, float]:
-        """What is shown beside a progress bar and in the final table."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
     """The plain record."""
@@ -67,14 +54,11 @@ class Numbers:
     numbers: dict[str, float] = field(default_factory=dict)
 
 
-Progress = Callable[[int, int, Record | None], None]
-"""Called as `progress(step, n_steps, record)`: steps done, steps in all, and the newest record if it is new."""
-
 BidderT = TypeVar("BidderT", bound=Bidder, covariant=True)
 RecordT = TypeVar("RecordT", bound=Record, covariant=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TrainResult(Generic[BidderT, RecordT]):
     """A finished training.
 
@@ -87,6 +71,28 @@ class TrainResult(Generic[BidderT, RecordT]):
     bidder: BidderT
     history: Sequence[RecordT]
     best: RecordT | None
+
+    def __repr__(self) -> str:
+        step = self.history[-1].step if self.history else 0
+        best = "" if self.best is None else f", best after step {self.best.step:,}"
+        return f"TrainResult({self.bidder!r}, {step:,} steps, {len(self.history)} records{best})"
+
+    def _repr_html_(self) -> str:
+        last = self.history[-1:]
+        lines = [("last", record) for record in last] + [("best", self.best)] * (self.best is not None)
+        rows = [(which, r.step, *r.numbers.values()) for which, r in lines if r is not None]
+        names = list(last[0].numbers) if last else []
+        return html_table(repr(self), ("record", "step", *names), rows)
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row a record of the history: the step and its numbers.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        names = dict.fromkeys(name for record in self.history for name in record.numbers)
+        numbers = {name: [record.numbers.get(name) for record in self.history] for name in names}
+        return data_frame({"step": [record.step for record in self.history], **numbers})
 
 
 class Learner(ABC):
@@ -123,7 +129,7 @@ class Learner(ABC):
         out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         log_dir: Path | None = None,
     ) -> TrainResult[Any, Any]:
         """Trains a bidder.
@@ -139,7 +145,8 @@ class Learner(ABC):
                 again with the same arguments, a killed run goes on from there to the same result.
             force: Whether a finished `out` is replaced.
             save_every: Steps between two states; None is the agent's own number.
-            progress: Called as the training goes on.
+            progress: True shows a bar, a callback is called as the training goes on, False is silent. None shows a
+                bar in a notebook and in an interactive session (`agents.learning.progress`).
             log_dir: Directory of event files for TensorBoard.
 
         Raises:

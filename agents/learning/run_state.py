@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from agents.learning.checkpoint import AgentFile, CheckpointError, read, write, write_agent
+from auction_env.files import already_there
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def state_path(out: Path) -> Path:
 def check_out(out: Path, *, force: bool) -> None:
     """FileExistsError where `out` is finished and must be left alone; an unfinished run beside it is resumed."""
     if out.exists() and not (force or state_path(out).exists()):
-        raise FileExistsError(f"{out} must not exist unless a new run is forced (--force), found a file")
+        raise already_there(out, "a finished agent", "must not exist")
 
 
 class RunFiles:

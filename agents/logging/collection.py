@@ -1,14 +1,15 @@
-"""Logs trajectories: episodes in which a policy controls every advertiser, in one process or in many."""
+"""Logs trajectories: episodes in which a policy controls one advertiser or several, in one process or in many."""
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,14 +25,19 @@ from auction_env.control.simulation import Simulation
 from auction_env.data import SCHEMA_VERSION, TrajectoryData
 from auction_env.data.manifest import code_version
 from auction_env.data.staging import Block, Stage, open_stage, write_block
+from auction_env.integers import check_integer, check_integers
 from auction_env.market.funnel import Funnel
-from auction_env.market.params import MarketParams
+from auction_env.market.params import LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
+from auction_env.names import check_name
 from auction_env.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
 ROWS_PER_BLOCK = 65_536  # a block is a shard: about 20 MB in memory, and what a kill may cost
+IMPRESSIONS_PER_BLOCK = 8_000_000  # some seconds of work
 _BLOCKS_WANTED = 16  # of a small collection, so that there is something for every worker
 
 
@@ -54,8 +60,8 @@ def collect(
     check_days(seeds, days)
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
     simulation = _markets(task, params, population, 1)
-    for position, seed in enumerate(np.asarray(seeds, np.int64)):
-        day = None if days is None else np.asarray(days)[position : position + 1]
+    for position, seed in enumerate(check_integers("seeds", seeds)):
+        day = None if days is None else check_integers("days", days)[position : position + 1]
         episode = run_episode(simulation, [int(seed)], bidder, day)
         yield to_trajectories(episode, period=first_period + position, policy=bidder.name)
         if progress is not None:
@@ -83,13 +89,17 @@ class Collection:
 
     Attributes:
         task: The task of all trajectories.
-        n_episodes: Market episodes; each logs a trajectory of every controlled advertiser.
+        n_episodes: Market episodes; each logs a trajectory of every advertiser that is controlled in it.
         seed: Market seed of the first episode; period p of the log is market `seed + p`.
         advertisers: Who is controlled and logged; all others follow the population's script. None: everybody.
+        control: "one": one of `advertisers` in each market episode, in turn, as in evaluations: the log shows the
+            market in which the trained agent will bid. "all": all of them at once. That gives more trajectories an
+            episode, but of another market where they are many: their policies move the prices.
         n_trajectories: How many of the trajectories are kept, in the order of the log; None: all.
         harm: What is wrong with the log; None: nothing.
         policy: "mixed", a name of `agents.logging.policies.POLICIES`, or shares: "random=1,noisy-pid=3".
-        params, population: The market; by default with a funnel, so that any other task can be made of the log.
+        params, population: The market; by default of `LOG_IMPRESSIONS`, with a funnel, so that any other task can be
+            made of the log.
     """
 
     task: Task
@@ -97,16 +107,19 @@ class Collection:
     seed: int = 0
     policy: str = MIXED
     advertisers: tuple[int, ...] | None = None
+    control: Literal["one", "all"] = "one"
     n_trajectories: int | None = None
     harm: Harm | None = None
-    params: MarketParams = field(default_factory=lambda: MarketParams(funnel=Funnel()))
+    params: MarketParams = field(default_factory=lambda: MarketParams(funnel=Funnel(), n_impressions=LOG_IMPRESSIONS))
     population: Population = field(default_factory=auctionnet_population)
 
     def __post_init__(self) -> None:
         if self.n_episodes < 1:
             raise ValueError(f"`n_episodes` must be at least 1, found {self.n_episodes}")
-        if self.seed < 0:
+        check_integers("advertisers", self.controlled)
+        if check_integer("seed", self.seed) < 0:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
+        check_name("control", self.control, ("one", "all"))
         self.params.check_advertisers(self.population.n_advertisers)
         self.params.check_task(self.task)
         n = self.population.n_advertisers
@@ -116,11 +129,11 @@ class Collection:
             or not self.controlled
         ):
             raise ValueError(f"`advertisers` must be different indices in 0..{n - 1}, found {self.advertisers}")
-        most = self.n_episodes * len(self.controlled)
-        if self.n_trajectories is not None and not most - len(self.controlled) < self.n_trajectories <= most:
+        most = self.n_episodes * self.n_at_once
+        if self.n_trajectories is not None and not most - self.n_at_once < self.n_trajectories <= most:
             raise ValueError(
-                f"`n_trajectories` of {self.n_episodes} episodes with {len(self.controlled)} each must lie in"
-                f" {most - len(self.controlled) + 1}..{most}, found {self.n_trajectories}"
+                f"`n_trajectories` of {self.n_episodes} episodes with {self.n_at_once} each must lie in"
+                f" {most - self.n_at_once + 1}..{most}, found {self.n_trajectories}"
             )
         parse_shares(self.policy)
 
@@ -130,9 +143,27 @@ class Collection:
         return tuple(range(self.population.n_advertisers) if self.advertisers is None else sorted(self.advertisers))
 
     @property
+    def n_at_once(self) -> int:
+        """Advertisers that are controlled in a market episode."""
+        return 1 if self.control == "one" else len(self.controlled)
+
+    def controlled_in(self, periods: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Who is controlled in these market episodes, (n, n_at_once), ascending in each.
+
+        With `control` "one", every advertiser has its turn once in as many periods as there are, in an order that is
+        drawn anew each time, so that its turns do not follow those of the policies.
+        """
+        who = np.array(self.controlled)
+        if self.control == "all":
+            return np.tile(who, (len(periods), 1))
+        turn = [np.random.default_rng([self.seed, int(p) // len(who)]).permutation(who)[p % len(who)] for p in periods]
+        return np.array(turn, np.int64)[:, None]
+
+    @property
     def block_size(self) -> int:
         """Market episodes of a block; the last block may be smaller."""
-        most = max(1, ROWS_PER_BLOCK // (len(self.controlled) * self.params.n_ticks))
+        rows, impressions = self.n_at_once * self.params.n_ticks, self.params.n_impressions
+        most = max(1, min(ROWS_PER_BLOCK // rows, IMPRESSIONS_PER_BLOCK // impressions))
         return min(most, -(-self.n_episodes // _BLOCKS_WANTED))
 
     @property
@@ -159,8 +190,14 @@ class Collection:
     @property
     def sound_trajectories(self) -> NDArray[np.bool_]:
         """Which trajectories of the log are sound, in its order."""
+        periods = np.arange(self.n_episodes)
         sound = sound_trajectories(
-            self.harm, n_episodes=self.n_episodes, controlled=self.controlled, population=self.population
+            self.harm,
+            np.repeat(periods, self.n_at_once),
+            self.controlled_in(periods).ravel(),
+            n_episodes=self.n_episodes,
+            controlled=self.controlled,
+            population=self.population,
         )
         return sound[: self.n_trajectories]
 
@@ -173,6 +210,7 @@ class Collection:
             "n_episodes": self.n_episodes,
             "seed": self.seed,
             "advertisers": list(self.controlled),
+            "control": self.control,
             "n_trajectories": self.n_trajectories,
             "harm": None if self.harm is None else self.harm.to_json(),
             "policies": {"shares": shares, "dealt": list(dealt_policies(shares))},
@@ -229,6 +267,13 @@ def collect_data_set(
         ChildProcessError: A block failed in a worker process, or its worker died again and again.
     """
     worker_count(n_workers)  # an error before anything is written
+    if collection.n_at_once > collection.population.n_advertisers / 2:
+        logger.warning(
+            "%d of %d advertisers are controlled at once: the log shows another market than the one in which an agent"
+            " bids against scripts; control='one' logs that one",
+            collection.n_at_once,
+            collection.population.n_advertisers,
+        )
     started = time.perf_counter()
     with open_stage(out, collection.plan, force=force) as stage:
         found = {index: block for index in range(collection.n_blocks) if (block := stage.finished(index)) is not None}
@@ -280,7 +325,7 @@ class _BlockMaker:
         parts = [self._log(periods[harmed == kind], is_harmed=kind) for kind in (False, True) if kind in harmed]
         log = parts[0] if len(parts) == 1 else TrajectoryData.concat(parts)
         if c.n_trajectories is not None and index == c.n_blocks - 1:  # only the last market has too many
-            log = log.select(np.arange(c.n_trajectories - int(periods[0]) * len(c.controlled)))
+            log = log.select(np.arange(c.n_trajectories - int(periods[0]) * c.n_at_once))
         write_block(self._stage, index, log)
         return index
 
@@ -289,12 +334,14 @@ class _BlockMaker:
         c, n = self._collection, len(periods)
         params, population = c.market(is_harmed=is_harmed)
         if (n, is_harmed) not in self._simulations:
-            self._simulations[n, is_harmed] = _markets(c.task, params, population, n, c.controlled)
+            self._simulations[n, is_harmed] = _markets(c.task, params, population, n, c.controlled[: c.n_at_once])
+        simulation = self._simulations[n, is_harmed]
+        simulation.control(c.controlled_in(periods).ravel())
         if is_harmed not in self._bidders:
             self._bidders[is_harmed] = make_policy(parse_shares(c.policy), c.task, params, population)
-        episodes = run_episode(self._simulations[n, is_harmed], c.seed + periods, self._bidders[is_harmed])
+        episodes = run_episode(simulation, c.seed + periods, self._bidders[is_harmed])
         policy = self._dealt[deal_campaigns(episodes.seed, episodes.advertiser, len(self._dealt))]
-        log = to_trajectories(episodes, period=np.repeat(periods, len(c.controlled)), policy=policy)
+        log = to_trajectories(episodes, period=np.repeat(periods, c.n_at_once), policy=policy)
         return c.harm.record(log, c.controlled, population) if c.harm is not None and is_harmed else log
 
     @cached_property

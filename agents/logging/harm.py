@@ -208,11 +208,23 @@ def _with_rewards(log: TrajectoryData, changed: dict[str, Any]) -> TrajectoryDat
 
 
 def sound_trajectories(
-    harm: Harm | None, *, n_episodes: int, controlled: Sequence[int], population: Population
+    harm: Harm | None,
+    periods: ArrayLike,
+    advertisers: ArrayLike,
+    *,
+    n_episodes: int,
+    controlled: Sequence[int],
+    population: Population,
 ) -> Bool:
-    """Which trajectories of a collected log are sound, in its order: (n_episodes x controlled,)."""
-    who = np.sort(np.asarray(controlled, np.int64))
+    """Which trajectories of a collected log are sound, (n,).
+
+    Args:
+        harm: Of the log.
+        periods, advertisers: (n,) the market episode and the advertiser of each trajectory.
+        n_episodes, controlled, population: Of the collection.
+    """
+    periods = np.asarray(periods, np.int64)
     if not harm:
-        return np.ones(n_episodes * len(who), bool)
-    harmed = harm.advertiser_mask(who, controlled, population)
-    return ~np.outer(harm.episode_mask(np.arange(n_episodes), n_episodes), harmed).reshape(-1)
+        return np.ones(len(periods), bool)
+    harmed = harm.advertiser_mask(advertisers, controlled, population)
+    return np.asarray(~(harm.episode_mask(periods, n_episodes) & harmed))

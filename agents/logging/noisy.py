@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.control.bidder import Bidder, Campaigns, TickView
+from auction_env.control.bidder import Bidder, Campaigns, NamedBidder, TickView
 
 
-class NoisyBidder:
+class NoisyBidder(NamedBidder):
     """Multiplies another bidder's multiplier by log-normal noise.
 
     The noise has a part that lasts the whole episode and one that wanders from tick to tick (an AR(1) process):

@@ -47,7 +47,7 @@ def _online_lp(task: Task, params: MarketParams, population: Population) -> Bidd
 
 
 def _near_optimal(task: Task, params: MarketParams, population: Population) -> Bidder:
-    bidder = JointHindsightBidder(task, params=params, population=population)
+    bidder = JointHindsightBidder()
     return NoisyBidder(bidder, level_sd=0.05, tick_sd=0.05, name="near-optimal")
 
 

@@ -12,13 +12,13 @@ from agents.learning.checkpoint import AgentFile, CheckpointError
 from agents.learning.observation import OBSERVATION_NAMES, check_campaigns, observe
 from agents.offline.networks import N_OBSERVATION, Policy
 from agents.offline.settings import OfflineSettings, settings_class
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.tasks import Task
 
 ACTION = "log multiplier over the worth of a unit"
 
 
-class OfflineBidder:
+class OfflineBidder(NamedBidder):
     """Plays the policy's action from the observation of `Bidding-v0`, for n campaigns in one forward pass.
 
     Args:

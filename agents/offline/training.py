@@ -23,7 +23,6 @@ from agents.learning.learner import (
     Learner,
     Logs,
     Numbers,
-    Progress,
     Tasks,
     TrainResult,
     by_name,
@@ -32,6 +31,7 @@ from agents.learning.learner import (
     one_task,
 )
 from agents.learning.observation import scale_of
+from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles, State, below, load_optimizer, optimizer_tensors
 from agents.learning.scalars import scalar_writer
 from agents.offline.algorithm import Algorithm
@@ -76,7 +76,7 @@ class OfflineLearner(Learner):
         out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         log_dir: Path | None = None,
     ) -> OfflineResult:
         """See `Learner`; the logs may be of any tasks that count what `task` needs, and nothing is validated.
@@ -106,9 +106,9 @@ class OfflineLearner(Learner):
         seed, digest = check_seed(seed), _data_hash(transitions)
         identity = {"agent": self.name, "settings": settings.to_dict(), "task": learned.to_json()}
         files = RunFiles(out, identity | {"seed": seed, "data": digest}, force=force)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), shown(progress, self.name) as tell:
             run = _Run(self.name, settings, seed, transitions)
-            run.train(files, SAVE_EVERY if save_every is None else save_every, progress, log_dir)
+            run.train(files, SAVE_EVERY if save_every is None else save_every, tell, log_dir)
         bidder = OfflineBidder(run.policy.eval(), self.name, settings, learned, data_hash=digest)
         files.finish(bidder.to_file)
         return TrainResult(bidder=bidder, history=run.history, best=None)

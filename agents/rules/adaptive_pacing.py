@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.market.pacing import MAX_LOG_RATIO, plan_shares
 
 Float = NDArray[np.float64]
 
 
-class AdaptivePacingBidder:
+class AdaptivePacingBidder(NamedBidder):
     """Bids `value` x worth / (1 + mu), and after a tick moves mu to mu - step x (planned - spent) / planned.
 
     mu is kept within 0 and `highest`.

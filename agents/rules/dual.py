@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from agents.rules.cost_ratios import CostLimits, Float
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.market.pacing import MAX_LOG_RATIO, plan_shares
 
 LOWEST_LOG_PRICE = -4.0  # a price that low binds nothing, and finds its way back within an episode
 
 
-class DualBidder:
+class DualBidder(NamedBidder):
     """Multiplicative updates (mirror descent with the negative entropy) of both dual prices, tick by tick.
 
     log mu rises by `budget_step` x (spent - planned) / planned, where the plan of a tick is its share of the expected

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 
 
-class FixedBidder:
+class FixedBidder(NamedBidder):
     """Bids the same multiple of what a unit of the objective is worth all day: of the target CPA, the target CPC ....
 
     Args:

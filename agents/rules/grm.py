@@ -11,11 +11,11 @@ import numpy as np
 
 from agents.labels.hindsight import LOG_GRID
 from agents.rules.scenarios import Float, Forecast, Scenarios
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.tasks import RATIO_BASES
 
 
-class GrmBidder:
+class GrmBidder(NamedBidder):
     """Bids the smallest root of the budget's and the cost limits' equations.
 
     Ours differs in the curves. The paper's come from a sequence model; here they are the means over logged days that a

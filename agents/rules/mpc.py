@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.rules.cost_ratios import CostLimits, Float, largest_within
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.control.observation import FEATURE_NAMES
 from auction_env.data import TrajectoryData
 from auction_env.market.pacing import MAX_LOG_RATIO
@@ -71,7 +71,7 @@ class ResponsePrior:
         return cls(spend=lines[0], gain=lines[1], intercept_sd=max(*residuals, 1e-3))
 
 
-class MpcBidder:
+class MpcBidder(NamedBidder):
     """Bids the largest multiplier that by the learned response keeps budget and cost limits to the end of the episode.
 
     Args:

@@ -10,10 +10,10 @@ import numpy as np
 
 from agents.labels.hindsight import peak
 from agents.rules.scenarios import Float, Forecast, Scenarios
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 
 
-class ResponseMpcBidder:
+class ResponseMpcBidder(NamedBidder):
     """Bids the constant multiplier whose score, averaged over the scenarios of the rest of the episode, is highest.
 
     In each scenario (`agents.rules.scenarios`) a multiplier brings what the response says until the money is spent:

@@ -8,7 +8,7 @@ import numpy as np
 
 from agents.rules.cost_ratios import CostLimits, Float
 from agents.rules.dual import LOWEST_LOG_PRICE, first_log_prices, multiplier_ratio
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.market.pacing import MAX_LOG_RATIO, plan_shares
 
 _UNDERSPENT = 0.01  # weight of a squared error of money left over, against that of a limit broken
@@ -46,7 +46,7 @@ class MpidGains:
             raise ValueError(f"`prior` must be positive, found {self.prior}")
 
 
-class MpidBidder:
+class MpidBidder(NamedBidder):
     """Bids by the optimal formula (1 + q cap) / (p + q); p follows the spend, q the cost per unit.
 
     Two PID controllers give the controls u_p and u_q. Since each price moves spend and cost at once, what is applied

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.rules.cost_ratios import CostLimits, largest_within
-from auction_env.control.bidder import Campaigns, TickView
-from auction_env.control.simulation import Simulation
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
+from auction_env.control.controlled_market import PlayableMarket
+from auction_env.control.simulation import LiveMarket, Simulation
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
@@ -37,12 +38,14 @@ class PriceHistory(NamedTuple):
         cost: (n_advertisers, n_ticks, n_thresholds) of the impressions of a tick below the threshold, currency.
         value: Their predicted amount of what the task counts; same shape.
         basis: Which of `tasks.BASES` that is.
+        market: The market of the episodes.
     """
 
     threshold: Float
     cost: Float
     value: Float
     basis: str
+    market: LiveMarket
 
 
 def record_prices(
@@ -87,7 +90,8 @@ def record_prices(
             if len(of_tick):
                 _add_tick(params, of_tick, amounts, result.bid[m], threshold, cost[:, tick], value[:, tick])
     seen = float(np.cumprod(params.exposure).mean()) / len(numbers)
-    return PriceHistory(threshold, np.cumsum(cost, axis=2) * seen, np.cumsum(value, axis=2) * seen, task.basis)
+    cost_below, value_below = (np.cumsum(part, axis=2) * seen for part in (cost, value))
+    return PriceHistory(threshold, cost_below, value_below, task.basis, simulation.played)
 
 
 def _add_tick(
@@ -120,19 +124,29 @@ def _winning_scores(scores: Float, n_slots: int) -> Float:
     return np.where(scores >= last, next_one, last)  # who holds a slot itself has to beat the one behind
 
 
-class OnlineLpBidder:
+class OnlineLpBidder(NamedBidder):
     """Bids the largest threshold that the money left, and cost limits if any, allow for the rest of the episode.
 
     Args:
         history: Prices of the market that it plays in (`record_prices`).
+        is_of_played_market: Whether the history must be of the very market that is played. False plays others, too,
+            with the prices of this one: to measure what an outdated history costs.
         scale: Factor on the threshold. Prices of the last slot understate what a bid that wins higher ones spends.
         name: Label in tables.
     """
 
-    def __init__(self, history: PriceHistory, *, scale: float = 1.0, name: str = "online LP") -> None:
+    def __init__(
+        self,
+        history: PriceHistory,
+        *,
+        is_of_played_market: bool = True,
+        scale: float = 1.0,
+        name: str = "online LP",
+    ) -> None:
         if not (np.isfinite(scale) and scale > 0):
             raise ValueError(f"`scale` must be positive, found {scale}")
         self.name, self._scale = name, scale
+        self._market = history.market if is_of_played_market else None
         self._threshold, self._basis = history.threshold, history.basis
         self._last = f"last_{QUANTITIES[history.basis].expected}"
         self._cost_to_go, self._value_to_go = (
@@ -147,6 +161,8 @@ class OnlineLpBidder:
                 f"`history` must be of the market that is played ({campaigns.n_ticks} ticks, advertiser"
                 f" {campaigns.advertiser.max()}), found {n_ticks} ticks and {n_advertisers} advertisers"
             )
+        if self._market is not None and isinstance(campaigns.market, PlayableMarket):
+            _check_same(self._market, campaigns.market)
         self._advertiser = campaigns.advertiser
         if np.any(campaigns.requirements[:, REQUIREMENT_NAMES.index(f"wants_{self._basis}")] != 1):
             raise ValueError(f"`history` must count what the task counts, found one of {self._basis}")
@@ -163,3 +179,11 @@ class OnlineLpBidder:
             cost, value, money=view.budget_left, spent=self._spent, gained=self._gained, cap=self._limit
         )
         return self._scale * self._threshold[self._advertiser, chosen]
+
+
+def _check_same(own: LiveMarket, played: PlayableMarket) -> None:
+    if difference := own.difference(played):
+        raise ValueError(
+            f"`history` must be of the market that is played, found {difference}: record its prices with"
+            " `record_prices`, or give `is_of_played_market=False` to play with foreign prices"
+        )

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.rules.cost_ratios import CostLimits
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.market.pacing import Pacer, PacingGains
 
 
-class PidBidder:
+class PidBidder(NamedBidder):
     """The control law of the scripted competitors (`auction_env.market.pacing`) as a baseline.
 
     Args:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 
 _STREAM = 1  # of a campaign's draws; `NoisyBidder` has the plain (seed, advertiser)
 
 
-class RandomMultiplierBidder:
+class RandomMultiplierBidder(NamedBidder):
     """Bids a multiple of the target CPA all day that is log-uniform in a range.
 
     Each campaign's multiple is a function of its seed and advertiser alone.

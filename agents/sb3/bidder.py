@@ -17,7 +17,7 @@ from agents.learning.observation import OBSERVATION_NAMES, check_campaigns, obse
 from agents.sb3.policy import build_policy
 from agents.sb3.settings import Sb3Settings
 from auction_env.control.actions import ActionKind, LogMultiplier, RelativeAdjustment, TwoCoefficient
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.tasks import Task
 
 _ACTION_KINDS: dict[str, type[LogMultiplier] | type[RelativeAdjustment] | type[TwoCoefficient]] = {
@@ -27,7 +27,7 @@ _ACTION_KINDS: dict[str, type[LogMultiplier] | type[RelativeAdjustment] | type[T
 }
 
 
-class Sb3Bidder:
+class Sb3Bidder(NamedBidder):
     """Plays a policy's mean action from the observation of `Bidding-v0`, for n campaigns in one forward pass.
 
     Args:

@@ -49,18 +49,23 @@ class Standardise(BaseFeaturesExtractor):
     Args:
         observation_space: Of the environment, shape (d,).
         mean, std: (d,); `std` positive.
+        clip: Largest result, in standard deviations.
     """
 
     mean: Tensor
     std: Tensor
+    clip: Tensor
 
-    def __init__(self, observation_space: gym.spaces.Box[np.float32], mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self, observation_space: gym.spaces.Box[np.float32], mean: list[float], std: list[float], clip: float = CLIP
+    ) -> None:
         super().__init__(observation_space, features_dim=int(np.prod(observation_space.shape)))
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+        self.register_buffer("clip", torch.tensor(clip, dtype=torch.float32))
 
     def forward(self, observations: Tensor) -> Tensor:
-        return ((observations - self.mean) / self.std).clamp(-CLIP, CLIP)  # (B, d)
+        return ((observations - self.mean) / self.std).clamp(-self.clip, self.clip)  # (B, d)
 
 
 def policy_kwargs(settings: Mapping[str, Any], mean: NDArray[Any], std: NDArray[Any]) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
         if not isinstance(inner, BiddingVectorEnv):
             raise ValueError(f"`env` must be auction_env/Bidding-v0's vector environment, found {inner}")
         if inner.autoreset_mode is not AutoresetMode.SAME_STEP:
-            raise ValueError(f"`env` must have the autoreset mode SAME_STEP, found {inner.autoreset_mode}")
+            rule = "`env` must have the autoreset mode SAME_STEP"
+            raise ValueError(f"{rule}, found {inner.autoreset_mode}: make_vec(..., autoreset_mode='SameStep')")
         spec = inner.spec_of_bidding
         self._task, self._settings = spec.task, settings
         self._targets_of_all = spec.market.targets

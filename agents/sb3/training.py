@@ -31,7 +31,6 @@ from agents.learning.learner import (
     Learner,
     MarketExperience,
     Numbers,
-    Progress,
     Tasks,
     TrainResult,
     check_cpu,
@@ -39,6 +38,7 @@ from agents.learning.learner import (
     one_task,
 )
 from agents.learning.observation import observe, scale_of
+from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles, State, below
 from agents.rollout import rollout
 from agents.rules.random_multiplier import RandomMultiplierBidder
@@ -48,7 +48,7 @@ from agents.sb3.reward import LearningReward
 from agents.sb3.settings import Sb3Settings, algorithm_defaults, packaged_settings
 from agents.sb3.state import restore, state_of
 from agents.sb3.vector_env import NativeVecEnv
-from auction_env.envs.live import LiveMarket, live_spec
+from auction_env.envs.live import LiveEnvMarket, live_spec
 from auction_env.envs.spec import BiddingSpec
 from auction_env.tasks import Task
 
@@ -88,7 +88,7 @@ class Sb3Learner(Learner):
         out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         log_dir: Path | None = None,
     ) -> Sb3Result:
         """See `Learner`; a state is written after each validation, every `run.validate_every` steps.
@@ -106,7 +106,8 @@ class Sb3Learner(Learner):
             settings=settings, task=one_task(self.name, task), seed=check_seed(seed), experience=experience
         )
         files = RunFiles(out, job.identity(), force=force)
-        return _train(job, files, progress, log_dir)
+        with shown(progress, self.name) as tell:
+            return _train(job, files, tell, log_dir)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,7 @@ class TrainingJob:
     task: Task
     seed: int = 0
     experience: MarketExperience = field(default_factory=MarketExperience)
-    spec: BiddingSpec[LiveMarket] = field(init=False)
+    spec: BiddingSpec[LiveEnvMarket] = field(init=False)
 
     def __post_init__(self) -> None:
         action = asdict(self.settings.action)

@@ -17,22 +17,34 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 
 class NativeVecEnv(VecEnv):
-    """A Stable-Baselines3 `VecEnv` over a Gymnasium `VectorEnv` in the autoreset mode SAME_STEP.
+    """A Stable-Baselines3 `VecEnv` over a Gymnasium `VectorEnv`, with any of Gymnasium's vector wrappers around it.
+
+    Stable-Baselines3 wants the next episode's first observation together with the last reward. In the autoreset mode
+    SAME_STEP the environment gives both at once. In NEXT_STEP, which `make_vec` takes by default and without which
+    Gymnasium's observation wrappers refuse to work, one more step, whose actions nobody reads, begins the next
+    episodes; all copies must end together, as those of this package do.
 
     Equal to a `DummyVecEnv` of the single environments: observations, rewards (float32), dones, and infos with
     `terminal_observation` and `TimeLimit.truncated`. Wrap it in `VecMonitor` for episode returns and lengths and in
     `VecNormalize` for normalisation.
 
     Example:
-        >>> envs = gym.make_vec("auction_env/Bidding-v0", num_envs=16, autoreset_mode="SameStep", n_impressions=4800)
+        >>> envs = gym.make_vec("auction_env/Bidding-v0", num_envs=16, n_impressions=4800)
+        >>> envs = gymnasium.wrappers.vector.NormalizeObservation(envs)
         >>> model = PPO("MlpPolicy", VecMonitor(NativeVecEnv(envs)))
+
+    Raises:
+        ValueError: No vector environment, or one in the autoreset mode DISABLED.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        if not isinstance(env, VectorEnv):
+            raise ValueError(f"`env` must be a Gymnasium VectorEnv, as gymnasium.make_vec makes it, found {env!r}")
         mode = env.metadata.get("autoreset_mode")
-        if mode is not AutoresetMode.SAME_STEP:
-            raise ValueError(f"`env` must have the autoreset mode SAME_STEP, found {mode}")
-        self.env = env
+        if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
+            rule = "`env` must have the autoreset mode NEXT_STEP (the default of make_vec) or SAME_STEP"
+            raise ValueError(f"{rule}, found {mode}: make_vec(..., autoreset_mode='SameStep')")
+        self.env, self._mode = env, mode
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._actions: NDArray[Any] | None = None
 
@@ -53,7 +65,12 @@ class NativeVecEnv(VecEnv):
         """Steps all copies; those whose episode ends are reset at once."""
         observation, reward, terminated, truncated, infos = self.env.step(self._actions)
         done = terminated | truncated
-        records = self._records_at_an_end(infos, done) if done.any() else split_infos(infos, self.num_envs)
+        if not done.any():
+            records = split_infos(infos, self.num_envs)
+        elif self._mode is AutoresetMode.SAME_STEP:
+            records = self._records_at_an_end(infos, done)
+        else:
+            observation, records = self._begin_next(observation, infos, done)
         for record, cut in zip(records, (truncated & ~terminated).tolist(), strict=True):
             record["TimeLimit.truncated"] = cut
         return np.asarray(observation), np.asarray(reward, np.float32), done, records
@@ -84,6 +101,22 @@ class NativeVecEnv(VecEnv):
         """False: single-environment wrappers cannot wrap a copy."""
         return [False] * len(self._copies(indices))
 
+    def _begin_next(
+        self, last: NDArray[Any], infos: dict[str, Any], done: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], list[dict[str, Any]]]:
+        """NEXT_STEP: the first observations of the next episodes, and the records of the last tick."""
+        if not done.all():
+            ended = np.flatnonzero(done).tolist()
+            raise ValueError(
+                f"episodes of all copies must end together in the mode NEXT_STEP, found the end of {ended}"
+            )
+        records = split_infos(infos, self.num_envs)
+        for record, observation in zip(records, np.array(last), strict=True):
+            record["terminal_observation"] = observation
+        first, _, _, _, begun = self.env.step(self._actions)
+        self.reset_infos = split_infos(begun, self.num_envs)
+        return np.asarray(first), records
+
     def _records_at_an_end(self, infos: dict[str, Any], done: NDArray[np.bool_]) -> list[dict[str, Any]]:
         final_obs, final_info = infos["final_obs"], infos["final_info"]
         others = {
@@ -92,8 +125,10 @@ class NativeVecEnv(VecEnv):
         records = split_infos(others, self.num_envs)
         ends = split_infos(final_info, self.num_envs)
         for copy in np.flatnonzero(done):
-            self.reset_infos[copy] = records[copy]
-            records[copy] = {**ends[copy], "terminal_observation": final_obs[copy]}
+            of_end = {**ends[copy], "terminal_observation": final_obs[copy]}
+            if "episode" in records[copy]:  # what Gymnasium's RecordEpisodeStatistics adds is of the episode that ended
+                of_end["episode"] = records[copy].pop("episode")
+            self.reset_infos[copy], records[copy] = records[copy], of_end
         return records
 
     def _copies(self, indices: VecEnvIndices) -> Sequence[int]:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.tasks import Targets
+from auction_env.tasks import Targets, Task
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -29,7 +29,11 @@ class Campaigns(NamedTuple):
     seed: Int  # seed of each episode: for draws of the bidder's own, and for references in hindsight
     # (n_ticks,) expected share of the impressions, (n, n_ticks) where weekdays differ; None: unknown
     expected_traffic: Float | None = None
-    day: Int | None = None  # which day each episode is, day 0 being a Monday; None: unknown
+    # which day each episode is, as its market names days: day 0 of a live one is a Monday; None: unknown
+    day: Int | None = None
+    # a `PlayableMarket`, for references in hindsight, which play the same episodes beforehand; None: not known
+    market: object | None = None
+    task: Task | None = None
 
     @property
     def budget(self) -> Float:
@@ -87,6 +91,26 @@ class Bidder(Protocol):
     def act(self, view: TickView) -> Float:
         """Multipliers for this tick, shape (n,), currency per unit of the objective, finite and not negative."""
         ...
+
+
+class NamedBidder:
+    """What the bidders of these packages share: they show their class and their name."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+def check_bidder(bidder: object) -> None:
+    """ValueError, which says what to write instead, where something else than a bidder is given as one."""
+    if isinstance(bidder, type):
+        raise ValueError(f"a bidder must be an object, found the class {bidder.__name__}: write {bidder.__name__}()")
+    if isinstance(bidder, str):
+        raise ValueError(f"a bidder must be an object, found {bidder!r}: write agents.make({bidder!r})")
+    missing = [name for name in ("name", "reset", "act") if not hasattr(bidder, name)]
+    if missing:
+        raise ValueError(f"a bidder must have `name`, `reset` and `act`, found {bidder!r} without {missing}")
 
 
 def check_multipliers(bidder: Bidder, multipliers: ArrayLike, n: int) -> Float:

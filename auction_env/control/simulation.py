@@ -7,6 +7,7 @@ sees at the start of a tick, what the others do, and what is recorded. It is a `
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from operator import index
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick
 from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
+from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
+from auction_env.integers import check_integers
 from auction_env.market.episode import TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
@@ -21,10 +24,79 @@ from auction_env.market.population import Population
 from auction_env.market.scripted import ScriptedBidders
 from auction_env.tasks import BASES, Targets, Task, get_task
 
-__all__ = ["ControlledTick", "Simulation"]
+__all__ = ["ControlledTick", "LiveMarket", "Simulation"]
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LiveMarket:
+    """A `PlayableMarket` in which all advertisers bid in the same auctions.
+
+    Attributes:
+        params: Size and rules.
+        population: The advertisers.
+        competitors, competitor_task: As of `Simulation`.
+    """
+
+    params: MarketParams
+    population: Population
+    competitors: Mapping[int, Bidder] | None = None
+    competitor_task: str | Task = "TargetCPA"
+
+    @property
+    def n_ticks(self) -> int:
+        return self.params.n_ticks
+
+    @property
+    def mean_impressions(self) -> float:
+        return float(self.params.n_impressions)
+
+    def needed(self, task: Task) -> LiveMarket:
+        competing = [get_task(self.competitor_task)] if self.competitors else []
+        if self.params.funnel is None or any(each.needs_funnel for each in (task, *competing)):
+            return self
+        return replace(self, params=replace(self.params, funnel=None))
+
+    def one_each(self, task: Task, advertisers: Int) -> Simulation:
+        n = len(advertisers)
+        return self._simulation(task, advertisers, np.arange(n), n)
+
+    def again(self, task: Task, campaigns: Campaigns) -> SameEpisodes:
+        days = np.zeros(len(campaigns.seed), np.int64) if campaigns.day is None else campaigns.day
+        markets, position = np.unique(np.stack((campaigns.seed, days)), axis=1, return_inverse=True)
+        view = self._simulation(task, campaigns.advertiser, position.reshape(-1), markets.shape[1])
+        return SameEpisodes(view, markets[0], None if campaigns.day is None else markets[1])
+
+    def difference(self, other: PlayableMarket) -> str:
+        if not isinstance(other, LiveMarket):
+            return "one is live, the other a log"
+        if self.population != other.population:
+            return "another population"
+        for part in fields(MarketParams):
+            own, others = getattr(self.params, part.name), getattr(other.params, part.name)
+            if own != others:
+                is_short = isinstance(own, int | float | str)
+                return f"another `{part.name}`" + (f", {own} and {others}" if is_short else "")
+        if self._who_competes() != other._who_competes():
+            return "other competitors"
+        return ""
+
+    def _who_competes(self) -> dict[int, str]:
+        return {advertiser: bidder.name for advertiser, bidder in (self.competitors or {}).items()}
+
+    def _simulation(self, task: Task, advertisers: Int, market_idx: Int, n_markets: int) -> Simulation:
+        return Simulation(
+            self.params,
+            self.population,
+            controlled_market=market_idx,
+            controlled_advertiser=advertisers,
+            n_markets=n_markets,
+            task=task,
+            competitors=self.competitors,
+            competitor_task=self.competitor_task,
+        )
 
 
 class Simulation:
@@ -56,6 +128,9 @@ class Simulation:
         competitor_task: str | Task = "TargetCPA",
     ) -> None:
         self.market = BatchMarket(params, population, n_markets)
+        self.played = LiveMarket(
+            params=params, population=population, competitors=competitors, competitor_task=competitor_task
+        )
         self._competitors = _by_bidder(competitors or {}, population.n_advertisers)
         self.task, self._competitor_task = get_task(task), get_task(competitor_task)
         params.check_task(self.task)
@@ -82,9 +157,9 @@ class Simulation:
 
     def control(self, advertiser: ArrayLike, market: ArrayLike | None = None) -> None:
         """Chooses who is controlled from the next `reset` on, in the markets of now by default; see the class."""
-        self._advertiser_idx = np.asarray(advertiser, np.int64)
+        self._advertiser_idx = check_integers("advertiser", advertiser)
         if market is not None:
-            self._market_idx = np.asarray(market, np.int64)
+            self._market_idx = check_integers("market", market)
         if self._market_idx.shape != self._advertiser_idx.shape or self._market_idx.ndim != 1:
             raise ValueError(
                 "`market` and `advertiser` must be vectors of one length,"
@@ -141,7 +216,7 @@ class Simulation:
         is_controlled = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
         is_controlled[self._market_idx, self._advertiser_idx] = True
         self.market.reset(seeds, days, self._bases(is_controlled))
-        self._seeds = np.atleast_1d(np.asarray(seeds, np.int64))
+        self._seeds = np.atleast_1d(check_integers("seeds", seeds))
         self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
         self._live_competitors: list[tuple[Bidder, ControlledAdvertisers]] = []
@@ -155,7 +230,8 @@ class Simulation:
 
     def campaigns(self) -> Campaigns:
         """What the bidder of the controlled advertisers knows before the first tick."""
-        return self._controlled.campaigns(self._seeds, self.expected_traffic)
+        known = self._controlled.campaigns(self._seeds, self.expected_traffic)
+        return known._replace(market=self.played, task=self.task)
 
     def view(self) -> TickView:
         """What the bidder of the controlled advertisers sees at the start of the current tick."""

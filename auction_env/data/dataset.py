@@ -21,6 +21,7 @@ from auction_env.data.schema import (
     SORT_KEY,
     UNRECORDED,
 )
+from auction_env.notebook import data_frame, html_table
 from auction_env.tasks import OUTCOMES, Targets, Task, Totals, unevenness
 
 Array = NDArray[Any]
@@ -119,6 +120,30 @@ class TrajectoryData:
     def __repr__(self) -> str:
         names = [task.name for task in self.tasks]
         return f"TrajectoryData(n_rows={len(self)}, n_episodes={self.n_episodes}, tasks={names})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for code, task in enumerate(self.tasks):
+            first = self.episode_starts[:-1]
+            own = first[self.task[first] == code]
+            rows.append((task.name, len(own), len(np.unique(self.advertiser[own])), self.budget[own].mean()))
+        return html_table(
+            f"TrajectoryData: {self.n_episodes:,} trajectories, {len(self):,} ticks",
+            ("task", "trajectories", "advertisers", "mean budget"),
+            rows,
+        )
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row a tick, the columns of the schema; texts, the task's name too, as such.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        columns = {name: self[name] for name in COLUMN_NAMES}
+        for name in TEXT_COLUMNS:
+            texts = [task.name for task in self.tasks] if name == "task" else list(self.texts(name))
+            columns[name] = np.asarray(texts, dtype=object)[self[name]]
+        return data_frame(columns)
 
     def __getitem__(self, name: str) -> Array:
         """The array of a column, or `observation`, `features` or `requirements`; KeyError if unknown."""
@@ -258,7 +283,7 @@ class TrajectoryData:
         given: dict[str, ArrayLike] = {**dict.fromkeys(UNRECORDED, 0.0), "policy": "", **_split_matrices(columns)}
         missing = [name for name in COLUMN_NAMES if name not in given]
         if missing:
-            raise ValueError(f"`columns` must hold every column of the schema, `{missing[0]}` is missing")
+            raise ValueError(f"`columns` must hold every column of the schema, missing: {', '.join(missing)}")
         if tasks is None:
             given["task"], texts = _encode(given["task"])
             tasks = [Task.from_json(text) for text in texts]

@@ -133,7 +133,9 @@ def read_manifest(directory: str | os.PathLike[str]) -> Manifest:
     """
     path = Path(directory) / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"{path.parent} must be a trajectory data set: it has no {MANIFEST}")
+        inside = sorted(str(found.parent) for found in path.parent.glob(f"*/{MANIFEST}"))
+        hint = f"; data sets in it: {', '.join(inside)}" if inside else ""
+        raise FileNotFoundError(f"{path.parent} must be a trajectory data set: it has no {MANIFEST}{hint}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -173,8 +175,12 @@ def _check(path: Path, manifest: Manifest, n_rows: object) -> None:
             if type(value) is not int or value < 1:
                 raise DataSetError(f"{path}: `{name}` of {shard.file} must be positive, found {value!r}")
         if set(shard.columns) != set(COLUMN_NAMES):
-            missing = sorted(set(COLUMN_NAMES).symmetric_difference(shard.columns))
-            raise DataSetError(f"{path}: `columns` of {shard.file} must be those of the schema, {missing[0]!r} is not")
+            missing, foreign = (
+                sorted(set(COLUMN_NAMES) - set(shard.columns)),
+                sorted(set(shard.columns) - {*COLUMN_NAMES}),
+            )
+            rule = f"`columns` of {shard.file} must be those of the schema"
+            raise DataSetError(f"{path}: {rule}, missing: {missing}, not of the schema: {foreign}")
     names = [shard.file for shard in manifest.shards]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

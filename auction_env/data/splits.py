@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from auction_env.data.manifest import DataSetError, Manifest, read_manifest, read_shard, write_manifest
-from auction_env.files import write_atomically
+from auction_env.files import BY_FORCE, write_atomically
 
 Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -118,7 +118,7 @@ def write_splits(
     """
     path, manifest = Path(directory), read_manifest(directory)
     if manifest.splits is not None and not force:
-        raise FileExistsError(f"{path} is split already (seed {manifest.splits['seed']}); `force` replaces the split")
+        raise FileExistsError(f"{path} is split already (seed {manifest.splits['seed']}): keep it, or {BY_FORCE}")
     if seed < 0:
         raise ValueError(f"`seed` must not be negative, found {seed}")
     period, advertiser, task = _episodes(path, manifest)

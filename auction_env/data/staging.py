@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from auction_env.data.dataset import TrajectoryData
 from auction_env.data.manifest import Manifest, Shard, json_values, write_manifest, write_shard
 from auction_env.data.storage import check_target, to_table
-from auction_env.files import replace_directory, write_atomically
+from auction_env.files import BY_FORCE, replace_directory, write_atomically
 
 _PLAN, _LOCK, _DATA, _BLOCKS = "plan.json", "lock", "data", "blocks"
 
@@ -116,8 +116,8 @@ def _follow(path: Path, plan: str, *, force: bool) -> None:
     if file.exists() and file.read_text(encoding="utf-8") != plan:
         if not force:
             raise FileExistsError(
-                f"{path} holds unfinished work with other arguments ({_difference(file, plan)}): finish it with"
-                " those, or discard it with `force`"
+                f"{path} holds unfinished work with other arguments ({_difference(file, plan)}): finish it with those,"
+                f" or {BY_FORCE}"
             )
         for entry in path.iterdir():
             if entry.is_dir():

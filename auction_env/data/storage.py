@@ -33,7 +33,7 @@ from auction_env.data.manifest import (
 from auction_env.data.schema import COLUMN_NAMES, OBSERVATION_COLUMNS, arrow_schema
 from auction_env.data.selection import Selection, select
 from auction_env.data.splits import is_splits_file
-from auction_env.files import staged_directory
+from auction_env.files import already_there, staged_directory
 from auction_env.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def check_target(directory: _Path, *, force: bool) -> Path:
         raise FileExistsError(f"{target} must be a directory, found a file")
     names = sorted(entry.name for entry in target.iterdir())
     if names and not force:
-        raise FileExistsError(f"{target} must be empty unless `force` is set, found {names[0]!r}")
+        raise already_there(target, repr(names[0]))
     foreign = [name for name in names if not is_of_data_set(name)]
     if foreign:
         raise FileExistsError(f"{target} must hold nothing but a data set, found {foreign[0]!r}")

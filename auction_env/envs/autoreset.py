@@ -18,6 +18,7 @@ from auction_env.envs.cohorts import Cohort, Cohorts
 from auction_env.envs.core import BiddingStep
 from auction_env.envs.episode_choice import next_episodes
 from auction_env.envs.spec import BiddingSpec, EnvMarket
+from auction_env.integers import check_integer
 
 Observations = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -37,12 +38,14 @@ class CopySeeds:
         n = len(self.rngs)
         if seed is None:
             return
-        seeds = [seed + copy for copy in range(n)] if isinstance(seed, int | np.integer) else list(seed)
+        seeds = list(seed) if isinstance(seed, list | tuple | range | np.ndarray) else None
+        if seeds is None:
+            seeds = [check_integer("seed", seed) + copy for copy in range(n)]
         if len(seeds) != n:
             raise ValueError(f"`seed` must be an integer or one a copy ({n}), found {len(seeds)}")
         for copy in np.flatnonzero(mask):
             if seeds[copy] is not None:
-                self.rngs[copy], self.seeds[copy] = seeding.np_random(seeds[copy])
+                self.rngs[copy], self.seeds[copy] = seeding.np_random(check_integer("seed", seeds[copy]))
 
 
 class Copies:
@@ -57,6 +60,7 @@ class Copies:
     def __init__(self, spec: BiddingSpec[EnvMarket], n: int, mode: AutoresetMode) -> None:
         self.spec, self.n, self.mode = spec, n, mode
         self.seeds = CopySeeds(n)
+        self._choices = spec.choices(n)
         self.cohorts = Cohorts(spec, n)
         self._over = np.zeros(n, bool)
         self._observation: Observations | None = None  # (n, n_features) the last ones, from the first reset on
@@ -133,7 +137,8 @@ class Copies:
     def _begin(self, copies: Int, infos: dict[str, Any], options: Mapping[str, Int]) -> Observations:
         """Starts episodes of these copies, as one cohort; the last observations of all copies."""
         chosen = {name: values[copies] for name, values in options.items()}
-        episodes = next_episodes(self.spec, [self.seeds.rngs[copy] for copy in copies], chosen)
+        rngs, choices = ([part[copy] for copy in copies] for part in (self.seeds.rngs, self._choices))
+        episodes = next_episodes(self.spec.market, rngs, choices, chosen)
         cohort = self.cohorts.of(copies)
         observation, info = cohort.bidding.reset(*episodes)
         if self._observation is None:

@@ -29,6 +29,10 @@ TICK_INFO = (
 """Fields of `ControlledTick` that every step's info holds."""
 
 
+MOST_RATIO = 1e6
+"""What `ratios_expected` says of an infinite ratio, so that learners may compute with it."""
+
+
 class BiddingStep(NamedTuple):
     """Outcome of a tick for n controlled advertisers.
 
@@ -113,10 +117,13 @@ class Bidding:
 
     def _summary(self, campaigns: Campaigns, totals: Totals) -> dict[str, Any]:
         task = self.spec.task
+        expected = task.ratios(totals, campaigns.targets, expected=True)
         return {
             "score": task.score(totals, campaigns.targets),
+            "score_expected": task.score(totals, campaigns.targets, expected=True),
             "objective": task.reward(totals),
             "ratios": task.ratios(totals, campaigns.targets),
+            "ratios_expected": {name: np.minimum(ratio, MOST_RATIO) for name, ratio in expected.items()},
         }
 
     def _observe(self) -> Observations:

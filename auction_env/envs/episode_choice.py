@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.envs.spec import BiddingSpec, Choice, EnvMarket, EpisodeId
+from auction_env.envs.spec import Choice, EnvMarket, EpisodeId
+from auction_env.integers import check_integers
 
 Int = NDArray[np.int64]
 
@@ -45,16 +46,21 @@ def read_options(
 
 
 def next_episodes(
-    spec: BiddingSpec[EnvMarket], rngs: Sequence[np.random.Generator], options: Mapping[str, Int]
+    market: EnvMarket, rngs: Sequence[np.random.Generator], choices: Sequence[Choice], options: Mapping[str, Int]
 ) -> EpisodeIds:
-    """The next episode of every copy, drawn with its generator; `options` as `read_options` gives them."""
-    named = [name for name in spec.market.chosen_by if name in options]
+    """The next episode of every copy, drawn with its generator.
+
+    Args:
+        market: What is played.
+        rngs: One a copy.
+        choices: What the arguments of the environment give, one a copy; `options` go before it.
+        options: As `read_options` gives them.
+    """
+    named = [name for name in market.chosen_by if name in options]
     drawn: list[EpisodeId] = []
-    for copy, rng in enumerate(rngs):
-        choice: Choice = spec.choice
-        if named:
-            choice = {**spec.choice, **{name: int(options[name][copy]) for name in named}}
-        drawn.append(spec.market.draw(rng, choice))
+    for copy, (rng, of_copy) in enumerate(zip(rngs, choices, strict=True)):
+        choice = {**of_copy, **{name: int(options[name][copy]) for name in named}} if named else of_copy
+        drawn.append(market.draw(rng, choice))
     seeds = options.get("episode_seed")
     if seeds is None:
         seeds = np.array([episode.seed for episode in drawn])
@@ -67,8 +73,8 @@ def next_episodes(
 
 
 def _one_a_copy(name: str, value: Any, n: int) -> Int:
-    given = np.asarray(value)
-    if given.shape not in ((), (n,)) or not np.issubdtype(given.dtype, np.integer):
+    given = check_integers(name, value)
+    if given.shape not in ((), (n,)):
         rule = "an integer" if n == 1 else f"an integer or {n} of them"
         raise ValueError(f"`{name}` must be {rule}, found {value!r}")
     return np.broadcast_to(given, (n,))

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from auction_env.control.bidder import Bidder
-from auction_env.control.simulation import Simulation
+from auction_env.control.simulation import LiveMarket, Simulation
 from auction_env.envs.spec import (
     MAX_EPISODE_SEED,
     ActionArguments,
     BiddingSpec,
     Choice,
+    Chosen,
     EpisodeId,
     Maxima,
     resolve_spec,
@@ -30,19 +31,9 @@ from auction_env.tasks import Targets, Task, get_task
 _LARGEST_DRAW = 6.0  # of a normal variable: 24 bits reach 5.4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveMarket:
-    """An `EnvMarket` with live competitors.
-
-    Attributes:
-        params: Size and rules of the market.
-        population: The advertisers.
-        competitors: Bidders by advertiser that replace the population's script.
-    """
-
-    params: MarketParams
-    population: Population
-    competitors: Mapping[int, Bidder] | None = None
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LiveEnvMarket(LiveMarket):
+    """An `EnvMarket` with live competitors."""
 
     @property
     def chosen_by(self) -> tuple[str, ...]:
@@ -51,10 +42,6 @@ class LiveMarket:
     @property
     def label(self) -> str:
         return f"{self.params.n_impressions:,} impressions, {self.params.mechanism}"
-
-    @property
-    def n_ticks(self) -> int:
-        return self.params.n_ticks
 
     @property
     def targets(self) -> Targets:
@@ -115,7 +102,7 @@ class MarketArguments(ActionArguments, total=False):
 
 def live_spec(
     *,
-    advertiser: int | None = None,
+    advertiser: Chosen = None,
     task: str | Task = "MaxConversions",
     params: MarketParams | None = None,
     population: Population | None = None,
@@ -123,10 +110,10 @@ def live_spec(
     mechanism: str | None = None,
     competitors: Mapping[int, Bidder] | None = None,
     **action: Unpack[ActionArguments],
-) -> BiddingSpec[LiveMarket]:
+) -> BiddingSpec[LiveEnvMarket]:
     """The arguments of an environment over the live market, resolved and checked; see `BiddingEnv`."""
     task = get_task(task)
-    market = LiveMarket(
+    market = LiveEnvMarket(
         params=_market_params(params, task, n_impressions=n_impressions, mechanism=mechanism),
         population=population or auctionnet_population(),
         competitors=competitors,

@@ -14,6 +14,7 @@ from pettingzoo import ParallelEnv
 from auction_env.envs.core import Bidding, info_of
 from auction_env.envs.live import MarketArguments, live_spec
 from auction_env.envs.rendering import Frame, Screen, check_render_mode, episode_so_far
+from auction_env.integers import check_integer, check_integers
 
 Observation = NDArray[np.float32]
 
@@ -48,7 +49,8 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         check_render_mode(render_mode, self.metadata["render_modes"])
         spec = live_spec(**arguments)
         market = spec.market
-        indices = list(range(market.population.n_advertisers) if advertisers is None else advertisers)
+        everybody = range(market.population.n_advertisers)
+        indices = check_integers("advertisers", list(everybody if advertisers is None else advertisers)).tolist()
         if not indices or len(set(indices)) != len(indices):
             raise ValueError(f"`advertisers` must hold different indices, at least one, found {indices}")
         self.task, self.render_mode = spec.task, render_mode
@@ -74,9 +76,9 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
     ) -> tuple[dict[str, Observation], dict[str, dict[str, Any]]]:
         """Starts an episode; see the class docstring."""
         if seed is not None or self._rng is None:
-            self._rng, _ = seeding.np_random(seed)
+            self._rng, _ = seeding.np_random(None if seed is None else check_integer("seed", seed))
         drawn = self._bidding.spec.market.draw(self._rng, {})
-        self.episode_seed = int((options or {}).get("episode_seed", drawn.seed))
+        self.episode_seed = check_integer("episode_seed", (options or {}).get("episode_seed", drawn.seed))
         observation, info = self._bidding.reset([self.episode_seed])
         self.agents = list(self.possible_agents)
         self._show_if_human()

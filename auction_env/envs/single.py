@@ -13,6 +13,7 @@ from auction_env.envs.episode_choice import next_episodes, read_options
 from auction_env.envs.live import MarketArguments, live_spec
 from auction_env.envs.rendering import Screen, check_render_mode, episode_so_far
 from auction_env.envs.spec import BiddingSpec, EnvMarket
+from auction_env.integers import check_integer
 
 Observation = NDArray[np.float32]
 
@@ -26,6 +27,7 @@ class MarketEnv(gym.Env[Observation, NDArray[np.float32]]):
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.task, self.render_mode = spec.task, render_mode
         self.observation_space, self.action_space = spec.observation_space, spec.action_space
+        self._choices = spec.choices(1)
         self._bidding = Bidding(spec, spec.market.controlled_market(spec.task, 1))
         self._screen = Screen(human=render_mode == "human")
 
@@ -33,9 +35,10 @@ class MarketEnv(gym.Env[Observation, NDArray[np.float32]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode; see the class docstring for `options`."""
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else check_integer("seed", seed))
         spec = self._bidding.spec
-        episodes = next_episodes(spec, [self.np_random], read_options(options or {}, spec.market.chosen_by, 1))
+        chosen = read_options(options or {}, spec.market.chosen_by, 1)
+        episodes = next_episodes(spec.market, [self.np_random], self._choices, chosen)
         self.episode_seed = int(episodes.seed[0])
         observation, info = self._bidding.reset(*episodes)
         self._show_if_human()
@@ -137,7 +140,9 @@ class BiddingEnv(MarketEnv):
     `n_impressions`, `budget_left`, and what only markets with a funnel have (0 in others): `clicks`, `add_to_carts`,
     `gmv` and `expected_clicks`, `expected_add_to_carts`, `expected_gmv`. After the last tick also `score` (objective x
     product of min(1, limit / realised) ** beta), `objective`, and `ratios`: realised over limit by constraint name, at
-    most 1 where the limit is kept. `reset`: `advertiser`.
+    most 1 where the limit is kept, infinite where money was spent and nothing was sampled. `score_expected` and
+    `ratios_expected` are the same of expected instead of sampled amounts: less noise, and always finite (at most 1e6),
+    so a learner may compute a reward from them. `reset`: `advertiser`.
 
     ## Arguments
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.

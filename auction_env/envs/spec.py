@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +14,7 @@ from auction_env.control.actions import ActionKind, get_action_kind
 from auction_env.control.controlled_market import ControlledMarket
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.envs.own import Observation, Reward
+from auction_env.integers import check_integers
 from auction_env.market.params import MAX_MONEY
 from auction_env.tasks import Targets, Task
 
@@ -21,6 +22,9 @@ MAX_EPISODE_SEED = 2**62
 
 Choice = Mapping[str, int]
 """What is given of an episode beside its seed, by the names of `EnvMarket.chosen_by`; the rest is drawn."""
+
+Chosen: TypeAlias = "int | Sequence[int] | NDArray[np.integer[Any]] | None"
+"""An argument that gives a part of the choice: for all copies of an environment, one a copy, or None to draw it."""
 
 
 class EpisodeId(NamedTuple):
@@ -96,16 +100,24 @@ class BiddingSpec(Generic[MarketT_co]):
         task: The task of the controlled advertisers.
         market: What they bid in.
         action_kind: How an action becomes a multiplier.
-        choice: What is the same in all episodes.
+        choice: What is the same in all episodes: () for all copies of the environment, or (n,) one a copy.
         observation, reward: A user's own; None: those of `BiddingEnv`.
     """
 
     task: Task
     market: MarketT_co
     action_kind: ActionKind
-    choice: Choice = field(default_factory=dict)
+    choice: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     observation: Observation | None = None
     reward: Reward | None = None
+
+    def choices(self, n: int) -> list[Choice]:
+        """`choice` of each of n copies; ValueError if it is given for another number of copies."""
+        for name, values in self.choice.items():
+            if values.shape not in ((), (n,)):
+                rule = "an integer" if n == 1 else f"an integer or {n} of them"
+                raise ValueError(f"`{name}` must be {rule}, found {values.tolist()}")
+        return _choices(self.choice, n)
 
     @property
     def observation_space(self) -> gym.spaces.Box[np.float32]:
@@ -139,7 +151,7 @@ class BiddingSpec(Generic[MarketT_co]):
 def resolve_spec(
     task: Task,
     market: MarketT,
-    choice: Mapping[str, int | None],
+    choice: Mapping[str, Chosen],
     *,
     action_kind: str | ActionKind = "log_multiplier",
     max_ratio: float = 5.0,
@@ -160,10 +172,19 @@ def resolve_spec(
     highest = float(kind.highest(worth).max())
     if highest > MAX_MONEY:
         raise ValueError(f"`max_ratio` must keep multipliers at most {MAX_MONEY:g}, found up to {highest:g}")
-    given = {name: number for name, number in choice.items() if number is not None}
-    market.check(given)
+    given = {name: check_integers(name, numbers) for name, numbers in choice.items() if numbers is not None}
+    lengths = {values.shape for values in given.values() if values.ndim}
+    if len(lengths) > 1 or any(len(shape) != 1 or not shape[0] for shape in lengths):
+        raise ValueError(f"{sorted(given)} must be integers or one a copy, found shapes {sorted(lengths)}")
+    for of_copy in _choices(given, max((shape[0] for shape in lengths), default=1)):
+        market.check(of_copy)
     if not (observation is None or isinstance(observation, Observation)):
         raise ValueError(f"`observation` must be an `auction_env.envs.own.Observation`, found {observation!r}")
     if not (reward is None or callable(reward)):
         raise ValueError(f"`reward` must be a function of campaigns, tick and totals, found {reward!r}")
     return BiddingSpec(task=task, market=market, action_kind=kind, choice=given, observation=observation, reward=reward)
+
+
+def _choices(choice: Mapping[str, NDArray[np.int64]], n: int) -> list[Choice]:
+    of_copies = {name: np.broadcast_to(values, n).tolist() for name, values in choice.items()}
+    return [{name: values[copy] for name, values in of_copies.items()} for copy in range(n)]

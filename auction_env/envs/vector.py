@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from auction_env.envs.autoreset import Copies, Observations, StepResult
 from auction_env.envs.episode_choice import read_options
-from auction_env.envs.live import LiveMarket, MarketArguments, live_spec
+from auction_env.envs.live import LiveEnvMarket, MarketArguments, live_spec
 from auction_env.envs.rendering import Frame, Screen, check_render_mode, episode_so_far
-from auction_env.envs.spec import BiddingSpec, EnvMarket
+from auction_env.envs.spec import BiddingSpec, Chosen, EnvMarket
+from auction_env.names import check_name
 
 
 class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]):
@@ -37,7 +38,7 @@ class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]
         if num_envs < 1:
             raise ValueError(f"`num_envs` must be at least 1, found {num_envs}")
         check_render_mode(render_mode, self.metadata["render_modes"])
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode, self.task = num_envs, render_mode, spec.task
         self.single_observation_space, self.single_action_space = spec.observation_space, spec.action_space
@@ -87,6 +88,14 @@ class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]
         return tuple(frames[copy] for copy in range(self.num_envs))
 
 
+def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
+    """Gymnasium's mode by its object or value ("SameStep"); ValueError that lists the values."""
+    if isinstance(given, AutoresetMode):
+        return given
+    check_name("autoreset_mode", given, [mode.value for mode in AutoresetMode])
+    return AutoresetMode(given)
+
+
 class BiddingVectorEnv(MarketVectorEnv):
     """Copies of `BiddingEnv` that step together; see there for observation, action, reward and info.
 
@@ -95,8 +104,8 @@ class BiddingVectorEnv(MarketVectorEnv):
     observations, rewards, ends and infos, whatever N is.
 
     ## Arguments
-    Those of `BiddingEnv`, but `render_mode` is None or "rgb_array"; and `autoreset_mode` (Gymnasium's `AutoresetMode`
-    or its value), which is also `metadata["autoreset_mode"]`:
+    Those of `BiddingEnv`, but `render_mode` is None or "rgb_array", `advertiser` may be one a copy; and
+    `autoreset_mode` (Gymnasium's `AutoresetMode` or its value), which is also `metadata["autoreset_mode"]`:
 
     - NEXT_STEP: the step after the last one ignores the copy's action, resets it and returns reward 0.
     - SAME_STEP: the last step returns the next episode's first observation; `final_obs` and `final_info` of the
@@ -113,14 +122,14 @@ class BiddingVectorEnv(MarketVectorEnv):
     they begin together again.
     """
 
-    spec_of_bidding: BiddingSpec[LiveMarket]
+    spec_of_bidding: BiddingSpec[LiveEnvMarket]
 
     def __init__(
         self,
         num_envs: int = 1,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        advertiser: int | None = None,
+        advertiser: Chosen = None,
         render_mode: str | None = None,
         **arguments: Unpack[MarketArguments],
     ) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.integers import check_integer, check_integers
 from auction_env.kernels import check_fork, outcomes, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
@@ -23,6 +24,7 @@ from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.market.traffic import draw_traffics
+from auction_env.notebook import html_table
 from auction_env.tasks import BASES, Targets
 
 Float = NDArray[np.float64]
@@ -53,6 +55,27 @@ class BatchMarket:
         self._rules = _rules(self.params, self.cpa_target)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
         self._state: MarketState | None = None
+
+    def __repr__(self) -> str:
+        return f"BatchMarket({', '.join(' '.join(pair) for pair in self.summary().items())})"
+
+    def _repr_html_(self) -> str:
+        return html_table("BatchMarket", (), self.summary().items())
+
+    def summary(self) -> dict[str, str]:
+        """What the market is and where it stands, for people."""
+        state = "before an episode"
+        if self._state is not None:
+            now = self._state.opening
+            state = "after an episode" if now is None else f"at tick {now.tick}"
+        return {
+            "markets": str(self.n_markets),
+            "advertisers": str(self.n_advertisers),
+            "impressions": f"{self.params.n_impressions:,}",
+            "ticks": str(self.params.n_ticks),
+            "mechanism": self.params.mechanism,
+            "state": state,
+        }
 
     @property
     def n_advertisers(self) -> int:
@@ -108,8 +131,8 @@ class BatchMarket:
             bases: (n_markets, n_advertisers) indices into `tasks.BASES`: what each advertiser's bids are proportional
                 to. Anything but conversions, the default for all, needs a funnel.
         """
-        seeds = np.atleast_1d(np.asarray(seeds))
-        if seeds.shape != (self.n_markets,) or not np.issubdtype(seeds.dtype, np.integer):
+        seeds = np.atleast_1d(check_integers("seeds", seeds))
+        if seeds.shape != (self.n_markets,):
             raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
@@ -214,8 +237,8 @@ class BatchMarket:
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:
             return [None] * self.n_markets
-        given = np.atleast_1d(np.asarray(days))
-        if given.shape != (self.n_markets,) or not np.issubdtype(given.dtype, np.integer):
+        given = np.atleast_1d(check_integers("days", days))
+        if given.shape != (self.n_markets,):
             raise ValueError(f"`days` must be {self.n_markets} integers, found {given!r}")
         return [int(day) for day in given]
 
@@ -329,6 +352,18 @@ class Market:
         self.budget, self.cpa_target = self._batch.budget, self._batch.cpa_target
         self.targets = self._batch.targets
 
+    def __repr__(self) -> str:
+        return f"Market({', '.join(' '.join(pair) for pair in self.summary().items())})"
+
+    def _repr_html_(self) -> str:
+        return html_table("Market", (), self.summary().items())
+
+    def summary(self) -> dict[str, str]:
+        """What the market is and where it stands, for people."""
+        found = self._batch.summary()
+        del found["markets"]
+        return found
+
     @property
     def n_advertisers(self) -> int:
         return self._batch.n_advertisers
@@ -349,9 +384,9 @@ class Market:
 
     def reset(self, seed: int, day: int | None = None, bases: ArrayLike | None = None) -> Opening:
         """Starts an episode: see `BatchMarket.reset`; `bases` (n_advertisers,)."""
-        days = None if day is None else np.asarray([day])
+        days = None if day is None else [check_integer("day", day)]
         return _first_market(
-            self._batch.reset(np.asarray([seed]), days, None if bases is None else np.asarray(bases)[None])
+            self._batch.reset([check_integer("seed", seed)], days, None if bases is None else np.asarray(bases)[None])
         )
 
     def step(self, multipliers: ArrayLike) -> TickResult:

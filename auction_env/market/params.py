@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +16,10 @@ from auction_env.tasks import Task
 
 REFERENCE_IMPRESSIONS = 500_000
 """Impressions of a full-size episode (AuctionNet): the budgets of a population refer to it."""
+
+LOG_IMPRESSIONS = 4_800
+"""Impressions of an episode in which logs are made and agents are trained, unless another number is given. Budgets
+scale, so that the competition is that of a full-size episode at a hundredth of the cost."""
 
 MAX_SLOTS = 8
 
@@ -322,6 +328,19 @@ class MarketParams:
         """Default parameters (but for `fields`) with what the task needs: a funnel, or none."""
         return cls(**({"funnel": Funnel() if task.needs_funnel else None} | fields))
 
+    def to_json(self) -> str:
+        """One line of JSON, from which `MarketParams.from_json` rebuilds equal parameters."""
+        return json.dumps(asdict(self), sort_keys=True, default=lambda number: number.item())  # NumPy's scalars
+
+    @classmethod
+    def from_json(cls, text: str) -> MarketParams:
+        """Rebuilds parameters; keys that are not there get their defaults.
+
+        Raises:
+            ValueError: An unknown key, or a value that breaks a rule; it is named.
+        """
+        return cls(**_arguments(cls, json.loads(text), "params"))
+
     def check_task(self, task: Task) -> None:
         """Raises ValueError if the task counts something that this market does not have."""
         if task.needs_funnel and self.funnel is None:
@@ -334,3 +353,26 @@ class MarketParams:
     def budget_scale(self) -> float:
         """Factor from a population's full-size budgets to this market's."""
         return self.n_impressions / REFERENCE_IMPRESSIONS
+
+
+_NESTED: dict[str, type] = {"funnel": Funnel, "traffic": TrafficParams, "drift": Drift, "shocks": Shock}
+"""What the JSON objects of these fields are."""
+
+
+def _arguments(cls: type, record: Any, where: str) -> dict[str, Any]:
+    """The arguments of a dataclass from a JSON object, in which tuples are lists and dataclasses objects."""
+    known = [part.name for part in fields(cls)]
+    if not isinstance(record, Mapping):
+        raise ValueError(f"`{where}` must be a JSON object, found {record!r}")
+    for name in record:
+        if name not in known:
+            raise ValueError(f"`{where}` must have keys of {known}, found {name!r}")
+    return {name: _value(name, value) for name, value in record.items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_value(name, entry) for entry in value)
+    if name in _NESTED and value is not None:
+        return _NESTED[name](**_arguments(_NESTED[name], value, name))
+    return value

@@ -16,13 +16,14 @@ from auction_env.envs.spec import (
     ActionArguments,
     BiddingSpec,
     Choice,
+    Chosen,
     EpisodeId,
     Maxima,
     resolve_spec,
 )
 from auction_env.envs.vector import MarketVectorEnv
 from auction_env.replay.market import ReplayMarket
-from auction_env.replay.simulation import Conversions, ReplaySimulation
+from auction_env.replay.simulation import Conversions, LoggedMarket, ReplaySimulation
 from auction_env.replay.storage import load_replay
 from auction_env.tasks import Targets, Task, get_task
 
@@ -30,17 +31,10 @@ Int = NDArray[np.int64]
 MarketOrDirectory = ReplayMarket | str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedMarket:
-    """An `EnvMarket` whose competitors bid what they bid in a log.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoggedEnvMarket(LoggedMarket):
+    """An `EnvMarket` whose competitors bid what they bid in a log."""
 
-    Attributes:
-        market: The log.
-        conversions: Whether an episode counts sampled or expected conversions.
-    """
-
-    market: ReplayMarket
-    conversions: Conversions = "sampled"
     _fitting: dict[tuple[int | None, ...], Int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -51,10 +45,6 @@ class LoggedMarket:
     def label(self) -> str:
         rules, n = self.market.rules, self.market.n_periods
         return f"replay of {n} logged period{'s' if n > 1 else ''}, {rules.mechanism}"
-
-    @property
-    def n_ticks(self) -> int:
-        return self.market.n_ticks
 
     @property
     def targets(self) -> Targets:
@@ -103,8 +93,8 @@ class ReplayArguments(ActionArguments, total=False):
     """The arguments that single and vector environments over a log share; see `ReplayEnv`."""
 
     task: str | Task
-    period: int | None
-    advertiser: int | None
+    period: Chosen
+    advertiser: Chosen
     conversions: Conversions
 
 
@@ -112,15 +102,15 @@ def replay_spec(
     market: MarketOrDirectory | None,
     *,
     task: str | Task = "MaxConversions",
-    period: int | None = None,
-    advertiser: int | None = None,
+    period: Chosen = None,
+    advertiser: Chosen = None,
     conversions: Conversions = "sampled",
     **action: Unpack[ActionArguments],
-) -> BiddingSpec[LoggedMarket]:
+) -> BiddingSpec[LoggedEnvMarket]:
     """The arguments of an environment over a log, resolved and checked; see `ReplayEnv`."""
     if market is None:
         raise ValueError("`market` must be a ReplayMarket or the directory of a saved one, found None")
-    logged = LoggedMarket(
+    logged = LoggedEnvMarket(
         market=market if isinstance(market, ReplayMarket) else load_replay(market), conversions=conversions
     )
     return resolve_spec(get_task(task), logged, {"period": period, "advertiser": advertiser}, **action)
@@ -159,8 +149,9 @@ class ReplayEnv(MarketEnv):
 class ReplayVectorEnv(MarketVectorEnv):
     """Copies of `ReplayEnv` that step together; see there for the arguments.
 
-    Autoreset modes, `reset` and its options are those of `auction_env.envs.vector.BiddingVectorEnv`; `period` is one
-    more option. Copy i seeded with `seed + i` is elementwise `ReplayEnv` seeded with that number.
+    `period` and `advertiser` may be one a copy. Autoreset modes, `reset` and its options are those of
+    `auction_env.envs.vector.BiddingVectorEnv`; `period` is one more option. Copy i seeded with `seed + i`
+    is elementwise `ReplayEnv` seeded with that number.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.integers import check_integers
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.replay import ReplayLog
 from auction_env.replay.params import ReplayParams
@@ -128,13 +129,27 @@ class ReplayMarket:
         """(n_episodes, 2) index of the period and of the advertiser, for all that can be played."""
         return np.argwhere(np.isfinite(self.budget))
 
+    def difference(self, other: ReplayMarket) -> str:
+        """In what another log differs, in a few words; empty if it is the same log."""
+        if self is other:
+            return ""
+        for name in ("rules", "assumption", "n_ticks"):
+            if getattr(self, name) != getattr(other, name):
+                return f"another `{name}`"
+        names = ("periods", "advertisers", "budget", "cpa_target", "category")
+        pairs = [*zip(self.log, other.log, strict=True), *((getattr(self, n), getattr(other, n)) for n in names)]
+        is_same = all(np.array_equal(own, others, equal_nan=True) for own, others in pairs)
+        return "" if is_same else "another log"
+
     def index(self, periods: ArrayLike, advertisers: ArrayLike) -> tuple[Int, Int]:
         """The indices of periods and advertisers given by their numbers, (n,) each.
 
         Raises:
             ValueError: The log does not have them.
         """
-        given_periods, given_advertisers = np.broadcast_arrays(np.atleast_1d(periods), np.atleast_1d(advertisers))
+        given_periods, given_advertisers = np.broadcast_arrays(
+            np.atleast_1d(check_integers("period", periods)), np.atleast_1d(check_integers("advertiser", advertisers))
+        )
         order = np.argsort(self.periods)  # in which the log has them
         row = order[np.searchsorted(self.periods, given_periods, sorter=order) % self.n_periods]
         column = np.searchsorted(self.advertisers, given_advertisers) % self.n_advertisers

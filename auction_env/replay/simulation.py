@@ -5,6 +5,7 @@ Any number of episodes, in any of the logged periods, are one kernel call a tick
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledTick, tick_view
 from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
+from auction_env.integers import check_integers
 from auction_env.kernels import check_fork, outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import WINDOW
@@ -28,6 +31,43 @@ CONVERSIONS: tuple[Conversions, ...] = ("sampled", "expected")
 _SERIAL_BELOW = 50_000  # impressions a step, half a millisecond: waking threads can take longer than so few
 _PARTS_PER_THREAD = 2  # for balance: episodes differ in what they win
 _VALUE_NOW = FEATURE_NAMES.index("value_now")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoggedMarket:
+    """A `PlayableMarket` whose competitors bid what they bid in a log; days are the numbers of its periods.
+
+    Attributes:
+        market: The log.
+        conversions: As of `ReplaySimulation`.
+    """
+
+    market: ReplayMarket
+    conversions: Conversions = "sampled"
+
+    @property
+    def n_ticks(self) -> int:
+        return self.market.n_ticks
+
+    @property
+    def mean_impressions(self) -> float:
+        return float(self.market.n_impressions.mean())
+
+    def needed(self, task: Task) -> LoggedMarket:
+        return self
+
+    def one_each(self, task: Task, advertisers: Int) -> ReplaySimulation:
+        return ReplaySimulation(self.market, advertisers, task=task, conversions=self.conversions)
+
+    def again(self, task: Task, campaigns: Campaigns) -> SameEpisodes:
+        return SameEpisodes(self.one_each(task, campaigns.advertiser), campaigns.seed, campaigns.day)
+
+    def difference(self, other: PlayableMarket) -> str:
+        if not isinstance(other, LoggedMarket):
+            return "one is a log, the other live"
+        if self.conversions != other.conversions:
+            return f"another `conversions`: {self.conversions} and {other.conversions}"
+        return self.market.difference(other.market)
 
 
 class ReplaySimulation:
@@ -54,6 +94,7 @@ class ReplaySimulation:
         if conversions not in CONVERSIONS:
             raise ValueError(f"`conversions` must be one of {CONVERSIONS}, found {conversions!r}")
         self.market, self._task = market, get_task(task)
+        self.played = LoggedMarket(market=market, conversions=conversions)
         self._rules = market.rules.for_kernel(is_expected=conversions == "expected")
         self._scratch = kernel.new_scratch()
         self.control(advertisers)
@@ -78,7 +119,7 @@ class ReplaySimulation:
 
     def control(self, advertiser: ArrayLike) -> None:
         """Chooses who is controlled, (n,) numbers, from the next `reset` on."""
-        self._advertiser = np.asarray(advertiser, np.int64)
+        self._advertiser = check_integers("advertiser", advertiser)
         if self._advertiser.ndim != 1:
             raise ValueError(f"`advertiser` must be a vector, found shape {self._advertiser.shape}")
         n_impressions = self.n_controlled * self.market.n_impressions.mean() / self.n_ticks
@@ -94,7 +135,10 @@ class ReplaySimulation:
             raise ValueError(f"`days` must be {self.n_controlled} of the periods {self.market.periods.tolist()}")
         n = self.n_controlled
         row, column = self.market.index(days, self._advertiser)
-        self._seed = np.array(np.broadcast_to(seeds, n), np.int64)
+        self._day = self.market.periods[row]
+        self._seed = np.broadcast_to(check_integers("seeds", seeds), n).copy()
+        if n and self._seed.min() < 0:
+            raise ValueError(f"`seeds` must not be negative, found {self._seed.min()}")
         self._tick = 0
         self._last: ControlledTick | None = None
         budget = self.market.budget[row, column]
@@ -127,6 +171,9 @@ class ReplaySimulation:
             requirements=self._task.requirements(self._targets),
             n_ticks=self.n_ticks,
             seed=self._seed,
+            day=self._day,
+            market=self.played,
+            task=self._task,
         )
 
     def view(self) -> TickView:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from auction_env.data.manifest import code_version
-from auction_env.files import staged_directory
+from auction_env.files import already_there, staged_directory
 from auction_env.kernels.replay import ReplayLog
 from auction_env.replay.market import FULL_LADDER, LEAST_WINNING_COST, Assumption, ReplayMarket, value_sums
 from auction_env.replay.params import ReplayParams
@@ -35,7 +35,7 @@ def save_replay(market: ReplayMarket, directory: str | os.PathLike[str], *, forc
     if target.exists() and not target.is_dir():
         raise FileExistsError(f"{target} must be a directory, found a file")
     if names and not force:
-        raise FileExistsError(f"{target} must be empty unless `force` is set, found {names[0]!r}")
+        raise already_there(target, repr(names[0]))
     foreign = [name for name in names if name not in (MANIFEST, ARRAYS)]
     if foreign:
         raise FileExistsError(f"{target} must hold nothing but a replay market, found {foreign[0]!r}")

@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.commands import Commands
-from benchmarks.console import console, progress_bar
+from rich.table import Table
+
+from benchmarks.commands import Commands, data_sets
+from benchmarks.console import console, print_table, progress_bar
 
 
 def add(commands: Commands) -> None:
@@ -15,14 +17,24 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("data", help="look at data sets", description="Looks at trajectory data sets.")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     describe = actions.add_parser("describe", help="sizes, tasks, policies, ranges, returns, constraints, actions")
-    describe.add_argument("directory", type=Path, metavar="DIR")
-    describe.add_argument("--html", type=Path, metavar="FILE", help="also write a page with plots to FILE")
+    describe.add_argument("directory", type=Path, metavar="DIR", help="a data set or a family")
+    describe.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write a page with plots to FILE; of a family, FILE-TASK for each",
+    )
     describe.set_defaults(run=_run_describe)
     check = actions.add_parser("check", help="verify every file and row; exit code 1 when something is wrong")
-    check.add_argument("directory", type=Path, metavar="DIR")
+    kinds = "data sets, or directories of task families, whose members are all checked"
+    check.add_argument("directories", type=Path, metavar="DIR", nargs="+", help=kinds)
+    responses = "also compare the tasks' logs: cost that the response of each task's validation part predicts for the"
+    check.add_argument(
+        "--responses", action="store_true", help=f"{responses} others' training parts, over their actual cost"
+    )
     check.set_defaults(run=_run_check)
     split = actions.add_parser("split", help="deal the episodes into train, validation and test, once and for all")
-    split.add_argument("directory", type=Path, metavar="DIR")
+    split.add_argument("directory", type=Path, metavar="DIR", help="a data set or a family")
     split.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     for name in ("validation", "test"):
         amount = "a share (0.1) or a number (20) of each task's episodes, or of the periods; default: %(default)s"
@@ -39,38 +51,73 @@ def _amount(text: str) -> float | int:
 def _run_describe(arguments: argparse.Namespace) -> None:
     from benchmarks.pages.data_set.describing import describe, tables
 
-    found = describe(arguments.directory)
-    for table in tables(found):
-        console.print(table)
-    if arguments.html is not None:
-        from benchmarks.pages.data_set.page import write_page
+    directories = data_sets(arguments.directory)
+    for directory in directories:
+        found = describe(directory)
+        for table in tables(found):
+            console.print(table)
+        if arguments.html is not None:
+            from benchmarks.pages.data_set.page import write_page
 
-        write_page(arguments.html, found)
-        console.print(f"page: {arguments.html}")
+            page = arguments.html
+            if len(directories) > 1:  # a page a member
+                page = page.with_name(f"{page.stem}-{directory.name}{page.suffix}")
+            write_page(page, found)
+            console.print(f"page: {page}", soft_wrap=True)
 
 
 def _run_check(arguments: argparse.Namespace) -> None:
+    directories = [member for given in arguments.directories for member in data_sets(given)]
+    found = [_has_problems(directory) for directory in directories]
+    if any(found):
+        sys.exit(1)
+    if arguments.responses:
+        print_table(_response_table(directories))
+
+
+def _has_problems(directory: Path) -> bool:
+    """Prints what is wrong with a data set, or that it is sound."""
     from auction_env import data
 
     with progress_bar("checking", None, "shards") as bar:
-        problems = data.check(arguments.directory, progress=bar.update)
+        problems = data.check(directory, progress=bar.update)
     for problem in problems:
         console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
-    if problems:
-        console.print(f"{arguments.directory}: {len(problems)} problems")
-        sys.exit(1)
-    console.print(f"{arguments.directory}: sound")
+    verdict = f"{len(problems)} problems" if problems else "sound"
+    console.print(f"{directory}: {verdict}", markup=False, highlight=False, soft_wrap=True)
+    return bool(problems)
+
+
+def _response_table(directories: list[Path]) -> Table:
+    """Sources x targets: predicted over actual cost, and whether `train.method=response_check` shares the source."""
+    from agents.labels.response_check import check_sources
+    from benchmarks.commands.train import read_logs
+    from vamo.config import SharingConfig
+
+    factor = SharingConfig().response_factor
+    sources, targets = read_logs(directories, needs_validation=True)
+    table = Table(title=f"predicted over actual cost; not shared outside [{1 / factor:.2g}, {factor:.2g}]")
+    table.add_column("source")
+    for target in targets:
+        table.add_column(f"for {target}", justify="right")
+    rows = zip(sources, zip(*check_sources(sources, targets), strict=True), strict=True)
+    for source, checks in rows:
+        verdicts = ["shared" if check.agrees(factor) else "not shared" for check in checks]
+        table.add_row(source, *(f"{check.ratio:.3g} {text}" for check, text in zip(checks, verdicts, strict=True)))
+    return table
 
 
 def _run_split(arguments: argparse.Namespace) -> None:
     from auction_env import data
 
-    counts = data.write_splits(
-        arguments.directory,
-        seed=arguments.seed,
-        validation=arguments.validation,
-        test=arguments.test,
-        contiguous=arguments.contiguous,
-        force=arguments.force,
-    )
-    console.print(", ".join(f"{name} {n:,}" for name, n in counts.items()) + " episodes")
+    for directory in data_sets(arguments.directory):
+        counts = data.write_splits(
+            directory,
+            seed=arguments.seed,
+            validation=arguments.validation,
+            test=arguments.test,
+            contiguous=arguments.contiguous,
+            force=arguments.force,
+        )
+        said = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+        console.print(f"{directory}: {said} episodes", markup=False, highlight=False, soft_wrap=True)

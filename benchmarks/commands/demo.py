@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     demo.add_argument("--out", type=Path, metavar="DIR", help="default: runs/demo, or runs/demo-logs with --logs")
     demo.add_argument("--logs", type=Path, metavar="DIR", help="train on a data set or on AuctionNet CSV logs in DIR")
     demo.add_argument("--quick", action="store_true", help="tiny sizes: shows that everything works, nothing more")
-    demo.set_defaults(run=_run)
+    demo.set_defaults(run=_run, kept="finished runs")
 
 
 def _run(arguments: argparse.Namespace) -> None:

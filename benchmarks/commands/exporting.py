@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.commands import Commands
+from benchmarks.commands import Commands, task_or_name
 from benchmarks.commands.collect import add_collection, collection
 from benchmarks.console import console, progress_bar
+
+OF_DATA = "one of the data by name or as FILE.json"
 
 
 def add(commands: Commands) -> None:
@@ -21,18 +23,20 @@ def add(commands: Commands) -> None:
         of_data = formats.add_parser(name, help=what)
         of_data.add_argument("directory", type=Path, metavar="DATA", help="data set")
         of_data.add_argument("--out", type=Path, required=True, metavar=out)
-        of_data.add_argument("--task", action="append", metavar="NAME", help="only this task; may be given again")
+        of_data.add_argument(
+            "--task", action="append", metavar="NAME", help=f"only this task, {OF_DATA}; may be given again"
+        )
         of_data.add_argument("--split", metavar="PART", help="only train, validation or test")
         of_data.add_argument("--force", action="store_true", help="replace what is there")
         of_data.set_defaults(run=_run, format=name)
     impressions = formats.add_parser(
         "auctionnet-impressions",
         help="simulate market episodes and write every impression as AuctionNet's CSV",
-        description="Writes period-0.csv, ...: the episodes that `vamo collect` with the same arguments logs.",
+        description="Writes period-0.csv, ...: the episodes of `vamo collect --control all` with the same arguments.",
     )
     impressions.add_argument("--out", type=Path, required=True, metavar="DIR")
-    add_collection(impressions)
-    impressions.set_defaults(run=_run_impressions)
+    add_collection(impressions, n_episodes=10)
+    impressions.set_defaults(run=_run_impressions, replaces=True)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -40,7 +44,11 @@ def _run(arguments: argparse.Namespace) -> None:
     from auction_env.data.formats.minari_format import export_minari
     from auction_env.data.formats.numpy_file import export_numpy
 
-    log = data.load(arguments.directory, tasks=arguments.task, split=arguments.split)
+    log = data.load(
+        arguments.directory,
+        tasks=arguments.task and [task_or_name(text) for text in arguments.task],
+        split=arguments.split,
+    )
     {"numpy": export_numpy, "minari": export_minari}[arguments.format](arguments.out, log, force=arguments.force)
     console.print(f"{log.n_episodes:,} trajectories, {len(log):,} ticks: {arguments.out}")
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import Commands, add_workers
+from benchmarks.commands import Commands, add_impressions, add_workers, n_impressions
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     harms = "harm/v1, none, or kind=strength,kind=strength@share,...; default: an eighth of the logs scale their bids"
     parser.add_argument("--harms", metavar="H", help=harms)
     parser.add_argument("--measure", action="store_true", help="play the market to measure what each harm costs")
-    parser.add_argument("--impressions", type=int, default=4_800, metavar="N", help="an episode; default: %(default)s")
+    add_impressions(parser)
     for name in ("validation", "test"):
         parser.add_argument(f"--{name}", type=int, default=50, metavar="N", help="trajectories of each task")
     add_workers(parser)
@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace) -> None:
         (arguments.most, arguments.fewest),
         n_groups=arguments.groups,
         harms=None if arguments.harms is None else parse_harms(arguments.harms),
-        n_impressions=arguments.impressions,
+        n_impressions=n_impressions(arguments),
     )
     n_held_out = arguments.validation + arguments.test
     n = sum(member.n_trajectories + n_held_out for member in family.members)

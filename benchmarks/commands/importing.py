@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
     impressions.add_argument("paths", type=Path, nargs="+", metavar="PATH")
     impressions.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
     impressions.add_argument("--force", action="store_true", help="replace a data set that is there")
-    impressions.set_defaults(run=_run)
+    impressions.set_defaults(run=_run, kept="the rows up to the last checkpoint")
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from agents import registry
+from auction_env.names import nearest
 from benchmarks.console import console
 from benchmarks.speed import suite as speed_suite
 from benchmarks.suites.catalogue import SPEED, SUITES, get_suite
@@ -30,6 +30,7 @@ def run(
     device: str = "cpu",
     out: Path | None = None,
     reuse: Sequence[Path] = (),
+    one_commit: bool = False,
 ) -> None:
     """Runs a suite; exits with 1 where a run failed."""
     if name.removesuffix(f"/{size}") == SPEED:
@@ -45,7 +46,16 @@ def run(
     if n_seeds is not None or agents is not None:
         suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
     out = _out(out, suite.full_id)
-    outcome = run_suite(suite, out, n_workers=n_workers, ray=ray, device=device, command=command_line(), reuse=reuse)
+    outcome = run_suite(
+        suite,
+        out,
+        n_workers=n_workers,
+        ray=ray,
+        device=device,
+        command=command_line(),
+        reuse=reuse,
+        one_commit=one_commit,
+    )
     taken = f", {outcome.n_taken} taken over" if reuse else ""
     counts = f"{outcome.n_runs} runs, {outcome.n_found} found finished{taken}, {len(outcome.failed)} failed"
     console.print(f"{suite.full_id}: {counts}: {out}", soft_wrap=True)
@@ -67,8 +77,7 @@ def chosen_arms(suite: Suite, names: Sequence[str]) -> tuple[Arm, ...]:
     own, others = {arm.name: arm for arm in suite.arms}, registry.entries()
     for name in names:
         if name not in own and name not in others:
-            near = difflib.get_close_matches(name, [*own, *others], n=1, cutoff=0.3)
-            hint = f", nearest: {near[0]}" if near else ""
+            hint = nearest(name, [*own, *others])
             raise ValueError(
                 f"`--agents` must be methods of {suite.id} ({', '.join(own)}) or agents, found {name!r}{hint}"
             )
@@ -76,14 +85,40 @@ def chosen_arms(suite: Suite, names: Sequence[str]) -> tuple[Arm, ...]:
 
 
 def suites_table() -> Table:
-    """A row a suite and size."""
-    table = Table("suite", "size", "variants", "methods", "seeds", "runs", "question", title="suites")
+    """A line a suite, so that the list fits on a screen: ids stay whole, the question gives way."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("suite", no_wrap=True, min_width=max(map(len, (*SUITES, SPEED))))
+    for name in ("methods", "seeds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("question", no_wrap=True, overflow="ellipsis", ratio=1)
     for name in SUITES:
-        for size in SIZES:
-            suite = get_suite(name, size)
-            counts = (len(suite.variants), len(suite.arms), len(suite.train_seeds), len(suite.runs()))
-            table.add_row(suite.id, size, *(str(n) for n in counts), suite.question if size == "full" else "")
-    table.add_row(SPEED, "", "", "", "", "", "How fast is each part, and how far from its physical bound?")
-    for size, text in SIZES.items():
-        table.caption = f"{table.caption}\n{size}: {text}" if table.caption else f"{size}: {text}"
+        suite = get_suite(name, "full")
+        table.add_row(suite.id, str(len(suite.arms)), str(len(suite.train_seeds)), suite.question)
+    table.add_row(SPEED, "", "", SPEED_QUESTION)
     return table
+
+
+SPEED_QUESTION = "How fast is each part, and how far from its physical bound?"
+
+
+def suite_tables(name: str) -> list[Table]:
+    """All about a suite: its question, its sizes and its methods; of the speed suite, its question.
+
+    Raises:
+        ValueError: No such suite; the nearest is named.
+    """
+    about = Table(title=name, show_header=False)
+    if name == SPEED:
+        about.add_row("question", SPEED_QUESTION)
+        return [about]
+    suites = {size: get_suite(name, size) for size in SIZES}
+    full = suites["full"]
+    about.add_row("title", full.title)
+    about.add_row("question", full.question)
+    about.add_row("methods", ", ".join(arm.name for arm in full.arms))
+    sizes = Table("size", "id", "variants", "methods", "seeds", "runs", "meaning", title="sizes")
+    sizes.columns[1].no_wrap = True
+    for size, suite in suites.items():
+        counts = (len(suite.variants), len(suite.arms), len(suite.train_seeds), len(suite.runs()))
+        sizes.add_row(size, suite.full_id, *(str(n) for n in counts), SIZES[size])
+    return [about, sizes]

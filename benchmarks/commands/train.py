@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from benchmarks.commands import Commands
+from benchmarks.commands import Commands, add_impressions, data_sets, n_impressions, task_or_name
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
-    from agents.learning.learner import Learner, Record, TrainResult
+    from agents.learning.learner import Learner, Tasks, TrainResult
+    from agents.learning.progress import Record
     from auction_env.data import TrajectoryData
     from vamo import TrainResult as VamoResult
 
@@ -43,18 +43,18 @@ def add(commands: Commands) -> None:
     option("-h", "--help", action=_Help, nargs=0, help="show this text and the agents that learn")
     option("--agent", default="vamo", metavar="NAME", help="default: %(default)s")
     option("--data", type=Path, action="append", default=[], metavar="DIR", help="data set or family; repeatable")
-    option("--task", nargs="+", metavar="NAME", help="what is learned; default: all tasks of the data")
+    option("--task", nargs="+", metavar="NAME", help="what is learned, by name or FILE.json; default: all of the data")
     option("--out", type=Path, required=True, metavar="FILE", help="file of the trained agent")
     option("--settings", type=Path, metavar="FILE", help="settings over the agent's own, TOML or JSON")
     option("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting (SECTION.KEY=VALUE); repeatable")
     option("--seed", type=int, metavar="S", help="default: that of the settings, or 0")
     option("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
-    option("--impressions", type=int, metavar="N", help="of an episode of the market; default: 4800")
+    add_impressions(trainer)
     option("--advertiser", type=int, metavar="I", help="who learns in the market; default: drawn for each episode")
     option("--save-every", type=int, metavar="N", help="steps between two states of the run")
     option("--log-dir", type=Path, metavar="DIR", help="write scalars for TensorBoard to DIR")
     option("--force", action="store_true", help="replace a finished file")
-    trainer.set_defaults(run=_run)
+    trainer.set_defaults(run=_run, kept=_kept)
 
 
 class _Help(argparse.Action):
@@ -74,7 +74,8 @@ class _Help(argparse.Action):
 
 def _run(arguments: argparse.Namespace) -> None:
     from agents import registry
-    from agents.learning.run_state import check_out, state_path
+    from agents.learning.progress import words
+    from agents.learning.run_state import check_out
 
     learner, out = registry.learner(arguments.agent), arguments.out
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun, which show one bar and one table
@@ -82,45 +83,43 @@ def _run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"agent {learner.name!r} must train in one process, found {os.environ['WORLD_SIZE']}")
     settings = learner.settings(arguments.settings, arguments.set)
     check_out(out, force=arguments.force)
-    experience, validation = _experience(learner, arguments)
+    wanted = arguments.task and [task_or_name(text) for text in arguments.task]
+    experience, validation = _experience(learner, arguments, wanted)
     started = time.perf_counter()
-    try:
-        with progress_bar(learner.name, None, "steps", label_width=8, is_shown=is_first) as bar:
+    with progress_bar(learner.name, None, "steps", label_width=8, is_shown=is_first) as bar:
 
-            def tell(step: int, n_steps: int, record: Record | None) -> None:
-                bar.update(step, n_steps)
-                if record is not None:
-                    bar.note(words(record))
+        def tell(step: int, n_steps: int, record: Record | None) -> None:
+            bar.update(step, n_steps)
+            if record is not None:
+                bar.note(words(record))
 
-            result = learner.train(
-                experience,
-                task=arguments.task,
-                validation=validation,
-                settings=settings,
-                seed=arguments.seed,
-                device=arguments.device,
-                out=out,
-                force=arguments.force,
-                save_every=arguments.save_every,
-                progress=tell,
-                log_dir=arguments.log_dir,
-            )
-    except KeyboardInterrupt:
-        has_state = state_path(out).exists()
-        said = f"the same command goes on from {state_path(out)}" if has_state else "before the first state was written"
-        console.print(f"interrupted: {said}", soft_wrap=True)
-        sys.exit(130)
+        result = learner.train(
+            experience,
+            task=wanted,
+            validation=validation,
+            settings=settings,
+            seed=arguments.seed,
+            device=arguments.device,
+            out=out,
+            force=arguments.force,
+            save_every=arguments.save_every,
+            progress=tell,
+            log_dir=arguments.log_dir,
+        )
     if is_first:
         _report(learner, result, experience, time.perf_counter() - started)
         console.print(f"trained agent: {out}", soft_wrap=True)
 
 
-def words(record: Record) -> str:
-    """A record's numbers as text."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in record.numbers.items())
+def _kept(arguments: argparse.Namespace) -> str:
+    """The steps of a stopped training that its next call need not do again."""
+    from agents.learning.run_state import state_path
+
+    state = state_path(arguments.out)
+    return f"the steps up to the last state, {state}," if state.exists() else ""
 
 
-def _experience(learner: Learner, arguments: argparse.Namespace) -> tuple[Any, Any]:
+def _experience(learner: Learner, arguments: argparse.Namespace, wanted: Tasks) -> tuple[Any, Any]:
     """What the agent learns from, and held-out logs where it validates on some."""
     if learner.experience == "logs":
         for name in ("impressions", "advertiser"):
@@ -135,9 +134,8 @@ def _experience(learner: Learner, arguments: argparse.Namespace) -> tuple[Any, A
 
     if arguments.data:
         raise ValueError(f"`--data` must not be given for agent {learner.name!r}, which learns in a market")
-    task = one_task(learner.name, arguments.task)
-    n_impressions = 4_800 if arguments.impressions is None else arguments.impressions
-    params = MarketParams.for_task(task, n_impressions=n_impressions)
+    task = one_task(learner.name, wanted)
+    params = MarketParams.for_task(task, n_impressions=n_impressions(arguments))
     return MarketExperience(params=params, advertiser=arguments.advertiser), None
 
 
@@ -156,7 +154,7 @@ def read_logs(directories: Iterable[Path], *, needs_validation: bool) -> tuple[S
 
     found: dict[str, tuple[Path, TrajectoryData]] = {}
     validation: Sources = {}
-    for directory in (member for given in directories for member in _members(given)):
+    for directory in (member for given in directories for member in data_sets(given)):
         is_split = data.read_manifest(directory).splits is not None
         if needs_validation and not is_split:
             raise ValueError(f"{directory} must be split into training and validation: vamo data split {directory}")
@@ -168,15 +166,6 @@ def read_logs(directories: Iterable[Path], *, needs_validation: bool) -> tuple[S
         if needs_validation:
             validation |= by_task(data.load(directory, split=VALIDATION))
     return {name: log for name, (_, log) in found.items()}, validation
-
-
-def _members(directory: Path) -> list[Path]:
-    """The data sets at a directory: those of a family, or itself."""
-    from agents.families.storage import FAMILY_FILE, read_family
-
-    if not (directory / FAMILY_FILE).is_file():
-        return [directory]
-    return [directory / name for name in read_family(directory).names]
 
 
 def _report(learner: Learner, result: TrainResult[Any, Any], experience: Any, seconds: float) -> None:

@@ -65,6 +65,7 @@ def collection_rows(quick: bool) -> Iterator[Row]:
     collection = Collection(
         task=TASKS["MaxConversions"],
         n_episodes=56 if quick else 1_200,
+        control="all",
         params=MarketParams(n_impressions=N_IMPRESSIONS, funnel=Funnel()),
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -100,9 +100,9 @@ def columns(rows: Rows, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         table = {name: rows[name] for name in rows.dtype.names or ()}
     else:
         table = {name: np.asarray(column) for name, column in rows.items()}
-    for name in names:
-        if name not in table:
-            raise ValueError(f"rows must have the column {name!r}, found {list(table)}")
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ValueError(f"rows must have the columns {missing}, found {list(table)}")
     lengths = {name: len(column) for name, column in table.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns must have one length, found {lengths}")

@@ -37,7 +37,7 @@ FIXED, PID, TUNED, HINDSIGHT = "fixed", "PID", "PID (tuned)", "hindsight"
 METHODS = (FIXED, PID, TUNED, HINDSIGHT)
 PID_STARTS, PID_INTEGRAL_GAINS = (0.7, 1.0), (0.02, 0.15)
 N_COARSE, N_FINE = 6, 3  # constants that the reference in hindsight tries
-COLUMNS = ("suite", "method", "task", "seed", "advertiser", "score", "score_expected", "cost")
+COLUMNS = ("suite", "method", "task", "seed", "advertiser", "score_sampled", "score_expected", "cost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +149,7 @@ def _measure_size(settings: FidelitySettings, task: Task, params: MarketParams, 
         params=params,
         progress=advance,
     ).bidder
-    reference = HindsightBidder(
-        task, params=params, lowest=0.3, highest=3.0, n_coarse=N_COARSE, n_fine=N_FINE, expected=True
-    )
+    reference = HindsightBidder(lowest=0.3, highest=3.0, n_coarse=N_COARSE, n_fine=N_FINE)
     bidders: dict[str, Bidder] = {FIXED: FixedBidder(), PID: PidBidder(), TUNED: tuned, HINDSIGHT: reference}
     played = {}
     for label, bidder in bidders.items():

@@ -24,6 +24,7 @@ from agents import (
 from agents.rollout import markets_at_once
 from auction_env import TASKS, Market, MarketParams, PacingGains, auctionnet_population
 from auction_env.control.observation import FEATURE_NAMES, StateFeatures
+from auction_env.control.simulation import LiveMarket
 from auction_env.tasks import REQUIREMENT_NAMES
 
 PARAMS = MarketParams(n_impressions=5000)
@@ -47,6 +48,25 @@ def test_bidders_implement_the_protocol(bidder: Bidder) -> None:
     episodes = run(bidder)
     assert episodes.score().shape == (20,)
     assert np.all(episodes.total("cost") <= episodes.budget)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (PidBidder, r"must be an object, found the class PidBidder: write PidBidder\(\)"),
+        ("pid", r"must be an object, found 'pid': write agents.make\('pid'\)"),
+        (lambda view: view, r"must have `name`, `reset` and `act`, .* without \['name', 'reset', 'act'\]"),
+    ],
+)
+def test_what_is_no_bidder_is_refused_with_the_fix(given: object, message: str) -> None:
+    for call in (
+        lambda: run(given),
+        lambda: run(FixedBidder(), competitors={30: given}),
+        lambda: rollout_each([FixedBidder(), given], seeds=[1], advertisers=[1], task=TASKS["TargetCPA"]),
+        lambda: MixedBidder([given]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
 
 
 def test_a_rollout_is_the_market_played_by_hand() -> None:
@@ -97,7 +117,7 @@ def test_pid_spends_more_of_the_budget_than_it_would_at_a_low_constant_and_guard
 def test_hindsight_is_at_least_as_good_as_every_constant_of_its_grid(task: str, expected: bool) -> None:
     params = MarketParams.for_task(TASKS[task], n_impressions=2000)
     episodes = {"seeds": SEEDS[:4], "advertisers": ADVERTISERS[:4], "params": params}
-    reference = HindsightBidder(TASKS[task], params=params, n_coarse=5, n_fine=2, expected=expected)
+    reference = HindsightBidder(n_coarse=5, n_fine=2, expected=expected)
     best = run(reference, task, **episodes).score(expected=expected)
     for ratio in np.geomspace(0.2, 5.0, 5):
         constant = run(FixedBidder(ratio), task, **episodes)
@@ -109,9 +129,7 @@ def test_hindsight_finds_the_optimum_of_a_market_without_competition() -> None:
     """Alone in the market every slot costs the reserve, so a high bid wins all that has a value."""
     population = auction_env.Population(budget=(1e6,), cpa_target=(20.0,), category=(0,))
     params = MarketParams(n_impressions=500, n_ticks=2, n_slots=1, exposure=(1.0,), reserve=0.01)
-    reference = HindsightBidder(
-        TASKS["MaxConversions"], params=params, population=population, n_coarse=9, expected=True
-    )  # fmt: skip
+    reference = HindsightBidder(n_coarse=9)
     episodes = rollout(
         reference,
         seeds=[1],
@@ -194,15 +212,19 @@ def test_a_broken_bidder_among_several_is_named() -> None:
         rollout_each([], seeds=[1], advertisers=[0], task=TASKS["MaxConversions"])
 
 
+def live_market(n_impressions: int) -> LiveMarket:
+    return LiveMarket(params=MarketParams(n_impressions=n_impressions), population=auction_env.auctionnet_population())
+
+
 def test_copies_are_batched_together() -> None:
-    full, small = MarketParams(), MarketParams(n_impressions=4_800)
+    full, small = live_market(500_000), live_market(4_800)
     assert [markets_at_once(full, k) for k in (1, 3, 12)] == [16, 48, 64]
     assert [markets_at_once(small, k) for k in (1, 3, 12)] == [64, 192, 256]
 
 
 @pytest.mark.parametrize(("n_impressions", "expected"), [(480, 64), (50_000, 64), (200_000, 38), (500_000, 16)])
 def test_small_markets_run_many_side_by_side(n_impressions: int, expected: int) -> None:
-    assert markets_at_once(MarketParams(n_impressions=n_impressions)) == expected
+    assert markets_at_once(live_market(n_impressions)) == expected
 
 
 class _Broken:
@@ -242,7 +264,7 @@ def test_a_broken_bidder_is_named(answer: object, message: str) -> None:
             r"`persistence` must lie in \[0, 1\), found 1.0",
         ),
         (
-            lambda: HindsightBidder(TASKS["TargetCPA"], lowest=2.0, highest=1.0),
+            lambda: HindsightBidder(lowest=2.0, highest=1.0),
             "`lowest` must be positive and below",
         ),
         (lambda: run(FixedBidder(), seeds=[1, 2], advertisers=[0]), "must be vectors of one length"),

@@ -75,12 +75,6 @@ def test_what_the_table_says_of_the_agents_of_this_package_holds(entry: AgentEnt
         "mpc-response": lambda: {
             "history": agents.record_scenarios(log_of("MaxConversions", 4), TASKS["MaxConversions"])
         },
-        "hindsight": lambda: {"task": TASKS["MaxConversions"], "params": MarketParams(n_impressions=500)},
-        "joint-hindsight": lambda: {
-            "task": TASKS["MaxConversions"],
-            "params": MarketParams(n_impressions=500),
-            "population": auctionnet_population(),
-        },
     }
     bidder = make(entry.name, **needs.get(entry.name, dict)())
     assert isinstance(bidder, Bidder)
@@ -115,8 +109,24 @@ def test_an_unknown_agent_names_the_nearest() -> None:
 def test_arguments_that_an_agent_does_not_take_are_named() -> None:
     with pytest.raises(ValueError, match=r"agent 'dual' takes \(start.*found \['gain'\]"):
         make("dual", gain=1.0)
+    with pytest.raises(ValueError, match=r"agent 'fixed' takes \(ratio.*keyword argument 'ratios', nearest: ratio"):
+        make("fixed", ratios=1.0)
+    with pytest.raises(ValueError, match=r"`gains` must be of .*, found 'ppi', nearest: "):
+        make("pid", ppi=1.0)
+    with pytest.raises(ValueError, match=r"`gains` must be of \('start', .*, found 'kpp'"):
+        make("mpid", kpp=1.0)
     with pytest.raises(ValueError, match=r"agent 'online-lp' takes \(history.*missing a required argument: 'history'"):
         make("online-lp")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("pid", {"p": "0.1"}), ("pid", {"start": None}), ("mpid", {"ratio_p": [1]}), ("fixed", {"ratio": "high"}),
+     ("mpc", {"start": "1"}), ("dual", {"start": {}})],
+)  # fmt: skip
+def test_values_of_a_wrong_type_are_a_clear_error(name: str, arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=rf"{name}|{next(iter(arguments))}|high"):
+        make(name, **arguments)
 
 
 def test_a_user_adds_an_agent_in_a_file_of_their_own(install: Install) -> None:
@@ -135,15 +145,22 @@ def test_a_user_adds_an_agent_in_a_file_of_their_own(install: Install) -> None:
     ("points", "message"),
     [
         ({"gone": "my_bidders:NOTHING"}, "entry point 'gone' = 'my_bidders:NOTHING' .* must load"),
-        ({"gone": "no_such_module_of_mine:ENTRY"}, "must load, found No module named 'no_such_module_of_mine'"),
+        (
+            {"gone": "no_such_module_of_mine:ENTRY"},
+            "must load, found ModuleNotFoundError: No module named 'no_such_module_of_mine'",
+        ),
+        ({"raises": "my_broken:ENTRY"}, "must load, found ZeroDivisionError: division by zero; the package my_bidders"),
+        ({"exits": "my_exit:ENTRY"}, "must load, found SystemExit: 3"),
         ({"late": "my_bidders:ENTRY"}, "must have the name of its AgentEntry, found 'evening'"),
         ({"klass": "my_bidders:Evening"}, "must be an AgentEntry, found <class"),
     ],
 )
 def test_a_broken_entry_point_hides_no_other(
-    install: Install, caplog: pytest.LogCaptureFixture, points: dict[str, str], message: str
+    install: Install, tmp_path: Path, caplog: pytest.LogCaptureFixture, points: dict[str, str], message: str
 ) -> None:
     install("my_bidders", EVENING, **points)
+    (tmp_path / "my_broken.py").write_text("1 / 0\n")
+    (tmp_path / "my_exit.py").write_text("raise SystemExit(3)\n")
     (name,) = points
     with caplog.at_level(logging.WARNING):
         found = registry.entries()

@@ -70,6 +70,18 @@ def test_unevenness_by_hand() -> None:
     np.testing.assert_allclose(unevenness(np.zeros((2, 3)), np.ones((2, 3)), axis=1), [0.0, 0.0])
 
 
+def test_a_task_written_by_hand_may_leave_out_what_has_a_default() -> None:
+    by_hand = Task.from_json('{"name": "mine", "objective": "clicks", "constraints": [{"kind": "cpc", "scale": 0.8}]}')
+    assert by_hand == Task(name="mine", objective="clicks", constraints=(Constraint(kind="cpc", scale=0.8),))
+    assert Task.from_json('{"name": "plain"}') == Task(name="plain")
+
+
+def test_a_list_of_constraints_becomes_a_tuple() -> None:
+    task = Task(name="t", constraints=[Constraint(kind="cpa")])  # type: ignore[arg-type]  # what users write
+    assert task == Task(name="t", constraints=(Constraint(kind="cpa"),))
+    assert hash(task)
+
+
 def test_beta_and_absolute_limits() -> None:
     task = Task(name="t", constraints=(Constraint(kind="cpa", limit=25.0),), beta=1.0)
     assert task.score(totals(cost=100.0, conversions=2.0), TARGETS) == pytest.approx(1.0)
@@ -127,11 +139,21 @@ def test_json_round_trip_is_one_line(task: Task) -> None:
         (lambda: Constraint(kind="min_delivery", limit=1.5), "is a share, at most 1, found 1.5"),
         (lambda: Task(name="t", constraints=(Constraint(kind="cpa"),) * 2), "at most one of a kind"),
         (lambda: get_task("nope"), "`task` must be a Task or one of"),
-        (lambda: Task.from_json('{"name": "t"}'), "must have exactly the keys"),
-        (
-            lambda: Task.from_json('{"name": "t", "objective": "gmv", "beta": 2, "constraints": [{"kind": "cpa"}]}'),
-            "`constraints` of a task's JSON must be a list of",
-        ),
+        (lambda: Task(name="t", constraints="cpa"), "must be a tuple of Constraint objects, such as .* found 'cpa'"),
+        (lambda: Task(name="t", constraints=["cpa"]), r"objects: write Constraint\(kind='cpa'\), found 'cpa'"),
+        (lambda: Task(name="t", constraints=["cpaa"]), "of a kind of .*, found 'cpaa', nearest: cpa"),
+        (lambda: Task(name="t", constraints=[{"kind": "cpa"}]), "must be a tuple of Constraint objects, .* found {"),
+        (lambda: Task(name="t", beta="2"), "`beta` must be finite and not negative, found '2'"),
+        (lambda: Task(name="t", objective=["clicks"]), r"`objective` must be one of .* found \['clicks'\]"),
+        (lambda: Task(name="t", objective="click"), "`objective` must be one of .* found 'click', nearest: clicks"),
+        (lambda: get_task("targetcpa"), "found 'targetcpa', nearest: TargetCPA"),
+        (lambda: get_task(3), "`task` must be a Task or one of .* found 3"),
+        (lambda: Task.from_json("{"), "a task must be JSON, found '{'"),
+        (lambda: Task.from_json("[]"), r"a task's JSON must be an object with the keys \['beta'.*, found \[\]"),
+        (lambda: Task.from_json('{"objective": "gmv"}'), r"must have the key 'name', found \['objective'\]"),
+        (lambda: Task.from_json('{"name": "t", "betta": 2}'), "`key` of a task's JSON .*'betta', nearest: beta"),
+        (lambda: Task.from_json('{"name": "t", "constraints": 1}'), "`constraints` of a task's JSON must be a list"),
+        (lambda: Task.from_json('{"name": "t", "constraints": [{}]}'), "a constraint .* must have the key 'kind'"),
         (
             lambda: TASKS["MaxClicks"].requirements(Targets.of([1.0, 2.0], 100.0)),
             r"task 'MaxClicks' counts clicks, .* the cpc target must be positive, found 0.0 \(2 of 2",

@@ -17,8 +17,8 @@ from torch import Tensor
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
 from vamo import load
-from vamo.alignment.own_sharing import Candidates
-from vamo.alignment.sharing import Sharing
+from vamo.alignment.sharing.own_sharing import Candidates
+from vamo.alignment.sharing.shared_data import Sharing
 from vamo.alignment.weighting import Checked, Evidence, make_weighting
 from vamo.config import Config, TrainConfig, WeightingConfig, override
 from vamo.examples.sources import split
@@ -28,7 +28,7 @@ from vamo.training.train import train
 MODULE = "own_parts"
 SOURCE = """
 import torch
-from vamo.alignment.sharing import Sharing
+from vamo.alignment.sharing.shared_data import Sharing
 
 class First:
     needs_alignments = True
@@ -168,7 +168,7 @@ def test_a_weighting_says_whether_it_needs_alignments() -> None:
         make_weighting(TrainConfig(), WeightingConfig(kind="mine"), own=lambda evidence: evidence.alignment)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"`train.method` must be 'vao' for a weighting of your own, found 'uniform'"):
         train(*DATA, small("train.method=uniform"), weighting=Share(0.5))
-    with pytest.raises(ValueError, match="`options` must be empty for `kind` 'softmax'"):
+    with pytest.raises(ValueError, match="`options` must be empty for `kind` 'integral'"):
         WeightingConfig(options={"weight": 1})
 
 
@@ -193,7 +193,7 @@ def test_a_rule_of_a_users_own_chooses_the_data(module: str, rule: str | None) -
 @pytest.mark.parametrize(
     ("sharing", "text"),
     [
-        (torch.eye(2), "must return `vamo.alignment.sharing.Sharing`, found Tensor"),
+        (torch.eye(2), "must return `shared_data.Sharing`, found Tensor"),
         (Sharing(torch.ones(2, 2), {}), "rows of sum 1"),
         (Sharing(torch.ones(2, 1), {}), r"shape \(2, 2\)"),
         (Sharing(torch.eye(2), {(0, 2): np.array([0])}), r"below \(2, 2\), found \(0, 2\)"),

@@ -11,7 +11,7 @@ import torch
 from agents.labels.relabel import Float
 from agents.learning.checkpoint import AgentFile
 from agents.learning.observation import check_campaigns
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.tasks import RATIO_BASES, REQUIREMENT_NAMES, Targets, Task
 from vamo.agent import N_QUANTILES
 from vamo.baselines.backbone import Baseline
@@ -33,7 +33,7 @@ MODELS: dict[str, type[Baseline]] = {
 _UNIT = Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)
 
 
-class GenerativeBidder:
+class GenerativeBidder(NamedBidder):
     """Implements `auction_env.control.bidder.Bidder` with a trained baseline, for the task that it was trained on.
 
     Args:

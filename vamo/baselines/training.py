@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from agents.learning.checkpoint import AgentFile
-from agents.learning.learner import Learner, Logs, Progress, Tasks, TrainResult, by_name, check_cpu, one_task
+from agents.learning.learner import Learner, Logs, Tasks, TrainResult, by_name, check_cpu, one_task
+from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles
 from auction_env.data import TrajectoryData
 from vamo.agent import N_QUANTILES
@@ -22,7 +23,7 @@ from vamo.baselines.bidder import GenerativeBidder, make_model
 from vamo.baselines.cdt import pareto_targets
 from vamo.baselines.settings import CdtSettings, GenerativeSettings, packaged_settings
 from vamo.baselines.windows import Tape, TapeBatches, Windows
-from vamo.examples.sources import data_hash
+from vamo.examples.sources import data_hash, n_ticks_of
 from vamo.training.history import Record, best_of
 from vamo.training.loop import Trainer
 from vamo.training.run_state import restore, state_of
@@ -76,14 +77,14 @@ class GenerativeLearner(Learner):
         out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         log_dir: Path | None = None,
     ) -> GenerativeResult:
         """See `Learner`; of logs of several tasks those of `task` are read.
 
         Raises:
             ValueError: Settings of another algorithm, too little data, data of several tasks, of another task in
-                validation, or of days of another length than `backbone.n_ticks`.
+                validation, or of days of another length than a `backbone.n_ticks` that was given.
             FloatingPointError: A loss that is not finite.
         """
         check_cpu(self.name, device)
@@ -95,6 +96,7 @@ class GenerativeLearner(Learner):
         if validation is None:
             raise ValueError(f"`validation` must be given for agent {self.name!r}, found none")
         training, held_out = (self._log_of(task, logs) for logs in (experience, validation))
+        settings = self._with_ticks(settings, n_ticks_of({"training": training, "validation": held_out}))
         run = _Run(training, held_out, settings)
         identity = {"agent": self.name, "settings": settings.to_dict(), "data": run.data_hash}
         files = RunFiles(out, identity, force=force)
@@ -103,11 +105,22 @@ class GenerativeLearner(Learner):
         with ExitStack() as stack:
             write = None if log_dir is None else stack.enter_context(run.writer(log_dir)).write
             save = partial(files.save, partial(state_of, trainer))
-            trainer.run(_listener(progress, write, settings), save, SAVE_EVERY if save_every is None else save_every)
+            tell = stack.enter_context(shown(progress, self.name))
+            trainer.run(_listener(tell, write, settings), save, SAVE_EVERY if save_every is None else save_every)
         trainer.finish()
         bidder = run.bidder()
         files.finish(bidder.to_file)
         return TrainResult(bidder=bidder, history=trainer.history, best=best_of(trainer.history))
+
+    def _with_ticks(self, settings: GenerativeSettings, n_ticks: int) -> GenerativeSettings:
+        """The settings for data of this number of ticks; ValueError where they were given another one."""
+        size, usual = settings.backbone, self.defaults().backbone
+        if size.n_ticks not in (n_ticks, usual.n_ticks):
+            rule = f"`backbone.n_ticks` must be that of the data, {n_ticks}"
+            raise ValueError(f"{rule}, found {size.n_ticks}: leave it out")
+        # a window of a whole day stays one
+        context = n_ticks if usual.context == usual.n_ticks and size.context == size.n_ticks else size.context
+        return dataclasses.replace(settings, backbone=dataclasses.replace(size, n_ticks=n_ticks, context=context))
 
     def _log_of(self, task: Tasks, logs: Logs) -> TrajectoryData:
         """The log of one task; a log alone is taken as it is."""
@@ -127,9 +140,6 @@ class _Run:
     def __init__(self, training: TrajectoryData, validation: TrajectoryData, settings: GenerativeSettings) -> None:
         if training.n_episodes < _FEWEST:
             raise ValueError(f"`training` must hold at least {_FEWEST} episodes, found {training.n_episodes}")
-        n_ticks, wanted = int(training.tick.max()) + 1, settings.backbone.n_ticks
-        if n_ticks < wanted:  # more are an error of the windows
-            raise ValueError(f"`backbone.n_ticks` must be that of the data, {n_ticks}, found {wanted}")
         self._settings = settings
         self._tape, held_out = Tape("training", training, settings), Tape("validation", validation, settings)
         if self._tape.task != held_out.task:

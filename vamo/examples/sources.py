@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from auction_env.control.observation import FEATURE_NAMES
 from auction_env.data import TrajectoryData
 from auction_env.data.splits import deal
 from auction_env.tasks import OUTCOMES, QUANTITIES, Task
@@ -39,6 +40,29 @@ def split(
         part = deal(data.n_episodes, [n_held_out], [seed, index])
         train[name], validation[name] = (data.select(np.flatnonzero(part == code)) for code in (0, 1))
     return train, validation
+
+
+def n_ticks_of(logs: Mapping[str, TrajectoryData]) -> int:
+    """The ticks of an episode, which the logs share; ticks without a row count too, by the feature `time_left`.
+
+    Raises:
+        ValueError: Logs of episodes of different lengths; names two of them.
+    """
+    found = {name: _n_ticks(log) for name, log in logs.items() if len(log)}
+    first = next(iter(found), "")
+    for name, n in found.items():
+        if n != found[first]:
+            raise ValueError(
+                f"all logs must have one number of ticks, found {found[first]} in {first!r}, {n} in {name!r}"
+            )
+    return found[first]
+
+
+def _n_ticks(log: TrajectoryData) -> int:
+    later = log.tick > 0
+    passed = 1.0 - log.features[later, FEATURE_NAMES.index("time_left")]  # tick / n_ticks
+    named = log.tick[later] / np.maximum(passed, 1e-9)
+    return int(max(log.tick.max() + 1, np.rint(np.median(named)) if len(named) else 0))
 
 
 def task_of(name: str, data: TrajectoryData) -> Task:

@@ -36,7 +36,7 @@ class Record:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Means over the targets, as of `agents.learning.learner.Record`."""
+        """Means over the targets, as of `agents.learning.progress.Record`."""
         return {
             "validation loss": self.mean_validation_loss,
             "effective sources": sum(self.effective_sources) / len(self.effective_sources),

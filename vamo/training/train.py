@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,29 +17,34 @@ from torch import Tensor
 from agents.labels.relabel import relabel
 from agents.labels.response import Response
 from agents.learning.checkpoint import AgentFile
-from agents.learning.learner import Learner, Logs, Progress, Tasks, by_name
+from agents.learning.learner import Learner, Logs, Tasks, by_name
 from agents.learning.learner import TrainResult as AnyResult
+from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles
 from agents.learning.settings import require
 from auction_env.data import TrajectoryData
+from auction_env.notebook import data_frame
 from auction_env.tasks import Task
 from vamo.agent import ReturnTable, VamoBidder
-from vamo.alignment.own_sharing import SharingRule, find_rule, shared_by_rule
-from vamo.alignment.sharing import Sharing, choose
+from vamo.alignment.sharing.own_sharing import SharingRule, find_rule
+from vamo.alignment.sharing.rules import choose
 from vamo.alignment.weighting import Weighting, make_weighting
-from vamo.config import Config
+from vamo.config import Config, ModelConfig
 from vamo.examples.batch import Batch
+from vamo.examples.dagger import Dagger
 from vamo.examples.episodes import Episodes
+from vamo.examples.folds import Folds, with_validation
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import WindowSampler
-from vamo.examples.sources import data_hash, task_of
+from vamo.examples.sources import data_hash, n_ticks_of, task_of
 from vamo.extensions import name_of
 from vamo.model.losses import losses
 from vamo.model.making import load_parameters, make_ensemble, make_policy
+from vamo.model.policy import Policy
 from vamo.model.ridge import Ridge, WeightedTicks, fit_ridge
 from vamo.training.distributed import Processes, joined
 from vamo.training.history import Record, best_of
-from vamo.training.loop import Trainer
+from vamo.training.loop import Trainer, snapshot_steps
 from vamo.training.members import Members, member_configs
 from vamo.training.monitor import Monitor
 from vamo.training.tensorboard import ScalarWriter
@@ -46,7 +52,7 @@ from vamo.training.tensorboard import ScalarWriter
 SAVE_EVERY = 100  # steps between two states
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class TrainResult(AnyResult[VamoBidder, Record]):
     """A finished run; the history has a record every `config.train.log_every` steps.
 
@@ -69,6 +75,21 @@ class TrainResult(AnyResult[VamoBidder, Record]):
     def returned(self) -> Record:
         """The record of the parameters that the bidder has."""
         return self.history[-1] if self.bidder.config.train.select == "last" else best_of(self.history)
+
+    def weights_to_pandas(self) -> Any:
+        """A data frame of the source weights: a row a record, target and source.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        rows = [
+            (record.step, target, source, record.weights[k][i])
+            for record in self.history
+            for k, target in enumerate(self.targets)
+            for i, source in enumerate(self.sources)
+        ]
+        names = ("step", "target", "source", "weight")
+        return data_frame(dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
 class VamoLearner(Learner):
@@ -115,7 +136,7 @@ class VamoLearner(Learner):
         out: Path | str | None = None,
         force: bool = False,
         save_every: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         log_dir: Path | None = None,
     ) -> TrainResult:
         """See `Learner` and `train`; the processes of torchrun train together."""
@@ -125,6 +146,11 @@ class VamoLearner(Learner):
         if task is not None:
             given = [task] if isinstance(task, Task | str) else task
             targets = [one.name if isinstance(one, Task) else one for one in given]
+            logs = by_name(validation)
+            for own in (one for one in given if isinstance(one, Task) and one.name in logs):
+                known = task_of(own.name, logs[own.name])
+                if known != own:
+                    raise ValueError(f"`task` {own.name!r} must be that of the data, {known}, found {own}")
         with joined(device) as processes:
             return train(
                 by_name(experience),
@@ -152,7 +178,7 @@ def train(
     out: Path | str | None = None,
     force: bool = False,
     save_every: int = SAVE_EVERY,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     log_dir: Path | None = None,
     processes: Processes | None = None,
     name: str | None = None,
@@ -173,14 +199,15 @@ def train(
             there, the run goes on from it, to the same numbers as a run that was never interrupted.
         force: Whether a finished `out` is replaced.
         save_every: Steps between two states.
-        progress: Called with every new record of the history, in the first process.
+        progress: Called with every new record of the history, in the first process; or whether a bar is shown, as of
+            `agents.learning.learner.Learner.train`.
         log_dir: Directory for TensorBoard's event files, one point a record; needs the package tensorboard.
         processes: Those that train together (`vamo.training.distributed.joined`), each calling this with equal
             arguments. All get the same result; only the first one writes files.
         name: Label of the bidder; the method by default.
         weighting: A weighting of your own, in place of the one that `settings.weighting.kind` names, for method `vao`.
             It maps `vamo.alignment.weighting.Evidence` to weights and keeps nothing between two calls.
-        sharing: A sharing rule of your own (`vamo.alignment.own_sharing`), in place of `settings.train.method`.
+        sharing: A sharing rule of your own (`vamo.alignment.sharing.own_sharing`), in place of `settings.train.method`.
 
     Returns:
         The trained bidder and the history.
@@ -210,24 +237,38 @@ def train(
     sources = _used_sources(sources, validation, targets, config)
     if save_every < 1:
         raise ValueError(f"`save_every` must be at least 1, found {save_every}")
+    config = _with_ticks(
+        config, n_ticks_of({**sources, **{f"{name} (validation)": validation[name] for name in targets}})
+    )
     training, held_out = labelled(sources, validation, targets, config, device)
     pairs = [(k, i) for k in range(len(targets)) for i in range(len(training))]
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]
     tasks = {name: episodes.task for name, episodes in zip(targets, held_out, strict=True)}
-    if config.train.method == "sharing_rule":
-        shared: Sharing | None = shared_by_rule(sources, training, tasks, config.sharing, sharing)
-    else:
-        shared = choose(sources, training, tasks, config)
+    shared = choose(sources, validation, training, tasks, config, sharing)
     if shared is not None:
         pairs = shared.pairs
     statistics = normalisation(training, [episodes.task for episodes in held_out], pairs)
-    chosen = None if shared is None else shared.chosen
+    chosen = {} if shared is None else shared.chosen
+    folds = _folds(targets, tuple(sources), training, config)
+
+    def policy_of(members: Sequence[Mapping[str, Tensor]]) -> Policy:
+        policy = make_ensemble(config.model, statistics, n_members=len(members)).to(device)
+        load_parameters(policy, members)
+        return policy
 
     def trainer_of(own: Config) -> Trainer[Batch]:
         model = make_policy(own.model, statistics, seed=own.train.seed).to(device)
-        sampler = WindowSampler(training, held_out, pairs, own, chosen)
-        return Trainer(
+        visits = None
+        if own.data.dagger_rounds:
+
+            def bidder_at(step: int) -> VamoBidder:
+                return VamoBidder(policy_of([trainer.snapshots[step]]), own, returns=())
+
+            wanted = [episodes.task for episodes in held_out]
+            visits = Dagger(training, wanted, pairs, chosen, own, bidder_at)
+        sampler = WindowSampler(training, held_out, pairs, own, chosen, folds=folds, visits=visits)
+        trainer: Trainer[Batch] = Trainer(
             model,
             partial(losses, model),
             sampler,
@@ -241,6 +282,7 @@ def train(
             weighting=weighting,
             solver=partial(_solve, model, sampler, pairs) if isinstance(model, Ridge) else None,
         )
+        return trainer
 
     run = Members([trainer_of(own) for own in member_configs(config)])
     digest = data_hash(sources, {name: validation[name] for name in targets})
@@ -248,24 +290,24 @@ def train(
     files = RunFiles(out, identity, force=force, is_writer=processes.is_first)
     files.resume(run.restore)
     processes.check_equal("data, settings and state", json.dumps([identity, run.n_steps]))
-    tell = None if progress is None else partial(_tell, progress, run.total_steps)
-    with _recorder(run, log_dir, targets, tuple(sources)) as write:
+    label = config.train.method if name is None else name
+    is_shown = progress if processes.is_first else False
+    with shown(is_shown, label) as bar, _recorder(run, log_dir, targets, tuple(sources)) as write:
+        tell = None if bar is None else partial(_tell, bar, run.total_steps)
         run.run(_told(processes, write, tell), partial(files.save, run.state), save_every)
     tables = _return_tables(sources, validation, targets, config)
 
     def bidder_of(members: Sequence[Mapping[str, Tensor]]) -> VamoBidder:
-        policy = make_ensemble(config.model, statistics, n_members=len(members)).to(device)
-        load_parameters(policy, members)
-        label = config.train.method if name is None else name
-        return VamoBidder(policy, config, tables, name=label, data_hash=digest)
+        return VamoBidder(policy_of(members), config, tables, name=label, data_hash=digest)
 
     bidder = bidder_of([trainer.parameters for trainer in run.trainers])
+    stages = snapshot_steps(config.train.steps, config.train.snapshots)
     files.finish(bidder.to_file)
     return TrainResult(
         bidder=bidder,
         history=run.history,
         best=best_of(run.history),
-        snapshots={step: bidder_of(members) for step, members in run.snapshots.items()},
+        snapshots={step: bidder_of(members) for step, members in run.snapshots.items() if step in stages},
         targets=targets,
         sources=tuple(sources),
     )
@@ -330,6 +372,8 @@ def _used_sources(
     unknown = [name for name in targets if name not in validation]
     if unknown:
         raise ValueError(f"`targets` must be keys of `validation`, {sorted(validation)}, found {unknown}")
+    if config.train.cross_fit:
+        sources = with_validation(sources, validation, targets)
     if config.train.method == "single":
         missing = [name for name in targets if name not in sources]
         if missing:
@@ -338,6 +382,18 @@ def _used_sources(
     if not sources:
         raise ValueError("`sources` must hold at least one data set, found none")
     return dict(sources)
+
+
+def _folds(
+    targets: Sequence[str], sources: Sequence[str], training: Sequence[Episodes], config: Config
+) -> list[Folds] | None:
+    """Folds of the targets' own sources, for methods that would else be judged on what they trained on."""
+    train = config.train
+    is_validated = train.method == "agem" or (train.method == "vao" and config.weighting.gradient == "validation")
+    if not train.cross_fit or not is_validated:
+        return None
+    own = [sources.index(name) for name in targets]
+    return [Folds.deal(i, len(training[i].length), train.cross_fit, train.seed) for i in own]
 
 
 def _return_tables(
@@ -353,6 +409,15 @@ def _return_tables(
         task = task_of(name, validation[name])
         tables.append(ReturnTable.of(task, relabel(data, task, config.data.reward_signal).returns))
     return tables
+
+
+def _with_ticks(config: Config, n_ticks: int) -> Config:
+    """The settings for data of this number of ticks; ValueError where they were given another one."""
+    if config.model.n_ticks not in (n_ticks, ModelConfig().n_ticks):
+        raise ValueError(
+            f"`model.n_ticks` must be that of the data, {n_ticks}, found {config.model.n_ticks}: leave it out"
+        )
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, n_ticks=n_ticks))
 
 
 def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config) -> Monitor:

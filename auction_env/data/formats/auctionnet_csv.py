@@ -364,13 +364,13 @@ def _check_header(path: Path, line: bytes) -> tuple[str, ...]:
         raise AuctionNetLogError("must end in .csv.gz, as it is compressed", path=path, line=1)
     text = line.decode("utf-8-sig", errors="replace").strip()
     header = tuple(name.strip(' "') for name in text.split(","))
-    for column in LOG_COLUMNS:
-        if header.count(column) != 1:
-            n = header.count(column)
-            rule = f"must be a column of the log once, found {n} times in {text[:_MAX_QUOTED]!r}"
-            raise AuctionNetLogError(rule, path=path, line=1, column=column)
-    for column in header:
-        if column not in LOG_RULES:
-            rule = f"unknown schema: columns must be {list(LOG_COLUMNS)}, found {column[:_MAX_QUOTED]!r}"
-            raise AuctionNetLogError(rule, path=path, line=1, column=column)
+    faults = {
+        "missing": [column for column in LOG_COLUMNS if column not in header],
+        "twice": [column for column in LOG_COLUMNS if header.count(column) > 1],
+        "unknown": [column[:_MAX_QUOTED] for column in header if column not in LOG_RULES],
+    }
+    said = "; ".join(f"{what}: {', '.join(columns)}" for what, columns in faults.items() if columns)
+    if said:
+        rule = f"the header must name each of the {len(LOG_COLUMNS)} columns of the schema once; {said}"
+        raise AuctionNetLogError(f"{rule}, found {text[:_MAX_QUOTED]!r}", path=path, line=1)
     return header

@@ -19,6 +19,7 @@ import pyarrow.csv
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS
+from auction_env.files import already_there, naming_errors
 from auction_env.kernels import impressions as kernel
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.logs.cells import N_TICKS
@@ -118,7 +119,7 @@ class ImpressionWriter:
         if not self._path.name.endswith((".csv", ".csv.gz")):
             raise ValueError(f"`path` must end in .csv or .csv.gz, found {self._path.name!r}")
         if self._path.exists() and not force:
-            raise FileExistsError(f"{self._path} must not be there unless `force` is set")
+            raise already_there(self._path, "a file", "must not exist")
         if market.params.n_ticks != N_TICKS:
             raise ValueError(f"`n_ticks` must be {N_TICKS} in AuctionNet's schema, found {market.params.n_ticks}")
         _check_params(market.params)
@@ -136,10 +137,11 @@ class ImpressionWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._csv.close()
-            self._sink.close()
-            if kind is None:
-                os.replace(self._temporary, self._path)
+            with naming_errors(self._path):
+                self._csv.close()
+                self._sink.close()
+                if kind is None:
+                    os.replace(self._temporary, self._path)
         finally:
             self._temporary.unlink(missing_ok=True)
 
@@ -175,7 +177,8 @@ class ImpressionWriter:
             "isEnd": everyone(is_end),
         }
         arrays = {name: columns[name].astype(np.float64 if name in _MEASURED else np.int64) for name in LOG_COLUMNS}
-        self._csv.write_table(pa.table(arrays, schema=_schema()))
+        with naming_errors(self._path):
+            self._csv.write_table(pa.table(arrays, schema=_schema()))
 
 
 def _schema() -> pa.Schema:

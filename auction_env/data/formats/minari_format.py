@@ -25,7 +25,7 @@ from auction_env.control.actions import log_multiplier
 from auction_env.data.dataset import DTYPES, TEXT_COLUMNS, VECTORS, Array, TrajectoryData
 from auction_env.data.manifest import DataSetError, json_values
 from auction_env.data.schema import OBSERVATION_COLUMNS, SCHEMA_VERSION
-from auction_env.files import staged_directory
+from auction_env.files import already_there, staged_directory
 from auction_env.tasks import Task
 
 Float = NDArray[np.float64]
@@ -54,9 +54,10 @@ def export_minari(directory: str | os.PathLike[str], data: TrajectoryData, *, fo
     target = Path(directory).resolve()
     if target.exists():
         names = [entry.name for entry in target.iterdir()] if target.is_dir() else [target.name]
-        if names and not (force and names == ["data"]):
-            what = "hold nothing but a Minari data set" if force else "be empty unless `force` is set"
-            raise FileExistsError(f"{target} must {what}, found {sorted(names)[0]!r}")
+        if names and not force:
+            raise already_there(target, repr(sorted(names)[0]))
+        if names and names != ["data"]:
+            raise FileExistsError(f"{target} must hold nothing but a Minari data set, found {sorted(names)[0]!r}")
     if not data.n_episodes:
         raise ValueError("`data` must hold at least one trajectory, found none")
     with staged_directory(target) as stage:

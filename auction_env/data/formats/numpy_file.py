@@ -14,7 +14,7 @@ import numpy as np
 from auction_env.data.dataset import TEXT_COLUMNS, VECTORS, TrajectoryData
 from auction_env.data.manifest import DataSetError, json_values
 from auction_env.data.schema import OBSERVATION_COLUMNS, SCHEMA_VERSION
-from auction_env.files import write_atomically
+from auction_env.files import already_there, write_atomically
 from auction_env.tasks import Task
 
 _NOTES = "metadata"
@@ -40,7 +40,7 @@ def export_numpy(path: str | os.PathLike[str], data: TrajectoryData, *, force: b
     if target.suffix != ".npz":
         raise ValueError(f"`path` must end in .npz, found {target.name!r}")
     if target.exists() and not force:
-        raise FileExistsError(f"{target} must not be there unless `force` is set")
+        raise already_there(target, "a file", "must not exist")
     arrays: dict[str, Any] = {name: getattr(data, name) for name in (*VECTORS, "observation", "episode_starts")}
     arrays |= {f"{name}_texts": np.array(data.texts(name), np.str_) for name in TEXT_COLUMNS}
     arrays["observation_names"] = np.array(OBSERVATION_COLUMNS)

@@ -26,7 +26,7 @@ from benchmarks.pages.plots import (
     values,
     vertical_line,
 )
-from benchmarks.pages.suite.results import MEASURES, Results, counted, measured
+from benchmarks.pages.suite.results import MEASURES, Results, counted, counted_by_task, measured
 from benchmarks.pages.text import interval, number
 
 SEQUENTIAL = [[k / 4, f"var(--scale-{k})"] for k in range(5)]
@@ -151,12 +151,12 @@ def profiles(found: Results) -> Figure:
 
 def captions(found: Results) -> Iterator[dict[str, Any]]:
     """What stands under the headings of the figures, by the choices that it belongs to."""
-    bootstrap = "95 % stratified bootstrap intervals"
+    bootstrap = "95 % bootstrap intervals"
     for v, analysis in enumerate(found.variants.values()):
         when: Mapping[str, list[int]] = {"variant": [v]}
         n = counted(analysis)
         yield {"id": "leaderboard", "when": when, "text": f"{bootstrap}; {n}"}
-        yield {"id": "task-map", "when": when, "text": f"means, intervals in the table; {n}"}
+        yield {"id": "task-map", "when": when, "text": f"means, intervals in the table; {counted_by_task(analysis)}"}
         yield {"id": "profiles", "when": when, "text": f"pointwise 95 % bootstrap bands; {n}"}
         for task in analysis.tasks:
             chosen = {"variant": [v], "task": [found.tasks.index(task)]}

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from auction_env.files import write_atomically
 from benchmarks.pages import plots
 from benchmarks.pages.pictures import INK, LINES, MARKERS, MUTED, PAPER, draw, method_colour, quiet
-from benchmarks.pages.suite.results import Results, counted
+from benchmarks.pages.suite.results import Results, counted, counted_by_task
 from benchmarks.statistics.analysis import VariantAnalysis, analyse
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.store import Store
@@ -50,8 +50,9 @@ def write_picture(directory: Path, out: Path, bootstrap: Bootstrap | None = None
         tasks = analysis.tasks if len(analysis.tasks) <= MAX_TASKS else (None,)
         for column, axes in enumerate(np.ravel(parts[0].subplots(1, len(tasks), sharex=True))):
             _draw_scores(axes, results, analysis, tasks[column], with_names=column == 0)
+        n = counted(analysis) if tasks == (None,) else counted_by_task(analysis)
         parts[0].supxlabel(
-            f"score over that of the best constant multiplier in hindsight, 95 % intervals; {counted(analysis)}",
+            f"score over that of the best constant multiplier in hindsight, 95 % intervals; {n}",
             fontsize=10,
             color=MUTED,
         )

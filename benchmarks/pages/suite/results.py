@@ -98,3 +98,9 @@ def counted(analysis: VariantAnalysis, task: str | None = None) -> str:
     if len(n_seeds) > 1:
         seeds = f"{n_seeds[0]} to {n_seeds[-1]} training seeds"
     return f"n = {shares[0].n_episodes:,} paired test episodes, {seeds}"
+
+
+def counted_by_task(analysis: VariantAnalysis) -> str:
+    """What a figure of one task rests on, where several tasks stand side by side: `counted`, of each."""
+    per_task = list(dict.fromkeys(counted(analysis, task) for task in analysis.tasks))
+    return f"each task: {per_task[0]}" if len(per_task) == 1 else f"all tasks together: {counted(analysis)}"

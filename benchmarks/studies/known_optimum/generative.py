@@ -61,7 +61,7 @@ def play(bidder: Bidder, first_seed: int, n: int) -> Episodes:
 
 def share_of_optimum(bidder: Bidder, *, n_days: int = 32) -> float:
     """Expected value over that of the best constant in hindsight, on fresh days."""
-    best = HindsightBidder(_TASK, params=_MARKET.params, population=_MARKET.population, expected=True)
+    best = HindsightBidder()
     mine, optimum = (play(player, 10_000, n_days).score(expected=True).mean() for player in (bidder, best))
     return float(mine / optimum)
 

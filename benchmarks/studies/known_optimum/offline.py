@@ -23,6 +23,7 @@ from agents import (
     NoisyBidder,
     PidBidder,
     RandomMultiplierBidder,
+    ScoreBounds,
     lp_reference,
     rollout,
     shares_of,
@@ -59,12 +60,12 @@ def known_answer_log(n: int = 200, only: str | None = None) -> TrajectoryData:
     return TrajectoryData.concat(parts)
 
 
-def optimum() -> Any:
-    """(24,) what the linear programme reaches on the test episodes."""
+def optimum() -> ScoreBounds:
+    """What the linear programme reaches on the test episodes."""
     return lp_reference(FixedBidder(), **_episodes())
 
 
-def share_of_optimum(bidder: Bidder, best: Any = None) -> float:
+def share_of_optimum(bidder: Bidder, best: ScoreBounds | None = None) -> float:
     """Mean share of the linear programme's predicted conversions on the test episodes; `best` is `optimum()`."""
     return float(np.mean(shares_of(optimum() if best is None else best, rollout(bidder, **_episodes()))))
 

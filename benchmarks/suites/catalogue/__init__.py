@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from benchmarks.suites.catalogue import (
     ablation,
-    candidates,
+    confirm,
     data_scarce,
     demo,
     from_logs,
@@ -15,6 +15,7 @@ from benchmarks.suites.catalogue import (
     negative_transfer,
     online,
     optimisers,
+    scarce,
     shift,
     temperature,
     validation_size,
@@ -35,7 +36,8 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         from_logs,
         optimisers,
         negative_transfer,
-        candidates,
+        confirm,
+        scarce,
         demo,
     )
 }

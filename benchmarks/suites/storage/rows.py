@@ -30,14 +30,19 @@ def result_rows(
         train_seed: Seed of the training run, -1 for what is not trained; one for all or by method.
 
     Returns:
-        Columns `suite`, `method`, `task`, `train_seed`, `seed`, `advertiser`, `score` (sampled conversions),
-        `score_expected` (predicted conversions), `objective`, `cost`, `budget_ratio`, `cpa_ratio` and so on for every
+        Columns `suite`, `method`, `task`, `train_seed`, `seed`, `advertiser`, `score_sampled` (sampled conversions),
+        `score_expected` (expected conversions), `objective`, `cost`, `budget_ratio`, `cpa_ratio` and so on for every
         kind of constraint (of predicted amounts; NaN where there is no limit) and `reference` (the reference's
         expected score: a constant that is best for sampled conversions in hindsight is best at guessing noise).
+
+    Raises:
+        ValueError: No method, or a method that did not play the reference's episodes.
     """
+    if not episodes:
+        raise ValueError("`episodes` must hold the finished episodes of at least one method, found none")
     parts = []
     for method, played in episodes.items():
-        _check_same_episodes(method, played, reference)
+        played.check_same(reference, names=(f"the episodes of {method!r}", "the reference"))
         n = len(played.seed)
         seed = train_seed if isinstance(train_seed, int) else train_seed[method]
         labels = {"suite": suite, "method": method, "task": played.task.name, "train_seed": seed}
@@ -55,7 +60,7 @@ def episode_columns(played: Episodes) -> Rows:
     return {
         "seed": played.seed,
         "advertiser": played.advertiser,
-        "score": played.score(),
+        "score_sampled": played.score(),
         "score_expected": played.score(expected=True),
         "objective": played.objective(),
         "cost": played.total("cost"),
@@ -66,11 +71,3 @@ def episode_columns(played: Episodes) -> Rows:
 def concatenate(parts: list[Rows]) -> Rows:
     """Rows below each other."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _check_same_episodes(method: str, played: Episodes, reference: Episodes) -> None:
-    same = played.task == reference.task and all(
-        np.array_equal(getattr(played, name), getattr(reference, name)) for name in ("seed", "advertiser")
-    )
-    if not same:
-        raise ValueError(f"method {method!r} must play the reference's task, seeds and advertisers")

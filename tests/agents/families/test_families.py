@@ -119,9 +119,7 @@ def test_a_family_on_disk(tmp_path: Path) -> None:
     family, told = make(4, imbalance=(40, 5)), []
     collect_family(family, tmp_path / "logs", n_validation=6, n_test=4, progress=told.append)
     assert sum(told) == sum(member.n_trajectories + 10 for member in family.members)
-    record = read_family(tmp_path / "logs")
-    np.testing.assert_array_equal(record.relations, family.relations)
-    assert record.names == family.names and record.shift == dataclasses.asdict(family.shift)
+    assert read_family(tmp_path / "logs") == family  # with market and population of every member
     train, validation = load_family(tmp_path / "logs"), load_family(tmp_path / "logs", "validation")
     for member in family.members:
         data = train[member.name]
@@ -154,6 +152,13 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "family.json").write_text(json.dumps({"members": []}))
     with pytest.raises(ValueError, match=r"family.json must hold members, relations and shift"):
         read_family(tmp_path)
+    collect_family(make(2, imbalance=(3, 2)), tmp_path / "logs", n_validation=1, n_test=1)
+    path = tmp_path / "logs" / "family.json"
+    record = json.loads(path.read_text())
+    record["relations"][0][1] = -1
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="`relations` must be those of its members"):
+        read_family(tmp_path / "logs")
 
 
 @pytest.mark.parametrize(

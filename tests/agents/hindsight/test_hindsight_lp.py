@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from agents import FixedBidder, HindsightBidder, PidBidder, rollout
 from agents.hindsight.full_information import Offers, lp_reference, record_offers, score_bound, shares_of, solve
-from auction_env import TASKS, Funnel, MarketParams, auctionnet_population
+from auction_env import TASKS, Funnel, MarketParams, auctionnet_population, random_population
 from auction_env.tasks import QUANTITIES
 
 
@@ -78,18 +80,19 @@ def test_no_bidder_beats_the_bound_of_the_episode_that_it_played(task: str) -> N
         "params": MarketParams.for_task(TASKS[task], n_impressions=5_000, exposure=(1.0, 1.0, 1.0)),
     }
     episodes = {"seeds": np.arange(5), "advertisers": np.arange(5) * 9}
-    hindsight = HindsightBidder(**arguments, expected=True)
+    hindsight = HindsightBidder()
     best = rollout(hindsight, **episodes, **arguments)
     for bidder in (PidBidder(), FixedBidder(1.3)):
         played = rollout(bidder, **episodes, **arguments)
         share = shares_of(lp_reference(bidder, **episodes, **arguments), played)
         assert np.all(share < 1)
     # the reference of a bidder of its own multipliers: the best constant comes close and stays below
-    bounds = [
+    bounds = lp_reference(FixedBidder(), **episodes, **arguments)
+    amounts = [
         score_bound(record_offers(FixedBidder(ratio), seed=seed, advertiser=advertiser, **arguments))
         for ratio, seed, advertiser in zip(hindsight.ratio, *episodes.values(), strict=True)
     ]
-    share = shares_of(bounds, best)
+    share = shares_of(dataclasses.replace(bounds, amount=np.array(amounts)), best)
     assert np.all(share <= 1 + 1e-6)
     assert share.mean() > 0.85
 
@@ -147,16 +150,23 @@ def test_bad_arguments_are_named(call, message: str) -> None:
         call()
 
 
-def test_shares_need_the_same_episodes() -> None:
-    played = rollout(
-        FixedBidder(),
-        seeds=[0, 1],
-        advertisers=[0, 1],
-        task=TASKS["TargetCPA"],
-        params=MarketParams(n_impressions=1000),
-    )
-    with pytest.raises(ValueError, match=r"`reference` must have one entry an episode, \(2,\), found \(3,\)"):
-        shares_of(np.ones(3), played)
-    share = shares_of([0.0, 2.0], played)
+def test_shares_need_the_same_episodes_of_the_same_market() -> None:
+    arguments = {"advertisers": [0, 1], "task": TASKS["TargetCPA"], "params": MarketParams(n_impressions=1000)}
+    played = rollout(FixedBidder(), seeds=[0, 1], **arguments, days=[2, 0])
+    bounds = lp_reference(FixedBidder(), seeds=[0, 1], **arguments, days=[2, 0])
+    share = shares_of(dataclasses.replace(bounds, amount=np.array([0.0, 2.0])), played)
     assert np.isnan(share[0])
     assert share[1] == played.score(expected=True)[1] / 2.0
+    for change, found in (
+        ({"seed": np.array([0, 2])}, "another `seed`"),
+        ({"advertiser": np.array([0, 2])}, "another `advertiser`"),
+        ({"day": np.array([2, 1])}, "another `day`"),
+        ({"task": TASKS["MaxConversions"]}, "episodes' task"),
+        ({"market": dataclasses.replace(bounds.market, population=random_population(48, seed=1))}, "population"),
+        (
+            {"market": dataclasses.replace(bounds.market, params=MarketParams(n_impressions=999))},
+            "another `n_impressions`, 999 and 1000",
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"`reference` must be of the .*{found}"):
+            shares_of(dataclasses.replace(bounds, **change), played)  # type: ignore[arg-type]

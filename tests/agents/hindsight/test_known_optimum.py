@@ -16,6 +16,7 @@ from agents import (
     MpidBidder,
     OnlineLpBidder,
     PidBidder,
+    ScoreBounds,
     lp_reference,
     record_offers,
     record_prices,
@@ -34,20 +35,18 @@ EPISODES = {"seeds": np.arange(3), "advertisers": np.zeros(3, np.int64)}
 
 
 @pytest.fixture(scope="module")
-def optimum() -> np.ndarray:
-    """(3,) amounts of the linear programme."""
+def optimum() -> ScoreBounds:
+    """Of the linear programme."""
     return lp_reference(FixedBidder(), **EPISODES, task=TASKS["MaxConversions"], **MARKET)
 
 
-def share(bidder: Bidder, optimum: np.ndarray) -> np.ndarray:
+def share(bidder: Bidder, optimum: ScoreBounds) -> np.ndarray:
     played = rollout(bidder, **EPISODES, task=TASKS["MaxConversions"], **MARKET)
     return shares_of(optimum, played)
 
 
-def test_the_optimum_is_a_constant(optimum: np.ndarray) -> None:
-    hindsight = HindsightBidder(
-        TASKS["MaxConversions"], **MARKET, expected=True, lowest=0.3, highest=1.5, n_coarse=24, n_fine=15
-    )
+def test_the_optimum_is_a_constant(optimum: ScoreBounds) -> None:
+    hindsight = HindsightBidder(lowest=0.3, highest=1.5, n_coarse=24, n_fine=15)
     found = share(hindsight, optimum)
     assert np.all(found <= 1 + 1e-6)
     assert np.all(found > 0.99)
@@ -69,13 +68,13 @@ RULES: dict[str, Callable[[], Bidder]] = {
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_finds_it_over_a_long_horizon(name: str, optimum: np.ndarray) -> None:
+def test_every_rule_finds_it_over_a_long_horizon(name: str, optimum: ScoreBounds) -> None:
     found = share(RULES[name](), optimum)
     assert np.all(found <= 1 + 1e-6)
     assert np.all(found > 0.99)
 
 
-def test_a_wrong_constant_does_not(optimum: np.ndarray) -> None:
+def test_a_wrong_constant_does_not(optimum: ScoreBounds) -> None:
     """The tests above could fail: the budget binds, and both sides of the optimum are worse."""
     assert np.all(share(FixedBidder(1.5), optimum) < 0.95)
     assert np.all(share(FixedBidder(0.4), optimum) < 0.95)

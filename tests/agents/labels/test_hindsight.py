@@ -130,7 +130,9 @@ def test_beats_the_logged_bidder_in_its_own_market() -> None:
 def test_beats_a_constant_for_every_objective(task: str, tmp_path: Path) -> None:
     """The labels of the first tick, played all day in the market that was logged, whose other bidders are scripted."""
     wanted, params, controlled = TASKS[task], MarketParams(n_impressions=5000, funnel=Funnel()), tuple(range(0, 48, 6))
-    collection = Collection(task=wanted, n_episodes=12, policy="noisy-pid", advertisers=controlled, params=params)
+    collection = Collection(
+        task=wanted, n_episodes=12, policy="noisy-pid", advertisers=controlled, control="all", params=params
+    )
     collect_data_set(collection, tmp_path / "log")
     log = load(tmp_path / "log")
     best = best_log_multipliers(log, wanted, Response.fit([log]))

@@ -132,7 +132,7 @@ def test_the_contract(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [record.step for record in resumed.history] == steps
 
     before = out.read_bytes()
-    with pytest.raises(FileExistsError, match="must not exist unless a new run is forced"):
+    with pytest.raises(FileExistsError, match="must not exist, found a finished agent"):
         train(out)
     assert out.read_bytes() == before
     file = read_agent(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -35,7 +36,7 @@ from tests import processes
 ROOT = Path(__file__).parents[3]
 PARAMS = MarketParams(n_impressions=960)
 TASK = TASKS["TargetCPA"]
-SMALL = Collection(task=TASK, n_episodes=20, seed=5, policy="noisy-pid=1,random=2", params=PARAMS)
+SMALL = Collection(task=TASK, n_episodes=20, seed=5, policy="noisy-pid=1,random=2", params=PARAMS, control="all")
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -79,6 +80,40 @@ def test_the_manifest_says_how_the_data_were_made(whole: Path) -> None:
     np.testing.assert_allclose(data.action[first][controlled[:3]], again.ticks.multiplier[0], rtol=1e-6)
 
 
+def test_by_default_an_episode_is_that_of_an_evaluation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One advertiser is controlled, all others follow the script: each has its turn, under every policy."""
+    collection = Collection(task=TASK, n_episodes=96, policy="noisy-pid=1,random=1", params=PARAMS)
+    summary = collect_data_set(collection, tmp_path / "one")
+    assert summary.n_trajectories == 96 and not caplog.records
+    log = load(tmp_path / "one")
+    first = log.episode_starts[:-1]
+    assert sorted(log.advertiser[first][:48]) == sorted(log.advertiser[first][48:]) == list(range(48))
+    names = np.array(log.labels["policy"])[log.policy[first]]
+    assert min(int((names == name).sum()) for name in ("random", "noisy-pid")) > 30  # 48 expected, sd 4.9
+    rows = np.flatnonzero(names == "random")[:3]
+    random = POLICIES["random"].make(TASK, PARAMS, auctionnet_population())
+    again = rollout(
+        random, seeds=log.seed[first][rows], advertisers=log.advertiser[first][rows], task=TASK,
+        params=collection.params,
+    )  # fmt: skip
+    played = np.add.reduceat(log.cost, first)[rows]
+    np.testing.assert_allclose(played, again.total("cost"), rtol=1e-6)
+    some = Collection(task=TASK, n_episodes=5, advertisers=(9, 2), params=PARAMS)
+    assert sorted(some.controlled_in(np.arange(4)).ravel()) == [2, 2, 9, 9]
+
+
+def test_controlling_most_of_the_market_at_once_is_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = Collection(
+        task=TASK, n_episodes=1, advertisers=tuple(range(16)), control="all", policy="random", params=PARAMS
+    )
+    collect_data_set(few, tmp_path / "few")
+    assert not caplog.records
+    collect_data_set(dataclasses.replace(few, advertisers=None), tmp_path / "all")
+    assert "48 of 48 advertisers are controlled at once: the log shows another market" in caplog.text
+
+
 def test_workers_do_not_change_a_byte(whole: Path, tmp_path: Path) -> None:
     told: list[int] = []
     collect_data_set(SMALL, tmp_path / "set", n_workers=2, progress=told.append)
@@ -93,7 +128,7 @@ from auction_env import TASKS, MarketParams
 
 if __name__ == "__main__":
     collection = Collection(task=TASKS["TargetCPA"], n_episodes=20, seed=5, policy="noisy-pid=1,random=2",
-                            params=MarketParams(n_impressions=960))
+                            params=MarketParams(n_impressions=960), control="all")
     collect_data_set(collection, sys.argv[1], n_workers=int(sys.argv[2]))
 """
 
@@ -151,7 +186,7 @@ def test_changed_blocks_are_made_again(whole: Path, tmp_path: Path) -> None:
 
 
 def test_unfinished_work_with_other_arguments_is_not_mixed_in(tmp_path: Path) -> None:
-    other = Collection(task=TASK, n_episodes=20, seed=6, policy="noisy-pid=1,random=2", params=PARAMS)
+    other = Collection(task=TASK, n_episodes=20, seed=6, policy="noisy-pid=1,random=2", params=PARAMS, control="all")
     stage = _interrupted(tmp_path / "set", other, 1)
     with pytest.raises(FileExistsError, match=r"unfinished work with other arguments \(`seed` differs\)"):
         collect_data_set(SMALL, tmp_path / "set")
@@ -163,11 +198,11 @@ def test_unfinished_work_with_other_arguments_is_not_mixed_in(tmp_path: Path) ->
 def test_a_data_set_is_replaced_only_on_request(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     shutil.copytree(whole, out)
-    with pytest.raises(FileExistsError, match="must be empty unless `force` is set"):
+    with pytest.raises(FileExistsError, match=r"must be empty, found .*--force on the command line"):
         collect_data_set(SMALL, out)
     one = Collection(task=TASK, n_episodes=1, policy="random", params=PARAMS)
     collect_data_set(one, out, force=True)
-    assert load(out).n_episodes == 48
+    assert load(out).n_episodes == 1
     assert os.listdir(tmp_path) == ["set"]
 
 
@@ -186,6 +221,7 @@ def test_two_processes_cannot_make_the_same_data_set(tmp_path: Path) -> None:
     [
         ({"n_episodes": 0}, "`n_episodes` must be at least 1, found 0"),
         ({"seed": -1}, "`seed` must not be negative, found -1"),
+        ({"control": "some"}, r"`control` must be one of \('one', 'all'\), found 'some'"),
         ({"policy": "magic"}, "`policy` must be 'mixed' or made of .* found 'magic'"),
         ({"policy": "random=0"}, "`policy` must give 'random' a whole share above 0, found '0'"),
         ({"policy": "random,random"}, "`policy` must name a policy once, found 'random' twice"),
@@ -218,7 +254,7 @@ def test_the_policies_have_the_quality_they_are_said_to_have() -> None:
     for name in ("MaxConversions", "TargetCPA"):
         task = TASKS[name]
         episodes = {"seeds": seeds, "advertisers": advertisers, "task": task, "params": params}
-        best = rollout(HindsightBidder(task, params=params, expected=True), **episodes).score(expected=True).sum()
+        best = rollout(HindsightBidder(), **episodes).score(expected=True).sum()
         made = {name: policy.make(task, params, population) for name, policy in POLICIES.items()}
         shares = [rollout(bidder, **episodes).score(expected=True).sum() / best for bidder in made.values()]
         assert list(made) == ["random", "noisy-pid", "online-lp", "near-optimal"]
@@ -279,8 +315,8 @@ def _campaigns(n_ticks: int) -> Any:
 
 def test_joint_hindsight_finds_the_constant_that_did_best() -> None:
     """One campaign alone in its market: the constant with the best score among those tried one by one."""
-    task, population = TASKS["MaxConversions"], auctionnet_population()
-    bidder = JointHindsightBidder(task, params=PARAMS, population=population, lowest=0.5, highest=2.0, n_constants=4)
+    task = TASKS["MaxConversions"]
+    bidder = JointHindsightBidder(lowest=0.5, highest=2.0, n_constants=4)
     episodes = {"seeds": [3, 4], "advertisers": [10, 20], "task": task, "params": PARAMS}
     found = rollout(bidder, **episodes)
     tried = [rollout(FixedBidder(ratio), **episodes) for ratio in np.geomspace(0.5, 2.0, 4)]
@@ -292,4 +328,4 @@ def test_joint_hindsight_finds_the_constant_that_did_best() -> None:
     np.testing.assert_array_equal(rollout(noisy, **episodes).ticks.cost, found.ticks.cost)
     for arguments, message in (({"lowest": 3.0}, "below `highest`"), ({"n_constants": 1}, "at least 2")):
         with pytest.raises(ValueError, match=message):
-            JointHindsightBidder(task, params=PARAMS, population=population, **arguments)
+            JointHindsightBidder(**arguments)

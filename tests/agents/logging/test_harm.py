@@ -24,6 +24,7 @@ SOUND = Collection(
     seed=2**41,
     policy="noisy-pid",
     advertisers=CONTROLLED,
+    control="all",
     params=MarketParams(n_impressions=4_800, funnel=Funnel()),
 )
 COLUMNS = (

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers import vector as wrappers
 
 from auction_env import MarketParams
 
@@ -20,8 +21,8 @@ ID = "auction_env/Bidding-v0"
 SMALL: dict[str, Any] = {"params": MarketParams(n_impressions=300, n_ticks=6), "task": "TargetCPA"}
 
 
-def native(n: int, **kwargs: Any) -> NativeVecEnv:
-    return NativeVecEnv(gym.make_vec(ID, num_envs=n, autoreset_mode="SameStep", **SMALL | kwargs))
+def native(n: int, mode: str = "SameStep", **kwargs: Any) -> NativeVecEnv:
+    return NativeVecEnv(gym.make_vec(ID, num_envs=n, autoreset_mode=mode, **SMALL | kwargs))
 
 
 def assert_same_records(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
@@ -33,8 +34,9 @@ def assert_same_records(found: list[dict[str, Any]], expected: list[dict[str, An
             assert type(one[key]) is type(value)
 
 
-def test_equals_a_dummy_vec_env_elementwise() -> None:
-    one, other = native(3), DummyVecEnv([lambda: gym.make(ID, **SMALL)] * 3)
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_equals_a_dummy_vec_env_elementwise(mode: str) -> None:
+    one, other = native(3, mode), DummyVecEnv([lambda: gym.make(ID, **SMALL)] * 3)
     for envs in (one, other):
         envs.seed(8)
     np.testing.assert_array_equal(one.reset(), other.reset())
@@ -103,6 +105,55 @@ def test_frames_are_tiled() -> None:
     assert frame is not None and frame.shape == (1280, 960, 3) and frame.dtype == np.uint8
 
 
-def test_another_autoreset_mode_is_refused() -> None:
-    with pytest.raises(ValueError, match="`env` must have the autoreset mode SAME_STEP, found"):
-        NativeVecEnv(gym.make_vec(ID, num_envs=2, **SMALL))
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_gymnasium_s_reward_wrappers_work_underneath(mode: str) -> None:
+    env = gym.make_vec(ID, num_envs=3, autoreset_mode=mode, **SMALL)
+    envs = NativeVecEnv(wrappers.TransformReward(wrappers.RecordEpisodeStatistics(env), lambda reward: 2 * reward))
+    envs.seed(1)
+    envs.reset()
+    total = np.zeros(3)
+    for _ in range(6):
+        _, rewards, dones, infos = envs.step(np.zeros((3, 1), np.float32))
+        total += rewards
+    assert dones.all() and [2 * info["episode"]["r"] for info in infos] == pytest.approx(total)
+    assert {info["episode"]["l"] for info in infos} == {6}
+    assert all("episode" not in info for info in envs.reset_infos)
+
+
+def test_gymnasium_s_normalisation_is_that_of_the_episodes_alone() -> None:
+    """Statistics count every observation once, last and first ones included, as those of the bare environment do."""
+    bare = native(3, "NextStep")
+    wrapped = wrappers.NormalizeObservation(gym.make_vec(ID, num_envs=3, **SMALL))
+    envs = NativeVecEnv(wrapped)
+    seen = []
+    for one in (bare, envs):
+        one.seed(2)
+    seen.append(bare.reset())
+    envs.reset()
+    for _ in range(14):
+        found = bare.step(np.zeros((3, 1), np.float32))
+        if found[2].all():
+            seen.append(np.stack([info["terminal_observation"] for info in found[3]]))
+        seen.append(found[0])
+        normalised = envs.step(np.zeros((3, 1), np.float32))
+        np.testing.assert_array_equal(normalised[1], found[1])
+        np.testing.assert_array_equal(normalised[2], found[2])
+    counted = np.concatenate(seen)
+    np.testing.assert_allclose(wrapped.obs_rms.mean, counted.mean(axis=0), rtol=1e-3, atol=1e-3)
+    model = PPO("MlpPolicy", envs, n_steps=6, batch_size=6, n_epochs=1, seed=0, device="cpu").learn(36)
+    assert np.isfinite(np.concatenate([p.detach().numpy().ravel() for p in model.policy.parameters()])).all()
+
+
+def test_what_cannot_be_played_is_refused_with_the_fix() -> None:
+    with pytest.raises(ValueError, match=r"NEXT_STEP .*found AutoresetMode.DISABLED: make_vec.*autoreset_mode='Same"):
+        native(2, "Disabled")
+    with pytest.raises(ValueError, match=r"`env` must be a Gymnasium VectorEnv, as gymnasium.make_vec makes it"):
+        NativeVecEnv(gym.make(ID, **SMALL))  # type: ignore[arg-type]  # the mistake
+    envs = native(2, "NextStep")
+    envs.reset()
+    for _ in range(3):
+        envs.step(np.zeros((2, 1), np.float32))
+    envs.env.reset(options={"reset_mask": np.array([True, False])})
+    with pytest.raises(ValueError, match=r"must end together in the mode NEXT_STEP, found the end of \[1\]"):
+        for _ in range(3):
+            envs.step(np.zeros((2, 1), np.float32))

@@ -57,7 +57,7 @@ def test_numpy_round_trip(log: TrajectoryData, tmp_path: Path) -> None:
         assert file["observation_names"][0] == "feature_time_left"
         np.testing.assert_array_equal(file["episode_starts"], log.episode_starts)
         assert all(f"{name}_texts" in file for name in TEXT_COLUMNS)
-    with pytest.raises(FileExistsError, match="must not be there unless `force` is set"):
+    with pytest.raises(FileExistsError, match=r"must not exist, found a file: .*`force=True`"):
         export_numpy(path, log)
     export_numpy(path, log.select([0]), force=True)
     assert import_numpy(path).n_episodes == 1
@@ -112,7 +112,7 @@ def test_minari_round_trip(log: TrajectoryData, tmp_path: Path) -> None:
 @needs_minari
 def test_minari_sets_are_replaced_only_on_request(log: TrajectoryData, tmp_path: Path) -> None:
     export_minari(tmp_path / "set", log.select([0, 1]))
-    with pytest.raises(FileExistsError, match="must be empty unless `force` is set, found 'data'"):
+    with pytest.raises(FileExistsError, match="must be empty, found 'data'"):
         export_minari(tmp_path / "set", log)
     export_minari(tmp_path / "set", log.select([5]), force=True)
     assert import_minari(tmp_path / "set").n_episodes == 1
@@ -194,7 +194,7 @@ def test_impression_logs_have_auctionnets_columns(tmp_path: Path) -> None:
     assert table.num_rows % 48 == 0
     ended = table.filter(pyarrow.compute.equal(table["timeStepIndex"], 47))["isEnd"].to_pylist()
     assert set(ended) == {1}
-    with pytest.raises(FileExistsError, match="must not be there unless `force` is set"):
+    with pytest.raises(FileExistsError, match=r"must not exist, found a file: .*`force=True`"):
         log_impressions(FixedBidder(), tmp_path, is_compressed=True, **arguments)
     log_impressions(FixedBidder(), tmp_path, is_compressed=True, force=True, **arguments)
 

@@ -465,10 +465,16 @@ def test_lines_with_too_few_or_too_many_fields(
 def test_missing_and_doubled_columns(tmp_path: Path, column: str) -> None:
     others = [name for name in LOG_COLUMNS if name != column]
     log = write_log(tmp_path / "log.csv", to_text(ROWS, others))
-    rule = "must be a column of the log once, found"
-    assert_refused(tmp_path, log, "line 1 ", f"`{column}` {rule} 0 times")
+    assert_refused(tmp_path, log, "line 1 ", "must name each of the 18 columns", f"missing: {column}, found")
     log = write_log(tmp_path / "log.csv", to_text(ROWS, [*LOG_COLUMNS, column]))
-    assert_refused(tmp_path, log, "line 1 ", f"`{column}` {rule} 2 times")
+    assert_refused(tmp_path, log, "line 1 ", f"twice: {column}, found")
+
+
+def test_all_faults_of_a_header_come_at_once(tmp_path: Path) -> None:
+    names = [name for name in LOG_COLUMNS if name not in ("pValue", "bid")]
+    text = to_text(ROWS, [*names, "xi"]).replace("isEnd", "end", 1)
+    log = write_log(tmp_path / "log.csv", text)
+    assert_refused(tmp_path, log, "missing: pValue, bid, isEnd; twice: xi; unknown: end, found")
 
 
 @pytest.mark.parametrize("name", ["pCTR", "", "Unnamed: 0"])
@@ -476,7 +482,7 @@ def test_unknown_columns(tmp_path: Path, name: str) -> None:
     lines = to_text(ROWS).splitlines()
     text = "\n".join([f"{name},{lines[0]}", *(f"0,{line}" for line in lines[1:])])
     log = write_log(tmp_path / "log.csv", text)
-    assert_refused(tmp_path, log, "line 1 ", "unknown schema", repr(name))
+    assert_refused(tmp_path, log, "line 1 ", f"unknown: {name}, found")
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.csv.gz"])
@@ -549,7 +555,7 @@ def test_paths_that_are_no_logs(tmp_path: Path) -> None:
 def test_an_import_replaces_a_data_set_only_on_request_and_only_when_sound(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.csv", to_text(ROWS))
     old = imported(tmp_path, to_text(random_rows(20)), name="old.csv")
-    with pytest.raises(FileExistsError, match="unless `force` is set"):
+    with pytest.raises(FileExistsError, match="`force=True`"):
         import_auctionnet(log, tmp_path / "out")
     bad = write_log(tmp_path / "bad.csv", with_cell(3, "bid", "x"))
     with pytest.raises(AuctionNetLogError, match="line 3"):

@@ -206,8 +206,8 @@ def test_bad_calls_are_named(name: str, call: Any, message: str) -> None:
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="`num_envs` must be at least 1, found 0"):
         BiddingVectorEnv(0)
-    with pytest.raises(ValueError, match="'Never' is not a valid AutoresetMode"):
-        BiddingVectorEnv(2, autoreset_mode="Never")
+    with pytest.raises(ValueError, match=r"one of .*'SameStep'.*, found 'samestep', nearest: SameStep"):
+        BiddingVectorEnv(2, autoreset_mode="samestep")
     with pytest.raises(RuntimeError, match="the first `reset` must begin all copies"):
         BiddingVectorEnv(2, **SMALL).reset(options={"reset_mask": np.array([True, False])})
     with pytest.raises(RuntimeError, match="call `reset` first"):

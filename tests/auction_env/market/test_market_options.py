@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from auction_env import BatchMarket, Funnel, Market, MarketParams, Population, TrafficParams
 from auction_env.kernels.outcomes import delay_conversions
-from auction_env.market.params import REFERENCE_IMPRESSIONS
+from auction_env.market.params import REFERENCE_IMPRESSIONS, Drift, Shock
 from auction_env.tasks import BASES, TASKS
 from benchmarks.speed.market import pid_episode
 from benchmarks.speed.reference import numpy_market
@@ -454,3 +454,22 @@ def test_a_multiplier_beyond_float32_is_named() -> None:
     market.reset(0)
     with pytest.raises(ValueError, match=r"`multipliers` must be at most 1e\+30, found 1e\+300"):
         market.step([1e300] * N)
+
+
+def test_parameters_round_trip_through_json() -> None:
+    params = MarketParams(
+        n_impressions=480,
+        quality=(1.0, 2.5),
+        funnel=Funnel(click_rate=(0.02, 0.03)),
+        traffic=TrafficParams(
+            weekly_curve=tuple((1.0, 2.0 + day) for day in range(7)),
+            drift=Drift(volume=0.01, seed=3),
+            shocks=(Shock(probability=0.5, length=(2, 3)),),
+        ),
+    )
+    assert MarketParams.from_json(params.to_json()) == params
+    assert MarketParams.from_json("{}") == MarketParams()
+    with pytest.raises(ValueError, match=r"`traffic` must have keys of .*, found 'curve'"):
+        MarketParams.from_json('{"traffic": {"curve": []}}')
+    with pytest.raises(ValueError, match="`funnel` must be a JSON object, found 3"):
+        MarketParams.from_json('{"funnel": 3}')

@@ -361,7 +361,7 @@ def test_features_of_an_absent_tick_are_passed_over() -> None:
         (lambda: traffic_of(7), r"`days` must lie in 0..6 \(`TrafficParams.n_days`\), found 7"),
         (lambda: traffic_of(-1), "`days` must lie in 0..6 .* found -1"),
         (lambda: BatchMarket(n_markets=2).reset([1, 2], days=[1]), "`days` must be 2 integers"),
-        (lambda: BatchMarket(n_markets=1).reset([1], days=[0.5]), "`days` must be 1 integers"),
+        (lambda: BatchMarket(n_markets=1).reset([1], days=[0.5]), "`days` must hold integers, found 0.5"),
         (lambda: PacingGains(p=-0.1), "gain `p` must be finite and not negative, found -0.1"),
     ],
 )

@@ -178,3 +178,43 @@ def test_ticks_without_impressions_and_a_lone_advertiser() -> None:
         tick=np.zeros(0, int), bids=np.zeros((0, 2)), values=np.zeros((0, 2)), budget=[1.0, 1.0], cpa_target=[1.0, 1.0]
     )
     assert ReplayEnv(market=empty).reset(seed=0)[0].shape == (31,)
+
+
+def test_copies_may_each_have_an_advertiser_and_a_period(market: ReplayMarket) -> None:
+    """As arguments and as options; each copy then is the single environment of its choice, resets included."""
+    advertisers, periods = [1, 2, 3, 4], [12, 10, 11, 12]
+    whole = {"market": market, "vectorization_mode": "vector_entry_point", "num_envs": 4}
+    many = gym.make_vec(ID, **whole, advertiser=advertisers, period=np.array(periods))
+    observation, info = many.reset(seed=5)
+    assert info["advertiser"].tolist() == advertisers and info["period"].tolist() == periods
+    by_option, _ = gym.make_vec(ID, **whole).reset(seed=5, options={"advertiser": advertisers, "period": periods})
+    np.testing.assert_array_equal(observation, by_option)
+    for copy in range(4):
+        one = gym.make(ID, market=market, advertiser=advertisers[copy], period=periods[copy])
+        np.testing.assert_array_equal(one.reset(seed=5 + copy)[0], observation[copy])
+    for _ in range(N_TICKS + 1):  # the last step begins the next episodes
+        info = many.step(np.zeros((4, 1), np.float32))[-1]
+    assert info["advertiser"].tolist() == advertisers and info["period"].tolist() == periods
+    mask = np.array([False, True, False, True])
+    _, info = many.reset(options={"reset_mask": mask})
+    assert info["advertiser"][mask].tolist() == [2, 4]
+    _, info = many.reset(options={"advertiser": 5, "period": 10})  # options go before arguments
+    assert info["advertiser"].tolist() == [5] * 4 and info["period"].tolist() == [10] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"advertiser": [1, 2, 3]}, r"`advertiser` must be an integer or 4 of them, found \[1, 2, 3\]"),
+        ({"advertiser": [1, 2, 3], "period": [10, 11]}, "must be integers or one a copy"),
+        ({"advertiser": [0, 1, 2, 3], "period": 12}, "`advertiser` must be one of .* found 0"),
+        ({"advertiser": [[1, 2, 3, 4]]}, "must be integers or one a copy"),
+    ],
+)
+def test_choices_that_do_not_fit_the_copies_are_named(
+    market: ReplayMarket, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        ReplayVectorEnv(4, market=market, **arguments)
+    with pytest.raises(ValueError, match=r"`advertiser` must be an integer, found \[1, 2\]"):
+        ReplayEnv(market=market, advertiser=[1, 2])

@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from auction_env import data
+import agents
+from agents import Collection, make_task_family
+from auction_env import TASKS, Task, data
+from auction_env.market.params import LOG_IMPRESSIONS
 from benchmarks.cli import main
 from benchmarks.commands.demo import suite_of
 from benchmarks.speed.reference.numpy_market import run_episode
 from benchmarks.speed.reference.synthetic_log import write_log
-from benchmarks.suites.catalogue import get_suite
+from benchmarks.suites.catalogue import SPEED, SUITES, get_suite
 from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.methods.tuning import choose, chosen_shares
 from benchmarks.suites.running.run import Job, execute
@@ -28,7 +32,7 @@ def test_the_demo_leaves_rows_a_page_and_a_picture(tmp_path: Path, capsys: pytes
     rows = store.rows().to_pandas()
     assert set(rows["method"]) == {arm.name for arm in suite.arms}
     assert set(rows["task"]) == {"MaxConversions", "TargetCPA"}
-    assert len(rows["score"]) == len(suite.runs()) * 2 * suite.test.n
+    assert len(rows["score_sampled"]) == len(suite.runs()) * 2 * suite.test.n
     assert np.all(np.array(rows["budget_ratio"]) <= 1 + 1e-9)
     assert store.suite().command == "vamo demo --quick"
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -61,19 +65,49 @@ def test_the_demo_trains_on_imported_logs(tmp_path: Path) -> None:
 
 def test_collect_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["collect", "--out", str(tmp_path / "set"), "--episodes", "3", "--impressions", "480", "--workers", "1"]
-    main([*arguments, "--task", "TargetCPA", "--policy", "random=1,noisy-pid=1", "--seed", "7"])
+    main([*arguments, "--task", "TargetCPA", "--policy", "random=1,noisy-pid=1", "--seed", "7", "--control", "all"])
     assert "3 market episodes -> 144 trajectories in" in capsys.readouterr().out.replace("\n", " ")
     collected = data.load(tmp_path / "set")
     assert collected.n_episodes == 144 and set(collected.seed) == {7, 8, 9}
     with pytest.raises(SystemExit):
         main(arguments)
-    assert "must be empty unless `force` is set" in capsys.readouterr().err
+    assert "--force on the command line" in capsys.readouterr().err
     main([*arguments, "--policy", "random", "--advertisers", "5", "2", "--force"])
     some = data.load(tmp_path / "set")
-    assert set(some.seed) == {0, 1, 2} and set(some.advertiser) == {2, 5} and some.n_episodes == 6
+    assert set(some.seed) == {0, 1, 2} and set(some.advertiser) == {2, 5} and some.n_episodes == 3
     with pytest.raises(SystemExit):
         main([*arguments, "--advertisers", "48", "--force"])
     assert "`advertisers` must be different indices in 0..47" in capsys.readouterr().err
+
+
+OWN = '{"name": "Mine", "objective": "clicks", "constraints": [{"kind": "cpc", "scale": 0.8}]}'
+
+
+def test_a_task_of_one_s_own_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same `--task FILE.json` where logs are made, read and learned from, and where an agent plays."""
+    (tmp_path / "mine.json").write_text(OWN)
+    task, out = ["--task", str(tmp_path / "mine.json")], tmp_path / "set"
+    main(["collect", "--out", str(out), "--episodes", "8", "--impressions", "480", "--workers", "1", *task])
+    assert [found.to_json() for found in data.load(out).tasks] == [Task.from_json(OWN).to_json()]
+    main(["export", "numpy", str(out), "--out", str(tmp_path / "set.npz"), *task])
+    assert "8 trajectories" in capsys.readouterr().out
+    sets = ["--set", "steps=4", "--set", "batch_size=8", "--set", "hidden=[8]"]
+    main(["train", "--agent", "bc", "--data", str(out), "--out", str(tmp_path / "bc"), *sets, *task])
+    assert agents.load(tmp_path / "bc").task == Task.from_json(OWN)
+    sets = ["--set", "run.steps=48", "--set", "run.n_envs=2", "--set", "run.scaling_episodes=2",
+            "--set", "run.validation_episodes=2", "--set", "algorithm.n_steps=24", "--impressions", "240"]  # fmt: skip
+    main(["train", "--agent", "ppo", "--out", str(tmp_path / "ppo"), *sets, *task])
+    assert agents.load(tmp_path / "ppo").task == Task.from_json(OWN)
+
+
+def test_a_number_of_impressions_is_the_same_default_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("collect", "family", "train"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert f"--impressions N of a market episode; default: {LOG_IMPRESSIONS:,}" in shown
+    assert Collection(task=TASKS["TargetCPA"], n_episodes=1).params.n_impressions == LOG_IMPRESSIONS
+    assert {member.params.n_impressions for member in make_task_family(2).members} == {LOG_IMPRESSIONS}
 
 
 def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +120,19 @@ def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "250")
     out = tmp_path / "set"
-    collected = ["collect", "--out", str(out), "--episodes", "4", "--impressions", "960", "--workers", "1"]
+    collected = [
+        "collect",
+        "--out",
+        str(out),
+        "--episodes",
+        "4",
+        "--impressions",
+        "960",
+        "--workers",
+        "1",
+        "--control",
+        "all",
+    ]
     main([*collected, "--policy", "random,noisy-pid", "--task", "TargetCPA"])
     main(["data", "split", str(out), "--test", "40", "--validation", "0.1"])
     assert "train 133, validation 19, test 40 episodes" in capsys.readouterr().out
@@ -97,8 +143,10 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for text in ("Data set set", "noisy-pid", "Action coverage", "plot-pace", "plot-ratio-cpa"):
         assert text in page
-    main(["data", "check", str(out)])
-    assert ": sound" in capsys.readouterr().out
+    main(["data", "check", str(out), "--responses"])
+    shown = capsys.readouterr().out
+    for text in (": sound", "for TargetCPA", " shared", "not shared outside [0.2, 5]"):
+        assert text in shown
     shard = out / "shard-00000.parquet"
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(SystemExit) as stop:
@@ -107,11 +155,54 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert "shard-00000.parquet: truncated" in capsys.readouterr().out
 
 
+def test_a_family_counts_as_all_its_data_sets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    out = tmp_path / "family"
+    main(["family", "--out", str(out), "--tasks", "2", "--most", "12", "--fewest", "6", "--validation", "4",
+          "--test", "4", "--impressions", "480", "--workers", "1"])  # fmt: skip
+    names = sorted(path.parent.name for path in out.glob("*/manifest.json"))
+    capsys.readouterr()
+    main(["data", "check", str(out)])
+    shown = capsys.readouterr().out
+    assert len(names) == 2 and all(f"{out / name}: sound" in shown for name in names)
+    main(["data", "describe", str(out), "--html", str(tmp_path / "page.html")])
+    shown = capsys.readouterr().out
+    for name in names:
+        assert name in shown.replace("\n", "") and (tmp_path / f"page-{name}.html").exists()
+    main(["data", "split", str(out), "--validation", "3", "--test", "3", "--force"])
+    assert all(data.read_manifest(out / name).splits["validation"] == 3 for name in names)  # type: ignore[index]
+    next((out / names[1]).glob("shard-*")).unlink()
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "check", str(out)])
+    assert stop.value.code == 1
+    shown = capsys.readouterr().out
+    assert f"{out / names[0]}: sound" in shown and f"{out / names[1]}: 1 problems" in shown
+    with pytest.raises(SystemExit):
+        main(["export", "numpy", str(out), "--out", str(tmp_path / "x.npz")])
+    assert f"data sets in it: {out / names[0]}, {out / names[1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", ["80", "60"])
+def test_the_list_of_suites_is_a_screen_with_whole_ids(
+    width: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.commands.bench.console", Console(width=int(width)))
+    main(["bench", "list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 24 and max(map(len, lines)) <= int(width)
+    assert {*SUITES, SPEED} <= {line.split()[0] for line in lines}
+    main(["bench", "list", "demo/v1", SPEED])
+    shown = capsys.readouterr().out
+    assert all(f"demo/v1{size} " in shown for size in ("", "/cpu", "/testing"))
+
+
 def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from auction_env.data.formats.numpy_file import import_numpy
 
     of_what = ["--episodes", "2", "--impressions", "1920", "--policy", "random,noisy-pid", "--task", "TargetCPA"]
-    main(["collect", "--out", str(tmp_path / "set"), "--workers", "1", *of_what])
+    main(["collect", "--out", str(tmp_path / "set"), "--workers", "1", "--control", "all", *of_what])
     main(["data", "split", str(tmp_path / "set")])
     main(["export", "numpy", str(tmp_path / "set"), "--out", str(tmp_path / "set.npz"), "--split", "test"])
     assert import_numpy(tmp_path / "set.npz").n_episodes == data.load(tmp_path / "set", split="test").n_episodes == 10
@@ -130,7 +221,7 @@ def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         with pytest.raises(SystemExit) as stop:
             main(["export", *command])
         assert stop.value.code == 2
-        assert "must not be there unless `force` is set" in capsys.readouterr().err
+        assert "must not exist, found a file" in capsys.readouterr().err
 
 
 def test_a_description_has_the_numbers_of_the_log(tmp_path: Path) -> None:
@@ -138,7 +229,19 @@ def test_a_description_has_the_numbers_of_the_log(tmp_path: Path) -> None:
     from benchmarks.pages.data_set.page import action_figures, pace_figure, ratio_figures, score_figures
 
     out = tmp_path / "set"
-    collected = ["collect", "--out", str(out), "--episodes", "2", "--impressions", "960", "--workers", "1"]
+    collected = [
+        "collect",
+        "--out",
+        str(out),
+        "--episodes",
+        "2",
+        "--impressions",
+        "960",
+        "--workers",
+        "1",
+        "--control",
+        "all",
+    ]
     main([*collected, "--policy", "random,noisy-pid", "--task", "TargetCPA"])
     log, found = data.load(out), describe(out)
     assert found.sizes == {
@@ -168,6 +271,9 @@ def test_a_description_has_the_numbers_of_the_log(tmp_path: Path) -> None:
         (["import", "auctionnet-impressions", "nowhere.csv", "--out", "out"], "nowhere.csv"),
         (["demo", "--logs", "nowhere"], "`LOGS` must be a directory of logs, found nowhere"),
         (["collect", "--out", "out", "--task", "Dance"], "`task` must be a Task or one of"),
+        (["collect", "--out", "out", "--task", "targetCPA"], "found 'targetCPA', nearest: TargetCPA"),
+        (["collect", "--out", "out", "--task", "gone.json"], "No such file or directory: 'gone.json'"),
+        (["train", "--agent", "ppo", "--out", "out", "--task", "bad.json"], "bad.json: a task must be JSON, found '{'"),
         (["collect", "--out", "out", "--policy", "magic"], "`policy` must be 'mixed' or made of"),
         (["bench", "speed", "--only", "fun"], "invalid choice: 'fun'"),
         (["dance"], "invalid choice: 'dance'"),
@@ -181,6 +287,7 @@ def test_bad_arguments_end_with_a_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("bad.json").write_text("{")
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
@@ -219,7 +326,7 @@ def test_the_numpy_reference_spends_as_the_market_does() -> None:
 
 def test_a_choice_takes_the_best_candidate_and_says_how_stable_it_is() -> None:
     from agents import FixedBidder
-    from auction_env import TASKS, MarketParams
+    from auction_env import MarketParams
 
     candidates = [FixedBidder(0.01), FixedBidder(1.0), FixedBidder(0.02)]
     choice = choose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from auction_env import TASKS, data
+from benchmarks.speed.reference.synthetic_log import write_log
+from tests import processes
+from tests.vamo.synthetic import make_data
 
 ROOT = Path(__file__).parents[3]
 MOST_SECONDS = 10.0
@@ -22,7 +28,7 @@ def _collect(out: Path) -> list[str]:
 
 
 def _bench(out: Path) -> list[str]:
-    return ["bench", "run", "data-scarce/v1/testing", "--out", str(out), "--workers", "2", "--agents", "pid", "dual"]
+    return ["bench", "run", "data-scarce/v2/testing", "--out", str(out), "--workers", "2", "--agents", "pid", "dual"]
 
 
 def _group(pgid: int) -> list[int]:
@@ -44,7 +50,7 @@ def _group(pgid: int) -> list[int]:
     [
         (_collect, "SIGINT", 130, "stopped; finished blocks are kept. To go on: vamo collect --out"),
         (_collect, "SIGTERM", 143, "stopped; finished blocks are kept. To go on: vamo collect --out"),
-        (_bench, "SIGINT", 130, "stopped; finished runs are kept. To go on: vamo bench run data-scarce/v1/testing"),
+        (_bench, "SIGINT", 130, "stopped; finished runs are kept. To go on: vamo bench run data-scarce/v2/testing"),
     ],
 )
 def test_a_stopped_command_ends_soon(
@@ -66,3 +72,98 @@ def test_a_stopped_command_ends_soon(
     assert process.returncode == code
     assert kept in shown and "Traceback" not in shown
     assert _group(process.pid) == []
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A split data set and a log to import."""
+    folder = tmp_path_factory.mktemp("inputs")
+    data.write(folder / "set", make_data(20, task=TASKS["TargetCPA"]))
+    data.write_splits(folder / "set", validation=5, test=1)
+    write_log(folder / "log.csv", n_periods=2)
+    return folder
+
+
+TRAIN = ["train", "--out", "agent", "--data", "{inputs}/set"]
+LONG: dict[str, tuple[list[str], str]] = {
+    "collect": (
+        ["collect", "--out", "set", "--episodes", "100000", "--workers", "1"],
+        "finished blocks are kept. To go",
+    ),
+    "family": (["family", "--out", "family", "--workers", "1"], "finished data sets and blocks are kept. To go on:"),
+    "vamo": ([*TRAIN, "--set", "train.steps=100000"], "To "),
+    "generative": ([*TRAIN, "--agent", "dt", "--set", "train.steps=100000"], "To "),
+    "offline": ([*TRAIN, "--agent", "iql", "--set", "steps=10000000"], "To "),
+    "online": (
+        ["train", "--out", "agent", "--agent", "ppo", "--task", "TargetCPA"],
+        "nothing is kept. To start again:",
+    ),
+    "demo": (["demo", "--out", "demo"], "finished runs are kept. To go on: vamo demo"),
+    "bench run": (
+        ["bench", "run", "demo/v1", "--size", "cpu", "--out", "b", "--workers", "1"],
+        "finished runs are kept",
+    ),
+    "bench speed": (["bench", "speed"], "nothing is kept. To start again: vamo bench speed"),
+    "import": (["import", "auctionnet-impressions", "{inputs}/log.csv", "--out", "set"], "last checkpoint are kept"),
+    "export": (["export", "auctionnet-impressions", "--out", "csv"], "nothing is kept. To start again: vamo export"),
+}
+"""Every command that takes more than some seconds."""
+
+
+CASES = [
+    pytest.param(name, n, marks=() if (position + n) % 2 else pytest.mark.exhaustive)
+    for position, name in enumerate(LONG)
+    for n in (1, 2)
+]
+
+
+@pytest.mark.parametrize(("name", "n_signals"), CASES)
+def test_every_long_command_is_stopped_without_a_traceback(
+    name: str, n_signals: int, inputs: Path, tmp_path: Path
+) -> None:
+    arguments, kept = LONG[name]
+    code = "import sys\nfrom benchmarks.cli import main\nmain()"
+    words = [word.replace("{inputs}", str(inputs)) for word in arguments]
+    command = processes.Run(code, *words, folder=tmp_path, work=tmp_path / "work")
+    time.sleep(0.3 if name == "import" else 2.0)  # the import of a log takes some seconds, the others minutes
+    assert command.process.is_alive(), command.finish()
+    pid = command.process.pid
+    assert pid is not None
+    sent = time.monotonic()
+    for number in range(n_signals):
+        time.sleep(0.05 * number)
+        with contextlib.suppress(ProcessLookupError):  # the first signal has ended it already
+            os.kill(pid, signal.SIGINT)
+    done = command.finish(timeout=60)
+    assert time.monotonic() - sent < MOST_SECONDS
+    shown = done.stdout + done.stderr
+    assert done.returncode == 130 and "stopped; " in shown and kept in shown and "Traceback" not in shown, shown
+    assert shown.count("stopped; ") == 1
+
+
+def test_a_command_that_cannot_stop_is_ended_after_the_grace_time(tmp_path: Path) -> None:
+    """Work that swallows the interrupt, as a library's callback may, does not keep the command alive."""
+    code = """
+import time
+from unittest import mock
+from benchmarks import cli
+from benchmarks.speed import figures
+
+def endless(**arguments):
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            print("swallowed", flush=True)
+
+with mock.patch.object(figures, "run", endless):
+    cli.main()
+"""
+    command = processes.Run(code, "bench", "speed", folder=tmp_path, work=tmp_path / "work")
+    time.sleep(2.0)
+    sent = time.monotonic()
+    assert command.process.pid is not None
+    os.kill(command.process.pid, signal.SIGINT)
+    done = command.finish(timeout=60)
+    assert done.returncode == 130 and time.monotonic() - sent < MOST_SECONDS
+    assert "swallowed" in done.stdout and "nothing is kept. To start again: vamo bench speed" in done.stdout

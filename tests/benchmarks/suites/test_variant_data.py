@@ -127,7 +127,7 @@ def test_references_are_those_against_the_scripts_and_are_kept(variant_data: Var
     np.testing.assert_array_equal(found["TargetROAS, day 5"], found["TargetROAS, day 5, self"])
     assert not np.array_equal(found["MaxConversions, day 5"], found["MaxConversions, day 5, mixed"])
     episodes = variant_data.tests["MaxConversions, day 5"]
-    best = HindsightBidder(episodes.task, params=episodes.params, population=episodes.population, expected=True)
+    best = HindsightBidder()
     np.testing.assert_array_equal(found["MaxConversions, day 5"], episodes.play(best).score(expected=True))
     files = {path: path.stat().st_mtime_ns for path in (cache / "references").glob("*.parquet")}
     references(variant_data, cache)

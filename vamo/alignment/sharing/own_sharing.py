@@ -12,7 +12,7 @@ from torch import Tensor
 from auction_env.data import TrajectoryData
 from auction_env.tasks import Task
 from vamo import extensions
-from vamo.alignment.sharing import Sharing
+from vamo.alignment.sharing.shared_data import Sharing
 from vamo.config import SharingConfig
 from vamo.examples.episodes import Episodes
 
@@ -26,7 +26,7 @@ class Candidates(NamedTuple):
 
 
 SharingRule: TypeAlias = Callable[..., Sharing]
-"""Gets `Candidates`, and options by name; returns `vamo.alignment.sharing.Sharing`."""
+"""Gets `Candidates`, and options by name; returns `vamo.alignment.sharing.shared_data.Sharing`."""
 
 
 def find_rule(sharing: SharingConfig) -> SharingRule:
@@ -44,7 +44,7 @@ def shared_by_rule(
     """What the rule shares.
 
     Args:
-        sources, training, targets: As of `vamo.alignment.sharing.choose`.
+        sources, training, targets: As of `vamo.alignment.sharing.rules.choose`.
         sharing: `rule` and `options` are used.
         rule: The rule itself, where `sharing.rule` is only what to call it.
 
@@ -55,7 +55,7 @@ def shared_by_rule(
     found = extensions.call(rule or find_rule(sharing), sharing.rule, sharing.options, candidates)
     label = f"sharing rule {sharing.rule!r}"
     if not isinstance(found, Sharing):
-        raise ValueError(f"{label} must return `vamo.alignment.sharing.Sharing`, found {type(found).__name__}")
+        raise ValueError(f"{label} must return `shared_data.Sharing`, found {type(found).__name__}")
     shape, weights = (len(targets), len(sources)), found.weights
     if not isinstance(weights, Tensor) or weights.shape != shape:
         raise ValueError(f"`weights` of {label} must be a tensor of shape {shape}, found {weights}")

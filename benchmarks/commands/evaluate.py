@@ -1,0 +1,166 @@
+"""`vamo evaluate`: plays any bidders on the same episodes beside the hindsight reference.
+
+It imports what it needs only when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.commands import Commands, add_workers
+from benchmarks.console import console, progress_bar
+
+if TYPE_CHECKING:
+    from auction_env.market.params import MarketParams
+    from auction_env.market.population import Population
+    from auction_env.tasks import Task
+    from benchmarks.evaluation.episodes import Competitors, EpisodeSet
+    from benchmarks.evaluation.named import NamedBidder
+
+_AGENTS = """\
+AGENT is one of
+  pid  pid:i=0.4,start=0.8                an agent of vamo agents, with arguments
+  agent.safetensors                       a trained agent's file
+  mypackage:MyBidder  my.py:MyBidder:a=2  a class of yours
+and mine=AGENT calls it `mine`. Scores are shares of the best constant in hindsight of the same episodes."""
+
+
+def add(commands: Commands) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="play any bidders on the same episodes: rows, table, page",
+        description=_AGENTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    option = parser.add_argument
+    option("--agent", action="append", required=True, metavar="AGENT", help="who plays; repeatable")
+    option("--task", nargs="+", default=[], metavar="TASK", help="registered tasks, or JSON files of your own")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--data", type=Path, metavar="DIR", help="the tasks and markets of a family or a collected data set"
+    )
+    where.add_argument("--replay", type=Path, metavar="DIR", help="a saved replay market in place of a live one")
+    option("--episodes", type=int, metavar="N", help="of each task; default: 96, of a replay all")
+    option("--seeds", type=int, nargs="+", metavar="S", help="market seeds, in place of --episodes; default: 400000 ..")
+    option("--advertisers", type=int, nargs="+", metavar="I", help="who is controlled, in turn; default: all")
+    option("--impressions", type=int, metavar="N", help="an episode; default: 4800")
+    option("--ticks", type=int, metavar="N", help="an episode; default: 48")
+    option("--mechanism", metavar="NAME", help="gsp, first_price or vcg; default: gsp")
+    option("--population", type=Path, metavar="FILE", help="the advertisers, JSON of Population.to_json")
+    option("--competitors", metavar="AGENT", help="the bidder of all other advertisers; default: their scripts")
+    option("--against", metavar="NAME", help="whom the others are compared with; default: the first agent")
+    add_workers(parser)
+    option("--out", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from benchmarks.evaluation.evaluate import evaluate
+    from benchmarks.evaluation.named import named_bidder
+    from benchmarks.evaluation.result import PAGE, RECORD
+
+    bidders: dict[str, NamedBidder] = {}
+    for text in arguments.agent:
+        bidder = named_bidder(text)
+        if bidder.label in bidders:
+            raise ValueError(f"`--agent` must have different names, found {bidder.label!r} twice: write NAME={text}")
+        bidders[bidder.label] = bidder
+    sets = _episodes(arguments)
+    n, started = sum(map(len, sets)), time.perf_counter()
+    with progress_bar("evaluating", n, "episodes", label_width=10) as bar:
+        found = evaluate(
+            bidders,
+            sets,
+            against=arguments.against,
+            n_workers=arguments.workers,
+            ray=arguments.ray,
+            out=arguments.out,
+            progress=bar.advance,
+        )
+    console.print(found.table(), markup=False, highlight=False)
+    page = arguments.out / PAGE
+    shown = page if page.is_file() else f"{arguments.out / RECORD} (the page needs the extra `report`)"
+    console.print(f"{n:,} episodes in {time.perf_counter() - started:.1f} s: {shown}", soft_wrap=True)
+
+
+def _episodes(arguments: argparse.Namespace) -> list[EpisodeSet]:
+    from benchmarks.evaluation.episodes import N_EPISODES, in_log, in_market, of_data
+
+    _check(arguments)
+    n_episodes = N_EPISODES if arguments.episodes is None else arguments.episodes
+    if arguments.replay is not None:
+        return in_log(arguments.replay, _tasks(arguments.task), n_episodes=arguments.episodes, seeds=arguments.seeds)
+    if arguments.data is not None:
+        return of_data(
+            arguments.data,
+            tasks=arguments.task,
+            n_episodes=n_episodes,
+            seeds=arguments.seeds,
+            competitors=_competitors(arguments),
+        )
+    return [
+        of_task
+        for task in _tasks(arguments.task)
+        for of_task in in_market(
+            task,
+            n_episodes=n_episodes,
+            seeds=arguments.seeds,
+            advertisers=arguments.advertisers,
+            params=_params(arguments, task),
+            population=_population(arguments.population),
+            competitors=_competitors(arguments),
+        )
+    ]
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuses options that would do nothing."""
+    if arguments.episodes is not None and arguments.seeds is not None:
+        raise ValueError("give `--episodes` or `--seeds`, not both")
+    if arguments.data is None and not arguments.task:
+        raise ValueError("`--task` must be given, or `--data` with the tasks of a family or data set")
+    given = "data" if arguments.data is not None else "replay" if arguments.replay is not None else None
+    of_market = ("impressions", "ticks", "mechanism", "population", "advertisers")
+    for name in (*of_market, *(("competitors",) if given == "replay" else ())):
+        if given is not None and getattr(arguments, name) is not None:
+            raise ValueError(f"`--{name}` must not be given with `--{given}`, which has its own")
+
+
+def _tasks(texts: list[str]) -> list[Task]:
+    from auction_env.tasks import Task, get_task
+
+    return [
+        Task.from_json(Path(text).read_text(encoding="utf-8")) if text.endswith(".json") else get_task(text)
+        for text in texts
+    ]
+
+
+def _params(arguments: argparse.Namespace, task: Task) -> MarketParams:
+    from auction_env.market.params import MarketParams
+    from benchmarks.evaluation.episodes import N_IMPRESSIONS
+
+    asked = {
+        "n_impressions": arguments.impressions,
+        "n_ticks": arguments.ticks,
+        "mechanism": arguments.mechanism,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    return MarketParams.for_task(task, **({"n_impressions": N_IMPRESSIONS} | given))
+
+
+def _population(path: Path | None) -> Population | None:
+    from auction_env.market.population import Population
+
+    return None if path is None else Population.from_json(path.read_text(encoding="utf-8"))
+
+
+def _competitors(arguments: argparse.Namespace) -> Competitors | None:
+    from benchmarks.evaluation.named import named_bidder
+
+    if arguments.competitors is None:
+        return None
+    return named_bidder(arguments.competitors).make

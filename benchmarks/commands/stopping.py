@@ -1,0 +1,108 @@
+"""Ctrl-C and SIGTERM: the command ends within two seconds, says how to go on, and shows no traceback."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+GRACE_SECONDS = 1.5
+"""From the signal until the process is ended whatever it does, a thread that cannot be stopped included."""
+
+Kept = str | Callable[[argparse.Namespace], str]
+"""What a stopped command leaves for the next call, for "... are kept"; or a function that looks; "" is nothing."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; `code` is the exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+class Stop:
+    """What happens when a command is told to stop: first an orderly end, then, or at a second signal, a sudden one."""
+
+    def __init__(self, argv: list[str], *, is_process: bool) -> None:
+        self.arguments = argparse.Namespace()
+        self._argv, self._is_process = argv, is_process
+        self._code, self._is_said = 0, False
+        self._timer: threading.Timer | None = None
+
+    def signalled(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        if self._code:  # the second signal
+            self._end()
+        self._code = 128 + number
+        self._timer = threading.Timer(GRACE_SECONDS, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+        raise Stopped(self._code)
+
+    def finish(self, interrupt: KeyboardInterrupt) -> NoReturn:
+        """Says how to go on and ends: the process where this command is all of it, else by SystemExit."""
+        self._code = self._code or getattr(interrupt, "code", 130)
+        if self._is_process:
+            self._end()
+        self._say()
+        raise SystemExit(self._code)
+
+    def close(self) -> None:
+        """Nothing is ended any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end(self) -> NoReturn:
+        """Ends the process and its workers without waiting for anything, such as threads in a kernel."""
+        self._say()
+        for child in multiprocessing.active_children():
+            child.kill()
+        os._exit(self._code)
+
+    def _say(self) -> None:
+        if self._is_said or os.environ.get("RANK", "0") != "0":  # one of the processes of torchrun speaks
+            return
+        self._is_said = True
+        print(f"\n{stopped_line(self.arguments, self._argv)}", flush=True)
+
+
+def stopped_line(arguments: argparse.Namespace, argv: list[str]) -> str:
+    """What a stopped command says: what is kept, and the command that goes on."""
+    kept: Kept = getattr(arguments, "kept", "")
+    text = kept if isinstance(kept, str) else kept(arguments)
+    again = list(argv)
+    if getattr(arguments, "replaces", False) and "--force" not in again:  # of files that a first call left
+        again.append("--force")
+    command = shlex.join(["vamo", *again])
+    if text:
+        return f"stopped; {text} are kept. To go on: {command}"
+    return f"stopped; nothing is kept. To start again: {command}"
+
+
+@contextmanager
+def stopping(argv: list[str] | None) -> Iterator[Stop]:
+    """Within the block, signals stop the command; in other threads than the main one, nothing changes.
+
+    Args:
+        argv: Of a command that is called as a function; None for the process's own.
+    """
+    stop = Stop(sys.argv[1:] if argv is None else argv, is_process=argv is None)
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        stop.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)

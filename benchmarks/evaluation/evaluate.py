@@ -1,0 +1,158 @@
+"""Plays bidders on the same episodes beside the hindsight reference, in processes or on a cluster."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from agents.hindsight.best_constant import HindsightBidder
+from agents.parallel import Failure, run_jobs, worker_count
+from agents.rollout import rollout_each
+from auction_env.control.bidder import Bidder
+from benchmarks.evaluation.episodes import EpisodeSet
+from benchmarks.evaluation.named import NamedBidder
+from benchmarks.evaluation.result import Evaluation, save
+from benchmarks.suites.storage.rows import Rows, concatenate, result_rows
+
+SUITE = "evaluate"
+"""What the column `suite` of the rows says."""
+
+_MOST_EPISODES = 16  # of a job, which then takes a second: the bar moves, Ctrl-C waits for nobody
+_IMPRESSIONS = 160_000  # of a job's episodes
+
+Progress = Callable[[int], None]
+
+
+class Job(NamedTuple):
+    """Some episodes of one of the sets."""
+
+    number: int
+    start: int
+    stop: int
+
+
+class _Work:
+    """Plays the episodes of a job; sent once to every worker, which keeps the bidders that it has made."""
+
+    def __init__(
+        self, bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet], reference: Bidder
+    ) -> None:
+        self._bidders, self._sets, self._reference = dict(bidders), tuple(sets), reference
+        self._made: dict[int, dict[str, Bidder]] = {}
+
+    def __call__(self, job: Job) -> Rows:
+        """The rows of the episodes, of all bidders."""
+        made = self.of_set(job.number)
+        *played, best = rollout_each(
+            [*made.values(), self._reference], **self._sets[job.number].part(job.start, job.stop)
+        )
+        return result_rows(dict(zip(made, played, strict=True)), best, suite=SUITE)
+
+    def of_set(self, number: int) -> dict[str, Bidder]:
+        """The bidders for a set; those that are named are made for its market."""
+        if number not in self._made:
+            episodes = self._sets[number]
+            self._made[number] = {
+                name: bidder.make(episodes.market, episodes.task)
+                if isinstance(bidder, NamedBidder)
+                else copy.deepcopy(bidder)  # one that is given twice, or is the caller's, keeps its own state
+                for name, bidder in self._bidders.items()
+            }
+        return self._made[number]
+
+
+def evaluate(
+    bidders: Mapping[str, Bidder | NamedBidder],
+    episodes: EpisodeSet | Sequence[EpisodeSet],
+    *,
+    against: str | None = None,
+    n_workers: int | None = 1,
+    ray: str | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Plays all bidders on the same episodes; the reference is the best constant in hindsight of the episodes' market.
+
+    Args:
+        bidders: By name in tables: bidders, or `benchmarks.evaluation.named.named_bidder` of a text.
+        episodes: Of one task or several: `in_market`, `of_data`, `in_log`.
+        against: Name of the bidder that the others are compared with; the first by default.
+        n_workers: Processes, each of one thread; None: one a core. With 1 it all happens in this process. Bidders must
+            be picklable where there are more.
+        ray: Address of a Ray cluster, as `agents.parallel.run_jobs` takes it.
+        out: Directory that gets `rows.parquet`, `evaluation.json` and the page; None: nothing is written.
+        progress: Told the number of episodes as they are finished, each by all bidders.
+
+    Raises:
+        ValueError: No bidder, another `against`, tasks of one name, or a bidder that cannot play a task.
+        RuntimeError: A worker failed.
+    """
+    sets = [episodes] if isinstance(episodes, EpisodeSet) else list(episodes)
+    chosen = _check(bidders, sets, against)
+    work = _Work(bidders, sets, HindsightBidder())
+    for number in range(len(sets)):  # before anything is played: a file that is not there, a history that is missing
+        work.of_set(number)
+    jobs = [job for number, of_task in enumerate(sets) for job in _jobs(number, of_task)]
+    done: dict[Job, Rows] = {}
+
+    def ended(job: Job, result: Rows | Failure) -> None:
+        if isinstance(result, Failure):
+            raise RuntimeError(f"task {sets[job.number].task.name!r}, episodes {job.start}.. failed: {result.error}")
+        done[job] = result
+        if progress is not None:
+            progress(job.stop - job.start)
+
+    if ray is None and worker_count(n_workers) == 1:  # with all threads
+        for job in jobs:
+            ended(job, work(job))
+    else:
+        fresh = _Work(bidders, sets, HindsightBidder())  # what has been made above may not be picklable
+        run_jobs(fresh, jobs, ended, n_workers=n_workers, ray=ray, preload=_needed_modules(bidders))
+    rows = _in_order(concatenate([done[job] for job in jobs]), list(bidders), [of_task.task.name for of_task in sets])
+    found = Evaluation(rows=rows, against=chosen, episodes=tuple(of_task.description for of_task in sets))
+    if out is not None:
+        save(found, Path(out))
+    return found
+
+
+def _check(bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet], against: str | None) -> str:
+    if not bidders:
+        raise ValueError("`bidders` must hold at least one bidder, found none")
+    if not sets:
+        raise ValueError("`episodes` must hold those of at least one task, found none")
+    for name, bidder in bidders.items():
+        if not isinstance(bidder, NamedBidder | Bidder):
+            raise ValueError(
+                f"`bidders` must hold bidders with `name`, `reset` and `act`, found {bidder!r} as {name!r}"
+            )
+    names = [of_task.task.name for of_task in sets]
+    if len(set(names)) != len(names):
+        raise ValueError(f"`episodes` must be of tasks of different names, found {names}")
+    chosen = next(iter(bidders)) if against is None else against
+    if chosen not in bidders:
+        raise ValueError(f"`against` must be one of {list(bidders)}, found {against!r}")
+    return chosen
+
+
+def _needed_modules(bidders: Mapping[str, Bidder | NamedBidder]) -> list[str]:
+    """What workers import once for all of them: torch, for trained agents, takes seconds."""
+    has_file = any(isinstance(bidder, NamedBidder) and bidder.kind == "file" for bidder in bidders.values())
+    return [__name__, *(["torch"] if has_file else [])]
+
+
+def _jobs(number: int, episodes: EpisodeSet) -> list[Job]:
+    size = int(np.clip(_IMPRESSIONS // max(episodes.market.mean_impressions, 1.0), 1, _MOST_EPISODES))
+    n = len(episodes)
+    return [Job(number, start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _in_order(rows: Rows, methods: Sequence[str], tasks: Sequence[str]) -> Rows:
+    """Rows by bidder, then by task, as they were given; the episodes of each in order."""
+    turn = [np.array([names.index(name) for name in rows[column]]) for column, names in
+            (("task", list(tasks)), ("method", list(methods)))]  # fmt: skip
+    order = np.lexsort(turn)  # stable: the last key goes first
+    return {name: column[order] for name, column in rows.items()}

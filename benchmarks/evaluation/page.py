@@ -1,0 +1,122 @@
+"""The figure and the page of an evaluation; both need plotly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from auction_env.files import write_atomically
+from benchmarks.evaluation.tables import ALL_TASKS
+from benchmarks.pages import plots
+from benchmarks.pages.document import assemble_page, plotly_script
+from benchmarks.pages.elements import Section, card, cell, escape, grid, pairs_table, swatch, table
+from benchmarks.pages.plots import Figure
+from benchmarks.pages.tables import Cells
+from benchmarks.statistics.summaries import Summary
+
+
+def figure(summaries: Sequence[Summary]) -> go.Figure:
+    """Shares of the reference with their intervals, a group a task, for notebooks."""
+    made = go.Figure()
+    palette = plots.METHOD_COLOURS["light"]
+    for index, name in enumerate(_methods(summaries)):
+        own = [s for s in summaries if s.method == name]
+        shares = [s.share for s in own]
+        made.add_bar(
+            name=plots.text(name),
+            x=[plots.text(s.task or ALL_TASKS) for s in own],
+            y=[share.value for share in shares],
+            marker={"color": palette[index % len(palette)]},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [share.high - share.value for share in shares],
+                "arrayminus": [share.value - share.low for share in shares],
+            },
+        )
+    made.add_hline(y=1.0, line={"dash": "dot", "width": 1.5})
+    title = {"text": "Score over that of the best constant in hindsight, 95 % intervals"}
+    made.update_layout(barmode="group", title=title, yaxis={"rangemode": "tozero"}, template="plotly_white")
+    return made
+
+
+def write_page(
+    path: Path, summaries: Sequence[Summary], tables: Sequence[Cells], episodes: Sequence[Mapping[str, Any]]
+) -> Path:
+    """Writes the page, whole or not at all; returns where it is. Arguments as of `render`."""
+    write_atomically(path, render(summaries, tables, episodes, plotly_script()).encode())
+    return path
+
+
+def render(
+    summaries: Sequence[Summary], tables: Sequence[Cells], episodes: Sequence[Mapping[str, Any]], plotly_js: str
+) -> str:
+    """The HTML of the page.
+
+    Args:
+        summaries: Of every bidder and task.
+        tables: The first is the scores'.
+        episodes: What was played, a record a task.
+        plotly_js: The source of plotly.js.
+    """
+    names, tasks = _methods(summaries), [str(record["task"]["name"]) for record in episodes]
+    scopes: list[str | None] = [None, *tasks] if len(tasks) > 1 else list(tasks)
+    figures = {f"share-{k}": _shares(summaries, scope) for k, scope in enumerate(scopes)}
+    cards = [
+        card(f"share-{k}", scope or ALL_TASKS, "score over that of the best constant in hindsight", len(names))
+        for k, scope in enumerate(scopes)
+    ]
+    scores, *others = tables
+    parts = [Section("scores", "Scores", _table(names, scores) + grid(cards))]
+    parts += [Section(cells.kind, cells.title, _table(names, cells)) for cells in others]
+    parts.append(Section("played", "What was played", "".join(_played(record) for record in episodes)))
+    n = sum(record["n_episodes"] for record in episodes)
+    intro = [f"{', '.join(names)} on the same {n:,} episodes of {', '.join(tasks)}."]
+    return assemble_page("Evaluation", intro, parts, {"figures": figures, "controls": {}}, plotly_js)
+
+
+def _methods(summaries: Sequence[Summary]) -> list[str]:
+    """The bidders, in the order in which they were given: a place gives a colour."""
+    return list(dict.fromkeys(s.method for s in summaries))
+
+
+def _shares(summaries: Sequence[Summary], scope: str | None) -> Figure:
+    """Dots with intervals, the best on top."""
+    own = sorted((s for s in summaries if s.task == scope), key=lambda s: -s.share.value)
+    estimates = {s.method: s.share for s in own}
+    layout = plots.dot_layout(list(estimates))
+    ends = [end for share in estimates.values() for end in (share.low, share.high)]
+    layout["xaxis"]["range"] = plots.padded([*ends, 1.0])
+    layout["shapes"] = [plots.vertical_line(1.0)]
+    return {"traces": plots.dots(_methods(summaries), estimates, {}), "layout": layout, "patches": []}
+
+
+def _table(names: Sequence[str], cells: Cells) -> str:
+    rows = [
+        [
+            f'<th scope="row">{swatch("method", names.index(first))} {escape(first)}</th>',
+            *(cell(content) for content in others),
+        ]
+        for first, *others in cells.rows
+    ]
+    return table(cells.title, cells.header, {}, [(note, rows) for note in cells.notes])
+
+
+def _played(record: Mapping[str, Any]) -> str:
+    seeds = record["seeds"]
+    pairs = {
+        "episodes": f"{record['n_episodes']:,}",
+        "seeds": f"{min(seeds)} to {max(seeds)}",
+        "advertisers": ", ".join(map(str, sorted(set(record["advertisers"])))),
+    }
+    if "params" in record:
+        params = record["params"]
+        pairs |= {"impressions": f"{params['n_impressions']:,}", "mechanism": params["mechanism"]}
+        competing = record["competitors"]
+        pairs["competitors"] = competing if isinstance(competing, str) else ", ".join(competing)
+    else:
+        pairs["competitors"] = "bid what they bid in the log"
+    return pairs_table(escape(record["task"]["name"]), pairs)
