@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from agents.labels.actions import ActionLabel
 from agents.learning.settings import Settings, check_fields, override, require
@@ -54,7 +55,7 @@ MultitaskMethod = Literal[
 """Methods that combine the gradients of the targets' losses; see `vamo.training.backward`."""
 LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 """Methods that weight the targets by their losses; see `vamo.training.backward`."""
-SharingMethod = Literal["cds", "nearest", "response_check", "dvdf"]
+SharingMethod = Literal["cds", "nearest", "response_check", "dvdf", "sharing_rule"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
 GradientMethod = Literal["agem", "sdmgrad"]
 """Methods that look at the gradients of a step in ways of their own; see `vamo.training.backward`."""
@@ -66,6 +67,7 @@ ResponseLogs = Literal["own", "all"]
 Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 WeightingKind = Literal["softmax", "entropy", "top1", "integral", "dga"]
+"""Weightings of this package; others are named as of `vamo.extensions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,8 @@ class WeightingConfig(Settings):
         kind: `integral`: multiplicative weights on the alignments of all refreshes so far; `dga`: those of arXiv
             2410.02498 (`vamo.alignment.accumulation` has both); `softmax` at `temperature` (the paper); `entropy`: the
             softmax whose temperature gives the weights of every target the entropy `target_entropy`; `top1`: all
-            weight on the best source.
+            weight on the best source. Any other name is a weighting of yours, see `vamo.extensions`.
+        options: Of a weighting of yours: its arguments by name.
         eta: Of `integral` and `dga`: step of the logits at a refresh.
         decay: Of `integral`: what is kept of the logits at a refresh: 1 sums all alignments, less forgets, for markets
             that drift, and 0 is the softmax of temperature 1 / eta. Of `dga`: what is kept of the weights.
@@ -244,7 +247,8 @@ class WeightingConfig(Settings):
             otherwise a sample that keeps the gradient unbiased.
     """
 
-    kind: WeightingKind = "integral"
+    kind: str = "integral"
+    options: Mapping[str, Any] = field(default_factory=dict)
     eta: float = 0.1
     decay: float = 1.0
     floor: float = 0.0
@@ -288,6 +292,8 @@ class WeightingConfig(Settings):
             require(not self.per_episode, "per_episode", "false for `per_sample` weights", self.per_episode)
             softmaxes = "softmax, entropy or top1 for `per_sample` weights"
             require(not self.is_accumulated, "kind", softmaxes, self.kind)
+        if self.kind in get_args(WeightingKind):
+            require(not self.options, "options", f"empty for `kind` {self.kind!r}", dict(self.options))
         if self.kind == "dga":
             require(self.decay < 1, "decay", "below 1 for `dga`, whose weights would never move", self.decay)
 
@@ -309,6 +315,9 @@ class SharingConfig(Settings):
         per_episode: Of `response_check`: whether episodes are checked for themselves, instead of whole sources.
         dvdf_share: Of `dvdf`: the share of all trajectories of other sources that is kept.
         dvdf_dynamics: Of `dvdf`: the weight of the dynamics against that of the value.
+        rule: Of `sharing_rule`: the name of a rule of yours (`vamo.alignment.sharing.own_sharing`), as of
+            `vamo.extensions`.
+        options: Of `sharing_rule`: the rule's arguments by name.
     """
 
     percentile: float = 90.0
@@ -317,6 +326,8 @@ class SharingConfig(Settings):
     per_episode: bool = False
     dvdf_share: float = 0.25
     dvdf_dynamics: float = 0.5
+    rule: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -373,11 +384,11 @@ class TrainConfig(Settings):
         method: `single` gives every target its own data only (with one target the single-task baseline,
             with several one model without sharing), `uniform` shares with equal weight per source,
             `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
-            `cds`, `nearest`, `response_check` and `dvdf` choose the data before training (`SharingConfig`). The
-            others share uniformly: `agem` takes out of a source's gradient what points against the target's
-            validation gradient; `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses
-            (`BalancingConfig`); the rest, `sdmgrad` among them, combine the targets' gradients and need the extra
-            `mtl`.
+            `cds`, `nearest`, `response_check`, `dvdf` and `sharing_rule`, a rule of yours, choose the data before
+            training (`SharingConfig`). The others share uniformly: `agem` takes out of a source's gradient what points
+            against the target's validation gradient; `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by
+            their losses (`BalancingConfig`); the rest, `sdmgrad` among them, combine the targets' gradients and need
+            the extra `mtl`.
         batch_size: Windows per step over all (target, source) pairs together; a window is one tick for the memoryless
             backbones.
         select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
@@ -480,6 +491,11 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.train.method == "sharing_rule":
+            require(bool(self.sharing.rule), "sharing.rule", "the name of a rule for `train.method` 'sharing_rule'", "")
+        else:
+            alone = f"empty for `train.method` {self.train.method!r}"
+            require(not self.sharing.rule, "sharing.rule", alone, self.sharing.rule)
         most = self.train.steps - 1
         require(
             self.data.dagger_rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", self.data.dagger_rounds

@@ -36,8 +36,12 @@ def _add_suites(kinds: Commands) -> None:
         description="Runs a suite (vamo bench list). Finished runs are kept, missing and failed ones are done. The exit"
         " code is 1 where a run failed.",
     )
-    runner.add_argument("suite", metavar="SUITE", help="id, such as data-scarce/v2 or data-scarce/v2/testing")
-    runner.add_argument("--size", choices=("full", "cpu", "testing"), default="full", help="default: %(default)s")
+    runner.add_argument(
+        "suite", metavar="SUITE", help="id, such as data-scarce/v2 or data-scarce/v2/testing, or FILE.py:NAME of yours"
+    )
+    runner.add_argument(
+        "--size", choices=("full", "cpu", "testing"), help="default: full, or that of the suite in a file"
+    )
     runner.add_argument("--seeds", type=int, metavar="N", help="only the first N training seeds; default: all")
     runner.add_argument(
         "--agents", nargs="+", metavar="NAME", help="only these methods of the suite; or agents of `vamo agents`"

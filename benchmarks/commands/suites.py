@@ -22,7 +22,7 @@ from benchmarks.suites.spec import SIZES, Arm, Size, Suite
 def run(
     name: str,
     *,
-    size: Size = "full",
+    size: Size | None = None,
     n_seeds: int | None = None,
     agents: Sequence[str] | None = None,
     n_workers: int | None = None,
@@ -34,6 +34,7 @@ def run(
 ) -> None:
     """Runs a suite; exits with 1 where a run failed."""
     if name.removesuffix(f"/{size}") == SPEED:
+        size = "full" if size is None else size
         speed_suite.run(_out(out, SPEED if size == "full" else f"{SPEED}/{size}"), size, command_line())
         return
     if device == "cuda":

@@ -211,7 +211,8 @@ class Arm:
 
     Attributes:
         name, label: In results, and for people.
-        method: Which function makes it: a key of `benchmarks.suites.methods.methods.METHODS`.
+        method: Which function makes it: a key of `benchmarks.suites.methods.methods.METHODS`, or "module:function" of
+            yours, from `Setting` to `Fitted` (`benchmarks.suites.methods.fitting`).
         settings: "key=value" of that function; for `vamo` overrides of `vamo.Config`.
         is_trained: Whether it is run once a training seed; otherwise once.
         x: Its place on the suite's axis, where methods lie on one.

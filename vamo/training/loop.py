@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vamo.alignment.estimators import BatchT, Estimator, Explicit, ForwardMode, GroupLosses, Parameters
 from vamo.alignment.ghost import Ghost
 from vamo.alignment.pairs import Pairs
-from vamo.alignment.weighting import entropy
+from vamo.alignment.weighting import Weighting, entropy
 from vamo.config import Config, WeightingConfig
 from vamo.examples.dagger import round_steps
 from vamo.training.backward.strategy import Backward, make_backward
@@ -53,6 +53,7 @@ class Trainer(Generic[BatchT]):
         processes: Those that train together, each with a trainer of equal arguments.
         monitor: What looks for signs of trouble in the records.
         given_weights: (K, I), of the methods that choose data before training (`vamo.alignment.sharing`).
+        weighting: A user's weighting, in place of the one that `config.weighting.kind` names.
         solver: Of a model whose parameters have a closed form: writes them in one step, instead of the gradients'
             steps.
 
@@ -75,6 +76,7 @@ class Trainer(Generic[BatchT]):
         processes: Processes | None = None,
         monitor: Monitor | None = None,
         given_weights: Tensor | None = None,
+        weighting: Weighting | None = None,
         solver: Solver | None = None,
     ) -> None:
         train = config.train
@@ -105,6 +107,7 @@ class Trainer(Generic[BatchT]):
             n_targets=n_targets,
             config=config,
             given=given_weights,
+            own=weighting,
             device=device,
         )
         if self.processes.size > self.sources.n_step_pairs:

@@ -13,7 +13,7 @@ from vamo.alignment.accumulation import make_accumulator
 from vamo.alignment.episode_weights import EpisodeWeights
 from vamo.alignment.estimators import Alignment, BatchT, Estimator, Parameters
 from vamo.alignment.pairs import AlignmentTable, Pairs, RefreshPlan, sample_pairs
-from vamo.alignment.weighting import Evidence, Scaler, make_weighting, shrunken
+from vamo.alignment.weighting import Evidence, Scaler, Weighting, make_weighting, shrunken
 from vamo.config import Config, WeightingConfig
 from vamo.training.batches import Batches
 
@@ -87,6 +87,7 @@ class SourceWeights(Generic[BatchT]):
         n_targets: K.
         config: `train` and `weighting` are used.
         given: (K, I) weights of the methods that fix them before training.
+        own: A user's weighting, in place of the one that `config.weighting.kind` names.
         device: Where the weights live.
 
     Raises:
@@ -104,6 +105,7 @@ class SourceWeights(Generic[BatchT]):
         n_targets: int,
         config: Config,
         given: Tensor | None,
+        own: Weighting | None = None,
         device: torch.device,
     ) -> None:
         self._estimator, self._batches, self._preconditioner = estimator, batches, preconditioner
@@ -111,7 +113,7 @@ class SourceWeights(Generic[BatchT]):
         self._config = config.weighting
         self._index = torch.tensor(pairs, device=device).T.contiguous()  # (2, P) targets and sources
         self._sizes = torch.tensor(sizes, dtype=torch.float32, device=device)
-        self._weighting = make_weighting(config.train, config.weighting, given)
+        self._weighting = make_weighting(config.train, config.weighting, given, own)
         self.plan = RefreshPlan.of(n_targets, len(sizes), config.weighting)
         self.table = AlignmentTable(n_targets, len(sizes), config.weighting.ema_decay, device)
         self.scaler = Scaler(config.weighting.scaling, config.weighting.rms_decay, n_targets, device)

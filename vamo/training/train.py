@@ -21,11 +21,14 @@ from agents.learning.learner import Learner, Logs, Tasks, by_name
 from agents.learning.learner import TrainResult as AnyResult
 from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles
+from agents.learning.settings import require
 from auction_env.data import TrajectoryData
 from auction_env.notebook import data_frame
 from auction_env.tasks import Task
 from vamo.agent import ReturnTable, VamoBidder
+from vamo.alignment.sharing.own_sharing import SharingRule, find_rule
 from vamo.alignment.sharing.rules import choose
+from vamo.alignment.weighting import Weighting, make_weighting
 from vamo.config import Config, ModelConfig
 from vamo.examples.batch import Batch
 from vamo.examples.dagger import Dagger
@@ -34,6 +37,7 @@ from vamo.examples.folds import Folds, with_validation
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import WindowSampler
 from vamo.examples.sources import data_hash, n_ticks_of, task_of
+from vamo.extensions import name_of
 from vamo.model.losses import losses
 from vamo.model.making import load_parameters, make_ensemble, make_policy
 from vamo.model.policy import Policy
@@ -178,6 +182,8 @@ def train(
     log_dir: Path | None = None,
     processes: Processes | None = None,
     name: str | None = None,
+    weighting: Weighting | None = None,
+    sharing: SharingRule | None = None,
 ) -> TrainResult:
     """Trains one model for all targets on all sources.
 
@@ -199,6 +205,9 @@ def train(
         processes: Those that train together (`vamo.training.distributed.joined`), each calling this with equal
             arguments. All get the same result; only the first one writes files.
         name: Label of the bidder; the method by default.
+        weighting: A weighting of your own, in place of the one that `settings.weighting.kind` names, for method `vao`.
+            It maps `vamo.alignment.weighting.Evidence` to weights and keeps nothing between two calls.
+        sharing: A sharing rule of your own (`vamo.alignment.sharing.own_sharing`), in place of `settings.train.method`.
 
     Returns:
         The trained bidder and the history.
@@ -214,6 +223,16 @@ def train(
     config = Config() if settings is None else settings
     if seed is not None:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+    if weighting is not None and sharing is not None:
+        raise ValueError("`weighting` and `sharing` must not be given both: a sharing rule fixes the weights")
+    if sharing is not None:
+        config = _with_own_rule(config, sharing)
+    elif weighting is not None:
+        config = _with_own_weighting(config, weighting)
+    elif config.train.method == "vao":
+        make_weighting(config.train, config.weighting)  # an unknown name is an error before the data are read
+    elif config.train.method == "sharing_rule":
+        find_rule(config.sharing)
     targets = tuple(validation) if targets is None else tuple(targets)
     sources = _used_sources(sources, validation, targets, config)
     if save_every < 1:
@@ -226,7 +245,7 @@ def train(
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]
     tasks = {name: episodes.task for name, episodes in zip(targets, held_out, strict=True)}
-    shared = choose(sources, validation, training, tasks, config)
+    shared = choose(sources, validation, training, tasks, config, sharing)
     if shared is not None:
         pairs = shared.pairs
     statistics = normalisation(training, [episodes.task for episodes in held_out], pairs)
@@ -260,6 +279,7 @@ def train(
             processes=processes,
             monitor=_monitor(targets, tuple(sources), own),
             given_weights=None if shared is None else shared.weights,
+            weighting=weighting,
             solver=partial(_solve, model, sampler, pairs) if isinstance(model, Ridge) else None,
         )
         return trainer
@@ -291,6 +311,26 @@ def train(
         targets=targets,
         sources=tuple(sources),
     )
+
+
+def _with_own_weighting(config: Config, weighting: Weighting) -> Config:
+    """The settings with the name and the numbers of a user's weighting, so that another one does not resume its run."""
+    require(config.train.method == "vao", "train.method", "'vao' for a weighting of your own", config.train.method)
+    names = (
+        (field.name for field in dataclasses.fields(weighting))
+        if dataclasses.is_dataclass(weighting)
+        else vars(weighting)
+    )
+    values = {name: getattr(weighting, name) for name in names}
+    numbers = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
+    own = dataclasses.replace(config.weighting, kind=name_of(weighting), options=numbers)
+    return dataclasses.replace(config, weighting=own)
+
+
+def _with_own_rule(config: Config, rule: SharingRule) -> Config:
+    """The settings with the name of a user's sharing rule."""
+    named = dataclasses.replace(config.sharing, rule=name_of(rule))
+    return dataclasses.replace(config, sharing=named, train=dataclasses.replace(config.train, method="sharing_rule"))
 
 
 def _solve(model: Ridge, sampler: WindowSampler, pairs: Sequence[tuple[int, int]], weights: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from benchmarks.suites.methods.fitting import Curve, Fitted, Method, Setting
 from benchmarks.suites.methods.tuning import read_spaces, tune
 from benchmarks.suites.numbers import Package
 from benchmarks.suites.spec import Arm
+from benchmarks.suites.user_file import find_function
 
 
 def fit_rule(setting: Setting) -> Fitted:
@@ -169,13 +170,18 @@ METHODS: dict[str, Method] = {
 
 
 def method_of(arm: Arm) -> Method:
-    """The method of an arm.
+    """The method of an arm: one of `METHODS`, or a function of a user's own, "module:function".
+
+    Nothing is known of a user's function but its settings, so that a run of it depends on all packages.
 
     Raises:
         ValueError: No such method, or an arm that chooses logs for a method that learns from none.
     """
+    if ":" in arm.method:
+        return Method(fit=find_function(arm.method), packages=_WITH_VAMO)
     if arm.method not in METHODS:
-        raise ValueError(f"`method` of {arm.name!r} must be one of {sorted(METHODS)}, found {arm.method!r}")
+        known = f"one of {sorted(METHODS)} or 'module:function'"
+        raise ValueError(f"`method` of {arm.name!r} must be {known}, found {arm.method!r}")
     method = METHODS[arm.method]
     if arm.logs != "training" and not method.has_logs:
         rule = f"'training' for method {arm.method!r}, which learns from no logs"

@@ -1,7 +1,7 @@
 """What the sharing rule of a training method chooses.
 
-All rules but the response check need a source of the target's own, which it always learns from. Naive sharing is
-`vamo.alignment.weighting.Uniform` and `Proportional`.
+All rules but the response check and a user's need a source of the target's own, which it always learns from. Naive
+sharing is `vamo.alignment.weighting.Uniform` and `Proportional`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from auction_env.tasks import Task
 from vamo.alignment.sharing.conservative import conservative
 from vamo.alignment.sharing.dvdf import dynamics_and_value
 from vamo.alignment.sharing.nearest import nearest_tasks
+from vamo.alignment.sharing.own_sharing import SharingRule, shared_by_rule
 from vamo.alignment.sharing.response_check import agreeing
 from vamo.alignment.sharing.shared_data import Sharing
 from vamo.config import Config, SharingMethod
@@ -28,6 +29,7 @@ def choose(
     training: Sequence[Episodes],
     targets: Mapping[str, Task],
     config: Config,
+    users: SharingRule | None = None,
 ) -> Sharing | None:
     """What the method of `config.train` shares; None for a method that is no rule of this folder.
 
@@ -37,14 +39,17 @@ def choose(
         training: The sources as episodes.
         targets: Tasks of the K targets by name.
         config: `train.method` and `sharing` are used.
+        users: Of method `sharing_rule`: the user's rule itself, where `sharing.rule` is only what to call it.
 
     Raises:
         ValueError: A target without a source of its name, or of another task; fewer sources than asked for; a
-            target without bids.
+            target without bids; a user's rule that is unknown or returns no sharing.
     """
     method, sharing = config.train.method, config.sharing
     if method not in get_args(SharingMethod):
         return None
+    if method == "sharing_rule":
+        return shared_by_rule(sources, training, targets, sharing, users)
     if method == "response_check":
         checks = _checks(sources, validation, training, targets)
         return agreeing(checks, sharing.response_factor, per_episode=sharing.per_episode)
