@@ -254,7 +254,8 @@ def test_few_training_seeds_are_named(n_seeds: int, said: str | None) -> None:
     record = record_of({"a": bool(n_seeds)})
     notes = score_cells(record, analyse_variant(rows_of({"a": {"T": values}}), record, "v"), "variant").notes
     assert f"{n_seeds} training seed" in notes[0]
-    assert notes[1:] == () if said is None else said in notes[1]
+    assert notes[-1].startswith("Sampled: ")
+    assert notes[1:-1] == () if said is None else said in notes[1]
 
 
 def test_markdown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,12 +62,13 @@ def test_noise_that_families_share_is_not_averaged_away() -> None:
 def test_coverage_of_the_mean_over_families(between: float, market: float) -> None:
     rng = np.random.default_rng(2)
     hits, repeats, bootstrap = 0, 300, Bootstrap(n_resamples=100)
+    arranged = pair(rows_of({"a": {"T": np.ones((3, 24))}, "b": {"T": np.ones(24)}}), "score_expected")
     for _ in range(repeats):
         common, training = rng.normal(0, market, 24), rng.normal(0, 0.1, (3, 1))
         families = []
         for _ in range(8):
             gap = rng.normal(0, between) + common + training + rng.normal(0, 0.4, (3, 24))
-            paired = pair(rows_of({"a": {"T": 1.0 + gap}, "b": {"T": np.ones(24)}}), "score_expected")
+            paired = replace(arranged, values={"a": (1.0 + gap,), "b": (np.ones((1, 24)),)})
             families.append(resampled_difference(paired, "a", "b", draw(paired, bootstrap)))
         low, high = over_families(families).interval(0.95)
         hits += low <= 0 <= high
@@ -163,12 +165,12 @@ def test_a_contrast_is_answered_once_a_group_of_families() -> None:
 def test_recovered_share_covers_and_is_absent_without_a_gap() -> None:
     rng = np.random.default_rng(5)
     hits, repeats = 0, 300
+    arranged = pair(rows_of({name: {"T": np.ones(40)} for name in "umo"}), "score_expected").normalised()
     for repeat in range(repeats):
         level = rng.normal(1.0, 0.3, 40)
-        scores = {
-            name: {"T": level + gain + rng.normal(0, 0.1, 40)} for name, gain in (("u", 0.0), ("m", 0.15), ("o", 0.2))
-        }
-        paired = pair(rows_of(scores), "score_expected").normalised()
+        gains = {"u": 0.0, "m": 0.15, "o": 0.2}
+        values = {name: (level[None] + gain + rng.normal(0, 0.1, (1, 40)),) for name, gain in gains.items()}
+        paired = replace(arranged, values=values)
         found = recovered_share(paired, "m", "u", "o", draw(paired, Bootstrap(n_resamples=200, seed=repeat)))
         assert found is not None
         hits += found.low <= 0.75 <= found.high
