@@ -42,7 +42,7 @@ def _fail(message: str) -> NoReturn:
 
 
 class _Version(argparse.Action):
-    """Imports the market only where its version is asked for: the command starts, and can be stopped, at once."""
+    """Imports the market only where its version is wanted: the command starts, and can be stopped, at once."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None

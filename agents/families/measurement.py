@@ -73,7 +73,7 @@ def measure_harm(
     A learner takes over what a log shows to be best. Here that is the constant multiplier that is best in hindsight
     by what the log of an episode would record. It is found twice for each target, on the same seeds and advertisers:
     in the target's own market and record, and with the source's harm in them. The score that the second one loses in
-    the target's own market is the harm. So the harm is told apart from what else differs between source and target
+    the target's own market is the harm. So the harm is separated from what else differs between source and target
     (advertisers, budgets, season). All scores are of expected amounts.
 
     Args:

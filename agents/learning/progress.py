@@ -1,7 +1,7 @@
 """Progress of a training: the callback, and the bar that is shown where there is none.
 
 In a terminal the bar is rich's. In a notebook it is an HTML element that IPython updates in place, because rich needs
-the package ipywidgets there. Nothing runs beside the training: the bar is drawn when it is told.
+the package ipywidgets there. Nothing runs beside the training: the bar is drawn with each report.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stop:
-    """What happens when a command is told to stop: first an orderly end, then, or at a second signal, a sudden one."""
+    """What happens at a signal to stop: first an orderly end, then, or at a second signal, a sudden one."""
 
     def __init__(self, argv: list[str], *, is_process: bool) -> None:
         self.arguments = argparse.Namespace()

@@ -1,4 +1,4 @@
-"""Who is told of a training's progress: a callback, a terminal, a notebook, nobody."""
+"""Who hears of a training's progress: a callback, a terminal, a notebook, nobody."""
 
 from __future__ import annotations
 

@@ -105,15 +105,15 @@ def test_registered_contrasts_come_first_and_the_rest_is_exploratory(tmp_path: P
     ]
     methods = {"pid": 0.8, "single": 0.85, "uniform": 0.8, "vao": 0.9, "oracle": 0.95}
     variants = dict.fromkeys(("f1", "f2", "f3"))
-    out = write_results(tmp_path / "s", methods=methods, variants=variants, contrasts=contrasts, group="wrong logs")
+    out = write_results(tmp_path / "s", methods=methods, variants=variants, contrasts=contrasts, group="harmed logs")
     page = render(out, "", FAST)
     headings = re.findall(r'<section id="([\w-]+)"', page)
     assert headings[:3] == ["about", "registered", "leaderboard"]
     for said in (
-        "gain: VAO − UNIFORM (3 families, wrong logs)",
+        "gain: VAO − UNIFORM (3 families, harmed logs)",
         "equivalence within ±0.02",
         "p (Holm, exploratory)",
-        "Mean over families: wrong logs",
+        "Mean over families: harmed logs",
         "recovered",
         "All other comparisons on this page are exploratory",
     ):
