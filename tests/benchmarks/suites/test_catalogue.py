@@ -61,7 +61,7 @@ HASHES: dict[str, str] = {
 """First 16 digits of `Suite.hash`. A released suite is never edited: make another version instead."""
 
 
-METHODS_OF_TRAINING = set(get_args(Method))
+METHODS_OF_TRAINING = set(get_args(Method)) - {"sharing_rule"}  # a user's own: no suite has one
 ALL = [(name, size) for name in SUITES for size in get_args(Size)]
 
 
