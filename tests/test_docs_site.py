@@ -145,13 +145,14 @@ def test_the_code_of_a_task_page_makes_its_environment(hook: ModuleType) -> None
 
 
 def test_a_suite_page_names_what_the_suite_compares(hook: ModuleType) -> None:
-    page = importlib.import_module("registered").suite_page(SUITES["data-scarce/v1"])
-    suite = get_suite("data-scarce/v1", "cpu")
+    page = importlib.import_module("registered").suite_page(SUITES["data-scarce/v2"])
+    suite = get_suite("data-scarce/v2", "cpu")
     for text in (
         suite.question,
         suite.hash()[:16],
         *(arm.label for arm in suite.arms),
-        "vamo bench run data-scarce/v1",
+        *(contrast.name for contrast in suite.contrasts),
+        "vamo bench run data-scarce/v2",
     ):
         assert text in page
 

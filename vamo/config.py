@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from agents.labels.actions import ActionLabel
 from agents.learning.settings import Settings, check_fields, override, require
@@ -18,6 +19,7 @@ __all__ = [
     "Conditioning",
     "Config",
     "DataConfig",
+    "GradientMethod",
     "Head",
     "LossMethod",
     "Method",
@@ -53,9 +55,11 @@ MultitaskMethod = Literal[
 """Methods that combine the gradients of the targets' losses; see `vamo.training.backward`."""
 LossMethod = Literal["uncertainty", "dwa", "gradnorm", "famo"]
 """Methods that weight the targets by their losses; see `vamo.training.backward`."""
-SharingMethod = Literal["cds", "nearest"]
+SharingMethod = Literal["cds", "nearest", "response_check", "dvdf", "sharing_rule"]
 """Rules that choose what a target learns from before training; see `vamo.alignment.sharing`."""
-Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, MultitaskMethod, LossMethod]
+GradientMethod = Literal["agem", "sdmgrad"]
+"""Methods that look at the gradients of a step in ways of their own; see `vamo.training.backward`."""
+Method = Literal["single", "uniform", "pooled", "vao", SharingMethod, GradientMethod, MultitaskMethod, LossMethod]
 Backbone = Literal["mlp", "transformer", "ridge"]
 Conditioning = Literal["film", "token", "prompt", "hyper", "concat"]
 Head = Literal["action", "planner"]
@@ -63,6 +67,7 @@ ResponseLogs = Literal["own", "all"]
 Scaling = Literal["none", "rms", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 WeightingKind = Literal["softmax", "entropy", "top1", "integral", "dga"]
+"""Weightings of this package; others are named as of `vamo.extensions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +84,28 @@ class DataConfig(Settings):
         response: Which logs the response model behind hindsight-optimal actions is fitted to. `own`: each log's
             actions come from that log, so that what a harmful source says stays where alignment can see it. `all`: one
             model of all sources. It is a little less noisy where logs are tiny, and wrong for all where one is harmful.
+        trimmed_response: Whether the response model leaves out the episodes whose cost contradicts that of most others
+            of its logs, such as those that record other bids than were submitted (`agents.labels.response`).
+        dagger_rounds: Times that the policy in training is played through the logged episodes, as the source's response
+            has them, at evenly spaced steps of the training; the states that it visits, with their hindsight-optimal
+            actions, join the examples (`vamo.examples.dagger`). 0: the policy learns in logged states only.
+        dagger_episodes: Episodes that a round plays of each pair of target and source, at most.
     """
 
     reward_signal: RewardSignal = "expected"
     action_label: ActionLabel = "hindsight"
     response: ResponseLogs = "own"
+    trimmed_response: bool = True
+    dagger_rounds: int = 0
+    dagger_episodes: int = 64
 
     def __post_init__(self) -> None:
         check_fields(self)
+        require(self.dagger_rounds >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
+        require(self.dagger_episodes >= 1, "dagger_episodes", "at least 1", self.dagger_episodes)
+        if self.dagger_rounds:
+            labels = "hindsight for `dagger_rounds`: nobody logged an action in the states that a policy visits"
+            require(self.action_label == "hindsight", "action_label", labels, self.action_label)
 
 
 CONDITIONINGS: dict[Backbone, tuple[Conditioning, ...]] = {
@@ -186,14 +205,16 @@ MODEL_SIZES = {
 class WeightingConfig(Settings):
     """How alignments are estimated and become the weights of the sources (arXiv 2510.07760).
 
-    The paper itself: `scaling=none`, `temperature=0.1`. A refresh costs a forward and backward pass of
-    `validation_batch_size + alignment_batch_size` windows, whatever the number of targets and sources.
+    The paper itself: `kind=softmax`, `scaling=none`, `temperature=0.1`, and budgets that hold every pair. A refresh
+    costs a forward and backward pass of `validation_batch_size + alignment_batch_size` windows, whatever the number of
+    targets and sources.
 
     Attributes:
-        kind: `softmax` at `temperature` (the paper); `entropy`: the softmax whose temperature gives the
-            weights of every target the entropy `target_entropy`; `top1`: all weight on the best source; `integral`:
-            multiplicative weights on the alignments of all refreshes so far; `dga`: those of arXiv 2410.02498
-            (`vamo.alignment.accumulation` has both).
+        kind: `integral`: multiplicative weights on the alignments of all refreshes so far; `dga`: those of arXiv
+            2410.02498 (`vamo.alignment.accumulation` has both); `softmax` at `temperature` (the paper); `entropy`: the
+            softmax whose temperature gives the weights of every target the entropy `target_entropy`; `top1`: all
+            weight on the best source. Any other name is a weighting of yours, see `vamo.extensions`.
+        options: Of a weighting of yours: its arguments by name.
         eta: Of `integral` and `dga`: step of the logits at a refresh.
         decay: Of `integral`: what is kept of the logits at a refresh: 1 sums all alignments, less forgets, for markets
             that drift, and 0 is the softmax of temperature 1 / eta. Of `dga`: what is kept of the weights.
@@ -203,6 +224,9 @@ class WeightingConfig(Settings):
         shrinkage: Whether alignments are first shrunk toward their target's mean by their standard errors.
         per_sample: Whether every training sample gets a weight of its own, from its own alignment, among all
             samples of its target. Needs `refresh_every=1`: the alignments are those of the step's batch.
+        per_episode: Whether the episodes within a source have factors of their own (`vamo.alignment.episode_weights`),
+            so that a source of which a part is bad loses that part. They follow `eta` and `decay`, and alignments of
+            single samples: the more samples a refresh has, the sooner they tell.
         estimator: `ghost` (fastest), `forward_mode` or `explicit` (the slow reference): the same numbers.
         gradient: Whose gradient sources are aligned with: that of the target's `validation` set, or of its
             own `training` set (the paper's ablation).
@@ -223,14 +247,16 @@ class WeightingConfig(Settings):
             otherwise a sample that keeps the gradient unbiased.
     """
 
-    kind: WeightingKind = "softmax"
-    eta: float = 0.3
+    kind: str = "integral"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    eta: float = 0.1
     decay: float = 1.0
     floor: float = 0.0
     temperature: float = 1.0
     target_entropy: float = 0.7
-    shrinkage: bool = False
+    shrinkage: bool = True
     per_sample: bool = False
+    per_episode: bool = False
     estimator: Literal["ghost", "forward_mode", "explicit"] = "ghost"
     gradient: Literal["validation", "training"] = "validation"
     scaling: Scaling = "rms"
@@ -238,9 +264,9 @@ class WeightingConfig(Settings):
     precondition: bool = False
     ema_decay: float = 0.0
     refresh_every: int = 5
-    validation_batch_size: int = 48
-    alignment_batch_size: int = 96
-    targets_per_refresh: int = 4
+    validation_batch_size: int = 384
+    alignment_batch_size: int = 1152
+    targets_per_refresh: int = 12
     pairs_per_step: int = 64
 
     def __post_init__(self) -> None:
@@ -263,8 +289,11 @@ class WeightingConfig(Settings):
             require(self.refresh_every == 1, "refresh_every", "1 for `per_sample` weights", self.refresh_every)
             require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
             require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
+            require(not self.per_episode, "per_episode", "false for `per_sample` weights", self.per_episode)
             softmaxes = "softmax, entropy or top1 for `per_sample` weights"
             require(not self.is_accumulated, "kind", softmaxes, self.kind)
+        if self.kind in get_args(WeightingKind):
+            require(not self.options, "options", f"empty for `kind` {self.kind!r}", dict(self.options))
         if self.kind == "dga":
             require(self.decay < 1, "decay", "below 1 for `dga`, whose weights would never move", self.decay)
 
@@ -276,21 +305,37 @@ class WeightingConfig(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingConfig(Settings):
-    """The rules that choose data before training: methods `cds` and `nearest` (`vamo.alignment.sharing`).
+    """The rules that choose data before training (`vamo.alignment.sharing`).
 
     Attributes:
-        percentile: Of the scores of a target's own trajectories, which those of others must reach to be shared
-            (arXiv 2109.08128 shares the top 10 %).
-        n_nearest: Sources that a target learns from beside its own.
+        percentile: Of `cds`: of the scores of a target's own trajectories, which those of others must reach to be
+            shared (arXiv 2109.08128 shares the top 10 %).
+        n_nearest: Of `nearest`: sources that a target learns from beside its own.
+        response_factor: Of `response_check`: predicted over actual cost must lie in [1 / factor, factor].
+        per_episode: Of `response_check`: whether episodes are checked for themselves, instead of whole sources.
+        dvdf_share: Of `dvdf`: the share of all trajectories of other sources that is kept.
+        dvdf_dynamics: Of `dvdf`: the weight of the dynamics against that of the value.
+        rule: Of `sharing_rule`: the name of a rule of yours (`vamo.alignment.sharing.own_sharing`), as of
+            `vamo.extensions`.
+        options: Of `sharing_rule`: the rule's arguments by name.
     """
 
     percentile: float = 90.0
     n_nearest: int = 1
+    response_factor: float = 5.0
+    per_episode: bool = False
+    dvdf_share: float = 0.25
+    dvdf_dynamics: float = 0.5
+    rule: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self)
         require(0 <= self.percentile <= 100, "percentile", "in [0, 100]", self.percentile)
         require(self.n_nearest >= 1, "n_nearest", "at least 1", self.n_nearest)
+        require(self.response_factor > 1, "response_factor", "above 1", self.response_factor)
+        require(0 < self.dvdf_share <= 1, "dvdf_share", "in (0, 1]", self.dvdf_share)
+        require(0 <= self.dvdf_dynamics <= 1, "dvdf_dynamics", "in [0, 1]", self.dvdf_dynamics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +350,9 @@ class BalancingConfig(Settings):
         gradnorm_alpha: Strength of the pull toward slow targets; 0 makes gradient norms equal.
         gradnorm_rate, famo_rate: Learning rates of the weights' own Adam.
         famo_decay: gamma, of the logits of the weights.
+        sdmgrad_lambda: Pull of SDMGrad toward the mean of the targets' gradients: 0 is MGDA.
+        sdmgrad_rate, sdmgrad_steps: Its learning rate and number of steps for the weights, of gradients that are
+            scaled to a mean length of 1 (the authors' code).
     """
 
     uncertainty_rate: float = 1.0
@@ -314,14 +362,18 @@ class BalancingConfig(Settings):
     gradnorm_rate: float = 0.025
     famo_rate: float = 0.025
     famo_decay: float = 0.001
+    sdmgrad_lambda: float = 0.3
+    sdmgrad_rate: float = 10.0
+    sdmgrad_steps: int = 20
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for name in ("uncertainty_rate", "dwa_temperature", "gradnorm_rate", "famo_rate"):
+        for name in ("uncertainty_rate", "dwa_temperature", "gradnorm_rate", "famo_rate", "sdmgrad_rate"):
             require(getattr(self, name) > 0, name, "positive", getattr(self, name))
-        for name in ("gradnorm_alpha", "famo_decay"):
+        for name in ("gradnorm_alpha", "famo_decay", "sdmgrad_lambda"):
             require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
-        require(self.dwa_period >= 1, "dwa_period", "at least 1", self.dwa_period)
+        for name in ("dwa_period", "sdmgrad_steps"):
+            require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,9 +384,11 @@ class TrainConfig(Settings):
         method: `single` gives every target its own data only (with one target the single-task baseline,
             with several one model without sharing), `uniform` shares with equal weight per source,
             `pooled` in proportion to the sources' trajectories, `vao` by validation-aligned weights.
-            `cds` and `nearest` choose the data before training (`SharingConfig`). The others share uniformly:
-            `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by their losses (`BalancingConfig`), the
-            rest combine the targets' gradients and need the extra `mtl`.
+            `cds`, `nearest`, `response_check`, `dvdf` and `sharing_rule`, a rule of yours, choose the data before
+            training (`SharingConfig`). The others share uniformly: `agem` takes out of a source's gradient what points
+            against the target's validation gradient; `uncertainty`, `dwa`, `gradnorm` and `famo` weight the targets by
+            their losses (`BalancingConfig`); the rest, `sdmgrad` among them, combine the targets' gradients and need
+            the extra `mtl`.
         batch_size: Windows per step over all (target, source) pairs together; a window is one tick for the memoryless
             backbones.
         select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
@@ -351,6 +405,10 @@ class TrainConfig(Settings):
         ensemble: Members, trained one after the other from seeds that follow from `seed`; the bidder decides by the
             mean of their log multipliers. `steps` are those of a member.
         patience: Records without a new lowest mean validation loss after which training stops; 0 never does.
+        cross_fit: Number of folds, 0 for none. The targets also learn from their validation trajectories. Methods that
+            use validation gradients (`vao`, `agem`) deal each target's own trajectories into folds: with each refresh
+            of the weights the next fold gives the validation gradients, and no training window comes from it until the
+            next refresh. Validation losses are then of data that were trained on: they choose nothing.
     """
 
     method: Method = "vao"
@@ -371,6 +429,7 @@ class TrainConfig(Settings):
     patience: int = 0
     snapshots: int = 0
     ensemble: int = 1
+    cross_fit: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -381,7 +440,12 @@ class TrainConfig(Settings):
         for name in ("weight_decay", "warmup_steps", "seed", "patience", "snapshots"):
             require(getattr(self, name) >= 0, name, "not negative", getattr(self, name))
         require(0 <= self.ema_decay < 1, "ema_decay", "in [0, 1)", self.ema_decay)
-        if self.method in get_args(MultitaskMethod):
+        require(self.cross_fit == 0 or self.cross_fit >= 2, "cross_fit", "0 or at least 2", self.cross_fit)
+        if self.cross_fit:
+            learned = "for `cross_fit`, which trains on the validation trajectories"
+            require(self.select == "last", "select", f"last {learned}", self.select)
+            require(self.patience == 0, "patience", f"0 {learned}", self.patience)
+        if self.method in (*get_args(MultitaskMethod), *get_args(GradientMethod)):
             eager = f"false for method {self.method!r}, which takes gradients of one target after the other"
             require(not self.compile, "compile", eager, self.compile)
         if self.method == "gradnorm":
@@ -427,9 +491,24 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.train.method == "sharing_rule":
+            require(bool(self.sharing.rule), "sharing.rule", "the name of a rule for `train.method` 'sharing_rule'", "")
+        else:
+            alone = f"empty for `train.method` {self.train.method!r}"
+            require(not self.sharing.rule, "sharing.rule", alone, self.sharing.rule)
+        most = self.train.steps - 1
+        require(
+            self.data.dagger_rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", self.data.dagger_rounds
+        )
         if self.model.backbone == "ridge":
-            solved = ("single", "uniform", "pooled", *get_args(SharingMethod))
-            rule = f"one of {solved} for `model.backbone` 'ridge', which is fitted in closed form without gradients"
-            require(self.train.method in solved, "train.method", rule, self.train.method)
-            rule = "1 for `model.backbone` 'ridge', whose members would be equal"
-            require(self.train.ensemble == 1, "train.ensemble", rule, self.train.ensemble)
+            self._check_ridge()
+
+    def _check_ridge(self) -> None:
+        """Raises ValueError for what needs steps or gradients."""
+        solved = ("single", "uniform", "pooled", *get_args(SharingMethod))
+        rule = f"one of {solved} for `model.backbone` 'ridge', which is fitted in closed form without gradients"
+        require(self.train.method in solved, "train.method", rule, self.train.method)
+        rule = "1 for `model.backbone` 'ridge', whose members would be equal"
+        require(self.train.ensemble == 1, "train.ensemble", rule, self.train.ensemble)
+        rule = "0 for `model.backbone` 'ridge', which is fitted in one step"
+        require(self.data.dagger_rounds == 0, "data.dagger_rounds", rule, self.data.dagger_rounds)

@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.labels.kernels import sums_so_far, sums_until_broke
+from agents.labels.kernels import AMOUNTS, COST, ONE, ScoreRule, best_places, peaks
 from agents.labels.relabel import Float
 from agents.labels.response import Response
 from auction_env.data import TrajectoryData
-from auction_env.tasks import QUANTITIES, Targets, Task, Totals
+from auction_env.tasks import LOWER_LIMITS, Constraint, Targets, Task
 
 LOG_GRID = np.linspace(-2.5, 2.0, 46)
 """Logs of the multipliers that are tried, relative to the worth of a unit of the objective."""
-
-_EPISODES_AT_ONCE = 128  # bounds the memory: some twenty times this x ticks x multipliers numbers
 
 
 def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -> Float:
@@ -38,38 +36,44 @@ def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -
     Returns:
         Array (n,), within `LOG_GRID`.
     """
-    starts = data.episode_starts
-    columns = ("cost", *(QUANTITIES[counted].expected for counted in task.needs))
-    so_far = {name: sums_so_far(data[name], starts) for name in columns}
-    best = np.empty(len(data))
-    for first in range(0, data.n_episodes, _EPISODES_AT_ONCE):
-        chosen = np.arange(first, min(first + _EPISODES_AT_ONCE, data.n_episodes))
-        rows = slice(starts[chosen[0]], starts[chosen[-1] + 1])
-        part = data.select(chosen)
-        log_multiplier = np.log(task.unit_worth(part.targets))[:, None] + LOG_GRID
-        brings = response.outcomes(part, task, log_multiplier)
-        best[rows] = _best(task, part, {name: sums[rows] for name, sums in so_far.items()}, brings)
-    return best
+    targets = data.targets
+    names, ticks = response.tick_curves(data, task)
+    ticks = ticks._replace(shift=ticks.shift + np.log(task.unit_worth(targets)))
+    logged = np.stack([np.asarray(data[name], np.float64) for name in names])
+    return best_places(data.episode_starts, logged, targets.budget, ticks, score_rule(task, targets), LOG_GRID)
 
 
-def _best(task: Task, data: TrajectoryData, so_far: dict[str, Float], brings: dict[str, Float]) -> Float:
-    """Best log multipliers (n,), from outcomes so far (n,) and those (n, m) that m multipliers bring in each tick."""
-    targets = Targets(*(part[:, None] for part in data.targets))
-    left = np.maximum(targets.budget[:, 0] - so_far["cost"], 0.0)
-    rest = sums_until_broke(left, data.episode_starts, np.stack([brings[name] for name in so_far]))
-    total = {name: past[:, None] + to_come for (name, past), to_come in zip(so_far.items(), rest, strict=True)}
-    nothing = np.zeros(rest.shape[1:])
-    # a constant multiplier follows the traffic: its unevenness is taken as 0
-    totals = Totals(**{name: total.get(name, nothing) for name in Totals._fields})
-    return peak(task.score(totals, targets, expected=True))
+def score_rule(task: Task, targets: Targets) -> ScoreRule:
+    """`Task.score` of predicted amounts with targets (n,), for compiled code.
+
+    A constant multiplier follows the traffic, so that the unevenness of its spend is taken as 0.
+    """
+    ratios = [(COST, ONE, 1.0 / targets.budget)]
+    ratios += [_ratio(task, one, targets) for one in task.constraints if one.kind != "smoothness"]
+    over, under, factor = zip(*ratios, strict=True)
+    return ScoreRule(
+        objective_idx=_place(task, task.basis),
+        over_idx=np.array(over),
+        under_idx=np.array(under),
+        factor=np.stack(factor),
+        beta=float(task.beta),
+    )
+
+
+def _ratio(task: Task, constraint: Constraint, targets: Targets) -> tuple[int, int, Float]:
+    """Places of numerator and denominator, and the factor (n,), of `Constraint.ratio`."""
+    limit = constraint.limit_of(targets)
+    if constraint.kind == "min_delivery":
+        return ONE, COST, limit * targets.budget
+    assert constraint.basis is not None, f"constraint {constraint.kind!r} must have a rule here"
+    return COST, _place(task, constraint.basis), limit if constraint.kind in LOWER_LIMITS else 1.0 / limit
+
+
+def _place(task: Task, basis: str) -> int:
+    """Place of an amount among the quantities."""
+    return AMOUNTS + task.needs.index(basis)
 
 
 def peak(score: Float) -> Float:
-    """Place of the highest score along the grid, between its points by a parabola through the three highest: (e,)."""
-    row = np.arange(len(score))
-    top = np.clip(score.argmax(axis=1), 1, len(LOG_GRID) - 2)
-    before, here, after = score[row, top - 1], score[row, top], score[row, top + 1]
-    bend = before - 2 * here + after
-    shift = np.divide(before - after, 2 * bend, out=np.zeros_like(bend), where=bend < -1e-12)
-    place: Float = LOG_GRID[top] + np.clip(shift, -1.0, 1.0) * (LOG_GRID[1] - LOG_GRID[0])
-    return place
+    """Place of the highest score (e, m) along the grid, between its points by a parabola: (e,)."""
+    return peaks(np.ascontiguousarray(score), LOG_GRID)

@@ -12,14 +12,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agents.labels.kernels import evaluate_curves
+from agents.labels.kernels import TickCurves, evaluate_curves
 from agents.labels.relabel import Bool, Float
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, QUANTITIES, Task
 
 N_KNOTS = 8
 RIDGE = 1e-3  # on standardised coefficients, of a fit whose outcomes sum to 1: for a handful of trajectories
+TRIM_CORE = 0.6
+"""Share of the episodes that decide what is usual: up to 40 % of a log may be wrong."""
+TRIM_SDS, TRIM_FACTOR, TRIM_LEAST = 3.0, 1.5, 10
+"""How far an episode may lie from them: standard deviations, or a factor; and the fewest episodes that are trimmed."""
+_CORE_QUANTILE = 0.8416  # of |z| at `TRIM_CORE`, z standard normal
+_START_STEPS, _TRIM_STEPS = 2, 10
 _MAX_STEPS, _TOLERANCE, _LONGEST_STEP = 50, 1e-8, 2.0
 _TINY = 1e-12
 
@@ -34,10 +41,10 @@ def uncensored(data: TrajectoryData) -> Bool:
     return active
 
 
-OWN, CROSS, COST = "own", "cross", "cost"
+OWN, CROSS, COST, WINS = "own", "cross", "cost", "wins"
 """The outcomes: the share of the traffic's predicted amount of what the bids are proportional to that is exposed; that
-of anything else, of which bids pick the best impressions less surely; and cost, as a share of what all impressions
-would cost at the least winning cost."""
+of anything else, of which bids pick the best impressions less surely; cost, as a share of what all impressions
+would cost at the least winning cost; and the share of the impressions that is won."""
 ANY = "any"
 MIN_TICKS = 480  # ten days: curves of a basis of its own, rather than those of all
 
@@ -58,13 +65,23 @@ class Response:
     curves: dict[str, dict[str, Float]]
 
     @classmethod
-    def fit(cls, data_sets: Iterable[TrajectoryData]) -> Response:
-        """Fits all curves to all ticks with a bid; raises ValueError where there is none."""
+    def fit(cls, data_sets: Iterable[TrajectoryData], *, is_trimmed: bool = False) -> Response:
+        """Fits all curves to all ticks with a bid.
+
+        Args:
+            data_sets: The logs.
+            is_trimmed: Whether episodes whose cost contradicts that of most others are left out (`_trimmed`).
+
+        Raises:
+            ValueError: There is no tick with a bid that no budget cut short.
+        """
         logs = [(part, uncensored(part)) for data in data_sets for part in _by_basis(data)]
         bid = np.concatenate([_log_bid(data)[mask] for data, mask in logs]) if logs else np.empty(0)
         if not len(bid):
             raise ValueError("`data_sets` must hold at least 2 ticks of an episode with an action above 0, found none")
         knots = np.quantile(bid, np.linspace(0, 1, N_KNOTS + 2)[1:-1])
+        if is_trimmed:
+            logs = _trimmed(logs, knots)
         curves = {ANY: _fit_curves(logs, knots)}
         for counted in BASES:
             own = [(data, mask) for data, mask in logs if data.tasks[data.task[0]].basis == counted]
@@ -76,39 +93,140 @@ class Response:
         """Curves of bids on a basis; what its logs lack comes from all."""
         return self.curves[ANY] | self.curves.get(basis, {})
 
-    def outcomes(self, data: TrajectoryData, task: Task, log_multiplier: Float) -> dict[str, Float]:
+    def outcomes(
+        self, data: TrajectoryData, task: Task, log_multiplier: Float, *, counted: Sequence[str] | None = None
+    ) -> dict[str, Float]:
         """Expected cost, and amounts of what the task counts, of every tick under each of m multipliers.
 
         Args:
             data: The log, n ticks.
             task: What the bids are proportional to, and what is counted.
             log_multiplier: (n, m) logs of the multipliers, of currency per unit of the objective.
+            counted: What is counted instead of what the task needs: some of `tasks.BASES`, and `WINS`.
 
         Returns:
             Arrays (n, m) by column of a log, in its units, as if there were no budget.
         """
-        n = np.maximum(data.n_impressions, 1.0)
+        names, ticks = self.tick_curves(data, task, counted=counted)
+        share = evaluate_curves(ticks.curves, ticks.knots, log_multiplier, ticks.shift)
+        np.exp(share, out=share)
+        parts = zip(names, ticks.scale, ticks.curve_idx, strict=True)
+        return {name: scale[:, None] * share[curve] for name, scale, curve in parts}
+
+    def tick_curves(
+        self, data: TrajectoryData, task: Task, *, counted: Sequence[str] | None = None
+    ) -> tuple[tuple[str, ...], TickCurves]:
+        """What `outcomes` evaluates: the names of its columns, cost first, and their curves."""
+        n, price = np.maximum(data.n_impressions, 1.0), _price(data)
         own = np.maximum(data[QUANTITIES[task.basis].offered] / n, _TINY)
-        kinds = {counted: OWN if counted == task.basis else CROSS for counted in task.needs}
-        curves, needed = self._curves_of(task.basis), sorted({COST, *kinds.values()})
-        shift = np.log(own / _price(data))
-        log_shares = evaluate_curves(np.stack([curves[kind] for kind in needed]), self.knots, log_multiplier, shift)
-        share = dict(zip(needed, np.exp(log_shares, out=log_shares), strict=True))
-        out = {"cost": (data.n_impressions * _price(data))[:, None] * share[COST]}
-        for counted, kind in kinds.items():
-            column = QUANTITIES[counted]
-            out[column.expected] = data[column.offered][:, None] * share[kind]
-        return out
+        outcomes = {"cost": (COST, data.n_impressions * price)}
+        for amount in task.needs if counted is None else counted:
+            if amount == WINS:
+                outcomes["wins"] = (WINS, data.n_impressions.astype(np.float64))
+            else:
+                column = QUANTITIES[amount]
+                outcomes[column.expected] = (OWN if amount == task.basis else CROSS, data[column.offered])
+        curves, kinds = self._curves_of(task.basis), [kind for kind, _ in outcomes.values()]
+        needed = sorted(set(kinds))
+        return tuple(outcomes), TickCurves(
+            curves=np.stack([curves[kind] for kind in needed]),
+            knots=self.knots,
+            shift=np.log(own / price),
+            curve_idx=np.array([needed.index(kind) for kind in kinds]),
+            scale=np.stack([scale for _, scale in outcomes.values()]),
+        )
 
 
 def _fit_curves(logs: Sequence[tuple[TrajectoryData, Bool]], knots: Float) -> dict[str, Float]:
     curves = {}
-    for name in (COST, OWN, CROSS):
+    for name in (COST, OWN, CROSS, WINS):
         samples = [sample for data, mask in logs for sample in _samples(name, data, mask)]
         if samples:  # a log of conversions alone has nothing else to count
             x, outcome, scale = (np.concatenate(part) for part in zip(*samples, strict=True))
             curves[name] = _poisson_fit(_basis(x, knots), outcome, scale)
     return curves
+
+
+def _trimmed(logs: Sequence[tuple[TrajectoryData, Bool]], knots: Float) -> list[tuple[TrajectoryData, Bool]]:
+    """The logs without the episodes whose cost contradicts that of most others.
+
+    Least trimmed squares on episodes: the curve of costs is fitted to the `TRIM_CORE` of the episodes whose actual cost
+    lies nearest to what it predicts, until they stay the same. An episode is left out if its log ratio of predicted to
+    actual cost is more than `TRIM_SDS` standard deviations from theirs, and by more than a factor `TRIM_FACTOR`. So an
+    episode that records other bids than were submitted does not bend the response behind the labels of the others,
+    which do not depend on recorded bids themselves. Logs that are wrong throughout agree with themselves and stay.
+
+    Source: P. Rousseeuw and K. Van Driessen, "Computing LTS regression for large data sets" (2006): concentration steps
+    from several starts, the narrowest core wins; here on the log ratios of sums of Poisson means.
+    """
+    starts = np.cumsum([0, *(data.n_episodes for data, _ in logs)])
+    numbers = [first + _episode_of(data) for first, (data, _) in zip(starts, logs, strict=False)]
+    costs = _EpisodeCosts(logs, numbers, int(starts[-1]), knots)
+    if costs.known.sum() < TRIM_LEAST:
+        return list(logs)
+    first = costs.ratios(costs.known)
+    low, high = np.quantile(first[costs.known], [TRIM_CORE, 1 - TRIM_CORE])
+    cores = [costs.core(first), costs.known & (first <= low), costs.known & (first >= high)]
+    best = min((costs.concentrated(core, _START_STEPS) for core in cores), key=costs.width)
+    core = costs.concentrated(best, _TRIM_STEPS)
+    ratios = costs.ratios(core)
+    centre, sd = float(np.median(ratios[core])), costs.width(core) / _CORE_QUANTILE
+    is_kept = np.abs(ratios - centre) <= max(TRIM_SDS * sd, np.log(TRIM_FACTOR))
+    is_kept |= ~costs.known
+    return [(data, mask & is_kept[number]) for number, (data, mask) in zip(numbers, logs, strict=True)]
+
+
+class _EpisodeCosts:
+    """Predicted over actual cost of n episodes, under a curve that is fitted to some of them."""
+
+    def __init__(
+        self,
+        logs: Sequence[tuple[TrajectoryData, Bool]],
+        numbers: Sequence[NDArray[np.int64]],
+        n: int,
+        knots: Float,
+    ) -> None:
+        samples = [next(_samples(COST, data, mask)) for data, mask in logs]
+        x, self._actual, self._scale = (np.concatenate(part) for part in zip(*samples, strict=True))
+        self._basis, self._n = _basis(x, knots), n
+        self._episode = np.concatenate([number[mask] for number, (_, mask) in zip(numbers, logs, strict=True)])
+        self._cost = np.bincount(self._episode, self._actual, n)
+        self.known: Bool = self._cost > 0  # others cost nothing: they have no ratio
+
+    def ratios(self, core: Bool) -> Float:
+        """(n,) logs of predicted over actual cost; 0 where unknown."""
+        kept = core[self._episode]
+        w = _poisson_fit(self._basis[kept], self._actual[kept], self._scale[kept])
+        with np.errstate(over="ignore"):
+            predicted = np.bincount(self._episode, self._scale * np.exp(np.minimum(self._basis @ w, 30.0)), self._n)
+        found = np.zeros(self._n)
+        found[self.known] = np.log(np.maximum(predicted[self.known], _TINY) / self._cost[self.known])
+        return found
+
+    def core(self, ratios: Float, around: Bool | None = None) -> Bool:
+        """The episodes with the `TRIM_CORE` ratios nearest to the median, of all or of the present core."""
+        centre = np.median(ratios[self.known if around is None else around])
+        distance = np.where(self.known, np.abs(ratios - centre), np.inf)
+        return np.asarray(distance <= np.quantile(distance[self.known], TRIM_CORE))
+
+    def concentrated(self, core: Bool, n_steps: int) -> Bool:
+        """The core after at most n steps of fitting and choosing anew."""
+        for _ in range(n_steps):
+            following = self.core(self.ratios(core), core)
+            if (following == core).all():
+                break
+            core = following
+        return core
+
+    def width(self, core: Bool) -> float:
+        """Largest distance of a ratio within the core from its median."""
+        ratios = self.ratios(core)[core]
+        return float(np.abs(ratios - np.median(ratios)).max())
+
+
+def _episode_of(data: TrajectoryData) -> NDArray[np.int64]:
+    """(n,) number of the episode of each tick."""
+    return np.repeat(np.arange(data.n_episodes), np.diff(data.episode_starts))
 
 
 def _by_basis(data: TrajectoryData) -> Iterator[TrajectoryData]:
@@ -128,6 +246,9 @@ def _samples(name: str, data: TrajectoryData, mask: Bool) -> Iterator[tuple[Floa
     x = _log_bid(data)[mask]
     if name == COST:
         yield x, (data.cost / data.cpa_target)[mask], (data.n_impressions * _price(data) / data.cpa_target)[mask]
+        return
+    if name == WINS:
+        yield x, data.wins[mask], data.n_impressions[mask]
         return
     own = data.tasks[data.task[0]].basis
     for counted, column in QUANTITIES.items():
@@ -169,20 +290,24 @@ def _poisson_fit(basis: Float, outcome: Float, scale: Float) -> Float:
     w = np.zeros(x.shape[1])
     w[0] = np.log(max(y.sum(), _TINY) / (scale[kept] / total).sum())
 
-    def loss(w: Float) -> float:
-        """Minus the penalised log-likelihood, up to a constant."""
-        return float(np.exp(np.minimum(x @ w + offset, 30.0)).sum() - y @ (x @ w) + (penalty * w * w).sum() / 2)
+    def at(w: Float) -> tuple[float, Float]:
+        """Minus the penalised log-likelihood, up to a constant, and the expected outcomes (k,)."""
+        linear = x @ w
+        expected = np.exp(np.minimum(linear + offset, 30.0))
+        return float(expected.sum() - y @ linear + (penalty * w * w).sum() / 2), expected
 
+    loss, expected = at(w)
     for _ in range(_MAX_STEPS):
-        expected = np.exp(np.minimum(x @ w + offset, 30.0))
         gradient = x.T @ (y - expected) - penalty * w
         hessian = (x * expected[:, None]).T @ x + np.diag(penalty + _TINY)
         step = np.linalg.solve(hessian, gradient)
         longest = float(np.abs(step).max())
         step = step * min(1.0, _LONGEST_STEP / max(longest, _TINY))
-        while np.abs(step).max() > _TOLERANCE and loss(w + step) > loss(w):  # it went past the minimum
+        new_loss, expected = at(w + step)
+        while np.abs(step).max() > _TOLERANCE and new_loss > loss:  # it went past the minimum
             step = step / 2
-        w = w + step
+            new_loss, expected = at(w + step)
+        w, loss = w + step, new_loss
         if longest < _TOLERANCE:
             break
     slopes = w[1:] / std

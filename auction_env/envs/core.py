@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledTick, episode_totals, stack_ticks
-from auction_env.control.bidder import Campaigns
+from auction_env.control.advertisers import ControlledTick, episode_totals, stack_ticks, tick_view
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.controlled_market import ControlledMarket
 from auction_env.control.observation import N_FEATURES
+from auction_env.envs.own import reward_of
 from auction_env.envs.spec import BiddingSpec, EnvMarket
-from auction_env.tasks import FUNNEL_OUTCOMES, N_REQUIREMENTS, Totals
+from auction_env.tasks import BASES, FUNNEL_OUTCOMES, N_REQUIREMENTS, Totals
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -36,8 +37,8 @@ class BiddingStep(NamedTuple):
     """Outcome of a tick for n controlled advertisers.
 
     Attributes:
-        observation: (n, N_FEATURES + N_REQUIREMENTS).
-        reward: (n,) the task's objective.
+        observation: (n, N_FEATURES + N_REQUIREMENTS), or as the spec's own observation says.
+        reward: (n,) the task's objective, or the spec's own reward.
         done: Whether this was the last tick.
         info: (n,) arrays by name, `ratios` a dictionary of such; what the environments' docstrings list.
     """
@@ -94,9 +95,14 @@ class Bidding:
         self.ticks.append(tick)
         self.in_episode = len(self.ticks) < self.market.n_ticks
         info: dict[str, Any] = {name: getattr(tick, name) for name in TICK_INFO}
-        if not self.in_episode:
-            info |= self._summary(self.campaigns)
-        return BiddingStep(self._observe(), self.spec.task.reward(tick), not self.in_episode, info)
+        totals = None if self.in_episode else episode_totals(stack_ticks(self.ticks))
+        if totals is not None:
+            info |= self._summary(self.campaigns, totals)
+        if self.spec.reward is None:
+            reward = self.spec.task.reward(tick)
+        else:
+            reward = reward_of(self.spec.reward, self.campaigns, tick, totals)
+        return BiddingStep(self._observe(), reward, not self.in_episode, info)
 
     def ratios_so_far(self, controlled: int) -> dict[str, Float]:
         """Sampled amounts over their limits after each past tick of one controlled advertiser, (n_past,) each."""
@@ -109,8 +115,8 @@ class Bidding:
         so_far = Totals(*(np.concatenate(parts) for parts in zip(*spans, strict=True)))
         return self.spec.task.ratios(so_far, targets.at([controlled] * len(spans)))
 
-    def _summary(self, campaigns: Campaigns) -> dict[str, Any]:
-        task, totals = self.spec.task, episode_totals(stack_ticks(self.ticks))
+    def _summary(self, campaigns: Campaigns, totals: Totals) -> dict[str, Any]:
+        task = self.spec.task
         expected = task.ratios(totals, campaigns.targets, expected=True)
         return {
             "score": task.score(totals, campaigns.targets),
@@ -121,9 +127,24 @@ class Bidding:
         }
 
     def _observe(self) -> Observations:
+        if self.spec.observation is not None:
+            assert self.campaigns is not None
+            view = self.market.view() if self.in_episode else self._last_view()
+            return self.spec.observation.observe(self.campaigns, view)
         observation = self._observation.copy()
         observation[:, :N_FEATURES] = self.market.observe()
         return observation
+
+    def _last_view(self) -> TickView:
+        """After the last tick: no time is left and nothing is predicted."""
+        last = self.ticks[-1]
+        return tick_view(
+            self.market.n_ticks,
+            features=self.market.observe(),
+            budget_left=last.budget_left,
+            predicted_mean=np.zeros((len(last.budget_left), len(BASES))),
+            last=last,
+        )
 
     def _check(self, actions: ArrayLike) -> Float:
         action = np.asarray(actions, np.float64)

@@ -151,6 +151,7 @@ class BiddingEnv(MarketEnv):
     `competitors`: bidders (`auction_env.control.bidder.Bidder`) by advertiser that replace the population's script.
     `action_kind` (a name or an `auction_env.control.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action,
     see above.
+    `observation` (`auction_env.envs.own.Observation`), `reward`: your own, in place of those above (docs/extend.md).
     `render_mode`: None, "rgb_array" (`render` returns a picture of the episode so far) or "human" (a matplotlib
     window).
 

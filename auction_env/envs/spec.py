@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from auction_env.control.actions import ActionKind, get_action_kind
 from auction_env.control.controlled_market import ControlledMarket
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
+from auction_env.envs.own import Observation, Reward
 from auction_env.integers import check_integers
 from auction_env.market.params import MAX_MONEY
 from auction_env.tasks import Targets, Task
@@ -82,11 +83,13 @@ MarketT_co = TypeVar("MarketT_co", bound=EnvMarket, covariant=True)
 
 
 class ActionArguments(TypedDict, total=False):
-    """The arguments of an environment that say how an action becomes a multiplier; see `BiddingEnv`."""
+    """The arguments of an environment on action, observation and reward; see `BiddingEnv`."""
 
     action_kind: str | ActionKind
     max_ratio: float
     max_ratio_step: float
+    observation: Observation | None
+    reward: Reward | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +101,15 @@ class BiddingSpec(Generic[MarketT_co]):
         market: What they bid in.
         action_kind: How an action becomes a multiplier.
         choice: What is the same in all episodes: () for all copies of the environment, or (n,) one a copy.
+        observation, reward: A user's own; None: those of `BiddingEnv`.
     """
 
     task: Task
     market: MarketT_co
     action_kind: ActionKind
     choice: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    observation: Observation | None = None
+    reward: Reward | None = None
 
     def choices(self, n: int) -> list[Choice]:
         """`choice` of each of n copies; ValueError if it is given for another number of copies."""
@@ -116,6 +122,8 @@ class BiddingSpec(Generic[MarketT_co]):
     @property
     def observation_space(self) -> gym.spaces.Box[np.float32]:
         """Of one advertiser."""
+        if self.observation is not None:
+            return self.observation.space
         targets, most = self.market.targets, self.market.maxima(self.task)
         own_bid = float(self.action_kind.highest(self.task.unit_worth(targets)).max() * most.amount)
         # the least winning cost is a score: bid x quality
@@ -148,11 +156,14 @@ def resolve_spec(
     action_kind: str | ActionKind = "log_multiplier",
     max_ratio: float = 5.0,
     max_ratio_step: float = 1.2,
+    observation: Observation | None = None,
+    reward: Reward | None = None,
 ) -> BiddingSpec[MarketT]:
     """Checks the action and the choice, in which None leaves something open.
 
     Raises:
-        ValueError: An unknown action kind, multipliers beyond all money, a choice that no episode fits.
+        ValueError: An unknown action kind, multipliers beyond all money, a choice that no episode fits, an observation
+            or a reward of another kind.
     """
     worth = task.unit_worth(market.targets)
     kind = get_action_kind(
@@ -167,7 +178,11 @@ def resolve_spec(
         raise ValueError(f"{sorted(given)} must be integers or one a copy, found shapes {sorted(lengths)}")
     for of_copy in _choices(given, max((shape[0] for shape in lengths), default=1)):
         market.check(of_copy)
-    return BiddingSpec(task=task, market=market, action_kind=kind, choice=given)
+    if not (observation is None or isinstance(observation, Observation)):
+        raise ValueError(f"`observation` must be an `auction_env.envs.own.Observation`, found {observation!r}")
+    if not (reward is None or callable(reward)):
+        raise ValueError(f"`reward` must be a function of campaigns, tick and totals, found {reward!r}")
+    return BiddingSpec(task=task, market=market, action_kind=kind, choice=given, observation=observation, reward=reward)
 
 
 def _choices(choice: Mapping[str, NDArray[np.int64]], n: int) -> list[Choice]:

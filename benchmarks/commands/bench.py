@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
+from auction_env.files import write_atomically
 from benchmarks.commands import Commands, add_workers
 from benchmarks.console import console, print_table
 
@@ -34,8 +36,12 @@ def _add_suites(kinds: Commands) -> None:
         description="Runs a suite (vamo bench list). Finished runs are kept, missing and failed ones are done. The exit"
         " code is 1 where a run failed.",
     )
-    runner.add_argument("suite", metavar="SUITE", help="id, such as data-scarce/v1 or data-scarce/v1/testing")
-    runner.add_argument("--size", choices=("full", "cpu", "testing"), default="full", help="default: %(default)s")
+    runner.add_argument(
+        "suite", metavar="SUITE", help="id, such as data-scarce/v2 or data-scarce/v2/testing, or FILE.py:NAME of yours"
+    )
+    runner.add_argument(
+        "--size", choices=("full", "cpu", "testing"), help="default: full, or that of the suite in a file"
+    )
     runner.add_argument("--seeds", type=int, metavar="N", help="only the first N training seeds; default: all")
     runner.add_argument(
         "--agents", nargs="+", metavar="NAME", help="only these methods of the suite; or agents of `vamo agents`"
@@ -53,6 +59,9 @@ def _add_suites(kinds: Commands) -> None:
         metavar="DIR",
         help="take over the same runs, of any suite, from results in DIR, published ones too; may be repeated",
     )
+    runner.add_argument(
+        "--one-commit", action="store_true", help="do finished runs again that another commit of the code made"
+    )
     runner.set_defaults(run=_run_suite, kept="finished runs")
     lister = kinds.add_parser("list", help="list the suites, or show all about some")
     lister.add_argument("names", nargs="*", metavar="SUITE", help="show sizes, methods and the whole question of these")
@@ -60,10 +69,13 @@ def _add_suites(kinds: Commands) -> None:
     table = kinds.add_parser("table", help="statistics of a suite's rows as tables")
     table.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
     table.add_argument(
-        "--metric", choices=("score_expected", "score"), default="score_expected", help="default: %(default)s"
+        "--metric", choices=("score_expected", "score_sampled"), default="score_expected", help="default: %(default)s"
     )
     table.add_argument(
         "--against", metavar="METHOD", help="instead: paired differences of all other methods from this one"
+    )
+    table.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write all comparisons to FILE, registered and exploratory"
     )
     table.set_defaults(run=_run_table)
     report = kinds.add_parser(
@@ -78,11 +90,15 @@ def _add_suites(kinds: Commands) -> None:
     publish = kinds.add_parser(
         "publish",
         help="copy a suite's rows, compact, to where results are committed",
-        description="Replaces what is published of the suite, with five significant digits. `make docs` shows it.",
+        description="Replaces what is published of the suite, with five significant digits. `make docs` shows it."
+        " Rows of several commits are refused.",
     )
     publish.add_argument("directory", type=Path, metavar="DIR", help="what `vamo bench run` wrote")
     publish.add_argument(
         "--to", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: %(default)s"
+    )
+    publish.add_argument(
+        "--mixed", action="store_true", help="publish rows of several commits all the same; the pages name them all"
     )
     publish.set_defaults(run=_run_publish)
 
@@ -112,6 +128,7 @@ def _run_suite(arguments: argparse.Namespace) -> None:
         ray=arguments.ray,
         out=arguments.out,
         reuse=arguments.reuse,
+        one_commit=arguments.one_commit,
     )
 
 
@@ -131,6 +148,9 @@ def _run_table(arguments: argparse.Namespace) -> None:
 
     for table in tables.tables(arguments.directory, arguments.metric, arguments.against):
         print_table(table)
+    if arguments.json is not None:
+        records = tables.comparison_records(arguments.directory, arguments.metric)
+        write_atomically(arguments.json, (json.dumps(records, indent=1) + "\n").encode())
 
 
 def _run_report(arguments: argparse.Namespace) -> None:
@@ -143,5 +163,5 @@ def _run_report(arguments: argparse.Namespace) -> None:
 def _run_publish(arguments: argparse.Namespace) -> None:
     from benchmarks.suites.storage.publishing import publish
 
-    target, n_bytes = publish(arguments.directory, arguments.to)
+    target, n_bytes = publish(arguments.directory, arguments.to, is_mixed=arguments.mixed)
     console.print(f"{n_bytes / 1e6:,.2f} MB of rows: {target}", soft_wrap=True)

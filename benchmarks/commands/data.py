@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from rich.table import Table
+
 from benchmarks.commands import Commands, data_sets
-from benchmarks.console import console, progress_bar
+from benchmarks.console import console, print_table, progress_bar
 
 
 def add(commands: Commands) -> None:
@@ -24,7 +26,12 @@ def add(commands: Commands) -> None:
     )
     describe.set_defaults(run=_run_describe)
     check = actions.add_parser("check", help="verify every file and row; exit code 1 when something is wrong")
-    check.add_argument("directory", type=Path, metavar="DIR", help="a data set or a family")
+    kinds = "data sets, or directories of task families, whose members are all checked"
+    check.add_argument("directories", type=Path, metavar="DIR", nargs="+", help=kinds)
+    responses = "also compare the tasks' logs: cost that the response of each task's validation part predicts for the"
+    check.add_argument(
+        "--responses", action="store_true", help=f"{responses} others' training parts, over their actual cost"
+    )
     check.set_defaults(run=_run_check)
     split = actions.add_parser("split", help="deal the episodes into train, validation and test, once and for all")
     split.add_argument("directory", type=Path, metavar="DIR", help="a data set or a family")
@@ -60,19 +67,44 @@ def _run_describe(arguments: argparse.Namespace) -> None:
 
 
 def _run_check(arguments: argparse.Namespace) -> None:
+    directories = [member for given in arguments.directories for member in data_sets(given)]
+    found = [_has_problems(directory) for directory in directories]
+    if any(found):
+        sys.exit(1)
+    if arguments.responses:
+        print_table(_response_table(directories))
+
+
+def _has_problems(directory: Path) -> bool:
+    """Prints what is wrong with a data set, or that it is sound."""
     from auction_env import data
 
-    n_problems = 0
-    for directory in data_sets(arguments.directory):
-        with progress_bar("checking", None, "shards") as bar:
-            problems = data.check(directory, progress=bar.update)
-        for problem in problems:
-            console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
-        verdict = f"{len(problems)} problems" if problems else "sound"
-        console.print(f"{directory}: {verdict}", markup=False, highlight=False, soft_wrap=True)
-        n_problems += len(problems)
-    if n_problems:
-        sys.exit(1)
+    with progress_bar("checking", None, "shards") as bar:
+        problems = data.check(directory, progress=bar.update)
+    for problem in problems:
+        console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
+    verdict = f"{len(problems)} problems" if problems else "sound"
+    console.print(f"{directory}: {verdict}", markup=False, highlight=False, soft_wrap=True)
+    return bool(problems)
+
+
+def _response_table(directories: list[Path]) -> Table:
+    """Sources x targets: predicted over actual cost, and whether `train.method=response_check` shares the source."""
+    from agents.labels.response_check import check_sources
+    from benchmarks.commands.train import read_logs
+    from vamo.config import SharingConfig
+
+    factor = SharingConfig().response_factor
+    sources, targets = read_logs(directories, needs_validation=True)
+    table = Table(title=f"predicted over actual cost; not shared outside [{1 / factor:.2g}, {factor:.2g}]")
+    table.add_column("source")
+    for target in targets:
+        table.add_column(f"for {target}", justify="right")
+    rows = zip(sources, zip(*check_sources(sources, targets), strict=True), strict=True)
+    for source, checks in rows:
+        verdicts = ["shared" if check.agrees(factor) else "not shared" for check in checks]
+        table.add_row(source, *(f"{check.ratio:.3g} {text}" for check, text in zip(checks, verdicts, strict=True)))
+    return table
 
 
 def _run_split(arguments: argparse.Namespace) -> None:

@@ -14,11 +14,11 @@ from benchmarks.commands import Commands, add_workers
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
-    from agents.named import NamedBidder
     from auction_env.market.params import MarketParams
     from auction_env.market.population import Population
     from auction_env.tasks import Task
     from benchmarks.evaluation.episodes import Competitors, EpisodeSet
+    from benchmarks.evaluation.named import NamedBidder
 
 _AGENTS = """\
 AGENT is one of
@@ -59,8 +59,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from agents.named import named_bidder
     from benchmarks.evaluation.evaluate import evaluate
+    from benchmarks.evaluation.named import named_bidder
     from benchmarks.evaluation.result import PAGE, RECORD
 
     bidders: dict[str, NamedBidder] = {}
@@ -159,7 +159,7 @@ def _population(path: Path | None) -> Population | None:
 
 
 def _competitors(arguments: argparse.Namespace) -> Competitors | None:
-    from agents.named import named_bidder
+    from benchmarks.evaluation.named import named_bidder
 
     if arguments.competitors is None:
         return None

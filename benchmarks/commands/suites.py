@@ -22,7 +22,7 @@ from benchmarks.suites.spec import SIZES, Arm, Size, Suite
 def run(
     name: str,
     *,
-    size: Size = "full",
+    size: Size | None = None,
     n_seeds: int | None = None,
     agents: Sequence[str] | None = None,
     n_workers: int | None = None,
@@ -30,9 +30,11 @@ def run(
     device: str = "cpu",
     out: Path | None = None,
     reuse: Sequence[Path] = (),
+    one_commit: bool = False,
 ) -> None:
     """Runs a suite; exits with 1 where a run failed."""
     if name.removesuffix(f"/{size}") == SPEED:
+        size = "full" if size is None else size
         speed_suite.run(_out(out, SPEED if size == "full" else f"{SPEED}/{size}"), size, command_line())
         return
     if device == "cuda":
@@ -44,7 +46,16 @@ def run(
     if n_seeds is not None or agents is not None:
         suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
     out = _out(out, suite.full_id)
-    outcome = run_suite(suite, out, n_workers=n_workers, ray=ray, device=device, command=command_line(), reuse=reuse)
+    outcome = run_suite(
+        suite,
+        out,
+        n_workers=n_workers,
+        ray=ray,
+        device=device,
+        command=command_line(),
+        reuse=reuse,
+        one_commit=one_commit,
+    )
     taken = f", {outcome.n_taken} taken over" if reuse else ""
     counts = f"{outcome.n_runs} runs, {outcome.n_found} found finished{taken}, {len(outcome.failed)} failed"
     console.print(f"{suite.full_id}: {counts}: {out}", soft_wrap=True)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.hindsight.best_constant import HindsightBidder
-from agents.named import NamedBidder
 from agents.parallel import Failure, run_jobs, worker_count
 from agents.rollout import rollout_each
 from auction_env.control.bidder import Bidder
 from benchmarks.evaluation.episodes import EpisodeSet
+from benchmarks.evaluation.named import NamedBidder
 from benchmarks.evaluation.result import Evaluation, save
 from benchmarks.suites.storage.rows import Rows, concatenate, result_rows
 
@@ -78,7 +78,7 @@ def evaluate(
     """Plays all bidders on the same episodes; the reference is the best constant in hindsight of the episodes' market.
 
     Args:
-        bidders: By name in tables: bidders, or `agents.named.named_bidder` of a text.
+        bidders: By name in tables: bidders, or `benchmarks.evaluation.named.named_bidder` of a text.
         episodes: Of one task or several: `in_market`, `of_data`, `in_log`.
         against: Name of the bidder that the others are compared with; the first by default.
         n_workers: Processes, each of one thread; None: one a core. With 1 it all happens in this process. Bidders must

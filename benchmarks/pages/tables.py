@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +13,30 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.statistics.analysis import METRIC, VariantAnalysis, analyse, compare_with
+from benchmarks.statistics.analysis import (
+    METRIC,
+    FamilyGroup,
+    VariantAnalysis,
+    analyse,
+    compare_with,
+    family_groups,
+    registered_contrasts,
+)
 from benchmarks.statistics.bootstrap import Bootstrap, Estimate
+from benchmarks.statistics.contrasts import Registered
 from benchmarks.statistics.summaries import Comparison
 from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
 
 AGAINST = "against="
-KINDS = ("axis", "scores", "tasks", "comparisons", "feasibility", "cost")
-"""Kinds of tables: "axis" is the mean score by variant, the others are of one variant, "cost" of all."""
+RECOVERED_NOTE = (
+    "Recovered: share of the way from uniform sharing to the oracle, (method - uniform) / (oracle - uniform)."
+)
+KINDS = ("registered", "families", "axis", "scores", "tasks", "comparisons", "feasibility", "cost")
+"""Kinds of tables: "registered" contrasts, "families" means over those of a group, "axis" the mean score by variant,
+"cost" of all; the others are of one variant."""
+
+EXPLORATORY = "exploratory"
+"""Marks every comparison that was not registered before the suite was run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +110,10 @@ def all_cells(
     found = analyse(store, metric, bootstrap)
     labels = {variant["name"]: variant["label"] for variant in record.variants}
     out = []
+    if "registered" in kinds and record.contrasts:
+        out.append(registered_cells(record, registered_contrasts(record, found, bootstrap)))
+    if "families" in kinds:
+        out += [family_cells(record, group) for group in family_groups(record, found)]
     if len(found) > 1 and "axis" in kinds:
         out.append(axis_cells(record, found))
     for name, analysis in found.items():
@@ -110,6 +130,18 @@ def all_cells(
     return out
 
 
+def comparison_records(directory: Path, metric: str = METRIC, bootstrap: Bootstrap | None = None) -> dict[str, Any]:
+    """All comparisons of a suite as JSON values: `registered` ones and, by variant, `exploratory` ones."""
+    store = Store(directory)
+    record = store.suite()
+    found = analyse(store, metric, bootstrap)
+    return {
+        "suite": record.id,
+        "registered": [asdict(contrast) for contrast in registered_contrasts(record, found, bootstrap)],
+        EXPLORATORY: {name: [asdict(c) for c in analysis.comparisons] for name, analysis in found.items()},
+    }
+
+
 def _listed(analysis: VariantAnalysis, only: Sequence[str]) -> tuple[str, ...]:
     """The methods of `only`, or all, in the suite's order."""
     for name in only:
@@ -119,7 +151,11 @@ def _listed(analysis: VariantAnalysis, only: Sequence[str]) -> tuple[str, ...]:
 
 
 def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str, only: Sequence[str] = ()) -> Cells:
-    """Share of the hindsight reference over all tasks with its interval, interquartile mean and delta_m."""
+    """Share of the hindsight reference over all tasks with its interval, interquartile mean and delta_m.
+
+    Also, where there are any: the share of sampled scores, and the recovered share.
+    """
+    sampled, recovered = analysis.sampled, analysis.recovered
     rows = []
     for method in _listed(analysis, only):
         over_all, deviation = analysis.summary(method, None), analysis.deviation[method]
@@ -130,12 +166,22 @@ def score_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str, on
                 _iqm(analysis, method),
                 "-" if np.isnan(deviation) else f"{deviation:.3f}",
                 "-" if method not in analysis.delta_m else estimate(analysis.delta_m[method], 1),
+                *([f"{sampled[method].value:.3f}"] if sampled else []),
+                *([estimate(recovered[method], 2) if method in recovered else "-"] if recovered else []),
             )
         )
     return Cells(
         kind="scores",
         title=f"{record.title} ({record.id}): {variant}",
-        header=("method", "mean score", "IQM", "sd of seeds", "delta_m %"),
+        header=(
+            "method",
+            "mean score",
+            "IQM",
+            "sd of seeds",
+            "delta_m %",
+            *(["sampled"] if sampled else []),
+            *(["recovered"] if recovered else []),
+        ),
         rows=tuple(rows),
         notes=_notes(record, analysis),
     )
@@ -174,6 +220,10 @@ def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
     notes = _basis(analysis)
     if analysis.delta_m:
         notes.append(f"delta_m counts against {record.labels[record.baseline]}; lower is better.")
+    if analysis.sampled:
+        notes.append("Sampled: the mean score of sampled outcomes, over the expected score of that constant.")
+    if analysis.recovered:
+        notes.append(RECOVERED_NOTE)
     for lack in analysis.missing:
         why = f": {lack.errors[0]}" if lack.errors else ""
         label = record.labels.get(lack.method, lack.method)
@@ -223,12 +273,12 @@ def comparison_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: st
         )
     header = ("method", "task", "best baseline", "difference", "P(improvement)", "p (Holm)")
     note = (
-        "Differences are over the mean score of the hindsight constant. The baseline is the best by its mean on the"
-        " same test episodes, which flatters it."
+        "Exploratory: nobody registered these comparisons before the suite was run. Differences are over the mean score"
+        " of the hindsight constant. The baseline is the best by its mean on the same test episodes, which flatters it."
     )
     return Cells(
         kind="comparisons",
-        title=f"Against the best baseline: {variant}",
+        title=f"Against the best baseline ({EXPLORATORY}): {variant}",
         header=header,
         rows=tuple(rows),
         notes=(note,),
@@ -245,7 +295,7 @@ def against_cells(directory: Path, baseline: str, metric: str = METRIC) -> list[
     record = store.suite()
     labels = {variant["name"]: variant["label"] for variant in record.variants}
     return [
-        _against_cells(record, found, f"Against {record.labels[baseline]}: {labels[variant]}")
+        _against_cells(record, found, f"Against {record.labels[baseline]} ({EXPLORATORY}): {labels[variant]}")
         for variant, found in compare_with(store, baseline, metric).items()
     ]
 
@@ -255,8 +305,8 @@ def _against_cells(record: SuiteRecord, found: Sequence[Comparison], title: str)
     methods, scopes = (tuple(dict.fromkeys(part)) for part in zip(*of, strict=True))
     header, rows = _by_task(record, methods, scopes, lambda method, task: _difference(of[method, task]))
     note = (
-        "Paired differences over the mean score of the hindsight constant, with 95 % intervals; * p < 0.05 after Holm"
-        f" correction over these {len(found)} comparisons."
+        "Exploratory. Paired differences over the mean score of the hindsight constant, with 95 % intervals; * p < 0.05"
+        f" after Holm correction over these {len(found)} comparisons."
     )
     return Cells(kind="against", title=title, header=header, rows=rows, notes=(note,))
 
@@ -264,6 +314,79 @@ def _against_cells(record: SuiteRecord, found: Sequence[Comparison], title: str)
 def _difference(found: Comparison) -> str:
     d = found.difference
     return f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]{'*' if found.p_holm < 0.05 else ''}"
+
+
+def registered_cells(record: SuiteRecord, found: Sequence[Registered]) -> Cells:
+    """The registered contrasts, each once a group of families or a variant."""
+    labels = {variant["name"]: variant["label"] for variant in record.variants}
+    several = len(record.variants) > 1
+    rows = []
+    for contrast in found:
+        first, second = (record.labels.get(name, name) for name in (contrast.first, contrast.second))
+        where = (
+            f"{len(contrast.variants)} families, {contrast.group}" if contrast.group else labels[contrast.variants[0]]
+        )
+        d = contrast.difference
+        margin = "" if contrast.margin is None else f" within \u00b1{contrast.margin:g}"
+        rows.append(
+            (
+                f"{contrast.name}: {first} \u2212 {second}{f' ({where})' if several else ''}",
+                contrast.kind + margin,
+                "no rows" if d is None else f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]",
+                "-" if d is None else _p(contrast.p_value),
+                "-" if d is None else _p(contrast.p_holm),
+                "-" if d is None else _verdict(contrast),
+            )
+        )
+    notes = [
+        "Registered before the suite was run; Holm's correction spans these alone, and all other comparisons are"
+        " exploratory. Differences are over the mean score of the hindsight constant, with 95 % intervals."
+    ]
+    if any(contrast.kind == "equivalence" for contrast in found):
+        notes.append("Equivalence: two one-sided tests with the registered margin, 90 % intervals.")
+    if any(len(contrast.variants) > 1 for contrast in found):
+        notes.append("Over several families the family is a random effect: intervals are for families not drawn.")
+    header = ("contrast", "kind", "difference", "p", "p (Holm)", "at 5 %")
+    return Cells(
+        kind="registered",
+        title=f"Registered contrasts: {record.title} ({record.id})",
+        header=header,
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def _verdict(contrast: Registered) -> str:
+    if contrast.kind == "equivalence":
+        return "equivalent" if contrast.holds else "not shown"
+    if not contrast.holds or contrast.difference is None:
+        return "no difference shown"
+    return "first is above" if contrast.difference.value > 0 else "first is below"
+
+
+def family_cells(record: SuiteRecord, group: FamilyGroup) -> Cells:
+    """Means over the families of a group."""
+    rows = tuple(
+        (
+            record.labels.get(method, method),
+            estimate(share, 3),
+            *([estimate(group.recovered[method], 2) if method in group.recovered else "-"] if group.recovered else []),
+        )
+        for method, share in group.share.items()
+    )
+    notes = [
+        f"Mean over {len(group.variants)} families with the family as a random effect: 95 % intervals are for families"
+        " not drawn. Score over that of the best constant multiplier in hindsight."
+    ]
+    if group.recovered:
+        notes.append(RECOVERED_NOTE)
+    return Cells(
+        kind="families",
+        title=f"Mean over families: {group.name} ({record.id})",
+        header=("method", "mean score", *(["recovered"] if group.recovered else [])),
+        rows=rows,
+        notes=tuple(notes),
+    )
 
 
 def feasibility_cells(record: SuiteRecord, analysis: VariantAnalysis, variant: str) -> Cells:

@@ -107,15 +107,16 @@ def hindsight_rows(log: TrajectoryData) -> Iterator[Row]:
     target, response = TASKS["MultiConstraint"], Response.fit([log])
     best_log_multipliers(log, target, response)  # compiles
     seconds = median_seconds(lambda: best_log_multipliers(log, target, response), 5)
-    outcomes = 3  # cost, conversions, order value
-    exponents = np.zeros((len(log), len(LOG_GRID)))
-    exp_seconds = outcomes * median_seconds(lambda: np.exp(exponents), 5)
+    n_ticks = int(log.tick.max()) + 1
+    brings = np.ones((n_ticks, 3 * len(LOG_GRID)))  # cost, conversions, order value
+    sums = np.empty_like(brings)
+    sum_seconds = log.n_episodes * median_seconds(lambda: np.cumsum(brings, axis=0, out=sums), 25)
     yield Row(
         name="hindsight_labels_per_s",
         value=len(log) / seconds,
         unit="ticks/s",
         reference=f"{len(log):,} ticks of MaxConversions for MultiConstraint, {len(LOG_GRID)} multipliers",
-        bound=f"{len(log) / exp_seconds:,.0f}: an exponential an outcome and multiplier",
+        bound=f"{len(log) / sum_seconds:,.0f}: adding up every outcome of every multiplier",
     )
 
 

@@ -78,6 +78,7 @@ class SyntheticBatches:
                 torch.arange(context).expand(n, context).contiguous(),
                 normal(n, context),
                 torch.ones(n, context),
+                torch.zeros(n, dtype=torch.int64),
             )
         ]
 
@@ -97,6 +98,11 @@ class SyntheticBatches:
         return self._first(n * len(targets), len(targets))
 
     groups = staticmethod(groups)
+    episode_counts: Sequence[int] = ()  # no configuration of the benchmark weights episodes
+
+    def episodes(self, batch: Batch) -> Tensor:
+        """All windows are of one episode."""
+        return batch.episode.view(batch.n_groups, -1)
 
     def evaluation(self, target: int) -> Batch:
         """One window: steps are timed, not evaluations."""

@@ -7,7 +7,7 @@ The best baseline of a task is the one with the highest mean on the very test ep
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -26,7 +26,13 @@ from benchmarks.statistics.bootstrap import (
     holm,
     improvement,
     p_value,
+    recovered_share,
+    resampled_difference,
+    resampled_share,
+    share_of_reference,
 )
+from benchmarks.statistics.contrasts import Registered, groups, registered
+from benchmarks.statistics.families import FamilyMean, over_families, ratio_over_families
 from benchmarks.statistics.pairing import Paired, in_order, pair
 from benchmarks.statistics.profiles import Profile, profile, same_seeds
 from benchmarks.statistics.summaries import Comparison, Feasibility, Summary, feasibility, summary
@@ -35,6 +41,11 @@ from benchmarks.suites.storage.store import Store, SuiteRecord
 logger = logging.getLogger(__name__)
 
 METRIC = "score_expected"
+SAMPLED = "score_sampled"
+"""Column of sampled scores, which are shown beside the expected ones."""
+UNIFORM, ORACLE = "uniform", "oracle"
+"""Methods between which the recovered share counts: uniform sharing, and sharing of sound sources only. Both may have a
+suffix, "uniform-mlp" and "oracle-mlp": they are those of the methods with the same suffix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +111,27 @@ class VariantAnalysis:
         return _delta_m(self.paired, self.baseline, self.draws)
 
     @cached_property
+    def sampled(self) -> dict[str, Estimate]:
+        """By method, share of the reference of sampled scores; empty where rows have none, or those are the scores."""
+        if SAMPLED not in self.rows.column_names or self.paired.metric == SAMPLED:
+            return {}
+        paired = pair(self.rows, SAMPLED)
+        return {method: share_of_reference(paired, method, self.draws) for method in paired.methods}
+
+    @cached_property
+    def recovered(self) -> dict[str, Estimate]:
+        """By method, the share of the way from uniform sharing to the oracle; empty where the two are not told apart.
+
+        Of a method that lacks training seeds all its seeds count, and all of uniform sharing and of the oracle.
+        """
+        ends = recovered_between(self.methods)
+        if not ends:
+            return {}
+        paired = self.paired.normalised()
+        found = {method: recovered_share(paired, method, *pair, self.draws) for method, pair in ends.items()}
+        return {method: share for method, share in found.items() if share is not None}
+
+    @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
         """`ours` with the best baseline, per task and over all; Holm's correction spans them."""
         return compare_with_best(self.paired, [name for name in self.ours if name in self.methods], self.bootstrap)
@@ -129,6 +161,79 @@ def analyse(store: Store, metric: str = METRIC, bootstrap: Bootstrap | None = No
         missing = _missing(record, runs.filter(pc.equal(runs["variant"], name)), name)
         out[name] = analyse_variant(of_variant, record, name, metric, bootstrap, missing)
     return out
+
+
+def recovered_between(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """By method, the uniform sharing and the oracle with its suffix; methods without both are left out."""
+    suffixes = [name.removeprefix(UNIFORM) for name in methods if name == UNIFORM or name.startswith(f"{UNIFORM}-")]
+    out = {}
+    for method in methods:
+        own = max((suffix for suffix in suffixes if method.endswith(suffix)), key=len, default=None)
+        if own is not None and ORACLE + own in methods and method not in (UNIFORM + own, ORACLE + own):
+            out[method] = (UNIFORM + own, ORACLE + own)
+    return out
+
+
+def registered_contrasts(
+    record: SuiteRecord, found: Mapping[str, VariantAnalysis], bootstrap: Bootstrap | None = None
+) -> tuple[Registered, ...]:
+    """The suite's registered contrasts on the scores of its variants."""
+    paired = {name: analysis.paired for name, analysis in found.items()}
+    return registered(record.contrasts, record.variants, paired, bootstrap)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyGroup:
+    """Means over the families of a group, with the family as a random effect.
+
+    Attributes:
+        name: Of the group.
+        variants: Families of it that have rows.
+        share: By method with rows in all of them, the share of the reference.
+        recovered: By method, the share of the way from uniform sharing to the oracle; empty without these two, or where
+            they are not told apart.
+    """
+
+    name: str
+    variants: tuple[str, ...]
+    share: dict[str, Estimate]
+    recovered: dict[str, Estimate]
+
+
+def family_groups(record: SuiteRecord, found: Mapping[str, VariantAnalysis]) -> tuple[FamilyGroup, ...]:
+    """The groups of at least two families with rows."""
+    out = []
+    for name, variants in groups(record.variants).items():
+        families = [found[variant] for variant in variants if variant in found]
+        if len(families) > 1:
+            out.append(_family_group(name, families))
+    return tuple(out)
+
+
+def _family_group(name: str, families: Sequence[VariantAnalysis]) -> FamilyGroup:
+    in_all = [method for method in families[0].methods if all(method in family.methods for family in families)]
+    share = {
+        method: _of_families(
+            families, method, over_families([resampled_share(f.paired, method, f.draws) for f in families])
+        )
+        for method in in_all
+    }
+    recovered = {}
+    scored = [(family.paired.normalised(), family.draws) for family in families]
+    for method, (uniform, oracle) in recovered_between(in_all).items():
+        whole = [resampled_difference(paired, oracle, uniform, draws) for paired, draws in scored]
+        gained = [resampled_difference(paired, method, uniform, draws) for paired, draws in scored]
+        mean = ratio_over_families(gained, whole)
+        if mean is not None:
+            recovered[method] = _of_families(families, method, mean)
+    variants = tuple(family.variant for family in families)
+    return FamilyGroup(name=name, variants=variants, share=share, recovered=recovered)
+
+
+def _of_families(families: Sequence[VariantAnalysis], method: str, mean: FamilyMean) -> Estimate:
+    n_episodes = sum(len(units) for family in families for units in family.paired.units)
+    n_train_seeds = min(family.paired.n_train_seeds(method) for family in families)
+    return mean.estimate(families[0].draws.level, n_episodes, n_train_seeds)
 
 
 def _by_variant(record: SuiteRecord, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:

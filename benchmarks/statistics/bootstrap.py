@@ -1,12 +1,14 @@
 """Estimates and their intervals from paired scores.
 
-Intervals come from a stratified bootstrap (Agarwal et al. 2021, arXiv 2108.13264): the tasks are the strata,
-and within each the episodes are drawn with replacement, the same draw for every method, so that what the
-methods share cancels in their differences. Where a method has several training seeds they are drawn as well,
-crossed with the episodes (the pigeonhole bootstrap, Owen 2007, arXiv 0712.1111: on the wide side where the
-noise of single episodes dominates). They are few, so n - 1 of n are drawn and reweighted, which keeps the
-variance of the mean unbiased (Rao and Wu 1988), and the ends of the interval, percentiles of the resamples,
-move away from the estimate as Student's t does from the normal (Hesterberg 2015, arXiv 1411.5279), with
+Intervals come from a stratified bootstrap (Agarwal et al. 2021, arXiv 2108.13264): the tasks count equally, and
+what is drawn with replacement are market seeds, the same draw for every method, so that what the methods share
+cancels in their differences. The episodes of one market seed, of whatever task and advertiser, meet the same
+traffic: they are one cluster, drawn together or not at all. Tasks that were drawn apart would count their common
+noise as independent, and intervals of averages over tasks would be too short. Where a method has several training
+seeds they are drawn as well, crossed with the markets (the pigeonhole bootstrap, Owen 2007, arXiv 0712.1111: on the
+wide side where the noise of single episodes dominates). They are few, so n - 1 of n are drawn and reweighted,
+which keeps the variance of the mean unbiased (Rao and Wu 1988), and the ends of the interval, percentiles of the
+resamples, move away from the estimate as Student's t does from the normal (Hesterberg 2015, arXiv 1411.5279), with
 Satterthwaite's degrees of freedom: without that, intervals from three training seeds cover far too little.
 With one training seed an interval says nothing about training.
 
@@ -16,7 +18,7 @@ A resample is a set of weights, so that every statistic here is a weighted one, 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -58,14 +60,11 @@ class Bootstrap:
         n_resamples: Number of resamples.
         seed: Seed of the resampling; the same rows and seed give the same numbers, whatever the rows' order.
         level: Coverage of the intervals.
-        unit: What is drawn: `episode`, or `seed` for whole markets with all of their advertisers, which does
-            not take the episodes of one market as independent (and needs enough markets).
     """
 
     n_resamples: int = 2000
     seed: int = 0
     level: float = 0.95
-    unit: Literal["episode", "seed"] = "episode"
 
     def __post_init__(self) -> None:
         if self.n_resamples < 100:
@@ -74,8 +73,13 @@ class Bootstrap:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
         if not 0 < self.level < 1:
             raise ValueError(f"`level` must lie between 0 and 1, found {self.level}")
-        if self.unit not in ("episode", "seed"):
-            raise ValueError(f"`unit` must be 'episode' or 'seed', found {self.unit!r}")
+
+
+class Stratum(NamedTuple):
+    """Market seeds that the same tasks have, among which is drawn."""
+
+    tasks: tuple[int, ...]  # indices
+    n_seeds: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,15 +87,15 @@ class Draws:
     """Weights of B resamples, shared by every statistic so that what is paired stays paired.
 
     Attributes:
-        units: Per task (B, n) float64.
+        units: Per task (B, n) float64: those of the episodes' market seeds.
         train: Per set of training seeds (B, R) float64: methods with equal sets share the draw.
-        n_units: Per task the number of units that are drawn: episodes or markets.
+        strata: What the market seeds are drawn within; one where all tasks have the same seeds.
         level: Coverage of the intervals.
     """
 
     units: tuple[Float, ...]
     train: dict[tuple[int, ...], Float]
-    n_units: tuple[int, ...]
+    strata: tuple[Stratum, ...]
     level: float
 
     def of_training(self, paired: Paired, method: str) -> Float:
@@ -100,29 +104,40 @@ class Draws:
 
 
 def draw(paired: Paired, bootstrap: Bootstrap | None = None) -> Draws:
-    """Weights of the resamples; raises ValueError for a task with fewer than 2 units to draw from."""
+    """Weights of the resamples; raises ValueError where there is only one market seed to draw from."""
     bootstrap = Bootstrap() if bootstrap is None else bootstrap
-    units, n_units = [], []
-    for task, episodes in zip(paired.tasks, paired.units, strict=True):
-        # seeded by the task's name, so that neither the order nor the number of tasks changes its draw
-        rng = np.random.default_rng([bootstrap.seed, 0, zlib.crc32(task.encode())])
-        labels = episodes if bootstrap.unit == "episode" else episodes[:, :1]
-        distinct, member = np.unique(labels, axis=0, return_inverse=True)
-        n = len(distinct)
+    n_resamples = bootstrap.n_resamples
+    tasks_of: dict[int, list[int]] = {}
+    for k, episodes in enumerate(paired.units):
+        for seed in np.unique(episodes[:, 0]).tolist():
+            tasks_of.setdefault(seed, []).append(k)
+    seeds_of: dict[tuple[int, ...], list[int]] = {}
+    for seed in sorted(tasks_of):
+        seeds_of.setdefault(tuple(tasks_of[seed]), []).append(seed)
+    units = [np.empty((n_resamples, len(episodes))) for episodes in paired.units]
+    for tasks, seeds in seeds_of.items():
+        n = len(seeds)
         if n < 2:
-            raise ValueError(f"an interval needs at least 2 of {bootstrap.unit!r}, found {n} in task {task!r}")
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=bootstrap.n_resamples)
-        units.append(counts[:, member].astype(np.float64))
-        n_units.append(n)
+            names = ", ".join(repr(paired.tasks[k]) for k in tasks)
+            raise ValueError(
+                f"an interval needs at least 2 market seeds that the same tasks have, found {n} of {names}"
+            )
+        # seeded by the market seeds, so that neither the order nor the number of tasks changes the draw
+        rng = np.random.default_rng([bootstrap.seed, 0, zlib.crc32(np.array(seeds, np.int64).tobytes())])
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
+        for k in tasks:
+            mine = np.isin(paired.units[k][:, 0], seeds)
+            units[k][:, mine] = counts[:, np.searchsorted(seeds, paired.units[k][mine, 0])]
     train = {}
-    for seeds in paired.train_seeds.values():
-        key, n = tuple(seeds.tolist()), len(seeds)
-        weights = np.ones((bootstrap.n_resamples, n))
+    for train_seeds in paired.train_seeds.values():
+        key, n = tuple(train_seeds.tolist()), len(train_seeds)
+        weights = np.ones((n_resamples, n))
         if n > 1:
             rng = np.random.default_rng([bootstrap.seed, 1, *(seed % 2**32 for seed in key)])
             weights *= rng.multinomial(n - 1, np.full(n, 1 / n), size=len(weights)) * (n / (n - 1))
         train[key] = weights
-    return Draws(units=tuple(units), train=train, n_units=tuple(n_units), level=bootstrap.level)
+    strata = tuple(Stratum(tasks, len(seeds)) for tasks, seeds in seeds_of.items())
+    return Draws(units=tuple(units), train=train, strata=strata, level=bootstrap.level)
 
 
 def mean(paired: Paired, method: str, draws: Draws, task: str | None = None) -> Estimate:
@@ -193,12 +208,7 @@ def share_of_reference(paired: Paired, method: str, draws: Draws, task: str | No
     for k in tasks:
         paired.mean_reference(k)
 
-    def statistic(d: Draws) -> Float:
-        ratios = [_task_mean(paired, method, d, k) / _reference_mean(paired, d, k) for k in tasks]
-        result: Float = np.mean(ratios, axis=0)
-        return result
-
-    return _estimate(paired, method, draws, task, statistic)
+    return _estimate(paired, method, draws, task, lambda d: _share(paired, method, d, tasks))
 
 
 def delta_m(single: ArrayLike, method: ArrayLike) -> float:
@@ -242,6 +252,22 @@ def delta_m_estimate(paired: Paired, method: str, single: str, draws: Draws) -> 
 def difference(paired: Paired, method: str, baseline: str, draws: Draws, task: str | None = None) -> Estimate:
     """Mean of method minus baseline over the same episodes, averaged over tasks for `task` None."""
     return _estimate(paired, method, draws, task, lambda d: _gap(paired, method, baseline, d, task))
+
+
+def recovered_share(paired: Paired, method: str, uniform: str, oracle: str, draws: Draws) -> Estimate | None:
+    """(method - uniform) / (oracle - uniform), averages over the tasks: the share of what wrong sources cost.
+
+    A ratio of means, both resampled together. None where the oracle is not above uniform sharing in every resample:
+    there is nothing to recover beyond chance, and the ratio has no interval.
+    """
+    if not (resampled_difference(paired, oracle, uniform, draws).sample > 0).all():
+        return None
+
+    def statistic(d: Draws) -> Float:
+        result: Float = _gap(paired, method, uniform, d, None) / _gap(paired, oracle, uniform, d, None)
+        return result
+
+    return _estimate(paired, method, draws, None, statistic)
 
 
 def improvement(paired: Paired, method: str, baseline: str, draws: Draws, task: str | None = None) -> Estimate:
@@ -290,11 +316,7 @@ def p_value(
         return float(scipy.stats.wilcoxon(gap, zero_method="pratt").pvalue) if gap.any() else 1.0
     if test != "bootstrap":
         raise ValueError(f"`test` must be 'bootstrap' or 'wilcoxon', found {test!r}")
-    found = _resample(paired, draws, task, lambda d: _gap(paired, method, baseline, d, task))
-    error = found.sample.std()
-    if error == 0:
-        return 1.0 if found.value == 0 else 0.0
-    return float(2 * scipy.stats.t.sf(abs(found.value) / error, found.freedom))
+    return resampled_difference(paired, method, baseline, draws, task).p_different()
 
 
 def holm(p_values: ArrayLike) -> Float:
@@ -316,19 +338,68 @@ def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-class _Resampled(NamedTuple):
+class Resampled(NamedTuple):
     """A statistic of the data, of each resample (B,), and the degrees of freedom of its variance."""
 
     value: float
     sample: Float
     freedom: float
 
+    @property
+    def error(self) -> float:
+        """Standard error."""
+        return float(self.sample.std())
 
-def _resample(paired: Paired, draws: Draws, task: str | None, statistic: Callable[[Draws], Float]) -> _Resampled:
+    def p_different(self) -> float:
+        """Two-sided p value of 0, by Student's t."""
+        return p_different(self.value, self.error, self.freedom)
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Percentiles of the resamples, moved out from the value by Student's t over the normal's."""
+        tails = [0.5 - level / 2, 0.5 + level / 2]
+        widening = scipy.stats.t.ppf(tails[1], self.freedom) / scipy.stats.norm.ppf(tails[1])
+        low, high = self.value + widening * (np.quantile(self.sample, tails) - self.value)
+        return float(low), float(high)
+
+
+def p_different(value: float, error: float, freedom: float) -> float:
+    """Two-sided p value of no difference, by Student's t."""
+    if error == 0:
+        return 1.0 if value == 0 else 0.0
+    return float(2 * scipy.stats.t.sf(abs(value) / error, freedom))
+
+
+def p_equivalent(value: float, error: float, freedom: float, margin: float) -> float:
+    """P value of a difference of `margin` or more, by two one-sided t tests (TOST, Schuirmann 1987).
+
+    A small one says that the difference lies within -margin .. margin; at 0.05 that is so where the 90 % interval does.
+    """
+    if error == 0:
+        return 0.0 if abs(value) < margin else 1.0
+    above, below = (
+        scipy.stats.t.sf((value + margin) / error, freedom),
+        scipy.stats.t.cdf((value - margin) / error, freedom),
+    )
+    return float(max(above, below))
+
+
+def resampled_difference(
+    paired: Paired, method: str, baseline: str, draws: Draws, task: str | None = None
+) -> Resampled:
+    """Mean of method minus baseline with its resamples."""
+    return _resample(paired, draws, task, lambda d: _gap(paired, method, baseline, d, task))
+
+
+def resampled_share(paired: Paired, method: str, draws: Draws) -> Resampled:
+    """`share_of_reference` over all tasks with its resamples."""
+    return _resample(paired, draws, None, lambda d: _share(paired, method, d, paired.task_indices(None)))
+
+
+def _resample(paired: Paired, draws: Draws, task: str | None, statistic: Callable[[Draws], Float]) -> Resampled:
     """Evaluates a statistic, and Satterthwaite's degrees of freedom of its variance.
 
     The variance has one part a set of training seeds, from leaving out one seed at a time, with R - 1 degrees
-    of freedom each; the rest is the units', with one less a task than there are units.
+    of freedom each; the rest is the market seeds', with one less a stratum than there are seeds.
     """
 
     def at(key: tuple[int, ...], train: Float) -> Float:
@@ -346,10 +417,11 @@ def _resample(paired: Paired, draws: Draws, task: str | None, statistic: Callabl
             part = float((n - 1) * at(key, 1 - np.eye(n)).var())  # the jackknife's
             rest -= part
             spread += part**2 / (n - 1)
-    spread += max(rest, 0.0) ** 2 / sum(draws.n_units[k] - 1 for k in paired.task_indices(task))
+    wanted = set(paired.task_indices(task))
+    spread += max(rest, 0.0) ** 2 / sum(n_seeds - 1 for tasks, n_seeds in draws.strata if wanted.intersection(tasks))
     any_key = next(iter(draws.train))
     value = float(at(any_key, np.ones((1, len(any_key))))[0])
-    return _Resampled(value, sample, total**2 / spread if spread > 0 else np.inf)
+    return Resampled(value, sample, total**2 / spread if spread > 0 else np.inf)
 
 
 def _estimate(
@@ -358,16 +430,21 @@ def _estimate(
     """A statistic with its interval: percentiles, moved out from the value by Student's t over the normal's."""
     paired.of(method)
     found = _resample(paired, draws, task, statistic)
-    tails = [0.5 - draws.level / 2, 0.5 + draws.level / 2]
-    widening = scipy.stats.t.ppf(tails[1], found.freedom) / scipy.stats.norm.ppf(tails[1])
-    low, high = found.value + widening * (np.quantile(found.sample, tails) - found.value)
+    low, high = found.interval(draws.level)
     return Estimate(
         value=found.value,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         n_episodes=sum(len(paired.units[k]) for k in paired.task_indices(task)),
         n_train_seeds=paired.n_train_seeds(method),
     )
+
+
+def _share(paired: Paired, method: str, draws: Draws, tasks: Sequence[int]) -> Float:
+    """Average over the tasks of mean over mean reference, (B,)."""
+    ratios = [_task_mean(paired, method, draws, k) / _reference_mean(paired, draws, k) for k in tasks]
+    result: Float = np.mean(ratios, axis=0)
+    return result
 
 
 def _gap(paired: Paired, method: str, baseline: str, draws: Draws, task: str | None) -> Float:

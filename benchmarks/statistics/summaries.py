@@ -82,6 +82,8 @@ class Summary:
 class Comparison:
     """A method against a baseline on the same episodes; `task` None as in `Summary`.
 
+    It is exploratory: nobody named it before the suite was run. What was is `benchmarks.statistics.contrasts`.
+
     Attributes:
         method: The method.
         baseline: What it is compared with.
@@ -92,6 +94,7 @@ class Comparison:
         p_value: Two-sided p value of no difference, by `test`.
         p_holm: `p_value` adjusted for all comparisons made together.
         test: `bootstrap` or `wilcoxon`.
+        is_exploratory: True, for files.
     """
 
     method: str
@@ -102,6 +105,7 @@ class Comparison:
     p_value: float
     p_holm: float
     test: str
+    is_exploratory: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ FIXED, PID, TUNED, HINDSIGHT = "fixed", "PID", "PID (tuned)", "hindsight"
 METHODS = (FIXED, PID, TUNED, HINDSIGHT)
 PID_STARTS, PID_INTEGRAL_GAINS = (0.7, 1.0), (0.02, 0.15)
 N_COARSE, N_FINE = 6, 3  # constants that the reference in hindsight tries
-COLUMNS = ("suite", "method", "task", "seed", "advertiser", "score", "score_expected", "cost")
+COLUMNS = ("suite", "method", "task", "seed", "advertiser", "score_sampled", "score_expected", "cost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,7 +131,7 @@ def _by_trajectory(
     """
     context = config.model.window
     pairs = [(k, i) for i in range(len(training))]
-    sampler = WindowSampler(training, held_out, [(0, 0)], config)
+    sampler = WindowSampler(training, held_out, pairs, config)
     directions = sampler.alignment(0, pairs, SOURCE_WINDOWS)
     ghost: Ghost[Batch] = Ghost(partial(losses, model), model, sampler.groups)
     episodes = held_out[k]

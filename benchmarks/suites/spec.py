@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,9 @@ class FamilyData:
     """A synthetic family of data-scarce tasks (`agents.make_task_family`).
 
     Attributes:
-        n_tasks, seed, shift, n_groups, n_harmful, n_impressions: Of the family. Logs of harmful tasks are sources, not
-            targets: a score on a task whose own log is wrong means nothing.
+        n_tasks, seed, shift, n_groups, n_impressions: Of the family.
+        harms: What is wrong with which logs, as `agents.parse_harms` reads it: "none", "harm/v1", or kinds with their
+            strengths. Harmful logs are sources, not targets: a score on a task whose own log is wrong means nothing.
         most, fewest: Trajectories of its largest and its smallest task.
         n_collected: Validation trajectories that are made of each task.
         n_validation: How many of them are used.
@@ -74,22 +75,19 @@ class FamilyData:
     most: int
     fewest: int
     n_groups: int
-    n_harmful: int
     n_impressions: int
     n_collected: int
     n_validation: int
     n_scored: int
+    harms: str = "none"
 
     def __post_init__(self) -> None:
         _check_at_least(1, n_collected=self.n_collected, n_validation=self.n_validation, n_scored=self.n_scored)
         if self.n_validation > self.n_collected:
             rule = f"at most `n_collected`, {self.n_collected}"
             raise ValueError(f"`n_validation` must be {rule}, found {self.n_validation}")
-        if self.n_scored > self.n_tasks - self.n_harmful:
-            raise ValueError(
-                f"`n_scored` must be at most the number of sound tasks, {self.n_tasks - self.n_harmful},"
-                f" found {self.n_scored}"
-            )
+        if self.n_scored > self.n_tasks:
+            raise ValueError(f"`n_scored` must be at most `n_tasks`, {self.n_tasks}, found {self.n_scored}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +186,8 @@ class Variant:
         x: Its place on the suite's axis, where variants lie on one.
         arms: Names of the methods that are run; empty: all. A method that does not depend on what distinguishes the
             variants is run in one of them.
+        group: Variants of one group are families that were drawn alike: statistics treat the family as random. Empty:
+            the variant stands for itself.
     """
 
     name: str
@@ -195,9 +195,14 @@ class Variant:
     data: Data
     x: float | None = None
     arms: tuple[str, ...] = ()
+    group: str = ""
 
     def __post_init__(self) -> None:
         _check_name("variant", self.name)
+
+
+LogsChoice = Literal["training", "validation", "both", "sound"]
+"""Which logs a method learns from, see `Arm`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,10 +211,15 @@ class Arm:
 
     Attributes:
         name, label: In results, and for people.
-        method: Which function makes it: a key of `benchmarks.suites.methods.methods.METHODS`.
+        method: Which function makes it: a key of `benchmarks.suites.methods.methods.METHODS`, or "module:function" of
+            yours, from `Setting` to `Fitted` (`benchmarks.suites.methods.fitting`).
         settings: "key=value" of that function; for `vamo` overrides of `vamo.Config`.
         is_trained: Whether it is run once a training seed; otherwise once.
         x: Its place on the suite's axis, where methods lie on one.
+        logs: What it learns from. "training": the training trajectories of all tasks. "validation": in their place the
+            targets' validation trajectories. "both": the targets' validation trajectories beside all training ones.
+            "sound": the oracle's, of the training trajectories those that are known to be sound; data whose truth is
+            known only. Validation sets and the simulated episodes to choose on are the same for all four.
     """
 
     name: str
@@ -218,9 +228,40 @@ class Arm:
     settings: tuple[str, ...] = ()
     is_trained: bool = True
     x: float | None = None
+    logs: LogsChoice = "training"
 
     def __post_init__(self) -> None:
         _check_name("method", self.name)
+        if self.logs not in get_args(LogsChoice):
+            raise ValueError(f"`logs` of {self.name!r} must be one of {get_args(LogsChoice)}, found {self.logs!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast:
+    """A comparison that is registered before its suite is run; all other comparisons of the suite are exploratory.
+
+    Attributes:
+        name: In results.
+        first, second: Methods; the estimate is first minus second.
+        variants: Where they are compared; empty: in all.
+        kind: "difference": is there one? "equivalence": is it smaller than `margin` either way?
+        margin: Of an equivalence, share of the best constant multiplier.
+    """
+
+    name: str
+    first: str
+    second: str
+    variants: tuple[str, ...] = ()
+    kind: Literal["difference", "equivalence"] = "difference"
+    margin: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("contrast", self.name)
+        if self.first == self.second:
+            raise ValueError(f"`first` and `second` of contrast {self.name!r} must differ, found {self.first!r} twice")
+        if (self.kind == "equivalence") != (self.margin is not None) or (self.margin is not None and self.margin <= 0):
+            rule = "positive for an equivalence and absent for a difference"
+            raise ValueError(f"`margin` of contrast {self.name!r} must be {rule}, found {self.margin}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +281,7 @@ class Suite:
         axis: What `x` of variants or methods is.
         baseline: Against which the gain of sharing is counted (delta_m).
         ours: Methods that are compared with the best of all others.
+        contrasts: Comparisons that are registered; Holm's correction spans these alone.
     """
 
     id: str
@@ -257,6 +299,7 @@ class Suite:
     axis: str = ""
     baseline: str = ""
     ours: tuple[str, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
 
     def __post_init__(self) -> None:
         for what, names in (("variant", [v.name for v in self.variants]), ("method", [a.name for a in self.arms])):
@@ -267,6 +310,7 @@ class Suite:
         for name in sorted(named | ({self.baseline} if self.baseline else set())):
             if name not in known:
                 raise ValueError(f"`arms`, `ours` and `baseline` of {self.id} must be methods of it, found {name!r}")
+        self._check_contrasts()
         _check_at_least(1, n_candidates=self.n_candidates, train_seeds=len(self.train_seeds))
         if self.n_viewed > self.test.n:
             raise ValueError(f"`n_viewed` must be at most the test episodes, {self.test.n}, found {self.n_viewed}")
@@ -276,6 +320,25 @@ class Suite:
         )
         if overlap:
             raise ValueError(f"validation and test must not share market seeds, found {overlap[0]} in both")
+
+    def _check_contrasts(self) -> None:
+        """ValueError where a contrast names what the suite does not have, or compares where a method is not run."""
+        names = [contrast.name for contrast in self.contrasts]
+        if len(set(names)) != len(names):
+            raise ValueError(f"contrasts of {self.id} must have different names, found {names}")
+        run_in = {variant.name: variant.arms or tuple(arm.name for arm in self.arms) for variant in self.variants}
+        for contrast in self.contrasts:
+            for variant in contrast.variants or tuple(run_in):
+                if variant not in run_in:
+                    raise ValueError(
+                        f"`variants` of contrast {contrast.name!r} must be of {self.id}, found {variant!r}"
+                    )
+                missing = {contrast.first, contrast.second} - set(run_in[variant])
+                if missing:
+                    raise ValueError(
+                        f"contrast {contrast.name!r} must compare methods that are run in {variant!r},"
+                        f" found {min(missing)!r}"
+                    )
 
     @property
     def version(self) -> int:
@@ -296,7 +359,7 @@ class Suite:
         return record
 
     def hash(self) -> str:
-        """SHA-256 of the settings."""
+        """SHA-256 of the settings as they are written down; a run's own covers resolved ones, see `identity`."""
         return digest(self.settings())
 
     def runs(self) -> tuple[Run, ...]:
@@ -332,6 +395,7 @@ class Suite:
             train_seeds=self.train_seeds[:n_seeds],
             baseline=self.baseline if self.baseline in names else "",
             ours=tuple(name for name in self.ours if name in names),
+            contrasts=tuple(contrast for contrast in self.contrasts if {contrast.first, contrast.second} <= names),
         )
 
 
@@ -355,8 +419,8 @@ class Run:
         is_first = self.train_seed in (-1, self.suite.train_seeds[0])
         return self.suite.n_viewed if is_first else 0
 
-    def config(self) -> dict[str, Any]:
-        """All that the run's numbers depend on, as JSON values; other methods and seeds of the suite do not."""
+    def written(self) -> dict[str, Any]:
+        """What the suite says of the run, as JSON values; other methods and seeds of the suite are left out."""
         settings = self.suite.settings()
         of_suite = ("id", "size", "validation", "test", "training", "n_candidates")
         own: dict[str, Any] = {
@@ -366,25 +430,9 @@ class Run:
         }
         for part in ("variant", "arm"):
             del own[part]["label"], own[part]["x"]
-        del own["variant"]["arms"]
+        del own["variant"]["arms"], own["variant"]["group"]
         record: dict[str, Any] = json.loads(json.dumps({name: settings[name] for name in of_suite} | own))
         return record
-
-    def config_hash(self) -> str:
-        """First 16 digits of the SHA-256 of `config`."""
-        return digest(self.config())[:16]
-
-    def columns(self) -> dict[str, Any]:
-        """What the tables of results name the run by, and its settings."""
-        return {
-            "run_id": self.id,
-            "suite": self.suite.full_id,
-            "variant": self.variant.name,
-            "method": self.arm.name,
-            "train_seed": self.train_seed,
-            "config_hash": self.config_hash(),
-            "config": json.dumps(self.config(), sort_keys=True),
-        }
 
 
 def digest(record: Any) -> str:

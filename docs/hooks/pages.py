@@ -17,6 +17,7 @@ import published  # noqa: E402 - mkdocs puts this folder on the path while it lo
 import reference  # noqa: E402
 import registered  # noqa: E402
 
+from benchmarks.pages.paper.page import ADDRESS, paper_page  # noqa: E402
 from benchmarks.pages.published import render_all  # noqa: E402
 
 
@@ -24,6 +25,10 @@ def on_files(files: Files, config: Any) -> Files:
     """Adds the generated pages, then fills the patterns of the navigation in."""
     suites = render_all(ROOT / config.extra["results"])
     made = {**registered.pages(published.sections(suites)), **reference.pages(ROOT)}
+    paper = paper_page(ROOT / config.extra["results"])
+    made[ADDRESS] = paper.markdown
+    for uri, png in paper.pictures.items():
+        files.append(File.generated(config, uri, content=png))
     for name in ("CONTRIBUTING.md", "CHANGELOG.md"):
         made[name.lower()] = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
     for path in sorted((ROOT / "examples").glob("*.py")):

@@ -28,7 +28,7 @@ from auction_env.tasks import (
 )
 from benchmarks.suites.catalogue import SUITES
 from benchmarks.suites.methods.tuning import Range, read_spaces
-from benchmarks.suites.spec import SIZES, Seeds, Size, Suite, Variant
+from benchmarks.suites.spec import SIZES, Contrast, Seeds, Size, Suite, Variant
 
 EXAMPLE = Targets(budget=2000.0, cpa=80.0, cpc=2.0, cart_cost=10.0, roas=3.0)
 SPACES = "benchmarks/suites/methods/search_spaces.toml"
@@ -314,8 +314,11 @@ def suite_page(make: Callable[[Size], Suite]) -> str:
     """What a suite asks, on what and of whom, with every seed, at each of its sizes."""
     whole = make("full")
     parts = [f"# {whole.title}", whole.question, f"```bash\nvamo bench run {whole.id} --size cpu\n```", "## Methods"]
-    methods = [(arm.label, f"`{arm.name}`", f"`{arm.method}`", _codes(arm.settings)) for arm in whole.arms]
-    parts.append(table(["method", "name", "made by", "settings"], methods))
+    methods = [(arm.label, f"`{arm.name}`", f"`{arm.method}`", arm.logs, _codes(arm.settings)) for arm in whole.arms]
+    parts.append(table(["method", "name", "made by", "logs", "settings"], methods))
+    if whole.contrasts:
+        parts.append("## Registered contrasts")
+        parts.append(table(["contrast", "first", "second", "kind", "variants"], map(_contrast, whole.contrasts)))
     for size, meaning in SIZES.items():
         suite = make(size)
         parts.append(f"## Size `{size}`\n\n{len(suite.runs())} runs: {meaning}.")
@@ -335,6 +338,12 @@ def suite_page(make: Callable[[Size], Suite]) -> str:
 
 def _seeds(seeds: Seeds) -> str:
     return f"{seeds.first:,} to {seeds.first + seeds.n - 1:,}, for each task"
+
+
+def _contrast(contrast: Contrast) -> tuple[str, ...]:
+    kind = contrast.kind if contrast.margin is None else f"{contrast.kind} within {contrast.margin:g}"
+    variants = ", ".join(contrast.variants) or "all"
+    return f"`{contrast.name}`", f"`{contrast.first}`", f"`{contrast.second}`", kind, variants
 
 
 def _codes(settings: Iterable[str]) -> str:

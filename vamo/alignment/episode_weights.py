@@ -32,14 +32,15 @@ class EpisodeWeights:
 
         Args:
             targets: (P,) target of each pair.
-            episodes: (P, b) episode of each sample of the pair's source.
+            episodes: (P, b) episode of each sample of the pair's source; -1 for a sample of none.
             alignments: (P, b) theirs, scaled. An episode with several samples moves by their mean.
         """
         gain = alignments - alignments.mean(dim=1, keepdim=True)
-        where = (targets[:, None].expand_as(episodes).flatten(), episodes.flatten())
+        known = (episodes >= 0).flatten()
+        where = (targets[:, None].expand_as(episodes).flatten()[known], episodes.flatten()[known])
         total, count = torch.zeros_like(self.logits), torch.zeros_like(self.logits)
-        total.index_put_(where, gain.flatten(), accumulate=True)
-        count.index_put_(where, torch.ones_like(gain).flatten(), accumulate=True)
+        total.index_put_(where, gain.flatten()[known], accumulate=True)
+        count.index_put_(where, torch.ones_like(where[1], dtype=count.dtype), accumulate=True)
         moved = self._decay * self.logits + self._eta * total / count.clamp_min(1.0)
         torch.where(count > 0, moved, self.logits, out=self.logits)
 

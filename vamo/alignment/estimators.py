@@ -195,18 +195,35 @@ class ForwardMode(_ByTarget[BatchT]):
                 f"`norms` must be False for forward mode, which never holds a pair's gradient, found True "
                 f"(parameters {', '.join(varied)})"
             )
-        _load_derivatives()
         parameters = self.detached()
         rows = []
         for own, held_out in self.parts(training, validation):
             direction = precondition(gradient(self.losses, parameters, held_out, varied), preconditioner)
-
-            def moved(values: dict[str, Tensor], own: BatchT = own) -> Tensor:
-                return self.losses({**parameters, **values}, own)
-
-            with sdpa_kernel(SDPBackend.MATH):  # attention's fused kernels have no forward-mode derivative
-                rows.append(torch.func.jvp(moved, (dict(varied),), (direction,))[1])
+            rows.append(derivatives(self.losses, {**parameters, **varied}, direction, own))
         return Alignment(torch.stack(rows), None)
+
+
+def derivatives(losses: GroupLosses[BatchT], parameters: Parameters, direction: Parameters, batch: BatchT) -> Tensor:
+    """Derivative of every sample's loss along a direction, in one forward-mode pass.
+
+    Args:
+        losses: Losses of a batch's groups.
+        parameters: Where, by name, without a graph.
+        direction: By name, of all parameters or of some of them.
+        batch: G groups of b samples.
+
+    Returns:
+        (G, b).
+    """
+    _load_derivatives()
+    start = {name: parameters[name] for name in direction}
+
+    def moved(values: dict[str, Tensor]) -> Tensor:
+        return losses({**parameters, **values}, batch)
+
+    with sdpa_kernel(SDPBackend.MATH):  # attention's fused kernels have no forward-mode derivative
+        derivative: Tensor = torch.func.jvp(moved, (start,), (dict(direction),))[1]
+    return derivative
 
 
 def precondition(direction: dict[str, Tensor], preconditioner: Parameters | None) -> dict[str, Tensor]:

@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol, get_args
 import torch
 from torch import Tensor
 
-from vamo.config import Method, Scaling, SharingMethod, TrainConfig, WeightingConfig
+from vamo import extensions
+from vamo.config import Method, Scaling, SharingMethod, TrainConfig, WeightingConfig, WeightingKind
 
 
 class Evidence(NamedTuple):
@@ -208,7 +209,55 @@ class Given:
         return self._weights.to(evidence.alignment)
 
 
-def make_weighting(train: TrainConfig, weighting: WeightingConfig, given: Tensor | None = None) -> Weighting:
+class Checked:
+    """A weighting of a user's own, whose weights are checked at every refresh.
+
+    Args:
+        weighting: The weighting; it must be a function of the evidence alone, so that a run can be resumed.
+        name: In errors.
+
+    Raises:
+        ValueError: It is no weighting; later: weights of another shape, negative, not finite, or of another sum.
+    """
+
+    def __init__(self, weighting: Weighting, name: str) -> None:
+        needs = getattr(weighting, "needs_alignments", None)
+        if not (callable(weighting) and isinstance(needs, bool)):
+            raise ValueError(
+                f"weighting {name!r} must be callable, with `needs_alignments` True or False, found {weighting!r}"
+            )
+        self.needs_alignments = needs
+        self._weighting, self._name = weighting, name
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        weights, shape = self._weighting(evidence), evidence.alignment.shape
+        if not isinstance(weights, Tensor) or weights.shape != shape:
+            found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+            raise ValueError(f"weighting {self._name!r} must return a tensor of shape {tuple(shape)}, found {found}")
+        weights = weights.detach().to(evidence.alignment)
+        sums = weights.sum(dim=1)
+        if not ((weights >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)):
+            raise ValueError(
+                f"weighting {self._name!r} must return weights >= 0, each target's of sum 1, found {weights.tolist()}"
+            )
+        return weights
+
+
+def named_weighting(weighting: WeightingConfig) -> Checked:
+    """The weighting of a user's own that `weighting.kind` names, made with `weighting.options`.
+
+    Raises:
+        ValueError: No such name, options that it does not take, or no weighting.
+    """
+    make = extensions.find(
+        weighting.kind, extensions.WEIGHTINGS, setting="weighting.kind", built_in=get_args(WeightingKind)
+    )
+    return Checked(extensions.call(make, weighting.kind, weighting.options), weighting.kind)
+
+
+def make_weighting(
+    train: TrainConfig, weighting: WeightingConfig, given: Tensor | None = None, own: Weighting | None = None
+) -> Weighting:
     """The weighting of the sources behind a training method.
 
     The methods that weight targets (`vamo.training.backward`, `vamo.training.backward`) share uniformly over
@@ -217,9 +266,10 @@ def make_weighting(train: TrainConfig, weighting: WeightingConfig, given: Tensor
     Args:
         train, weighting: Settings.
         given: (K, I) weights of the methods that fix them before training, and of no others.
+        own: A user's weighting, in place of the one that `weighting.kind` names; for method `vao`.
 
     Raises:
-        ValueError: A rule without weights, or weights for another method.
+        ValueError: A rule without weights, or weights for another method; no weighting of that name.
     """
     if (train.method in get_args(SharingMethod)) != (given is not None):
         found = "none" if given is None else "some"
@@ -237,7 +287,11 @@ def make_weighting(train: TrainConfig, weighting: WeightingConfig, given: Tensor
             "integral": lambda: Accumulated(weighting.floor),
             "dga": lambda: Accumulated(weighting.floor),
         }
-        inner: Weighting = kinds[weighting.kind]()
+        inner: Weighting
+        if own is not None:
+            inner = Checked(own, weighting.kind)
+        else:
+            inner = kinds[weighting.kind]() if weighting.kind in kinds else named_weighting(weighting)
         # accumulated alignments are shrunk before they are summed (`vamo.training.source_weights`)
         is_shrunken = weighting.shrinkage and not weighting.is_accumulated
         return Shrunken(inner) if is_shrunken else inner

@@ -260,6 +260,12 @@ class TapeBatches:
         assert (start, stop) == (0, 1)
         return batch
 
+    episode_counts: Sequence[int] = ()  # no method of the baselines weights episodes
+
+    def episodes(self, batch: Windows) -> Tensor:
+        """Raises: where nothing is aligned, no episode is weighted."""
+        raise NotImplementedError("baselines train on one task: method 'single' weights no episodes")
+
     def evaluation(self, target: int) -> Windows:
         """The fixed windows behind the validation loss."""
         return self._validation.draw(self._train.evaluation_windows, (self._train.seed, EVALUATION, 0))

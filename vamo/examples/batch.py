@@ -19,6 +19,7 @@ class Batch(NamedTuple):
     tick: Tensor  # (n, W) int64, absolute
     action: Tensor  # (n, W) log multiplier relative to the bid base
     mask: Tensor  # (n, W) 1 where the action counts, 0 elsewhere
+    episode: Tensor  # (n,) int64 number of the episode within its source; -1: none of a log
     n_groups: int  # n is a multiple of it
 
 
@@ -26,6 +27,14 @@ def stack(groups: Sequence[Batch]) -> Batch:
     """One batch of all the groups, which must be of equal size, in their order."""
     columns = zip(*(group[:-1] for group in groups), strict=True)
     return Batch._make([*map(torch.cat, columns), sum(group.n_groups for group in groups)])
+
+
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Group g of the batch holds the windows of group g of every part, in their order; as many groups as each part."""
+    n_groups = parts[0].n_groups
+    columns = zip(*(part[:-1] for part in parts), strict=True)
+    in_groups = [torch.cat([c.view(n_groups, -1, *c.shape[1:]) for c in column], dim=1) for column in columns]
+    return Batch._make([*(column.flatten(0, 1) for column in in_groups), n_groups])
 
 
 def groups(batch: Batch, start: int, stop: int) -> Batch:

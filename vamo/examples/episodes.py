@@ -80,10 +80,11 @@ class Episodes:
                 f"`tick` of source {name!r} must be in [0, {config.model.n_ticks}), "
                 f"found {data.tick.min()} to {data.tick.max()}"
             )
-        self._data, self._device = data, torch.device(device)
+        self.data, self._device = data, torch.device(device)
+        self._config = config
         self._signal: RewardSignal = config.data.reward_signal
         self._label: ActionLabel = config.data.action_label
-        self._response = response
+        self._response, self._is_trimmed = response, config.data.trimmed_response
         self._views: dict[Task, TaskView] = {}
         row_of = np.arange(len(data)) - np.repeat(data.episode_starts[:-1], np.diff(data.episode_starts))
         episode_of = np.repeat(np.arange(data.n_episodes), np.diff(data.episode_starts))
@@ -96,7 +97,7 @@ class Episodes:
         if len(kept) < data.n_episodes:
             logger.warning("%s: left out %d episodes without any action", name, data.n_episodes - len(kept))
         self.length: Int = length[kept]
-        self._kept = kept
+        self.kept: Int = kept  # of the data set's episodes, those with an action
         self._first_rows = data.episode_starts[:-1][kept]
         self._rows = np.flatnonzero(row_of < length[episode_of])
         position = np.searchsorted(kept, episode_of[self._rows])
@@ -112,14 +113,12 @@ class Episodes:
         """The source relabelled for `task`; computed at the first request for a task that asks for the same."""
         task = _nameless(task)
         if task not in self._views:
-            data, new = self._data, relabel(self._data, task, self._signal)
+            data, new = self.data, relabel(self.data, task, self._signal)
             conditions, action = Conditions(), new.action
             if self._label == "logged":
                 conditions = conditions_of(data, new)
             else:
-                if self._response is None:
-                    self._response = _own_response(self._name, data)
-                action = best_log_multipliers(data, task, self._response)
+                action = best_log_multipliers(data, task, self.response)
             base = task.unit_worth(data.targets)
             requirements = requirement_inputs(
                 new.requirements,
@@ -136,10 +135,22 @@ class Episodes:
             )
         return self._views[task]
 
+    def like(self, data: TrajectoryData) -> Episodes:
+        """Other trajectories as episodes of this source: with its settings and its response."""
+        name = f"{self._name} (visited)"
+        return Episodes(name, data, self._config, self._device, response=self.response)
+
+    @property
+    def response(self) -> Response:
+        """The model behind the hindsight-optimal actions; fitted at the first request where none was given."""
+        if self._response is None:
+            self._response = _own_response(self._name, self.data, is_trimmed=self._is_trimmed)
+        return self._response
+
     def relative_scores(self, task: Task) -> NDArray[np.float64]:
         """(E,) scores for `task` of the episodes, as shares of `return_scale`."""
-        scale = return_scale(self._data.budget, task.unit_worth(self._data.targets))[self._first_rows]
-        return np.asarray(relabel(self._data, task, self._signal).score[self._kept] / scale)
+        scale = return_scale(self.data.budget, task.unit_worth(self.data.targets))[self._first_rows]
+        return np.asarray(relabel(self.data, task, self._signal).score[self.kept] / scale)
 
     def draw(self, n: int, context: int, key: Sequence[int], chosen: Int | None = None) -> tuple[Tensor, Tensor]:
         """n random windows as (episode, first row) indices, determined by `key`; of the `chosen` episodes if given.
@@ -168,6 +179,7 @@ class Episodes:
             tick=self.tick[index],
             action=view.action[index],
             mask=view.mask[index],
+            episode=episode,
             n_groups=1,
         )
 
@@ -188,10 +200,10 @@ class Episodes:
         return torch.from_numpy(values).to(self._device)
 
 
-def _own_response(name: str, data: TrajectoryData) -> Response:
+def _own_response(name: str, data: TrajectoryData, *, is_trimmed: bool) -> Response:
     """Fitted to one log alone (`data.response=own`)."""
     try:
-        return Response.fit([data])
+        return Response.fit([data], is_trimmed=is_trimmed)
     except ValueError as error:
         rule = "must hold 2 ticks of an episode with an action above 0 for hindsight-optimal actions"
         raise ValueError(f"source {name!r} {rule} (or `data.response=all`), found none") from error

@@ -46,6 +46,7 @@ class WindowTable:
         self._tick = torch.cat([episodes.tick.flatten() for episodes in sources])
         self._advertiser = torch.cat([episodes.advertiser for episodes in sources])
         self._category = torch.cat([episodes.category for episodes in sources])
+        self._within = torch.cat([torch.arange(n) for n in n_episodes]).to(self._category.device)
         self._length: Int = np.concatenate([episodes.length for episodes in sources])
         self._first_row: Int = np.concatenate(
             [
@@ -112,6 +113,7 @@ class WindowTable:
             tick=self._tick.index_select(0, rows).view(shape),
             action=own[..., n_inputs],
             mask=own[..., n_inputs + 1],
+            episode=self._within.index_select(0, episode),
             n_groups=n_groups,
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from torch import Tensor
+
 from vamo.alignment.estimators import BatchT
 from vamo.alignment.pairs import Pairs
 
@@ -26,6 +28,15 @@ class Batches(Protocol[BatchT]):
 
     def groups(self, batch: BatchT, start: int, stop: int) -> BatchT:
         """The groups of a batch from `start` to before `stop`."""
+        ...
+
+    @property
+    def episode_counts(self) -> Sequence[int]:
+        """Episodes of each source; asked for where episodes have weights."""
+        ...
+
+    def episodes(self, batch: BatchT) -> Tensor:
+        """(G, b) number of each sample's episode within its source; -1 where it has none. As `episode_counts`."""
         ...
 
     def evaluation(self, target: int) -> BatchT:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from vamo.alignment.estimators import BatchT, Estimator, Explicit, ForwardMode, GroupLosses, Parameters
 from vamo.alignment.ghost import Ghost
 from vamo.alignment.pairs import Pairs
-from vamo.alignment.weighting import entropy
+from vamo.alignment.weighting import Weighting, entropy
 from vamo.config import Config, WeightingConfig
+from vamo.examples.dagger import round_steps
 from vamo.training.backward.strategy import Backward, make_backward
 from vamo.training.batches import Batches
 from vamo.training.distributed import Processes, SharedOut
@@ -52,6 +53,7 @@ class Trainer(Generic[BatchT]):
         processes: Those that train together, each with a trainer of equal arguments.
         monitor: What looks for signs of trouble in the records.
         given_weights: (K, I), of the methods that choose data before training (`vamo.alignment.sharing`).
+        weighting: A user's weighting, in place of the one that `config.weighting.kind` names.
         solver: Of a model whose parameters have a closed form: writes them in one step, instead of the gradients'
             steps.
 
@@ -74,6 +76,7 @@ class Trainer(Generic[BatchT]):
         processes: Processes | None = None,
         monitor: Monitor | None = None,
         given_weights: Tensor | None = None,
+        weighting: Weighting | None = None,
         solver: Solver | None = None,
     ) -> None:
         train = config.train
@@ -89,7 +92,7 @@ class Trainer(Generic[BatchT]):
                 config,
                 compiled(mixed) if train.compile else mixed,
                 self.parameters,
-                batches.groups,
+                batches,
                 n_targets=n_targets,
                 processes=self.processes,
             )
@@ -104,6 +107,7 @@ class Trainer(Generic[BatchT]):
             n_targets=n_targets,
             config=config,
             given=given_weights,
+            own=weighting,
             device=device,
         )
         if self.processes.size > self.sources.n_step_pairs:
@@ -145,7 +149,7 @@ class Trainer(Generic[BatchT]):
                 callback(self.history[-1])
         while not self.is_done:
             losses, grad_norm = self.step()
-            if self.n_steps in snapshot_steps(steps, self.config.train.snapshots):
+            if self.n_steps in kept_steps(self.config):
                 self.snapshots[self.n_steps] = self._copy_parameters()
             is_logged = self.n_steps % log_every == 0 or self.n_steps == steps
             if is_logged:
@@ -246,6 +250,12 @@ class Trainer(Generic[BatchT]):
 def snapshot_steps(n_steps: int, n: int) -> list[int]:
     """The numbers of steps done after which parameters are kept: n in the second half, the last step among them."""
     return [n_steps - (n_steps // 2) * k // max(n, 1) for k in range(n)]
+
+
+def kept_steps(config: Config) -> list[int]:
+    """The numbers of steps done after which parameters are kept: for snapshots, and for the rounds of DAgger."""
+    steps = config.train.steps
+    return snapshot_steps(steps, config.train.snapshots) + round_steps(steps, config.data.dagger_rounds)
 
 
 def _check_finite(terms: Tensor, pairs: Pairs, step: int) -> None:

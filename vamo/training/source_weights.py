@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from vamo.alignment.accumulation import make_accumulator
+from vamo.alignment.episode_weights import EpisodeWeights
 from vamo.alignment.estimators import Alignment, BatchT, Estimator, Parameters
 from vamo.alignment.pairs import AlignmentTable, Pairs, RefreshPlan, sample_pairs
-from vamo.alignment.weighting import Evidence, Scaler, make_weighting, shrunken
-from vamo.config import Config
+from vamo.alignment.weighting import Evidence, Scaler, Weighting, make_weighting, shrunken
+from vamo.config import Config, WeightingConfig
 from vamo.training.batches import Batches
 
 _PAIRS = 101  # stream of random numbers, apart from those of the batches
@@ -25,6 +26,53 @@ class DrawnPairs(NamedTuple):
     pairs: Pairs
     targets: Tensor  # (P,) of the pairs, ascending
     weights: Tensor  # (P,) factors of their losses
+
+
+class EpisodesOfSources:
+    """The factors of the episodes of each source, by their number within it.
+
+    Args:
+        counts: Episodes of each source.
+        n_targets: K.
+        config: `eta`, `decay` and `rms_decay` are used.
+        device: Where they live.
+    """
+
+    def __init__(self, counts: Sequence[int], n_targets: int, config: WeightingConfig, device: torch.device) -> None:
+        sizes = torch.tensor(counts, device=device)
+        source = torch.arange(len(counts), device=device).repeat_interleave(sizes)
+        self._first = sizes.cumsum(0) - sizes  # (I,) place of each source's first episode among all
+        self._weights = EpisodeWeights(source, n_targets, config.eta, config.decay)
+        self._scaler = Scaler("rms", config.rms_decay, n_targets, device)
+        self._factors = self._weights.factors()
+
+    def update(self, pairs: Pairs, episodes: Tensor, alignments: Tensor) -> None:
+        """Takes in alignments (R, S, b) of R x S pairs, of samples of the given episodes (R * S, b), -1 for none."""
+        target, source = torch.tensor(pairs, device=self._first.device).T
+        centred = alignments - alignments.mean(dim=2, keepdim=True)
+        self._scaler.update(centred.flatten(1), target[:: alignments.shape[1]])
+        scaled = centred.flatten(0, 1) / self._scaler.scale()[target, None]
+        places = torch.where(episodes >= 0, self._first[source, None] + episodes, -1)
+        self._weights.update(target, places, scaled)
+        self._factors = self._weights.factors()
+
+    def factors(self, pairs: Pairs, episodes: Tensor) -> Tensor:
+        """(P, b) of the samples of P pairs; 1 for a sample of no logged episode (number -1)."""
+        target, source = torch.tensor(pairs, device=self._first.device).T
+        found = self._factors[target[:, None], self._first[source, None] + episodes.clamp_min(0)]
+        return torch.where(episodes >= 0, found, 1.0)
+
+    def state(self) -> dict[str, Tensor]:
+        """What is updated in place, by name."""
+        return {
+            "episodes/logits": self._weights.logits,
+            "episodes/mean_square": self._scaler.mean_square,
+            "episodes/n_updates": self._scaler.n_updates,
+        }
+
+    def restored(self) -> None:
+        """Called when the state was loaded."""
+        self._factors = self._weights.factors()
 
 
 class SourceWeights(Generic[BatchT]):
@@ -39,6 +87,7 @@ class SourceWeights(Generic[BatchT]):
         n_targets: K.
         config: `train` and `weighting` are used.
         given: (K, I) weights of the methods that fix them before training.
+        own: A user's weighting, in place of the one that `config.weighting.kind` names.
         device: Where the weights live.
 
     Raises:
@@ -56,6 +105,7 @@ class SourceWeights(Generic[BatchT]):
         n_targets: int,
         config: Config,
         given: Tensor | None,
+        own: Weighting | None = None,
         device: torch.device,
     ) -> None:
         self._estimator, self._batches, self._preconditioner = estimator, batches, preconditioner
@@ -63,13 +113,16 @@ class SourceWeights(Generic[BatchT]):
         self._config = config.weighting
         self._index = torch.tensor(pairs, device=device).T.contiguous()  # (2, P) targets and sources
         self._sizes = torch.tensor(sizes, dtype=torch.float32, device=device)
-        self._weighting = make_weighting(config.train, config.weighting, given)
+        self._weighting = make_weighting(config.train, config.weighting, given, own)
         self.plan = RefreshPlan.of(n_targets, len(sizes), config.weighting)
         self.table = AlignmentTable(n_targets, len(sizes), config.weighting.ema_decay, device)
         self.scaler = Scaler(config.weighting.scaling, config.weighting.rms_decay, n_targets, device)
         self._accumulator = None
         if self._weighting.needs_alignments:
             self._accumulator = make_accumulator(n_targets, len(sizes), config.weighting, device)
+        self._episodes = None
+        if config.weighting.per_episode and self._weighting.needs_alignments:
+            self._episodes = EpisodesOfSources(batches.episode_counts, n_targets, config.weighting, device)
         self.weights = self._weighting(self._evidence())  # (K, I)
         if self.is_per_sample and config.weighting.pairs_per_step < len(pairs):
             raise ValueError(
@@ -113,6 +166,8 @@ class SourceWeights(Generic[BatchT]):
         if self._accumulator is not None:
             mean = shrunken(new.mean, new.standard_error) if self._config.shrinkage else new.mean
             self._accumulator.update(pairs, mean / self.scaler.scale()[index, None])
+        if self._episodes is not None:
+            self._episodes.update(pairs, self._batches.episodes(training), new.per_sample)
         self.weights = self._weighting(self._evidence())
 
     def draw(self, step: int) -> DrawnPairs:
@@ -132,6 +187,9 @@ class SourceWeights(Generic[BatchT]):
         A target's weights of samples sum to 1. The table and `weights` follow: a source's weight is the sum of its
         samples' weights.
         """
+        if self._episodes is not None:
+            factors = self._episodes.factors(drawn.pairs, self._batches.episodes(batch))
+            return drawn.weights[:, None] * factors / factors.shape[1]
         if not self.is_per_sample:
             return drawn.weights
         every = range(self._n_targets)
@@ -155,17 +213,24 @@ class SourceWeights(Generic[BatchT]):
         self.weights = tensors["weights"].to(self.weights.device)
         for name, tensor in self._running().items():
             tensor.copy_(tensors[name])
+        if self._episodes is not None:
+            self._episodes.restored()
 
     def _running(self) -> dict[str, Tensor]:
         """What is updated in place."""
         accumulated = {} if self._accumulator is None else {"accumulated": self._accumulator.logits}
-        return accumulated | {
-            "alignment/sum": self.table.sum,
-            "alignment/square_error": self.table.square_error,
-            "alignment/n_updates": self.table.n_updates,
-            "scale/mean_square": self.scaler.mean_square,
-            "scale/n_updates": self.scaler.n_updates,
-        }
+        episodes = {} if self._episodes is None else self._episodes.state()
+        return (
+            accumulated
+            | episodes
+            | {
+                "alignment/sum": self.table.sum,
+                "alignment/square_error": self.table.square_error,
+                "alignment/n_updates": self.table.n_updates,
+                "scale/mean_square": self.scaler.mean_square,
+                "scale/n_updates": self.scaler.n_updates,
+            }
+        )
 
     def _estimate(self, step: int, training: BatchT, validation: BatchT) -> Alignment:
         new = self._estimator(

@@ -21,23 +21,30 @@ from agents.learning.learner import Learner, Logs, Tasks, by_name
 from agents.learning.learner import TrainResult as AnyResult
 from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles
+from agents.learning.settings import require
 from auction_env.data import TrajectoryData
 from auction_env.notebook import data_frame
 from auction_env.tasks import Task
 from vamo.agent import ReturnTable, VamoBidder
-from vamo.alignment.sharing import choose
+from vamo.alignment.sharing.own_sharing import SharingRule, find_rule
+from vamo.alignment.sharing.rules import choose
+from vamo.alignment.weighting import Weighting, make_weighting
 from vamo.config import Config, ModelConfig
 from vamo.examples.batch import Batch
+from vamo.examples.dagger import Dagger
 from vamo.examples.episodes import Episodes
+from vamo.examples.folds import Folds, with_validation
 from vamo.examples.normalisation import normalisation
 from vamo.examples.sampler import WindowSampler
 from vamo.examples.sources import data_hash, n_ticks_of, task_of
+from vamo.extensions import name_of
 from vamo.model.losses import losses
 from vamo.model.making import load_parameters, make_ensemble, make_policy
+from vamo.model.policy import Policy
 from vamo.model.ridge import Ridge, WeightedTicks, fit_ridge
 from vamo.training.distributed import Processes, joined
 from vamo.training.history import Record, best_of
-from vamo.training.loop import Trainer
+from vamo.training.loop import Trainer, snapshot_steps
 from vamo.training.members import Members, member_configs
 from vamo.training.monitor import Monitor
 from vamo.training.tensorboard import ScalarWriter
@@ -175,6 +182,8 @@ def train(
     log_dir: Path | None = None,
     processes: Processes | None = None,
     name: str | None = None,
+    weighting: Weighting | None = None,
+    sharing: SharingRule | None = None,
 ) -> TrainResult:
     """Trains one model for all targets on all sources.
 
@@ -196,6 +205,9 @@ def train(
         processes: Those that train together (`vamo.training.distributed.joined`), each calling this with equal
             arguments. All get the same result; only the first one writes files.
         name: Label of the bidder; the method by default.
+        weighting: A weighting of your own, in place of the one that `settings.weighting.kind` names, for method `vao`.
+            It maps `vamo.alignment.weighting.Evidence` to weights and keeps nothing between two calls.
+        sharing: A sharing rule of your own (`vamo.alignment.sharing.own_sharing`), in place of `settings.train.method`.
 
     Returns:
         The trained bidder and the history.
@@ -211,6 +223,16 @@ def train(
     config = Config() if settings is None else settings
     if seed is not None:
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+    if weighting is not None and sharing is not None:
+        raise ValueError("`weighting` and `sharing` must not be given both: a sharing rule fixes the weights")
+    if sharing is not None:
+        config = _with_own_rule(config, sharing)
+    elif weighting is not None:
+        config = _with_own_weighting(config, weighting)
+    elif config.train.method == "vao":
+        make_weighting(config.train, config.weighting)  # an unknown name is an error before the data are read
+    elif config.train.method == "sharing_rule":
+        find_rule(config.sharing)
     targets = tuple(validation) if targets is None else tuple(targets)
     sources = _used_sources(sources, validation, targets, config)
     if save_every < 1:
@@ -223,16 +245,30 @@ def train(
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]
     tasks = {name: episodes.task for name, episodes in zip(targets, held_out, strict=True)}
-    shared = choose(sources, training, tasks, config)
+    shared = choose(sources, validation, training, tasks, config, sharing)
     if shared is not None:
         pairs = shared.pairs
     statistics = normalisation(training, [episodes.task for episodes in held_out], pairs)
-    chosen = None if shared is None else shared.chosen
+    chosen = {} if shared is None else shared.chosen
+    folds = _folds(targets, tuple(sources), training, config)
+
+    def policy_of(members: Sequence[Mapping[str, Tensor]]) -> Policy:
+        policy = make_ensemble(config.model, statistics, n_members=len(members)).to(device)
+        load_parameters(policy, members)
+        return policy
 
     def trainer_of(own: Config) -> Trainer[Batch]:
         model = make_policy(own.model, statistics, seed=own.train.seed).to(device)
-        sampler = WindowSampler(training, held_out, pairs, own, chosen)
-        return Trainer(
+        visits = None
+        if own.data.dagger_rounds:
+
+            def bidder_at(step: int) -> VamoBidder:
+                return VamoBidder(policy_of([trainer.snapshots[step]]), own, returns=())
+
+            wanted = [episodes.task for episodes in held_out]
+            visits = Dagger(training, wanted, pairs, chosen, own, bidder_at)
+        sampler = WindowSampler(training, held_out, pairs, own, chosen, folds=folds, visits=visits)
+        trainer: Trainer[Batch] = Trainer(
             model,
             partial(losses, model),
             sampler,
@@ -243,8 +279,10 @@ def train(
             processes=processes,
             monitor=_monitor(targets, tuple(sources), own),
             given_weights=None if shared is None else shared.weights,
+            weighting=weighting,
             solver=partial(_solve, model, sampler, pairs) if isinstance(model, Ridge) else None,
         )
+        return trainer
 
     run = Members([trainer_of(own) for own in member_configs(config)])
     digest = data_hash(sources, {name: validation[name] for name in targets})
@@ -260,20 +298,39 @@ def train(
     tables = _return_tables(sources, validation, targets, config)
 
     def bidder_of(members: Sequence[Mapping[str, Tensor]]) -> VamoBidder:
-        policy = make_ensemble(config.model, statistics, n_members=len(members)).to(device)
-        load_parameters(policy, members)
-        return VamoBidder(policy, config, tables, name=label, data_hash=digest)
+        return VamoBidder(policy_of(members), config, tables, name=label, data_hash=digest)
 
     bidder = bidder_of([trainer.parameters for trainer in run.trainers])
+    stages = snapshot_steps(config.train.steps, config.train.snapshots)
     files.finish(bidder.to_file)
     return TrainResult(
         bidder=bidder,
         history=run.history,
         best=best_of(run.history),
-        snapshots={step: bidder_of(members) for step, members in run.snapshots.items()},
+        snapshots={step: bidder_of(members) for step, members in run.snapshots.items() if step in stages},
         targets=targets,
         sources=tuple(sources),
     )
+
+
+def _with_own_weighting(config: Config, weighting: Weighting) -> Config:
+    """The settings with the name and the numbers of a user's weighting, so that another one does not resume its run."""
+    require(config.train.method == "vao", "train.method", "'vao' for a weighting of your own", config.train.method)
+    names = (
+        (field.name for field in dataclasses.fields(weighting))
+        if dataclasses.is_dataclass(weighting)
+        else vars(weighting)
+    )
+    values = {name: getattr(weighting, name) for name in names}
+    numbers = {name: value for name, value in values.items() if isinstance(value, bool | int | float | str)}
+    own = dataclasses.replace(config.weighting, kind=name_of(weighting), options=numbers)
+    return dataclasses.replace(config, weighting=own)
+
+
+def _with_own_rule(config: Config, rule: SharingRule) -> Config:
+    """The settings with the name of a user's sharing rule."""
+    named = dataclasses.replace(config.sharing, rule=name_of(rule))
+    return dataclasses.replace(config, sharing=named, train=dataclasses.replace(config.train, method="sharing_rule"))
 
 
 def _solve(model: Ridge, sampler: WindowSampler, pairs: Sequence[tuple[int, int]], weights: Tensor) -> Tensor:
@@ -295,7 +352,7 @@ def labelled(
 ) -> tuple[list[Episodes], list[Episodes]]:
     """Training and validation episodes, with the response models that `data.response` asks for."""
     is_pooled = (config.data.action_label, config.data.response) == ("hindsight", "all")
-    response = Response.fit(sources.values()) if is_pooled else None
+    response = Response.fit(sources.values(), is_trimmed=config.data.trimmed_response) if is_pooled else None
     training = [Episodes(name, data, config, device, response=response) for name, data in sources.items()]
     held_out = [
         Episodes(f"{name} (validation)", validation[name], config, device, response=response) for name in targets
@@ -315,6 +372,8 @@ def _used_sources(
     unknown = [name for name in targets if name not in validation]
     if unknown:
         raise ValueError(f"`targets` must be keys of `validation`, {sorted(validation)}, found {unknown}")
+    if config.train.cross_fit:
+        sources = with_validation(sources, validation, targets)
     if config.train.method == "single":
         missing = [name for name in targets if name not in sources]
         if missing:
@@ -323,6 +382,18 @@ def _used_sources(
     if not sources:
         raise ValueError("`sources` must hold at least one data set, found none")
     return dict(sources)
+
+
+def _folds(
+    targets: Sequence[str], sources: Sequence[str], training: Sequence[Episodes], config: Config
+) -> list[Folds] | None:
+    """Folds of the targets' own sources, for methods that would else be judged on what they trained on."""
+    train = config.train
+    is_validated = train.method == "agem" or (train.method == "vao" and config.weighting.gradient == "validation")
+    if not train.cross_fit or not is_validated:
+        return None
+    own = [sources.index(name) for name in targets]
+    return [Folds.deal(i, len(training[i].length), train.cross_fit, train.seed) for i in own]
 
 
 def _return_tables(

@@ -151,7 +151,7 @@ def profiles(found: Results) -> Figure:
 
 def captions(found: Results) -> Iterator[dict[str, Any]]:
     """What stands under the headings of the figures, by the choices that it belongs to."""
-    bootstrap = "95 % stratified bootstrap intervals"
+    bootstrap = "95 % bootstrap intervals"
     for v, analysis in enumerate(found.variants.values()):
         when: Mapping[str, list[int]] = {"variant": [v]}
         n = counted(analysis)

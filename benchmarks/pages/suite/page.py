@@ -16,8 +16,8 @@ from benchmarks.pages.suite import figures, sections
 from benchmarks.pages.suite.axis import along_axis, has_axis
 from benchmarks.pages.suite.records import Records, episode_records, weight_records
 from benchmarks.pages.suite.results import Results
-from benchmarks.pages.tables import cost_cells, speed_cells
-from benchmarks.statistics.analysis import analyse
+from benchmarks.pages.tables import cost_cells, family_cells, registered_cells, speed_cells
+from benchmarks.statistics.analysis import analyse, family_groups, registered_contrasts
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
 
@@ -63,7 +63,7 @@ def render(directory: Path, plotly_js: str, bootstrap: Bootstrap | None = None) 
     runs = store.runs()
     weights = weight_records(record, store.weights(), runs)
     episodes = episode_records(record, found.methods, store.episodes())
-    parts = _sections(found, store, weights, episodes)
+    parts = _sections(found, store, weights, episodes, bootstrap)
     data = _data(found, weights, episodes)
     return assemble_page(_title(record), [record.question], parts, data, plotly_js, extra="suite")
 
@@ -79,9 +79,16 @@ def _speed_page(record: SuiteRecord, directory: Path, plotly_js: str) -> str:
     return assemble_page(_title(record), [record.question], parts, _EMPTY, plotly_js, extra="suite")
 
 
-def _sections(found: Results, store: Store, weights: Records, episodes: Records) -> list[Section]:
+def _sections(
+    found: Results, store: Store, weights: Records, episodes: Records, bootstrap: Bootstrap | None
+) -> list[Section]:
     runs = store.runs()
-    out = [sections.leaderboard(found)]
+    groups = [family_cells(found.record, group) for group in family_groups(found.record, found.variants)]
+    out = []
+    if found.record.contrasts or groups:
+        contrasts = registered_contrasts(found.record, found.variants, bootstrap)
+        out.append(sections.registered([registered_cells(found.record, contrasts)] if contrasts else [], groups))
+    out.append(sections.leaderboard(found))
     lacking = []
     if has_axis(found):
         out.append(sections.axis(found))

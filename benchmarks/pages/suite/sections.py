@@ -25,7 +25,7 @@ from benchmarks.pages.elements import (
 from benchmarks.pages.suite.axis import n_forest_rows
 from benchmarks.pages.suite.records import Records
 from benchmarks.pages.suite.results import MEASURES, Results, counted, counted_by_task, measured
-from benchmarks.pages.tables import Cells, few_seeds
+from benchmarks.pages.tables import RECOVERED_NOTE, Cells, few_seeds
 from benchmarks.pages.text import number, p_text, ranges
 from benchmarks.statistics.analysis import VariantAnalysis
 from benchmarks.statistics.bootstrap import Estimate
@@ -93,17 +93,30 @@ def _tasks_table(record: SuiteRecord, variant: str, label: str) -> str:
     return f"<details><summary>Tasks and trajectories: {escape(label)}</summary>{content}</details>"
 
 
+def registered(contrasts: Sequence[Cells], groups: Sequence[Cells]) -> Section:
+    """What the suite was run to answer: registered contrasts, and means over families."""
+    intro = (
+        "What was decided before the suite was run. All other comparisons on this page are exploratory."
+        if contrasts
+        else "The suite registered no contrast: all comparisons on this page are exploratory."
+    )
+    heading = "Registered contrasts" if contrasts else "Means over families"
+    body = "".join(of_cells(cells) for cells in (*contrasts, *groups))
+    return Section("registered", heading, f"<p>{escape(intro)}</p>{body}")
+
+
 def leaderboard(found: Results) -> Section:
     """Interval plot and sortable tables, one a variant."""
     ours = [found.labels[name] for name in found.record.ours if name in found.methods]
     intro = (
         "Scores are over that of the constant multiplier that would have been best in hindsight (dotted line at 1). "
-        "Intervals: 95 % stratified bootstrap over the paired test episodes and, of trained methods, training seeds."
+        "Intervals: 95 % bootstrap over the market seeds of the paired test episodes, drawn jointly for all tasks, "
+        "and, of trained methods, training seeds."
     )
     if any(analysis.comparisons for analysis in found.variants.values()):
         intro += (
-            f" P(improvement) and p compare {', '.join(ours)} with the best of all other methods on the same episodes, "
-            "averaged over the tasks; p has Holm correction over all comparisons. That baseline is chosen "
+            f" Exploratory: P(improvement) and p compare {', '.join(ours)} with the best of all other methods on the "
+            "same episodes, averaged over the tasks; p has Holm correction over all of them. That baseline is chosen "
             "on the test episodes, which flatters it."
         )
     if found.record.baseline in found.methods:
@@ -119,9 +132,11 @@ def leaderboard_table(found: Results, analysis: VariantAnalysis) -> str:
     """All measures of all methods."""
     over_all = {c.method: c for c in analysis.comparisons if c.task is None or len(analysis.tasks) == 1}
     feasible = {(f.method, f.task): f.feasible for f in analysis.feasibility if f.constraint is None}
+    recovered = analysis.recovered
     best = next((found.labels[c.baseline] for c in over_all.values()), "best baseline")
     head = (
-        "method", "share of reference", "IQM", "sd of seeds", "delta_m %", f"P(improvement) over {best}", "p (Holm)",
+        "method", "share of reference", "IQM", "sd of seeds", "delta_m %", f"P(improvement) over {best}",
+        "p (Holm, exploratory)", *(["sampled"] if analysis.sampled else []), *(["recovered"] if recovered else []),
         "within limits, worst task", "training seeds",
     )  # fmt: skip
     iqm, rows = measured(analysis, "iqm"), []
@@ -137,13 +152,16 @@ def leaderboard_table(found: Results, analysis: VariantAnalysis) -> str:
                 _estimate(analysis.delta_m[method], 1) if method in analysis.delta_m else "–",
                 _estimate(versus.improvement, 2) if versus else "–",
                 p_text(versus.p_holm) if versus else "–",
+                *([number(analysis.sampled[method].value, 3)] if analysis.sampled else []),
+                *([_estimate(recovered[method], 2) if method in recovered else "–"] if recovered else []),
                 _share(worst),
                 str(share.n_train_seeds) if share.n_train_seeds else "–",
             )
         )
     marks = {found.labels[method]: swatch("method", found.methods.index(method)) for method in analysis.methods}
     caption = f"Leaderboard, {found.label(analysis.variant)}: {counted(analysis)}"
-    return sortable(caption, head, rows, marks) + _seeds_note(found, analysis)
+    note = f'<p class="note">{escape(RECOVERED_NOTE)}</p>' if recovered else ""
+    return sortable(caption, head, rows, marks) + note + _seeds_note(found, analysis)
 
 
 def _seeds_note(found: Results, analysis: VariantAnalysis) -> str:
@@ -163,7 +181,7 @@ def axis(found: Results) -> Section:
     n_rows = n_forest_rows(found)
     counts = dict.fromkeys(counted(analysis) for analysis in found.variants.values())
     title = f"Score against {found.record.axis}" if found.record.axis and not n_rows else "Score by variant"
-    note = f"share of the reference over all tasks; 95 % stratified bootstrap intervals; {'; '.join(counts)}"
+    note = f"share of the reference over all tasks; 95 % bootstrap intervals; {'; '.join(counts)}"
     intro, shown = "One row a method and variant.", found.methods
     if not n_rows:
         intro = "What has no place on the axis is a level line, its interval at the right end."

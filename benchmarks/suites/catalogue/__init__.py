@@ -6,20 +6,19 @@ import difflib
 from collections.abc import Callable
 
 from benchmarks.suites.catalogue import (
-    ablation,
-    candidates,
+    confirm,
     data_scarce,
     demo,
     from_logs,
     many_tasks,
     negative_transfer,
     online,
-    optimisers,
+    scarce,
     shift,
-    temperature,
-    validation_size,
 )
+from benchmarks.suites.catalogue.method import ablation, optimisers, temperature, validation_size
 from benchmarks.suites.spec import SIZES, Size, Suite
+from benchmarks.suites.user_file import is_in_a_file, load_suite
 
 SUITES: dict[str, Callable[[Size], Suite]] = {
     module.ID: module.make
@@ -34,7 +33,8 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         from_logs,
         optimisers,
         negative_transfer,
-        candidates,
+        confirm,
+        scarce,
         demo,
     )
 }
@@ -44,15 +44,21 @@ SPEED = "speed/v1"
 """The suite of speed figures, which is measured by `benchmarks.speed.figures` and has no runs."""
 
 
-def get_suite(name: str, size: Size = "full") -> Suite:
-    """A suite by id; the size may be given with it ("data-scarce/v1/testing").
+def get_suite(name: str, size: Size | None = None) -> Suite:
+    """A suite by id; the size may be given with it ("data-scarce/v1/testing"), and is "full" by default.
+
+    A suite of a user's own is "FILE.py:NAME" (`benchmarks.suites.user_file`).
 
     Raises:
+        FileNotFoundError: No such file.
         ValueError: No such suite (names the nearest) or size.
     """
+    if is_in_a_file(name):
+        return load_suite(name, size)
     head, _, tail = name.rpartition("/")
     if tail in SIZES and head:
         name, size = head, tail
+    size = "full" if size is None else size
     if size not in SIZES:
         raise ValueError(f"`size` must be one of {list(SIZES)}, found {size!r}")
     if name not in SUITES:

@@ -1,12 +1,15 @@
-"""`data-scarce/v1`: six tasks with a long tail of trajectories (the paper's table 1 and figure 4)."""
+"""`data-scarce/v2`: six tasks with a long tail of trajectories (the paper's table 1 and figure 4)."""
 
 from __future__ import annotations
 
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.families import protocol, six
-from benchmarks.suites.spec import Size, Suite
+from benchmarks.suites.spec import Contrast, Size, Suite
 
-ID = "data-scarce/v1"
+ID = "data-scarce/v2"
+
+ALIKE = 0.01
+"""Share of the best constant multiplier below which two methods are called equal."""
 
 
 def make(size: Size) -> Suite:
@@ -21,17 +24,32 @@ def make(size: Size) -> Suite:
             *arms.RULES,
             *arms.offline(size, "bc", "iql", "cql"),
             *arms.generative(*arms.ONE_PASS),
+            *arms.same_labels(size),
             arms.SINGLE,
             arms.POOLED,
             arms.UNIFORM,
-            *arms.SHARING,
-            *arms.multitask("pcgrad", "cagrad", "nash_mtl", "fairgrad", "upgrad", "famo"),
+            *arms.learners(size),
+            *arms.REFERENCES,
+            *arms.RIVALS,
+            *arms.multitask("pcgrad", "famo"),
             arms.VAO_TRAINING,
-            arms.VAO_PAPER,
+            arms.vao_paper(size),
             arms.VAO,
+            arms.INTEGRAL,
+            arms.CROSS_FITTED,
+            arms.DAGGER,
         ),
         **protocol(size),
         n_viewed=2 if size == "full" else 1,
         baseline="single",
-        ours=("vao", "vao-paper"),
+        ours=("integral", "vao"),
+        contrasts=(
+            Contrast(name="integral-against-single", first="integral", second="single"),
+            Contrast(name="integral-against-online-lp", first="integral", second="online-lp"),
+            Contrast(name="labels", first="uniform", second="bc-hindsight"),
+            Contrast(name="backbone", first="uniform-mlp", second="uniform-transformer"),
+            Contrast(
+                name="no-cost-on-sound-logs", first="integral", second="uniform", kind="equivalence", margin=ALIKE
+            ),
+        ),
     )

@@ -25,7 +25,7 @@ def _family(n_tasks: int, size: Size) -> FamilyData:
         "testing": (12, 4, 480, 4),
     }[size]
     return FamilyData(
-        n_tasks=n_tasks, seed=2, shift=0.5, most=most, fewest=fewest, n_groups=n_tasks // 2, n_harmful=0,
+        n_tasks=n_tasks, seed=2, shift=0.5, most=most, fewest=fewest, n_groups=n_tasks // 2,
         n_impressions=n_impressions, n_collected=n_validation, n_validation=n_validation, n_scored=N_SCORED,
     )  # fmt: skip
 

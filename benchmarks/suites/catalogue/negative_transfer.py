@@ -1,4 +1,4 @@
-"""`negative-transfer/v1`: a third of the sources are wrong; who is not misled?"""
+"""`negative-transfer/v2`: a third of the sources are wrong, plainly or conditionally; who is not misled?"""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from dataclasses import replace
 
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import shared
-from benchmarks.suites.catalogue.shared.families import SIX, protocol
-from benchmarks.suites.spec import Size, Suite, Variant
+from benchmarks.suites.catalogue.shared.families import HARM_V1, SIX, protocol
+from benchmarks.suites.spec import Contrast, Size, Suite, Variant
 
-ID = "negative-transfer/v1"
+ID = "negative-transfer/v2"
 
 N_TASKS, N_HARMFUL, N_SCORED = 12, 4, 6
+SCALED_BIDS = ",".join(["scaled_bid=1"] * N_HARMFUL)
 
 
-def wrong_logs(size: Size, *, seed: int) -> Variant:
-    """A family a third of whose logs record three times the bid that was submitted; the others' tasks are played."""
-    data = replace(SIX[size], n_tasks=N_TASKS, n_harmful=N_HARMFUL, n_scored=N_SCORED, seed=seed)
-    return Variant(name="harmful", label=f"{N_HARMFUL} of {N_TASKS} logs are wrong", data=data)
+def harmed(size: Size, *, name: str, label: str, harms: str) -> Variant:
+    """Twelve tasks, a third of whose logs are harmful; six of the sound tasks are played."""
+    data = replace(SIX[size], n_tasks=N_TASKS, harms=harms, n_scored=N_SCORED, seed=3)
+    return Variant(name=name, label=label, data=data)
 
 
 def make(size: Size) -> Suite:
@@ -26,27 +27,33 @@ def make(size: Size) -> Suite:
         id=ID,
         size=size,
         title="Negative transfer",
-        question="Where a third of the sources log wrong bids, which way of sharing keeps them out?",
-        variants=(wrong_logs(size, seed=3),),
+        question="Where a third of the sources are wrong, which way of sharing keeps out what harms, and that alone?",
+        variants=(
+            harmed(size, name="scaled-bids", label=f"{N_HARMFUL} of {N_TASKS} logs are wrong", harms=SCALED_BIDS),
+            harmed(size, name="harm-v1", label=f"{N_HARMFUL} of {N_TASKS} logs harm conditionally", harms=HARM_V1),
+        ),
         arms=(
             arms.PID,
             arms.ONLINE_LP,
             arms.SINGLE,
             arms.POOLED,
             arms.UNIFORM,
-            *arms.SHARING,
-            *arms.multitask("pcgrad", "famo"),
-            arms.VAO_TRAINING,
-            arms.SINGLE_LOGGED,
-            arms.UNIFORM_LOGGED,
-            arms.VAO_PAPER,
-            arms.VAO_LOGGED,
-            arms.VAO_ONE_RESPONSE,
-            arms.VAO_SHRUNK,
-            shared("top1", "VAO, best source only", "train.method=vao", "weighting.kind=top1"),
+            *arms.REFERENCES,
+            *arms.RIVALS,
+            arms.vao_paper(size),
+            shared("top1", "VAO, best source only", *arms.SOFTMAX, "weighting.kind=top1"),
             arms.VAO,
+            arms.INTEGRAL,
+            arms.CROSS_FITTED,
         ),
         **protocol(size),
         baseline="single",
-        ours=("vao", "vao-paper"),
+        ours=("integral", "vao"),
+        contrasts=(
+            Contrast(name="integral-against-uniform", first="integral", second="uniform"),
+            Contrast(name="integral-against-softmax", first="integral", second="vao"),
+            Contrast(name="integral-against-response-check", first="integral", second="response-check"),
+            Contrast(name="integral-against-validation-only", first="integral", second="validation-only"),
+            Contrast(name="oracle-against-integral", first="oracle", second="integral"),
+        ),
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agents import Harm, Member, TaskFamily, collect_family, load_family, make_task_family
+from agents import Member, TaskFamily, collect_family, load_family, make_task_family, parse_harms, sound_episodes
+from auction_env.data import TrajectoryData
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.data.variant import Logs, VariantData
 from benchmarks.suites.spec import FamilyData, Seeds, Suite
@@ -20,16 +22,27 @@ def family_of(data: FamilyData) -> TaskFamily:
         data.shift,
         (data.most, data.fewest),
         n_groups=data.n_groups,
-        harms=[Harm(kind="scaled_bid")] * data.n_harmful,
+        harms=parse_harms(data.harms),
         n_impressions=data.n_impressions,
     )
 
 
 def make(data: FamilyData, suite: Suite, logs: Path, n_workers: int | None) -> VariantData:
-    """Collects the logs where they are not there yet."""
+    """Collects the logs where they are not there yet.
+
+    Raises:
+        ValueError: More tasks are to be played than have a sound log.
+    """
     family = family_of(data)
+    n_sound = sum(not member.is_harmful for member in family.members)
+    if data.n_scored > n_sound:
+        raise ValueError(f"`n_scored` must be at most the number of sound tasks, {n_sound}, found {data.n_scored}")
     collect_family(family, logs, n_validation=data.n_collected, n_test=1, n_workers=n_workers)
     sound = [member for member in family.members if not member.is_harmful]
+
+    def is_sound(name: str, log: TrajectoryData) -> NDArray[np.bool_]:
+        return sound_episodes(logs, {name: log})[name]
+
     evenly = np.linspace(0, len(sound) - 1, data.n_scored).round().astype(int)
     scored = [sound[k] for k in evenly]
     names = [member.name for member in sound]
@@ -47,6 +60,7 @@ def make(data: FamilyData, suite: Suite, logs: Path, n_workers: int | None) -> V
         load_logs=load_logs,
         n_train={member.name: member.n_trajectories for member in family.members},
         n_validation=dict.fromkeys(names, data.n_validation),
+        is_sound=is_sound,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.suites.data import family, logs, market
 from benchmarks.suites.data.locking import locked
 from benchmarks.suites.data.variant import VariantData
+from benchmarks.suites.numbers import DATA_PACKAGES, versions
 from benchmarks.suites.spec import Data, FamilyData, LogsData, Suite, Variant, digest
 
 
@@ -23,9 +24,9 @@ def open_variant(variant: Variant, suite: Suite, cache: Path, *, n_workers: int 
 
 
 def log_key(data: Data) -> str:
-    """Name of the folder of the logs: equal for variants that share them."""
+    """Name of the folder of the logs: equal for variants that share them, another one for another numbers version."""
     record = asdict(data)
     kind = type(data).__name__.removesuffix("Data").lower()
     for name in {"family": ("n_validation", "n_scored"), "market": ("conditions",)}.get(kind, ()):
         del record[name]
-    return f"{kind}-{digest(record)[:12]}"
+    return f"{kind}-{digest([record, versions(DATA_PACKAGES)])[:12]}"

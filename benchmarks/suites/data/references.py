@@ -16,6 +16,7 @@ from auction_env.files import write_atomically
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.data.locking import locked
 from benchmarks.suites.data.variant import VariantData
+from benchmarks.suites.numbers import DATA_PACKAGES, versions
 from benchmarks.suites.spec import digest
 
 Float = NDArray[np.float64]
@@ -40,6 +41,7 @@ def _reference(episodes: TaskEpisodes, folder: Path) -> Float:
         "seeds": episodes.seeds.tolist(),
         "advertisers": episodes.advertisers.tolist(),
         "days": None if episodes.days is None else episodes.days.tolist(),
+        "numbers": versions(DATA_PACKAGES),
     }
     path = folder / f"{digest(description)[:16]}.parquet"
     with locked(folder):

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from auction_env.data import TrajectoryData
 from benchmarks.suites.data.episodes import TaskEpisodes
 
@@ -23,6 +26,8 @@ class VariantData:
         target_of: Test -> the target whose bidder plays it.
         load_logs: Reads training and validation trajectories by task; all of them are targets of a training.
         n_train, n_validation: Trajectories by task.
+        is_sound: Of a source by name and its training trajectories, which of them are sound, (n_episodes,); None where
+            nobody knows.
     """
 
     targets: dict[str, TaskEpisodes]
@@ -31,3 +36,4 @@ class VariantData:
     load_logs: Callable[[], tuple[Logs, Logs]]
     n_train: dict[str, int]
     n_validation: dict[str, int]
+    is_sound: Callable[[str, TrajectoryData], NDArray[np.bool_]] | None = None

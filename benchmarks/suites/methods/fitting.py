@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from agents import Bidder
+from auction_env.data import TrajectoryData
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.data.variant import Logs, VariantData
+from benchmarks.suites.numbers import Package
+from benchmarks.suites.spec import LogsChoice
 
 
 class Curve(NamedTuple):
@@ -30,6 +36,7 @@ class Setting:
         training: The suite's overrides of `vamo.Config`.
         train_seed: Seed of the training; -1 for what is not trained.
         n_candidates: Settings that a rule is tuned over.
+        learns_from: Which logs are for training, see `benchmarks.suites.spec.Arm`.
         device: Where `vamo.train` trains.
     """
 
@@ -38,6 +45,7 @@ class Setting:
     training: tuple[str, ...]
     train_seed: int
     n_candidates: int
+    learns_from: LogsChoice = "training"
     device: str = "cpu"
 
     @property
@@ -47,8 +55,30 @@ class Setting:
 
     @cached_property
     def logs(self) -> tuple[Logs, Logs]:
-        """Training and validation trajectories by task."""
-        return self.data.load_logs()
+        """Trajectories to train on, as `learns_from` says, and validation trajectories, by task.
+
+        Raises:
+            ValueError: "sound" where nobody knows which logs are.
+        """
+        training, validation = self.data.load_logs()
+        if self.learns_from == "validation":
+            return validation, validation
+        if self.learns_from == "both":
+            both = {name: joined(log, validation[name]) for name, log in training.items() if name in validation}
+            return {**training, **both}, validation
+        if self.learns_from == "sound":
+            return self._sound(training), validation
+        return training, validation
+
+    def _sound(self, training: Logs) -> Logs:
+        if self.data.is_sound is None:
+            raise ValueError("`logs` must not be 'sound' on data whose truth nobody knows, found it on these")
+        kept: dict[str, TrajectoryData] = {}
+        for name, log in training.items():
+            is_sound = self.data.is_sound(name, log)
+            if is_sound.any():
+                kept[name] = log.select(np.flatnonzero(is_sound))
+        return kept
 
     def option(self, key: str) -> str:
         """A setting by name; ValueError if the suite's method has none."""
@@ -80,4 +110,34 @@ class Fitted:
     curves: list[Curve] = field(default_factory=list)
 
 
+def joined(first: TrajectoryData, second: TrajectoryData) -> TrajectoryData:
+    """The trajectories of two data sets of one task; the periods of the second are moved behind those of the first."""
+    shift = int(first.period.max()) + 1 - int(second.period.min())
+    return TrajectoryData.concat([first, dataclasses.replace(second, period=second.period + shift)])
+
+
 Fit: TypeAlias = Callable[[Setting], Fitted]
+Resolve: TypeAlias = Callable[[tuple[str, ...], tuple[str, ...]], Mapping[str, Any]]
+
+
+def nothing_resolved(settings: tuple[str, ...], training: tuple[str, ...]) -> Mapping[str, Any]:
+    """Of a method whose own settings are all that it has."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A kind of method.
+
+    Attributes:
+        fit: Trains and tunes it.
+        resolve: From its own settings and the suite's for training, all settings that it has then, with packaged
+            defaults and search spaces, as JSON values: what the hash of a run covers.
+        packages: Whose numbers version its rows depend on.
+        has_logs: Whether it learns from logs, so that an arm may choose which.
+    """
+
+    fit: Fit
+    resolve: Resolve = nothing_resolved
+    packages: tuple[Package, ...] = ("auction_env", "agents", "benchmarks")
+    has_logs: bool = True

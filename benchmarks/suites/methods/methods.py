@@ -1,7 +1,8 @@
 """What a suite compares: how each kind of method is trained and tuned. An open table.
 
 A method gets the logs of all tasks and the validation episodes of those that it is tuned for, and returns a bidder for
-each; it never sees a test episode. To add one, write such a function, or reuse one, and add a line to `METHODS`.
+each; it never sees a test episode. To add one, write such a function, or reuse one, and add a line to `METHODS`. The
+settings that it runs with come from `benchmarks.suites.methods.resolved`, which the hash of a run reads too.
 """
 
 from __future__ import annotations
@@ -13,15 +14,13 @@ from typing import Any
 import numpy as np
 
 from agents import Bidder, make, record_prices, record_scenarios, registry
-from benchmarks.suites.methods.conditions import BUDGET_RATIOS, choose_condition, conditioned
-from benchmarks.suites.methods.fitting import Curve, Fit, Fitted, Setting
-from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, candidates_of, read_spaces, tune
-
-HISTORY_SEED = 2**38
-N_HISTORY = 8
-"""Market episodes behind rules that know the prices of other days: apart from all that is played or logged."""
-FROM_LOGS = ("grm", "mpc-response")
-"""Rules that know the response that the task's training logs give: what the learners of these logs know."""
+from benchmarks.suites.methods import resolved
+from benchmarks.suites.methods.conditions import choose_condition, conditioned
+from benchmarks.suites.methods.fitting import Curve, Fitted, Method, Setting
+from benchmarks.suites.methods.tuning import read_spaces, tune
+from benchmarks.suites.numbers import Package
+from benchmarks.suites.spec import Arm
+from benchmarks.suites.user_file import find_function
 
 
 def fit_rule(setting: Setting) -> Fitted:
@@ -38,7 +37,7 @@ def fit_rule(setting: Setting) -> Fitted:
             agent,
             space,
             n_candidates=setting.n_candidates,
-            seed=0,
+            seed=resolved.CANDIDATE_SEED,
             task=episodes.task,
             params=episodes.params,
             population=episodes.population,
@@ -56,12 +55,12 @@ def fit_rule(setting: Setting) -> Fitted:
 def _history(agent: str, task: str, setting: Setting) -> dict[str, Any]:
     """What a rule knows of other days, as its argument: prices of the market, or the task's own training logs."""
     episodes = setting.targets[task]
-    if agent == "online-lp":
-        seeds = HISTORY_SEED + np.arange(N_HISTORY)
+    if agent in resolved.WITH_PRICES:
+        seeds = resolved.HISTORY_SEED + np.arange(resolved.N_HISTORY)
         prices = record_prices(episodes.params, episodes.population, seeds, task=episodes.task)
         # a suite's tests may be of a market that has changed since: the history stays that of the logs' market
         return {"history": prices, "is_of_played_market": False}
-    if agent in FROM_LOGS:
+    if agent in resolved.FROM_LOGS:
         return {"history": record_scenarios(setting.logs[0][task], episodes.task)}
     return {}
 
@@ -77,15 +76,14 @@ def fit_vamo_each(setting: Setting) -> Fitted:
 
 
 def _fit_vamo(setting: Setting, groups: Iterable[list[str]]) -> Fitted:
-    from vamo import Config, VamoBidder, override, train
+    from vamo import VamoBidder, train
 
-    overrides = (*setting.training, *setting.settings, f"train.seed={setting.train_seed}")
-    config = override(Config(), overrides)
+    config = resolved.vamo_config(setting.settings, setting.training)
     sources, validation = setting.logs
     fitted, started = Fitted(bidders={}), time.perf_counter()
     policies: dict[str, VamoBidder] = {}
     for targets in groups:
-        result = train(sources, validation, config, targets=targets, device=setting.device)
+        result = train(sources, validation, config, targets=targets, seed=setting.train_seed, device=setting.device)
         policies |= dict.fromkeys(targets, result.bidder)
         fitted.curves.append(Curve(result.targets, result.sources, result.history))
         fitted.n_steps += result.history[-1].step
@@ -103,16 +101,14 @@ def fit_generative(setting: Setting) -> Fitted:
     """
     algorithm = setting.option("algo")
     learner = registry.learner(algorithm)
-    own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
-    settings = learner.settings(assignments=(*setting.training, *own, f"train.seed={setting.train_seed}"))
-    points: list[dict[str, Any]] = [{"budget_ratio": ratio} for ratio in BUDGET_RATIOS]
-    if settings.data.action_label == "logged":
-        points = list(candidates_of(read_spaces(GENERATIVE_SPACES)[algorithm], len(BUDGET_RATIOS), seed=0))
+    settings = resolved.generative_settings(setting.settings, setting.training)
+    points = resolved.generative_points(algorithm, settings)
     sources, validation = setting.logs
     fitted, started = Fitted(bidders={}), time.perf_counter()
     candidates: dict[str, dict[str, Bidder]] = {}
     for name in setting.targets:
-        bidder = learner.train(sources[name], validation=validation[name], settings=settings).bidder
+        logs = {"validation": validation[name], "settings": settings, "seed": setting.train_seed}
+        bidder = learner.train(sources[name], **logs).bidder
         candidates[name] = {_words(point): bidder.conditioned_on(**point) for point in points}
         fitted.n_steps += settings.train.steps
     fitted.train_seconds = time.perf_counter() - started
@@ -131,8 +127,7 @@ def fit_offline(setting: Setting) -> Fitted:
     It is conditioned on nothing, so it is not tuned; further settings are "key=value" of the algorithm.
     """
     learner = registry.learner(setting.option("algo"))
-    own = [assignment for assignment in setting.settings if not assignment.startswith("algo=")]
-    settings = learner.settings(assignments=own)
+    settings = resolved.offline_settings(setting.settings)
     fitted, started = Fitted(bidders={}), time.perf_counter()
     for name, episodes in setting.targets.items():
         logs = setting.logs[0][name]
@@ -149,7 +144,7 @@ def fit_sb3(setting: Setting) -> Fitted:
     from agents.learning.learner import MarketExperience
 
     learner, steps = registry.learner(setting.option("algo")), int(setting.option("steps"))
-    settings = learner.settings(assignments=[f"run.steps={steps}"])
+    settings = resolved.sb3_settings(setting.settings)
     fitted, started = Fitted(bidders={}), time.perf_counter()
     for name, episodes in setting.targets.items():
         market = MarketExperience(params=episodes.params, population=episodes.population)
@@ -161,12 +156,34 @@ def fit_sb3(setting: Setting) -> Fitted:
     return fitted
 
 
-METHODS: dict[str, Fit] = {
-    "rule": fit_rule,
-    "vamo": fit_vamo,
-    "vamo-each": fit_vamo_each,
-    "generative": fit_generative,
-    "offline": fit_offline,
-    "sb3": fit_sb3,
+_WITH_VAMO: tuple[Package, ...] = ("auction_env", "agents", "vamo", "benchmarks")
+
+METHODS: dict[str, Method] = {
+    "rule": Method(fit=fit_rule, resolve=resolved.of_rule, has_logs=False),
+    "vamo": Method(fit=fit_vamo, resolve=resolved.of_vamo, packages=_WITH_VAMO),
+    "vamo-each": Method(fit=fit_vamo_each, resolve=resolved.of_vamo, packages=_WITH_VAMO),
+    "generative": Method(fit=fit_generative, resolve=resolved.of_generative, packages=_WITH_VAMO),
+    "offline": Method(fit=fit_offline, resolve=resolved.of_offline),
+    "sb3": Method(fit=fit_sb3, resolve=resolved.of_sb3, has_logs=False),
 }
 """How the methods of suites are made, by the name that an `Arm` gives."""
+
+
+def method_of(arm: Arm) -> Method:
+    """The method of an arm: one of `METHODS`, or a function of a user's own, "module:function".
+
+    Nothing is known of a user's function but its settings, so that a run of it depends on all packages.
+
+    Raises:
+        ValueError: No such method, or an arm that chooses logs for a method that learns from none.
+    """
+    if ":" in arm.method:
+        return Method(fit=find_function(arm.method), packages=_WITH_VAMO)
+    if arm.method not in METHODS:
+        known = f"one of {sorted(METHODS)} or 'module:function'"
+        raise ValueError(f"`method` of {arm.name!r} must be {known}, found {arm.method!r}")
+    method = METHODS[arm.method]
+    if arm.logs != "training" and not method.has_logs:
+        rule = f"'training' for method {arm.method!r}, which learns from no logs"
+        raise ValueError(f"`logs` of {arm.name!r} must be {rule}, found {arm.logs!r}")
+    return method

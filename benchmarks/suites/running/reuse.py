@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmarks.suites.running import identity
 from benchmarks.suites.running.run import Tables
 from benchmarks.suites.spec import Run, digest
 from benchmarks.suites.storage.store import TABLES, Store
@@ -27,9 +28,10 @@ class _Found(NamedTuple):
 def take_over(store: Store, runs: Sequence[Run], sources: Iterable[Path]) -> tuple[Run, ...]:
     """Copies runs that others have finished; returns the runs that it found.
 
-    A run is the same where everything that its numbers depend on is (`Run.config`), but for the names of the suite,
-    variant and method. Commit, machine and times stay those of the run that was made. Published rows have five
-    significant digits, and of most seeds the last record of the curves only.
+    A run is the same where everything that its numbers depend on is (`identity.config`), but for the names of the
+    suite, variant and method. Runs of other defaults or of another numbers version are not. Commit, machine and times
+    stay those of the run that was made. Published rows have five significant digits, and of most seeds the last record
+    of the curves only.
 
     Args:
         store: Where they are written.
@@ -49,7 +51,7 @@ def take_over(store: Store, runs: Sequence[Run], sources: Iterable[Path]) -> tup
     kept: dict[Path, Tables] = {}
     taken = []
     for run in runs if found else ():
-        match = found.get(_key(run.config()))
+        match = found.get(_key(identity.config(run)))
         if match is None:
             continue
         path = match.store.path
@@ -81,7 +83,7 @@ def _n_viewed(tables: Tables) -> int:
 
 def _renamed(run: Run, old: dict[str, Any], tables: Tables) -> Tables:
     """The tables of one finished run, under the names of `run`."""
-    new = run.columns()
+    new = identity.columns(run)
     out: Tables = {}
     for name, table in tables.items():
         if name == "episodes" and not run.n_viewed:

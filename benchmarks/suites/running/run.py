@@ -17,8 +17,8 @@ from agents.parallel import one_line, one_thread
 from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.data.references import references
 from benchmarks.suites.methods.fitting import Fitted, Setting
-from benchmarks.suites.methods.methods import METHODS
-from benchmarks.suites.running import provenance
+from benchmarks.suites.methods.methods import method_of
+from benchmarks.suites.running import identity, provenance
 from benchmarks.suites.running.recording import episodes_table, losses_table, rows_table, weights_table
 from benchmarks.suites.running.timing import Timed
 from benchmarks.suites.spec import Run
@@ -89,18 +89,18 @@ def _run(job: Job) -> tuple[Fitted, Tables, float, float]:
     """Fitted method, tables, seconds of the test episodes, mean seconds of a decision."""
     run, cache = job.run, Path(job.cache)
     suite = run.suite
+    method = method_of(run.arm)
     data = open_variant(run.variant, suite, cache)
-    if run.arm.method not in METHODS:
-        raise ValueError(f"`method` of {run.arm.name!r} must be one of {sorted(METHODS)}, found {run.arm.method!r}")
     setting = Setting(
         data=data,
         settings=run.arm.settings,
         training=suite.training,
         train_seed=run.train_seed,
         n_candidates=suite.n_candidates,
+        learns_from=run.arm.logs,
         device=job.device,
     )
-    fitted = METHODS[run.arm.method](setting)
+    fitted = method.fit(setting)
     reference = references(data, cache)
     started, rows, decisions = time.perf_counter(), [], []
     for test, episodes in data.tests.items():
@@ -127,7 +127,7 @@ def _last_loss(fitted: Fitted) -> float:
 def _blank(job: Job) -> dict[str, Any]:
     run, nothing = job.run, float("nan")
     return {
-        **run.columns(),
+        **identity.columns(run),
         "commit": job.commit,
         "machine": provenance.machine(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from benchmarks.console import console, progress_bar
 from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.data.references import references
 from benchmarks.suites.data.variant import VariantData
-from benchmarks.suites.running import provenance
+from benchmarks.suites.running import identity, provenance
 from benchmarks.suites.running.reuse import take_over
 from benchmarks.suites.running.run import Job, Tables, execute_quietly, failure
 from benchmarks.suites.spec import Run, Suite
@@ -44,8 +45,9 @@ def run_suite(
     device: str = "cpu",
     command: str = "",
     reuse: Sequence[Path] = (),
+    one_commit: bool = False,
 ) -> Outcome:
-    """Does all runs of a suite that are not there yet.
+    """Does all runs of a suite that are not there yet, or that other defaults or another numbers version made.
 
     Args:
         suite: What to run, all of it or some seeds and methods (`Suite.only`).
@@ -55,6 +57,7 @@ def run_suite(
         device: Where the transformer is trained: "cpu" or "cuda".
         command: What a reader types to get the results.
         reuse: Directories of other results, whose runs are taken over where they are the same (`take_over`).
+        one_commit: Whether finished runs that another commit made are done again, so that all rows are of this one.
 
     Raises:
         FileNotFoundError: A directory of `reuse` holds no results.
@@ -62,7 +65,7 @@ def run_suite(
     """
     store, runs = Store(out), suite.runs()
     worker_count(n_workers)  # an error before anything is made
-    finished = _finished(store, suite, runs)
+    finished = _finished(store, suite, runs, one_commit)
     taken = take_over(store, [run for run in runs if run.id not in finished], reuse)
     finished |= {run.id for run in taken}
     todo = [run for run in runs if run.id not in finished]
@@ -75,8 +78,12 @@ def run_suite(
     return Outcome(len(runs), len(runs) - len(todo) - len(taken), len(taken), failed)
 
 
-def _finished(store: Store, suite: Suite, runs: Sequence[Run]) -> set[str]:
-    """Ids of the runs that are there and did not fail; ValueError where one was made with other settings."""
+def _finished(store: Store, suite: Suite, runs: Sequence[Run], one_commit: bool) -> set[str]:
+    """Ids of the runs that are there, did not fail and are of these settings, defaults and numbers versions.
+
+    Raises:
+        ValueError: The directory is another suite's, is published, or holds runs that a suite of other settings made.
+    """
     if store.is_published:
         rule = "a directory of runs: take over what was published by --reuse"
         raise ValueError(f"`out` must be {rule}, found published results: {store.path}")
@@ -84,23 +91,30 @@ def _finished(store: Store, suite: Suite, runs: Sequence[Run]) -> set[str]:
         found = store.suite()
         if (found.id, found.size) != (suite.full_id, suite.size):
             raise ValueError(f"{store.path} must be empty or hold {suite.full_id}, found {found.id}")
-    columns = ["run_id", "config_hash", "commit", "failed"]
+    columns = ["run_id", "config", "config_hash", "commit", "failed"]
     recorded = {row["run_id"]: row for row in store.runs().select(columns).to_pylist()}
-    finished, commits = set(), set()
+    commit, finished, others, n_stale = provenance.commit(), set(), set(), 0
     for run in runs:
         row = recorded.get(run.id)
         if row is None or row["failed"]:
             continue
-        if row["config_hash"] != run.config_hash():
+        if row["config_hash"] == identity.config_hash(run):
+            if row["commit"] == commit or not one_commit:
+                finished.add(run.id)
+                others |= {row["commit"]} - {commit}
+        elif identity.is_as_written(run, json.loads(row["config"])):
+            n_stale += 1
+        else:
             raise ValueError(
                 f"{store.path} must hold runs of the same settings, found run {run.id!r} of others"
-                f" ({row['config_hash']}, not {run.config_hash()}): choose another --out or delete it"
+                f" ({row['config_hash']}, not {identity.config_hash(run)}): choose another --out or delete it"
             )
-        finished.add(run.id)
-        commits.add(row["commit"])
-    if commits - {provenance.commit()}:
-        others = ", ".join(sorted(commits - {provenance.commit()}))
-        console.print(f"note: finished runs are kept that are of other code ({others})", soft_wrap=True)
+    if n_stale:
+        console.print(f"note: {n_stale} finished runs are of other defaults or numbers: done again", soft_wrap=True)
+    if others:
+        listed = ", ".join(sorted(others))
+        rule = "a table is published of one commit only, --one-commit does them again"
+        console.print(f"note: finished runs are kept that are of other code ({listed}); {rule}", soft_wrap=True)
     return finished
 
 
@@ -125,7 +139,7 @@ def _describe(store: Store, suite: Suite, data: dict[str, VariantData], command:
         title=suite.title,
         question=suite.question,
         tasks={name: _tasks(of_variant) for name, of_variant in data.items()},
-        variants=[{"name": v.name, "label": v.label, "x": v.x} for v in suite.variants],
+        variants=[{"name": v.name, "label": v.label, "x": v.x, "group": v.group} for v in suite.variants],
         methods=[
             {"name": a.name, "label": a.label, "kind": a.method, "is_trained": a.is_trained, "x": a.x}
             for a in suite.arms
@@ -133,6 +147,7 @@ def _describe(store: Store, suite: Suite, data: dict[str, VariantData], command:
         axis=suite.axis,
         baseline=suite.baseline,
         ours=list(suite.ours),
+        contrasts=[{**asdict(contrast), "variants": list(contrast.variants)} for contrast in suite.contrasts],
         train_seeds=list(suite.train_seeds),
         commit=provenance.commit(),
         command=command,
@@ -153,6 +168,7 @@ def _merged(old: SuiteRecord, new: SuiteRecord) -> SuiteRecord:
         "methods": _joined(old.methods, new.methods),
         "train_seeds": new.train_seeds + [seed for seed in old.train_seeds if seed not in new.train_seeds],
         "ours": list(dict.fromkeys([*new.ours, *old.ours])),
+        "contrasts": _joined(old.contrasts, new.contrasts),
         "baseline": new.baseline or old.baseline,
     }
     return SuiteRecord(**(asdict(new) | kept | joined))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +17,24 @@ DIGITS = 5
 """Significant digits of published figures: far below every interval, and half the bytes."""
 
 
-def publish(directory: Path, to: Path) -> tuple[Path, int]:
+def publish(directory: Path, to: Path, *, is_mixed: bool = False) -> tuple[Path, int]:
     """Writes `to`/SUITE with one file a table; returns it and its size in bytes.
 
     Rows and runs are whole. Of weights and losses the curves of the first training seed and, of the other seeds, the
     last record are kept. Runs that failed stay in the table of runs with their errors.
 
+    Args:
+        directory: What `vamo bench run` wrote.
+        to: Where results are committed.
+        is_mixed: Whether rows of several commits are published all the same. The pages name every commit.
+
     Raises:
         FileNotFoundError: The directory holds no results.
-        ValueError: It holds no rows.
+        ValueError: It holds no rows, rows of several numbers versions, or, unless `is_mixed`, of several commits.
     """
     store = Store(directory)
     record = store.suite()
+    _check_alike(store, is_mixed)
     target = to / record.id.replace("/", "-")
     with staged_directory(target) as stage:
         (stage / SUITE_FILE).write_bytes((directory / SUITE_FILE).read_bytes())
@@ -35,6 +43,28 @@ def publish(directory: Path, to: Path) -> tuple[Path, int]:
         else:
             _write_tables(store, stage, record.train_seeds[:1])
     return target, sum(file.stat().st_size for file in target.iterdir())
+
+
+def _check_alike(store: Store, is_mixed: bool) -> None:
+    """ValueError where runs that did not fail come from several numbers versions, or from several commits."""
+    runs = [run for run in store.runs().to_pylist() if not run["failed"]]
+    found: dict[str, set[int]] = {}
+    for run in runs:
+        for package, version in json.loads(run["config"]).get("numbers", {}).items():
+            found.setdefault(package, set()).add(version)
+    for package, numbers in found.items():
+        if len(numbers) > 1:
+            raise ValueError(
+                f"rows of {store.path} must be of one numbers version of {package!r}, found {sorted(numbers)}:"
+                " `vamo bench run` makes the old ones again"
+            )
+    commits = Counter(run["commit"] for run in runs)
+    if len(commits) > 1 and not is_mixed:
+        listed = ", ".join(f"{commit} ({n} runs)" for commit, n in commits.most_common())
+        raise ValueError(
+            f"rows of {store.path} must be of one commit, found {listed}: `vamo bench run --one-commit` makes the"
+            " others again, and `--mixed` publishes them as they are"
+        )
 
 
 def _write_tables(store: Store, stage: Path, whole_seeds: list[int]) -> None:

@@ -30,8 +30,8 @@ def result_rows(
         train_seed: Seed of the training run, -1 for what is not trained; one for all or by method.
 
     Returns:
-        Columns `suite`, `method`, `task`, `train_seed`, `seed`, `advertiser`, `score` (sampled conversions),
-        `score_expected` (predicted conversions), `objective`, `cost`, `budget_ratio`, `cpa_ratio` and so on for every
+        Columns `suite`, `method`, `task`, `train_seed`, `seed`, `advertiser`, `score_sampled` (sampled conversions),
+        `score_expected` (expected conversions), `objective`, `cost`, `budget_ratio`, `cpa_ratio` and so on for every
         kind of constraint (of predicted amounts; NaN where there is no limit) and `reference` (the reference's
         expected score: a constant that is best for sampled conversions in hindsight is best at guessing noise).
 
@@ -60,7 +60,7 @@ def episode_columns(played: Episodes) -> Rows:
     return {
         "seed": played.seed,
         "advertiser": played.advertiser,
-        "score": played.score(),
+        "score_sampled": played.score(),
         "score_expected": played.score(expected=True),
         "objective": played.objective(),
         "cost": played.total("cost"),

@@ -49,8 +49,8 @@ ROWS = _schema(
     train_seed=_WHOLE,  # -1 for what is not trained
     seed=_WHOLE,  # of the market
     advertiser=_WHOLE,
-    score=_NUMBER,  # of sampled outcomes
-    score_expected=_NUMBER,  # of predicted outcomes
+    score_sampled=_NUMBER,  # of sampled outcomes
+    score_expected=_NUMBER,  # of expected outcomes
     objective=_NUMBER,  # sampled
     cost=_NUMBER,  # currency
     **dict.fromkeys(RATIOS, _NUMBER),  # of predicted outcomes
@@ -131,7 +131,8 @@ TABLES: dict[str, pa.Schema] = {
 """Schemas by table, which is also the name of its folder; `runs` marks a run as finished."""
 
 METHOD_KEYS = {"name", "label", "kind", "is_trained", "x"}
-VARIANT_KEYS = {"name", "label", "x"}
+VARIANT_KEYS = {"name", "label", "x", "group"}
+CONTRAST_KEYS = {"name", "first", "second", "variants", "kind", "margin"}
 """Of the records in `suite.json`."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
@@ -151,11 +152,13 @@ class SuiteRecord:
         size: "full", "cpu" or "testing".
         title, question: For people.
         tasks: By variant, a record a task: `name`, `n_train` and `n_validation` trajectories, `n_test` episodes.
-        variants: Records with `name`, `label` and `x` (a number where variants lie on an axis, otherwise None).
+        variants: Records with `name`, `label`, `x` (a number where variants lie on an axis, otherwise None) and `group`
+            (variants of one group are families drawn alike; empty where a variant stands for itself).
         axis: What `x` of the variants, or of the methods, is: "validation trajectories"; empty where there is none.
         methods: Records with `name`, `label`, `kind`, `is_trained` and `x`.
         baseline: The method against which gains of sharing are counted (delta_m); empty where there is none.
         ours: Methods that are compared with the best of all others.
+        contrasts: The registered comparisons, records as `benchmarks.suites.spec.Contrast`.
         train_seeds: Of the methods that are trained.
         commit: Of the first call.
         command: Of the calls that give all rows, joined by &&.
@@ -173,6 +176,7 @@ class SuiteRecord:
     axis: str = ""
     baseline: str = ""
     ours: list[str] = field(default_factory=list)
+    contrasts: list[dict[str, Any]] = field(default_factory=list)
     train_seeds: list[int] = field(default_factory=list)
     commit: str = ""
     command: str = ""
@@ -209,7 +213,8 @@ class Store:
             known = {part.name for part in fields(SuiteRecord)}
             if set(found) != known:
                 raise StoreError(f"{path} must have the keys {sorted(known)}, found {sorted(found)}")
-            for part, keys in (("methods", METHOD_KEYS), ("variants", VARIANT_KEYS)):
+            parts = {"methods": METHOD_KEYS, "variants": VARIANT_KEYS, "contrasts": CONTRAST_KEYS}
+            for part, keys in parts.items():
                 for entry in found[part]:
                     if set(entry) != keys:
                         raise StoreError(f"{path}: `{part}` must have the keys {sorted(keys)}, found {sorted(entry)}")

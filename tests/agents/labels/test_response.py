@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agents import FixedBidder, NoisyBidder, collect
 from agents.labels.response import ANY, Response, uncensored
@@ -159,3 +160,36 @@ def test_predicts_for_another_objective(target: str, is_logged: bool) -> None:
     assert set(predicted) == {"cost", *(QUANTITIES[counted].expected for counted in task.needs)}
     for name, outcome in predicted.items():
         assert outcome[kept].sum() == pytest.approx(log[name][kept].sum(), rel=0.15 if is_logged else 0.45), name
+
+
+def scaled_bids(data: TrajectoryData, bad: NDArray[np.bool_], factor: float) -> TrajectoryData:
+    """The log in which some episodes record `factor` times the bids that were submitted."""
+    rows = np.where(bad, factor, 1.0)[np.repeat(np.arange(data.n_episodes), np.diff(data.episode_starts))]
+    return dataclasses.replace(data, action=data.action * rows, bid=data.bid * rows)
+
+
+def test_trimming_leaves_out_the_episodes_that_contradict_most_others() -> None:
+    sound = exact()
+    bad = np.arange(40) % 10 < 3
+    log = scaled_bids(sound, bad, 3.0)
+    truth, bent, trimmed = Response.fit([sound]), Response.fit([log]), Response.fit([log], is_trimmed=True)
+    grid = np.log(sound.action)[:, None] + np.array([-0.5, 0.0, 0.5])
+
+    def error(response: Response) -> float:
+        cost, true = (r.outcomes(sound, TASKS["TargetCPA"], grid)["cost"].sum(axis=0) for r in (response, truth))
+        return float(np.abs(np.log(cost / true)).max())
+
+    assert error(trimmed) < 0.05 < 0.2 < error(bent)
+
+
+def test_trimming_keeps_sound_logs_and_logs_that_are_wrong_throughout() -> None:
+    sound = exact()
+    for log in (sound, scaled_bids(sound, np.ones(40, bool), 3.0)):
+        plain, trimmed = Response.fit([log]), Response.fit([log], is_trimmed=True)
+        np.testing.assert_allclose(trimmed.curves["any"]["cost"], plain.curves["any"]["cost"], atol=0.3)
+
+
+def test_a_few_episodes_are_not_trimmed() -> None:
+    log = scaled_bids(exact(8), np.arange(8) == 0, 3.0)
+    plain, trimmed = Response.fit([log]), Response.fit([log], is_trimmed=True)
+    np.testing.assert_array_equal(trimmed.curves["any"]["cost"], plain.curves["any"]["cost"])

@@ -205,7 +205,7 @@ def test_own_market_and_population() -> None:
     [
         (
             {"task": "MaxFun"},
-            r"`task` must be a Task or one of \['AddToCart', .*\], found 'MaxFun'",
+            "`task` must be a Task or one of .*'AddToCart'.*, found 'MaxFun', nearest: MaxConversions",
         ),
         ({"max_ratio": 1.0}, "`max_ratio` must be greater than 1, found 1.0"),
         ({"advertiser": 48}, r"`advertiser` must lie in 0..47, found 48"),

@@ -32,7 +32,7 @@ def test_the_demo_leaves_rows_a_page_and_a_picture(tmp_path: Path, capsys: pytes
     rows = store.rows().to_pandas()
     assert set(rows["method"]) == {arm.name for arm in suite.arms}
     assert set(rows["task"]) == {"MaxConversions", "TargetCPA"}
-    assert len(rows["score"]) == len(suite.runs()) * 2 * suite.test.n
+    assert len(rows["score_sampled"]) == len(suite.runs()) * 2 * suite.test.n
     assert np.all(np.array(rows["budget_ratio"]) <= 1 + 1e-9)
     assert store.suite().command == "vamo demo --quick"
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -143,8 +143,10 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for text in ("Data set set", "noisy-pid", "Action coverage", "plot-pace", "plot-ratio-cpa"):
         assert text in page
-    main(["data", "check", str(out)])
-    assert ": sound" in capsys.readouterr().out
+    main(["data", "check", str(out), "--responses"])
+    shown = capsys.readouterr().out
+    for text in (": sound", "for TargetCPA", " shared", "not shared outside [0.2, 5]"):
+        assert text in shown
     shard = out / "shard-00000.parquet"
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(SystemExit) as stop:

@@ -43,7 +43,7 @@ def test_command_checkpoint_and_agent_by_name(logs: Path, tmp_path: Path, capsys
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main(command)
-    assert "must not exist unless a new run is forced" in capsys.readouterr().err
+    assert "must not exist, found a finished agent" in capsys.readouterr().err
 
     played = make_data(3, task=TASKS["TargetCPA"])
     bidders = [make("dt", path=str(out)), make("dt", path=str(out), quantile=0.1)]

@@ -28,7 +28,7 @@ def _collect(out: Path) -> list[str]:
 
 
 def _bench(out: Path) -> list[str]:
-    return ["bench", "run", "data-scarce/v1/testing", "--out", str(out), "--workers", "2", "--agents", "pid", "dual"]
+    return ["bench", "run", "data-scarce/v2/testing", "--out", str(out), "--workers", "2", "--agents", "pid", "dual"]
 
 
 def _group(pgid: int) -> list[int]:
@@ -50,7 +50,7 @@ def _group(pgid: int) -> list[int]:
     [
         (_collect, "SIGINT", 130, "stopped; finished blocks are kept. To go on: vamo collect --out"),
         (_collect, "SIGTERM", 143, "stopped; finished blocks are kept. To go on: vamo collect --out"),
-        (_bench, "SIGINT", 130, "stopped; finished runs are kept. To go on: vamo bench run data-scarce/v1/testing"),
+        (_bench, "SIGINT", 130, "stopped; finished runs are kept. To go on: vamo bench run data-scarce/v2/testing"),
     ],
 )
 def test_a_stopped_command_ends_soon(

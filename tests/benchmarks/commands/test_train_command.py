@@ -30,7 +30,14 @@ load = VamoLearner("vamo").load
 
 ROOT = Path(__file__).parents[3]
 TINY = {
-    "model": {"d_model": 16, "n_blocks": 1, "n_heads": 2, "context": 4},
+    "model": {
+        "backbone": "transformer",
+        "conditioning": "film",
+        "d_model": 16,
+        "n_blocks": 1,
+        "n_heads": 2,
+        "context": 4,
+    },
     "train": {"steps": 8, "batch_size": 16, "warmup_steps": 2, "log_every": 4, "evaluation_windows": 8},
 }
 
@@ -81,7 +88,8 @@ def test_a_checkpoint_a_table_and_scalars(
 
 def test_targets_and_toml(arguments: list[str], tmp_path: Path) -> None:
     config = tmp_path / "tiny.toml"
-    config.write_text("[train]\nsteps = 4\nbatch_size = 16\n[model]\nd_model = 16\nn_blocks = 1\nn_heads = 2\n")
+    model = "[model]\nbackbone = 'transformer'\nd_model = 16\nn_blocks = 1\nn_heads = 2\n"
+    config.write_text(f"[train]\nsteps = 4\nbatch_size = 16\n{model}")
     main([*arguments[:-1], str(config), "--task", "TargetCPA"])
     bidder = load(tmp_path / "models" / "agent.safetensors")
     assert bidder.config.train.steps == 4

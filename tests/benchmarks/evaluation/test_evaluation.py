@@ -13,12 +13,12 @@ import benchmarks
 from agents import Collection, FixedBidder, HindsightBidder, PidBidder, collect_data_set, rollout
 from agents.families.family import make_task_family
 from agents.families.storage import collect_family
-from agents.named import named_bidder
 from auction_env import MarketParams, random_population, save_replay
 from auction_env.tasks import TASKS, Constraint, Task
 from benchmarks.cli import main
 from benchmarks.evaluation.episodes import FIRST_SEED, in_log, in_market, of_data
 from benchmarks.evaluation.evaluate import evaluate
+from benchmarks.evaluation.named import named_bidder
 from benchmarks.evaluation.result import PAGE, RECORD, ROWS, Evaluation, read
 from tests.auction_env.replay.logs import three_periods
 

@@ -97,6 +97,36 @@ def test_what_is_of_one_task_states_the_episodes_of_one_task(plain: Path) -> Non
     assert f"n = {of_all} paired" in texts["leaderboard"] and f"n = {of_all} paired" in texts["profiles"]
 
 
+def test_registered_contrasts_come_first_and_the_rest_is_exploratory(tmp_path: Path, capsys: Any) -> None:
+    usual = {"first": "vao", "second": "uniform", "variants": [], "kind": "difference", "margin": None}
+    contrasts = [
+        {**usual, "name": "gain"},
+        {**usual, "name": "tie", "second": "single", "kind": "equivalence", "margin": 0.02},
+    ]
+    methods = {"pid": 0.8, "single": 0.85, "uniform": 0.8, "vao": 0.9, "oracle": 0.95}
+    variants = dict.fromkeys(("f1", "f2", "f3"))
+    out = write_results(tmp_path / "s", methods=methods, variants=variants, contrasts=contrasts, group="wrong logs")
+    page = render(out, "", FAST)
+    headings = re.findall(r'<section id="([\w-]+)"', page)
+    assert headings[:3] == ["about", "registered", "leaderboard"]
+    for said in (
+        "gain: VAO − UNIFORM (3 families, wrong logs)",
+        "equivalence within ±0.02",
+        "p (Holm, exploratory)",
+        "Mean over families: wrong logs",
+        "recovered",
+        "All other comparisons on this page are exploratory",
+    ):
+        assert said in page, said
+    cli.main(["bench", "table", str(out), "--json", str(tmp_path / "c.json")])
+    printed = capsys.readouterr().out
+    assert printed.index("Registered contrasts") < printed.index("Mean over families") < printed.index("exploratory):")
+    records = json.loads((tmp_path / "c.json").read_text())
+    assert [c["name"] for c in records["registered"]] == ["gain", "tie"]
+    assert records["registered"][0]["p_holm"] < 0.05 and records["registered"][0]["variants"] == ["f1", "f2", "f3"]
+    assert all(c["is_exploratory"] for c in records["exploratory"]["f1"]) and records["exploratory"]["f1"]
+
+
 def test_the_page_is_one_file_without_network_and_the_same_every_time(plain: Path, tmp_path: Path) -> None:
     first = write_page(plain, tmp_path / "new" / "a.html", FAST)
     text = first.read_text(encoding="utf-8")

@@ -33,8 +33,9 @@ def rows_of(scores: dict[str, dict[str, Any]], *, seeds: dict[str, tuple[int, ..
                 for unit, score in enumerate(line):
                     row = {
                         "suite": "s/v1", "variant": "v", "method": method, "task": task, "train_seed": train_seed,
-                        "seed": unit, "advertiser": 0, "score": score, "score_expected": score, "objective": score,
-                        "cost": 1.0, **dict.fromkeys(RATIOS, np.nan), "budget_ratio": 0.5, "reference": 2.0,
+                        "seed": unit, "advertiser": 0, "score_sampled": score, "score_expected": score,
+                        "objective": score, "cost": 1.0, **dict.fromkeys(RATIOS, np.nan), "budget_ratio": 0.5,
+                        "reference": 2.0,
                     }  # fmt: skip
                     for name in ROWS.names:
                         columns[name].append(row[name])
@@ -44,7 +45,7 @@ def rows_of(scores: dict[str, dict[str, Any]], *, seeds: dict[str, tuple[int, ..
 def record_of(methods: dict[str, bool], **fields: Any) -> SuiteRecord:
     usual: dict[str, Any] = {
         "id": "s/v1", "version": 1, "size": "full", "title": "S", "question": "", "tasks": {},
-        "variants": [{"name": "v", "label": "variant", "x": None}],
+        "variants": [{"name": "v", "label": "variant", "x": None, "group": ""}],
         "methods": [
             {"name": name, "label": name.upper(), "kind": "rule", "is_trained": is_trained, "x": None}
             for name, is_trained in methods.items()
@@ -66,7 +67,7 @@ def normal(mean: float, n: int = N, *, runs: int | None = None, seed: int = 0) -
 
 
 def test_profile_of_known_scores() -> None:
-    paired = pair(rows_of({"a": {"T": [0.0, 1.0, 2.0, 3.0]}}), "score").normalised()  # over 2: 0, 0.5, 1, 1.5
+    paired = pair(rows_of({"a": {"T": [0.0, 1.0, 2.0, 3.0]}}), "score_sampled").normalised()  # over 2: 0, 0.5, 1, 1.5
     found = profile(paired, "a", draw(paired), np.array([-0.1, 0.0, 0.5, 0.75, 1.5]))
     assert found.value.tolist() == [1.0, 0.75, 0.5, 0.5, 0.0]
     assert ((found.low <= found.value) & (found.value <= found.high)).all()
@@ -75,8 +76,8 @@ def test_profile_of_known_scores() -> None:
 
 def test_profile_weighs_tasks_equally_and_its_band_is_that_of_a_proportion() -> None:
     n = 400
-    scores = {"a": {"T": np.repeat([0.0, 2.0], n // 2), "U": np.full(n // 4, 2.0)}}
-    paired = pair(rows_of(scores), "score").normalised()
+    scores = {"a": {"T": np.tile([0.0, 2.0], n // 2), "U": np.full(n // 4, 2.0)}}
+    paired = pair(rows_of(scores), "score_sampled").normalised()
     found = profile(paired, "a", draw(paired, Bootstrap(n_resamples=4000)), np.array([0.5]))
     assert found.value[0] == pytest.approx((0.5 + 1.0) / 2)
     expected = 2 * 1.96 * 0.5 * np.sqrt(0.25 / n)  # half the width of T's, since U does not vary
@@ -128,7 +129,7 @@ def test_methods_are_paired_on_the_seeds_that_both_have() -> None:
         {"ours": {"T": grid}, "other": {"T": grid[:2] - 0.2}, "rule": {"T": normal(0.5)}},
         seeds={"ours": (1, 2, 3), "other": (1, 2)},
     )
-    paired = pair(rows, "score")
+    paired = pair(rows, "score_sampled")
     both = same_seeds(paired, ("ours", "other"))
     assert both is not None and both.train_seeds["ours"].tolist() == [1, 2]
     assert both.of("ours")[0].shape == (2, N)
@@ -138,7 +139,7 @@ def test_methods_are_paired_on_the_seeds_that_both_have() -> None:
     assert found.comparisons[0].difference.value == pytest.approx(0.1)  # 0.2 over 2, without seed 3
     assert found.summary("ours", None).mean.n_train_seeds == 3
     apart = rows_of({"a": {"T": grid[:1]}, "b": {"T": grid[:1]}}, seeds={"a": (1,), "b": (2,)})
-    assert same_seeds(pair(apart, "score"), ("a", "b")) is None
+    assert same_seeds(pair(apart, "score_sampled"), ("a", "b")) is None
 
 
 def test_delta_m_and_deviation_follow_their_definitions() -> None:
@@ -226,7 +227,7 @@ def test_every_method_is_compared_with_a_named_one(tmp_path: Path) -> None:
         cell.startswith("+0.100 [") and cell.endswith("*") for cell in cells.rows[0][1:]
     )  # over the reference of 2
     assert cells.rows[1][1:] == ("+0.000 [+0.000, +0.000]",) * 3
-    assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE: variant**")
+    assert next(markdown(tmp_path, ["against=base"])).startswith("**Against BASE (exploratory): variant**")
     with pytest.raises(ValueError, match=r"one of \['base', 'better', 'same', 'worse'\], found 'nobody'"):
         against_cells(tmp_path, "nobody")
 

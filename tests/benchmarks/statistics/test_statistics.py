@@ -18,7 +18,7 @@ Table = dict[str, NDArray[Any]]
 
 
 def rows_of(
-    scores: dict[str, dict[str, Any]], reference: float | dict[str, Any] = 1.0, n_advertisers: int = 5
+    scores: dict[str, dict[str, Any]], reference: float | dict[str, Any] = 1.0, n_advertisers: int = 1
 ) -> Table:
     """Rows from method -> task -> (n,) of an untrained method, or (R, n) with training seeds 0, 1, ...
 
@@ -325,13 +325,57 @@ def test_forms_of_rows(noisy: Table, form: str) -> None:
     assert st.summarise(rows) == st.summarise(noisy)
 
 
-def test_resampling_whole_markets_is_wider_where_their_episodes_agree() -> None:
+def width(found: st.Estimate) -> float:
+    return found.high - found.low
+
+
+def test_advertisers_of_one_market_are_one_cluster() -> None:
     level = np.repeat(np.random.default_rng(9).normal(0, 1, 20), 5)  # the 5 advertisers of a market are equal
-    paired = pair(rows_of({"a": {"T": level}}))
-    episodes = st.mean(paired, "a", st.draw(paired))
-    markets = st.mean(paired, "a", st.draw(paired, st.Bootstrap(unit="seed")))
-    ratio = (markets.high - markets.low) / (episodes.high - episodes.low)
+    apart, together = pair(rows_of({"a": {"T": level}})), pair(rows_of({"a": {"T": level}}, n_advertisers=5))
+    ratio = width(st.mean(together, "a", st.draw(together))) / width(st.mean(apart, "a", st.draw(apart)))
     assert ratio == pytest.approx(np.sqrt(5), rel=0.2)
+
+
+def test_market_seeds_are_drawn_jointly_for_all_tasks() -> None:
+    level = np.random.default_rng(10).normal(0, 1, 50)
+    paired = pair(rows_of({"a": {"T": level, "U": level, "V": -level}}))
+    draws = st.draw(paired)
+    np.testing.assert_array_equal(draws.units[0], draws.units[2])
+    assert [(stratum.tasks, stratum.n_seeds) for stratum in draws.strata] == [((0, 1, 2), 50)]
+    one = width(st.mean(paired, "a", draws, "T"))
+    assert width(st.mean(paired, "a", draws)) == pytest.approx(one / 3)  # (level + level - level) / 3
+    alone = pair(rows_of({"a": {"V": -level}}))
+    np.testing.assert_array_equal(st.draw(alone).units[0], draws.units[2])
+
+
+def test_seeds_of_some_tasks_are_drawn_among_themselves() -> None:
+    paired = pair(rows_of({"a": {"T": np.arange(4.0), "U": np.arange(9.0)}}))
+    draws = st.draw(paired)
+    assert [(stratum.tasks, stratum.n_seeds) for stratum in draws.strata] == [((0, 1), 4), ((1,), 5)]
+    assert (draws.units[0].sum(axis=1) == 4).all() and (draws.units[1].sum(axis=1) == 9).all()
+    np.testing.assert_array_equal(draws.units[0], draws.units[1][:, :4])
+
+
+@pytest.mark.parametrize("n_train_seeds", [1, 4])
+def test_coverage_over_tasks_that_share_market_seeds(n_train_seeds: int) -> None:
+    rng = np.random.default_rng(16)
+    hits, too_short, repeats = 0, 0, 300
+    deviation = 0.2 if n_train_seeds > 1 else 0.0  # one seed says nothing about others
+    for repeat in range(repeats):
+        market = rng.normal(0, 1, 30)
+        training = rng.normal(0, deviation, (n_train_seeds, 1))
+        tasks = {task: market + training + rng.normal(0, 0.5, (n_train_seeds, 30)) for task in "ABCD"}
+        paired = pair(rows_of({"a": tasks}))
+        found = st.mean(paired, "a", st.draw(paired, st.Bootstrap(n_resamples=200, seed=repeat)))
+        hits += found.low <= 0 <= found.high
+        # seeds that differ by task are taken as independent: what joint draws mend
+        rows = rows_of({"a": tasks})
+        rows["seed"] = rows["seed"] + 1000 * np.unique(rows["task"], return_inverse=True)[1]
+        paired = pair(rows)
+        found = st.mean(paired, "a", st.draw(paired, st.Bootstrap(n_resamples=200, seed=repeat)))
+        too_short += found.low <= 0 <= found.high
+    assert 0.90 <= hits / repeats <= 0.98
+    assert too_short / repeats < 0.85
 
 
 def test_compare_spans_baselines_and_adjusts_all(noisy: Table) -> None:
@@ -373,10 +417,9 @@ def test_errors_name_thing_rule_and_value(noisy: Table) -> None:
     bad["score"][7] = np.nan
     with pytest.raises(ValueError, match="`score` must be finite, found nan for method 'PID', task 'A'"):
         st.summarise(bad)
-    with pytest.raises(ValueError, match="at least 2 of 'episode', found 1 in task 'T'"):
-        st.summarise(rows_of({"a": {"T": [1.0]}}))
-    with pytest.raises(ValueError, match="at least 2 of 'seed', found 1 in task 'T'"):
-        st.summarise(rows_of({"a": {"T": [1.0, 2.0]}}), bootstrap=st.Bootstrap(unit="seed"))
+    for bad in (rows_of({"a": {"T": [1.0]}}), rows_of({"a": {"T": [1.0, 2.0]}}, n_advertisers=2)):
+        with pytest.raises(ValueError, match="at least 2 market seeds that the same tasks have, found 1 of 'T'"):
+            st.summarise(bad)
     with pytest.raises(ValueError, match="`reference` must be the same in all rows of an episode"):
         pair({**noisy, "reference": np.arange(len(noisy["score"]))})
     with pytest.raises(ValueError, match=r"mean `reference` of task 'T' must be positive, found 0\.0"):

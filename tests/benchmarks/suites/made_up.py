@@ -33,6 +33,8 @@ def write_results(
     n_viewed: int = 2,
     with_weights: bool = True,
     with_failure: bool = True,
+    contrasts: Sequence[Mapping[str, Any]] = (),
+    group: str = "",
     title: str = "Made up",
 ) -> Path:
     """Writes a suite's directory; the first two methods are not trained and trained, the last one is `ours`."""
@@ -45,7 +47,7 @@ def write_results(
         title=title,
         question="Does the page show what was written?",
         tasks={name: [_task(task, k, n_test) for k, task in enumerate(tasks)] for name in variants},
-        variants=[{"name": name, "label": f"variant {name}", "x": x} for name, x in variants.items()],
+        variants=[{"name": name, "label": f"variant {name}", "x": x, "group": group} for name, x in variants.items()],
         methods=[
             {
                 "name": n,
@@ -59,6 +61,7 @@ def write_results(
         axis=axis,
         baseline=names[1],
         ours=names[-1:],
+        contrasts=[dict(contrast) for contrast in contrasts],
         train_seeds=list(SEEDS),
         commit="0123abc",
         command="vamo bench run made-up/v1 --size testing",
@@ -100,7 +103,7 @@ class _Run:
         columns = {
             "suite": "made-up/v1/testing", "variant": self.variant, "method": self.method,
             "task": np.repeat(self.tasks, self.n_test), "train_seed": self.seed, "seed": 1000 + unit,
-            "advertiser": unit % 3, "score": score, "score_expected": score, "objective": score, "cost": 1.0,
+            "advertiser": unit % 3, "score_sampled": score, "score_expected": score, "objective": score, "cost": 1.0,
             **dict.fromkeys(RATIOS, np.nan), "budget_ratio": self.rng.uniform(0.9, 1.0, n), "reference": 2.0,
         }  # fmt: skip
         cpa = np.repeat([task == "TargetCPA" for task in self.tasks], self.n_test)

@@ -9,54 +9,57 @@ import pytest
 
 from agents import registry
 from agents.offline import ALGORITHMS
-from agents.offline.training import OfflineLearner
 from benchmarks.suites.catalogue import SUITES, demo, get_suite
-from benchmarks.suites.methods.methods import METHODS
-from benchmarks.suites.spec import SIZES, Condition, FamilyData, MarketData, Size, Suite
+from benchmarks.suites.methods.methods import METHODS, method_of
+from benchmarks.suites.running.identity import config_hash
+from benchmarks.suites.spec import SIZES, Condition, Contrast, FamilyData, MarketData, Size, Suite
 from tests.benchmarks.suites.tiny import DATA, RULES, UNIFORM, VAO, suite
-from vamo import Config, override
 from vamo.baselines import ALGORITHMS as GENERATIVE
 from vamo.config import Method
 
 HASHES: dict[str, str] = {
-    "data-scarce/v1": "428a3cf2a6bc8098",
-    "data-scarce/v1/cpu": "170b033b3b5d5a63",
-    "data-scarce/v1/testing": "0cbe056a2dfdda9c",
-    "ablation/v1": "523d82d20f9fb53c",
-    "ablation/v1/cpu": "2e6ff38a40d9f1d0",
-    "ablation/v1/testing": "d1c252ebcfa4c206",
-    "temperature/v1": "85c079a0de2e7dbb",
-    "temperature/v1/cpu": "105b79bea04f03ff",
-    "temperature/v1/testing": "5c3d17d09586c2e5",
-    "validation-size/v1": "90616b7213595ac4",
-    "validation-size/v1/cpu": "ea61a303a1d9db23",
-    "validation-size/v1/testing": "6601651ac35abe4d",
-    "many-tasks/v1": "e8b15640c96655dd",
-    "many-tasks/v1/cpu": "2fa747f7a87da93f",
-    "many-tasks/v1/testing": "c208bb994de94c60",
-    "shift/v1": "eed0a6ac392aaaa6",
-    "shift/v1/cpu": "6eaab7b37c3a11ea",
-    "shift/v1/testing": "fe374423b61ae17e",
-    "online/v1": "f68954fde104f154",
-    "online/v1/cpu": "4be90268cad08e88",
-    "online/v1/testing": "f610ab7eeb132d92",
-    "from-logs/v1": "76f21256971d30d2",
-    "from-logs/v1/cpu": "1eb0695e462b422c",
-    "from-logs/v1/testing": "962fef6f954a944a",
-    "optimisers/v1": "6234ac1ffb388df9",
-    "optimisers/v1/cpu": "0b7cda5a4edff225",
-    "optimisers/v1/testing": "063610ce88fbc87c",
-    "negative-transfer/v1": "59f25cf2da6f9bed",
-    "negative-transfer/v1/cpu": "a6da4e3309a87eaa",
-    "negative-transfer/v1/testing": "e71e7eb59fd12141",
-    "candidates/v1": "79e2d7862dd5ebaf",
-    "candidates/v1/cpu": "d7054f491fa9fbe9",
-    "candidates/v1/testing": "159ae71ce448d203",
-    "demo/v1": "3badb4bfd83491e5",
-    "demo/v1/cpu": "b0c013d8c347c283",
-    "demo/v1/testing": "8544ac37ae143946",
+    "data-scarce/v2": "9c93297164c68d8d",
+    "data-scarce/v2/cpu": "ba2eb6deba93ef1d",
+    "data-scarce/v2/testing": "57dcd5555796180a",
+    "ablation/v1": "b6e7b3c8dbcccf6b",
+    "ablation/v1/cpu": "77e17a735ce0501a",
+    "ablation/v1/testing": "a268b9ba5c8e348d",
+    "temperature/v1": "00194668ab364ddf",
+    "temperature/v1/cpu": "a392a82bd6c0b921",
+    "temperature/v1/testing": "cf282bc0fd43e085",
+    "validation-size/v1": "4b38f47a5e2408e9",
+    "validation-size/v1/cpu": "e4263bdca0ff59ae",
+    "validation-size/v1/testing": "131b720b4abaf0aa",
+    "many-tasks/v1": "9ca26ed1440e9400",
+    "many-tasks/v1/cpu": "248623b35fdea146",
+    "many-tasks/v1/testing": "c5318497a460c5d4",
+    "shift/v1": "8d89f9643c64298d",
+    "shift/v1/cpu": "3593a3ab733541d2",
+    "shift/v1/testing": "93948e0fdc967ac6",
+    "online/v1": "4136f20f0155ce2c",
+    "online/v1/cpu": "1cd26ce30785fd51",
+    "online/v1/testing": "ff2eb9e539e89a39",
+    "from-logs/v1": "1a48a3854ab8ed1e",
+    "from-logs/v1/cpu": "a26ca3a8d60fa483",
+    "from-logs/v1/testing": "dbe6ac1f20a2b91e",
+    "optimisers/v1": "1fbcb873d44ad47a",
+    "optimisers/v1/cpu": "9455be07d235ca0b",
+    "optimisers/v1/testing": "aea94f446d2bac0b",
+    "negative-transfer/v2": "882a863588ba69ff",
+    "negative-transfer/v2/cpu": "88e0e574e4988c94",
+    "negative-transfer/v2/testing": "4c9c10177ea392cb",
+    "confirm/v1": "5fd6dbc53660b196",
+    "confirm/v1/cpu": "e8342a070b08e449",
+    "confirm/v1/testing": "da81e2f428802d7a",
+    "scarce/v1": "b3360d46e5874f8f",
+    "scarce/v1/cpu": "ecd5c05bad253921",
+    "scarce/v1/testing": "e180f12f74e205fb",
+    "demo/v1": "54d0517119ac2a4e",
+    "demo/v1/cpu": "1cf6393ad4c7f2ab",
+    "demo/v1/testing": "39653d78c3c713aa",
 }
 """First 16 digits of `Suite.hash`. A released suite is never edited: make another version instead."""
+
 
 METHODS_OF_TRAINING = set(get_args(Method))
 ALL = [(name, size) for name in SUITES for size in get_args(Size)]
@@ -76,11 +79,8 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         if arm.method == "rule":
             assert not arm.is_trained
             registry.get(dict(setting.split("=") for setting in arm.settings)["agent"])
-        elif arm.method in ("vamo", "vamo-each"):
-            override(Config(), (*found.training, *arm.settings))
-        elif arm.method == "offline":
-            algo, *own = arm.settings
-            OfflineLearner(algo.removeprefix("algo=")).settings(assignments=own)
+        else:
+            method_of(arm).resolve(arm.settings, found.training)
     assert len({run.id for run in found.runs()}) == len(found.runs())
     few = {"testing": 1, "cpu": 3} if name == demo.ID else {"testing": 2}
     assert len(found.train_seeds) == few.get(size, 10)
@@ -129,15 +129,51 @@ def test_hash_follows_settings_and_not_words() -> None:
 
 def test_a_run_does_not_depend_on_what_else_is_run() -> None:
     whole, part = suite(*RULES, VAO, UNIFORM), suite(VAO, seeds=(9,))
-    of_whole = {run.id: run.config_hash() for run in whole.runs()}
-    assert {run.id: run.config_hash() for run in part.runs()}.items() <= of_whole.items()
+    of_whole = {run.id: config_hash(run) for run in whole.runs()}
+    assert {run.id: config_hash(run) for run in part.runs()}.items() <= of_whole.items()
     assert len(set(of_whole.values())) == len(of_whole)
+
+
+def test_confirmation_families_are_seen_by_no_other_suite() -> None:
+    confirmed = get_suite("confirm/v1")
+    for world in ("sound", "harm-v1"):
+        of_world = [variant for variant in confirmed.variants if variant.group == world]
+        assert len({variant.data.seed for variant in of_world}) == 10
+    for name, size in ALL:
+        found = get_suite(name, size)
+        is_confirmation = name == "confirm/v1"
+        for variant in found.variants:
+            if isinstance(variant.data, FamilyData):
+                assert (variant.data.seed >= 100) == is_confirmation
+        if not is_confirmation:
+            episodes = range(found.test.first, found.test.first + found.test.n)
+            assert confirmed.test.first not in episodes and confirmed.test.first + confirmed.test.n - 1 not in episodes
+
+
+def test_contrasts_name_what_is_compared() -> None:
+    contrast = Contrast(name="a", first="vao", second="uniform")
+    whole = replace(suite(VAO, UNIFORM, RULES[0]), contrasts=(contrast,))
+    assert whole.only(arms=(VAO, RULES[0])).contrasts == () and whole.only(n_seeds=1).contrasts == (contrast,)
+    assert whole.hash() != replace(whole, contrasts=()).hash()  # registered: what is compared is not changed afterwards
+    for bad, message in (
+        (replace(contrast, second="pid"), "must compare methods that are run in 'family', found 'pid'"),
+        (replace(contrast, variants=("nowhere",)), "`variants` of contrast 'a' must be of tiny/v1, found 'nowhere'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(whole, contrasts=(bad,))
+    with pytest.raises(ValueError, match="must have different names"):
+        replace(whole, contrasts=(contrast, contrast))
+    for arguments in ({"kind": "equivalence"}, {"margin": 0.01}, {"kind": "equivalence", "margin": -1.0}):
+        with pytest.raises(ValueError, match="`margin` of contrast 'a' must be positive for an equivalence"):
+            replace(contrast, **arguments)
+    with pytest.raises(ValueError, match="must differ, found 'vao' twice"):
+        replace(contrast, second="vao")
 
 
 def test_some_seeds_and_methods_only() -> None:
     few = suite(*RULES, VAO, UNIFORM).only(n_seeds=1)
     assert [run.id for run in few.runs()][-2:] == ["family--vao--s7", "family--uniform--s7"]
-    assert get_suite("data-scarce/v1").only(arms=(RULES[1],)).baseline == ""
+    assert get_suite("data-scarce/v2").only(arms=(RULES[1],)).baseline == ""
     size = get_suite("validation-size/v1", "testing")
     alone = size.only(arms=tuple(arm for arm in size.arms if arm.name == "uniform"))
     assert [run.variant.name for run in alone.runs()] == ["n=6", "n=6"]  # where the whole suite runs it
@@ -152,8 +188,8 @@ def test_seeds_go_round_slowest() -> None:
 
 
 def test_unknown_names_are_errors_that_name_the_nearest() -> None:
-    with pytest.raises(ValueError, match="nearest: data-scarce/v1"):
-        get_suite("data-scarse/v1")
+    with pytest.raises(ValueError, match="nearest: data-scarce/v2"):
+        get_suite("data-scarse/v2")
     assert get_suite("shift/v1/cpu").size == "cpu"
     assert set(SIZES) == set(get_args(Size))
 
@@ -161,8 +197,8 @@ def test_unknown_names_are_errors_that_name_the_nearest() -> None:
 def test_bad_settings_name_the_rule() -> None:
     with pytest.raises(ValueError, match="`n_validation` must be at most `n_collected`, 3, found 4"):
         replace(DATA, n_validation=4)
-    with pytest.raises(ValueError, match="`n_scored` must be at most the number of sound tasks, 1, found 2"):
-        replace(DATA, n_harmful=1)
+    with pytest.raises(ValueError, match="`n_scored` must be at most `n_tasks`, 2, found 3"):
+        replace(DATA, n_scored=3)
     with pytest.raises(ValueError, match="must have different methods"):
         suite(VAO, VAO)
     with pytest.raises(ValueError, match="must not share market seeds, found 200"):

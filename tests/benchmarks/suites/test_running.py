@@ -19,9 +19,11 @@ from benchmarks.speed.figures import PARTS
 from benchmarks.speed.measure import Row
 from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.data.references import references
-from benchmarks.suites.running import provenance
+from benchmarks.suites.numbers import NUMBERS
+from benchmarks.suites.running import identity, provenance
 from benchmarks.suites.running.run import Tables, execute
 from benchmarks.suites.running.suite import run_suite
+from benchmarks.suites.storage.publishing import publish
 from benchmarks.suites.storage.store import TABLES, Store
 from tests import processes
 from tests.benchmarks.suites.tiny import BROKEN, DATA, RULES, UNIFORM, VAO, fragile, jobs_of, suite
@@ -162,6 +164,44 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
         run_suite(replace(suite(RULES[0]), id="other/v1"), tmp_path, n_workers=1)
 
 
+def test_rows_of_another_numbers_version_are_made_again(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = suite(RULES[0], RULES[1])
+    first, second = jobs_of(of, cache)
+    with monkeypatch.context() as patch:
+        patch.setitem(NUMBERS, "benchmarks", NUMBERS["benchmarks"] - 1)
+        identity.resolved_part.cache_clear()
+        Store(tmp_path).write_run(first.id, execute(replace(first, commit=provenance.commit())))
+        identity.resolved_part.cache_clear()
+    Store(tmp_path).write_run(second.id, execute(replace(second, commit=provenance.commit())))
+    old = {run["run_id"]: run["config_hash"] for run in Store(tmp_path).runs().to_pylist()}
+    run_suite(of.only(arms=(RULES[1],)), tmp_path, n_workers=1)  # finds its run, writes the suite's record
+    with pytest.raises(ValueError, match="must be of one numbers version of 'benchmarks', found"):
+        publish(tmp_path, tmp_path / "published")
+    outcome = run_suite(of, tmp_path, n_workers=1)
+    assert (outcome.n_runs, outcome.n_found, outcome.failed) == (2, 1, ())
+    assert "1 finished runs are of other defaults or numbers: done again" in " ".join(capsys.readouterr().out.split())
+    new = {run["run_id"]: run["config_hash"] for run in Store(tmp_path).runs().to_pylist()}
+    assert new[first.id] != old[first.id] and new[second.id] == old[second.id]
+    publish(tmp_path, tmp_path / "published")
+
+
+def test_a_table_is_published_of_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = suite(RULES[0], RULES[1])
+    for commit, part in (("0ld", of.only(arms=(RULES[0],))), ("new", of)):
+        monkeypatch.setattr(provenance, "commit", lambda commit=commit: commit)
+        run_suite(part, tmp_path / "out", n_workers=1)
+    assert set(Store(tmp_path / "out").runs()["commit"].to_pylist()) == {"0ld", "new"}
+    with pytest.raises(ValueError, match=r"must be of one commit, found .*--one-commit"):
+        publish(tmp_path / "out", tmp_path)
+    published, _ = publish(tmp_path / "out", tmp_path, is_mixed=True)
+    assert Store(published).rows().num_rows == Store(tmp_path / "out").rows().num_rows
+    again = run_suite(of, tmp_path / "out", n_workers=1, one_commit=True)
+    assert (again.n_runs, again.n_found) == (2, 1)  # the other is done again
+    publish(tmp_path / "out", tmp_path)
+
+
 def test_logs_are_shared_by_variants_that_use_fewer_of_them(cache: Path) -> None:
     of = suite(VAO)
     few = replace(of.variants[0], data=replace(DATA, n_validation=2, n_scored=1))
@@ -181,7 +221,7 @@ def test_the_record_keeps_every_command(tmp_path: Path) -> None:
 
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    arguments = ["bench", "run", "data-scarce/v1/testing", "--out", str(out), "--workers", "2"]
+    arguments = ["bench", "run", "data-scarce/v2/testing", "--out", str(out), "--workers", "2"]
     main([*arguments, "--agents", "fixed", "random"])
     assert "2 runs, 0 found finished, 0 failed" in capsys.readouterr().out
     main([*arguments, "--agents", "fixed"])
@@ -202,7 +242,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["bench", "publish", str(out), "--to", str(tmp_path / "results")])
     published = Store(tmp_path / "results" / "data-scarce-v1-testing")
     assert published.rows().num_rows == rows.num_rows
-    assert np.allclose(published.rows()["score"], rows["score"], rtol=1e-4)
+    assert np.allclose(published.rows()["score_sampled"], rows["score_sampled"], rtol=1e-4)
     assert not (published.path / "report.html").exists()  # the site renders it
     main(["bench", "list"])
     assert "many-tasks/v1" in capsys.readouterr().out
@@ -245,9 +285,9 @@ def test_speed_is_a_suite_with_one_table(
 
 
 def test_the_published_command_names_no_folder() -> None:
-    given = ["/somewhere/bin/vamo", "bench", "run", "data-scarce/v1", "--out", "/home/me/x", "--seeds", "2", "--out=y"]
+    given = ["/somewhere/bin/vamo", "bench", "run", "data-scarce/v2", "--out", "/home/me/x", "--seeds", "2", "--out=y"]
     given += ["--reuse", "/home/me/z", "--reuse=/home/me/z"]
-    assert provenance.command_line(given) == "vamo bench run data-scarce/v1 --seeds 2"
+    assert provenance.command_line(given) == "vamo bench run data-scarce/v2 --seeds 2"
 
 
 @pytest.mark.parametrize(

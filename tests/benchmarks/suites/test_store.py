@@ -67,13 +67,13 @@ def test_one_file_a_table_is_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop_columns(["score"]), "columns of 'rows' must be"),
+        (lambda t: t.drop_columns(["score_sampled"]), "columns of 'rows' must be"),
         (lambda t: t.append_column("more", pa.array([1, 2])), "columns of 'rows' must be"),
         (
             lambda t: t.set_column(5, "seed", pa.array([1.0, 2.0])),
             "column 'seed' of 'rows' must be int64, found double",
         ),
-        (lambda t: t.set_column(7, "score", pa.array([1.0, None])), "must have no empty cells, found 1"),
+        (lambda t: t.set_column(7, "score_sampled", pa.array([1.0, None])), "must have no empty cells, found 1"),
     ],
 )
 def test_another_schema_is_refused_when_written_and_when_read(tmp_path: Path, change: Any, message: str) -> None:

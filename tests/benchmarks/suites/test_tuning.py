@@ -15,7 +15,8 @@ from benchmarks import cli
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.data.variant import VariantData
 from benchmarks.suites.methods.fitting import Setting
-from benchmarks.suites.methods.methods import FROM_LOGS, fit_rule
+from benchmarks.suites.methods.methods import fit_rule
+from benchmarks.suites.methods.resolved import FROM_LOGS
 from benchmarks.suites.methods.tuning import Range, candidates_of, read_spaces, tune
 from tests.agents.rules.logs import log_of, params_of
 

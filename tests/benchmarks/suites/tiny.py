@@ -10,7 +10,7 @@ from benchmarks.suites.running.run import Job, Tables, failure
 from benchmarks.suites.spec import Arm, FamilyData, Seeds, Suite, Variant
 
 DATA = FamilyData(
-    n_tasks=2, seed=3, shift=0.2, most=6, fewest=4, n_groups=2, n_harmful=0, n_impressions=240, n_collected=3,
+    n_tasks=2, seed=3, shift=0.2, most=6, fewest=4, n_groups=2, n_impressions=240, n_collected=3,
     n_validation=3, n_scored=2,
 )  # fmt: skip
 TRAINING = (

@@ -57,7 +57,7 @@ def test_refreshes_take_turns(n_targets: int, n_sources: int, budget: int) -> No
 
 
 def test_small_families_are_refreshed_whole() -> None:
-    plan = RefreshPlan.of(2, 2, WeightingConfig())
+    plan = RefreshPlan.of(2, 2, WeightingConfig(validation_batch_size=48, alignment_batch_size=96))
     assert plan == RefreshPlan(2, 2, n_refreshed=2, n_aligned=2, n_samples=24, n_validation=24)
     assert plan.n_refreshes == 1
     assert plan.pairs(3) == [(0, 0), (0, 1), (1, 0), (1, 1)]

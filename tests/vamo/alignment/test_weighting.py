@@ -245,14 +245,14 @@ def test_method_names() -> None:
     kinds = {"single": Identity, "uniform": Uniform, "pooled": Proportional, "vao": Softmax, "pcgrad": Uniform}
     for method, kind in kinds.items():
         train = TrainConfig(method=method)  # type: ignore[arg-type]  # the keys are the literals
-        assert type(make_weighting(train, WeightingConfig())) is kind
+        assert type(make_weighting(train, WeightingConfig(kind="softmax", shrinkage=False))) is kind
 
 
 def test_kinds_of_vao() -> None:
     kinds = {"softmax": Softmax, "entropy": TargetEntropy, "top1": Top1}
     for kind, expected in kinds.items():
-        weighting = make_weighting(TrainConfig(), WeightingConfig(kind=kind))  # type: ignore[arg-type]  # literals
+        weighting = make_weighting(TrainConfig(), WeightingConfig(kind=kind, shrinkage=False))  # type: ignore[arg-type]  # literals
         assert type(weighting) is expected
-    shrunken = make_weighting(TrainConfig(), WeightingConfig(shrinkage=True, temperature=0.3))
+    shrunken = make_weighting(TrainConfig(), WeightingConfig(kind="softmax", shrinkage=True, temperature=0.3))
     assert isinstance(shrunken, Shrunken) and isinstance(shrunken.weighting, Softmax)
     assert shrunken.weighting.temperature == 0.3

@@ -35,7 +35,10 @@ def test_no_pass_grows_with_the_number_of_pairs() -> None:
 
         return count
 
-    options = ("train.batch_size=64", "weighting.alignment_batch_size=256", "weighting.refresh_every=1")
+    options = (
+        "train.batch_size=64", "weighting.alignment_batch_size=256", "weighting.validation_batch_size=48",
+        "weighting.targets_per_refresh=4", "weighting.refresh_every=1",
+    )  # fmt: skip
     trainer = make_trainer(64, *TINY, *options, wrap=counted)
     assert trainer.sources.plan.n_refreshes == 64 * 64 // 128
     for _ in range(trainer.sources.plan.n_refreshes):
@@ -46,12 +49,12 @@ def test_no_pass_grows_with_the_number_of_pairs() -> None:
     torch.testing.assert_close(trainer.sources.weights.sum(dim=1), torch.ones(64))
     tensors, _ = state_of(trainer)
     state = sum(t.numel() for name, t in tensors.items() if name.startswith("sources/"))
-    assert state == 4 * 64 * 64 + 2 * 64
+    assert state == 5 * 64 * 64 + 2 * 64
 
 
 def test_the_expected_price_is_flat() -> None:
     ratios = [expected_ratio(make_trainer(k, *TINY)) for k in (4, 16, 64)]
-    assert max(ratios) == min(ratios) == 1 + (48 + 96) / 512 / 5
+    assert max(ratios) == min(ratios) == 1 + (384 + 1152) / 512 / 5
 
 
 def test_training_on_64_sources_for_64_targets(small_config: Config) -> None:

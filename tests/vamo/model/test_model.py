@@ -46,6 +46,7 @@ def random_batch(n: int = 4, n_ticks: int = 6, n_groups: int = 1, seed: int = 0)
         tick=torch.arange(n_ticks).repeat(n, 1) + 10,
         action=torch.randn(n, n_ticks, generator=g),
         mask=torch.ones(n, n_ticks),
+        episode=torch.zeros(n, dtype=torch.int64),
         n_groups=n_groups,
     )
 

@@ -138,7 +138,13 @@ def test_several_targets_share_a_warning() -> None:
 
 def test_a_run_notes_and_logs_its_warnings(small_config: Config, caplog: pytest.LogCaptureFixture) -> None:
     """lambda -> 0 puts all weight on one source at every refresh."""
-    options = ["weighting.temperature=1e-4", "weighting.refresh_every=2", "train.steps=24", "train.log_every=4"]
+    options = [
+        "weighting.kind=softmax",
+        "weighting.temperature=1e-4",
+        "weighting.refresh_every=2",
+        "train.steps=24",
+        "train.log_every=4",
+    ]
     data = split({"TargetCPA": make_data(12), "Other": make_data(12, seed=1)}, 0.25)
     with caplog.at_level(logging.WARNING):
         result = train(*data, override(small_config, options))

@@ -18,7 +18,7 @@ from vamo.training.train import train
 ROOT = Path(__file__).parents[3]
 
 VARIANTS = {
-    "running": "weighting.kind=integral weighting.decay=0.9 weighting.ema_decay=0.5 train.ema_decay=0.7 "
+    "running": "weighting.per_episode=true weighting.decay=0.9 weighting.ema_decay=0.5 train.ema_decay=0.7 "
     "train.patience=7 train.select=best",
     "in turns": "weighting.pairs_per_step=3 weighting.targets_per_refresh=1 weighting.shrinkage=true train.select=last",
     "ensemble": "train.ensemble=2 train.select=best",

@@ -32,7 +32,7 @@ def run(config: Config, log_dir: Path, **kwargs: object) -> TrainResult:
 
 
 def test_every_record_becomes_points(small_config: Config, tmp_path: Path) -> None:
-    options = ["weighting.temperature=1e-4", "weighting.refresh_every=2"]
+    options = ["weighting.kind=softmax", "weighting.temperature=1e-4", "weighting.refresh_every=2"]
     result = run(override(small_config, options), tmp_path)
     events = read(tmp_path)
     for line_of, tag in [

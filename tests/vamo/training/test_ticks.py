@@ -18,7 +18,7 @@ from vamo.examples.sources import n_ticks_of, split
 TASK = TASKS["TargetCPA"]
 PARAMS = MarketParams(n_impressions=480, n_ticks=24)
 SMALL = {
-    "vamo": ["model.d_model=16", "model.n_blocks=1", "model.n_heads=2", "train.warmup_steps=1"],
+    "vamo": ["model.width=16", "train.warmup_steps=1"],
     "dt": ["backbone.d_model=16", "backbone.n_blocks=1", "backbone.n_heads=2"],
     "diffbid": ["backbone.d_model=16", "backbone.n_blocks=1", "backbone.n_heads=2"],
 }

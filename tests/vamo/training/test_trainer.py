@@ -23,6 +23,7 @@ from vamo.training.distributed import Processes
 from vamo.training.history import Record
 from vamo.training.loop import Trainer, snapshot_steps
 from vamo.training.optimisation import learning_rate
+from vamo.training.run_state import restore, state_of
 from vamo.training.train import TrainResult, train
 
 Data = dict[str, TrajectoryData]
@@ -43,6 +44,9 @@ def quadratic(parameters: Parameters, batch: Tensor) -> Tensor:
     return (parameters["theta"] - batch).square().sum(dim=-1) / 2
 
 
+PER_SAMPLE = ("weighting.kind=softmax", "weighting.shrinkage=false", "weighting.per_sample=true")
+
+
 class QuadraticBatches:
     """Source i is the point c_i for both targets; target k is validated at v_k."""
 
@@ -61,12 +65,19 @@ class QuadraticBatches:
     def validation(self, step: int, targets: Sequence[int], n: int) -> Tensor:
         return self.targets[list(targets), None].expand(-1, n, -1)
 
+    @property
+    def episode_counts(self) -> list[int]:
+        return [1] * len(self.sources)
+
+    def episodes(self, batch: Tensor) -> Tensor:
+        return torch.zeros(batch.shape[:2], dtype=torch.int64)
+
     def evaluation(self, target: int) -> Tensor:
         return self.targets[target][None, None]
 
 
 def quadratic_trainer(*assignments: str, processes: Processes | None = None) -> tuple[Point, Trainer[Tensor]]:
-    paper = ["weighting.scaling=none", "weighting.temperature=2.0"]
+    paper = ["weighting.kind=softmax", "weighting.shrinkage=false", "weighting.scaling=none", "weighting.temperature=2"]
     config = override(Config(), [*paper, "train.clip_norm=1000", *assignments])
     point = Point()
     pairs = [(k, i) for k in range(2) for i in range(3)]
@@ -173,6 +184,41 @@ def test_per_sample_weights_by_hand() -> None:
     """With one sample a source, samples' weights are sources' weights; the two forms agree."""
     options = ["weighting.refresh_every=1", "weighting.per_sample=true"]
     torch.testing.assert_close(gradient_after_a_step(*options), gradient_after_a_step())
+
+
+class TwoEpisodes(QuadraticBatches):
+    """One target at (1, 0) and one source with two episodes: one at the target, one on the other side of it."""
+
+    episodes_at = torch.tensor([[1.0, 0.0], [-3.0, 0.0]])
+    targets = torch.tensor([[1.0, 0.0]])
+
+    def alignment(self, step: int, pairs: Pairs, n: int) -> Tensor:
+        drawn = np.random.default_rng([step, n]).integers(2, size=n)
+        return self.episodes_at[torch.from_numpy(drawn)].expand(len(pairs), -1, -1)
+
+    def train(self, step: int, pairs: Pairs) -> Tensor:
+        return self.alignment(step, pairs, 6)
+
+    @property
+    def episode_counts(self) -> list[int]:
+        return [2]
+
+    def episodes(self, batch: Tensor) -> Tensor:
+        return (batch[..., 0] < 0).long()
+
+
+@pytest.mark.parametrize(("options", "end"), [((), -1.0), (("weighting.per_episode=true",), 1.0)])
+def test_episodes_of_a_source_that_harm_lose_their_weight(options: tuple[str, ...], end: float) -> None:
+    """Without weights of episodes the parameters end between the two, at the mean of the log."""
+    config = override(Config(), ["train.steps=400", "train.learning_rate=0.05", "train.select=last", *options])
+    point = Point()
+    trainer = Trainer(point, quadratic, TwoEpisodes(), pairs=[(0, 0)], sizes=[2], n_targets=1, config=config)
+    trainer.run(None, lambda: None, 1000)
+    assert abs(float(point.theta[0].detach()) - end) < 0.4
+    restored = Trainer(Point(), quadratic, TwoEpisodes(), pairs=[(0, 0)], sizes=[2], n_targets=1, config=config)
+    restore(restored, *state_of(trainer))
+    batch = TwoEpisodes().train(7, [(0, 0)])
+    torch.testing.assert_close(*(t.sources.weigh(batch, t.sources.draw(7), 7) for t in (trainer, restored)))
 
 
 @pytest.mark.parametrize("method", ["uniform", "vao"])
@@ -367,7 +413,12 @@ class KilledError(Exception):
         ["weighting.scaling=rms"],
         ["weighting.scaling=cosine", "weighting.ema_decay=0.5", "weighting.shrinkage=true"],
         ["weighting.precondition=true", "weighting.pairs_per_step=2", "weighting.targets_per_refresh=1"],
-        ["weighting.per_sample=true", "weighting.refresh_every=1"],
+        [
+            "weighting.kind=softmax",
+            "weighting.shrinkage=false",
+            "weighting.per_sample=true",
+            "weighting.refresh_every=1",
+        ],
         ["train.method=random"],
         ["train.method=gradvac"],
         ["train.method=nash_mtl"],
@@ -377,6 +428,12 @@ class KilledError(Exception):
         ["train.method=famo"],
         ["train.method=cds"],
         ["train.method=nearest"],
+        ["train.method=response_check", "sharing.per_episode=true"],
+        ["train.method=dvdf"],
+        ["train.method=agem"],
+        ["train.method=sdmgrad"],
+        ["train.cross_fit=3"],
+        ["data.dagger_rounds=2", "train.cross_fit=2", "weighting.refresh_every=2"],
     ],
     ids=" ".join,
 )
@@ -402,7 +459,7 @@ def test_resumed_run_equals_uninterrupted(
     assert resumed.best_loss == whole.best_loss
     pairs = zip(resumed.bidder.model.parameters(), whole.bidder.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    with pytest.raises(FileExistsError, match="must not exist unless a new run is forced"):
+    with pytest.raises(FileExistsError, match="must not exist, found a finished agent"):
         run(data, small_config, *assignments, out=path)
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
 

@@ -9,17 +9,20 @@ from benchmarks.suites.spec import TRAIN_SEEDS, FamilyData, Seeds, Size, Variant
 VALIDATION, TEST = 5_000_000, 6_000_000
 """First market seeds of the episodes to tune on and to test on: apart from those of the demo and of its defaults."""
 
+HARM_V1 = "harm/v1"
+"""World of conditional harms, see `agents.make_task_family`."""
+
 SIX: dict[Size, FamilyData] = {
     "full": FamilyData(
-        n_tasks=6, seed=1, shift=0.5, most=2000, fewest=30, n_groups=6, n_harmful=0, n_impressions=50_000,
+        n_tasks=6, seed=1, shift=0.5, most=2000, fewest=30, n_groups=6, n_impressions=50_000,
         n_collected=100, n_validation=100, n_scored=6,
     ),
     "cpu": FamilyData(
-        n_tasks=6, seed=1, shift=0.5, most=600, fewest=20, n_groups=6, n_harmful=0, n_impressions=4_800,
+        n_tasks=6, seed=1, shift=0.5, most=600, fewest=20, n_groups=6, n_impressions=4_800,
         n_collected=40, n_validation=40, n_scored=6,
     ),
     "testing": FamilyData(
-        n_tasks=6, seed=1, shift=0.5, most=24, fewest=8, n_groups=6, n_harmful=0, n_impressions=480,
+        n_tasks=6, seed=1, shift=0.5, most=24, fewest=8, n_groups=6, n_impressions=480,
         n_collected=6, n_validation=6, n_scored=6,
     ),
 }  # fmt: skip
@@ -27,7 +30,7 @@ SIX: dict[Size, FamilyData] = {
 
 TRAINING: dict[Size, tuple[str, ...]] = {
     "full": ("train.steps=2000",),
-    "cpu": ("train.steps=250",),
+    "cpu": ("train.steps=750",),
     "testing": ("train.steps=8", "train.log_every=4", "train.batch_size=72", "train.evaluation_windows=16"),
 }
 

@@ -13,7 +13,7 @@ import pytest
 from agents import FixedBidder, PidBidder, rollout
 from agents.learning.learner import Numbers, TrainResult
 from auction_env import TASKS, MarketParams
-from benchmarks.pages.figures import plot_episode, plot_market, plot_scores, plot_training, plot_weights
+from benchmarks.figures import plot_episode, plot_market, plot_scores, plot_training, plot_weights
 from benchmarks.statistics.bootstrap import Bootstrap
 
 pytest.importorskip("plotly")

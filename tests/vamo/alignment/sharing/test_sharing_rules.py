@@ -8,7 +8,9 @@ import torch
 
 from auction_env.tasks import TASKS, Constraint, Task
 from tests.vamo.synthetic import make_data
-from vamo.alignment.sharing import choose, conservative, nearest_tasks, requirement_distance, task_distance
+from vamo.alignment.sharing.conservative import conservative
+from vamo.alignment.sharing.nearest import nearest_tasks, requirement_distance, task_distance
+from vamo.alignment.sharing.rules import choose
 from vamo.alignment.weighting import Given, make_weighting
 from vamo.config import Config, override
 from vamo.examples.episodes import Episodes
@@ -73,9 +75,9 @@ def test_missing_sources_and_weights_are_named() -> None:
     config = override(Config(), ["train.method=cds"])
     data = make_data()
     with pytest.raises(ValueError, match=r"method 'cds' must find its targets in `sources`, found no \['b'\]"):
-        choose({"a": data}, [Episodes("a", data, config)], {"b": TASKS["TargetCPA"]}, config)
+        choose({"a": data}, {"a": data}, [Episodes("a", data, config)], {"b": TASKS["TargetCPA"]}, config)
     with pytest.raises(ValueError, match="source 'a' must be of its target's task for method 'cds', found another"):
-        choose({"a": data}, [Episodes("a", data, config)], {"a": TASKS["MaxClicks"]}, config)
+        choose({"a": data}, {"a": data}, [Episodes("a", data, config)], {"a": TASKS["MaxClicks"]}, config)
     with pytest.raises(ValueError, match="found none for 'cds'"):
         make_weighting(config.train, config.weighting)
     with pytest.raises(ValueError, match="found some for 'vao'"):
@@ -84,7 +86,7 @@ def test_missing_sources_and_weights_are_named() -> None:
         Given(torch.tensor([[0.5, 0.4]]))
 
 
-@pytest.mark.parametrize("method", ["cds", "nearest"])
+@pytest.mark.parametrize("method", ["cds", "nearest", "response_check", "dvdf"])
 def test_training_reports_the_weights(method: str) -> None:
     tasks = {"a": TASKS["TargetCPA"], "b": TASKS["MaxClicks"]}
     sources = {name: make_data(task=task, seed=index) for index, (name, task) in enumerate(tasks.items())}

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from agents import FixedBidder, OnlineLpBidder, PidBidder, rollout
-from agents.named import NamedBidder, named_bidder
 from auction_env import MarketParams, auctionnet_population
 from auction_env.control.simulation import LiveMarket
 from auction_env.replay.simulation import LoggedMarket
 from auction_env.tasks import TASKS
+from benchmarks.evaluation.named import NamedBidder, named_bidder
 from tests.auction_env.replay.logs import three_periods
 
 TASK = TASKS["MaxConversions"]

@@ -1,4 +1,4 @@
-"""`optimisers/v1`: every way of training one model for all tasks, on the family of `data-scarce/v1`."""
+"""`optimisers/v1`: every way of training one model for all tasks, on the family of `data-scarce/v2`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def make(size: Size) -> Suite:
             arms.SINGLE,
             arms.POOLED,
             arms.UNIFORM,
-            *arms.SHARING,
+            *arms.RIVALS,
             *arms.multitask(),
             arms.VAO_TRAINING,
             arms.VAO,
+            arms.INTEGRAL,
         ),
         **protocol(size),
         n_viewed=0,

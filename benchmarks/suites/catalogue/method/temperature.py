@@ -10,19 +10,20 @@ from benchmarks.suites.spec import Size, Suite
 ID = "temperature/v1"
 
 GRID = (0.003, 0.006, 0.012, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0)
-RAW = (0.01, 0.1, 1.0)
+RAW = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""Of raw inner products, as published."""
 ENTROPIES = (0.5, 0.7, 0.9)
 
 ARMS = (
     arms.SINGLE,
     arms.UNIFORM,
     *(
-        shared(f"lambda={x:g}", f"lambda {x:g}", "train.method=vao", f"weighting.temperature={x}", x=x)
+        shared(f"lambda={x:g}", f"lambda {x:g}", *arms.SOFTMAX, f"weighting.temperature={x}", x=x)
         for x in GRID
     ),
     *(
         shared(
-            f"raw={x:g}", f"raw inner products, lambda {x:g}", "train.method=vao", "weighting.scaling=none",
+            f"raw={x:g}", f"raw inner products, lambda {x:g}", *arms.SOFTMAX, "weighting.scaling=none",
             f"weighting.temperature={x}",
         )
         for x in RAW

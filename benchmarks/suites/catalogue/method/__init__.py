@@ -1,0 +1,1 @@
+"""Suites about the parts of the method: ablations, temperature, validation sizes, optimisers."""

@@ -1,0 +1,1 @@
+"""Rules that choose, before training, what each target learns from."""
