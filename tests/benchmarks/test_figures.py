@@ -88,7 +88,7 @@ def test_weights_are_a_map_of_the_returned_or_lines_of_a_target() -> None:
 
 def test_scores_are_shares_of_the_reference_the_best_on_top() -> None:
     played = {bidder.name: rollout(bidder, **EPISODES) for bidder in (FixedBidder(0.2), FixedBidder(1.0, name="one"))}
-    figure = plot_scores(played, played["one"], bootstrap=Bootstrap(n_resamples=50))
+    figure = plot_scores(played, played["one"], bootstrap=Bootstrap(n_resamples=100))
     traces = _named(figure)
     assert list(traces["one"].x) == [1.0] and list(traces["one"].error_x.array) == [0.0]
     scores = {name: found.score(expected=True).mean() for name, found in played.items()}
