@@ -31,13 +31,18 @@ MODULES = {
         "control.simulation",
         "market.pacing",
     ),
-    "agents": ("registry", "logging.impressions", "sb3.vector_env"),
-    "vamo": (
+    "agents": (
+        "registry",
         "labels.relabel",
-        "alignment.weighting",
-        "alignment.estimators",
         "labels.response",
         "labels.hindsight",
+        "logging.impressions",
+        "sb3.vector_env",
+    ),
+    "vamo": (
+        "alignment.weighting",
+        "alignment.accumulation",
+        "alignment.estimators",
         "model.transformer",
         "config",
         "alignment.pairs",

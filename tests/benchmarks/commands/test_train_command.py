@@ -16,6 +16,7 @@ import torch
 import vamo
 from agents.families.family import make_task_family
 from agents.families.storage import collect_family
+from agents.learning import progress
 from auction_env import TASKS, data
 from benchmarks.cli import main
 from benchmarks.commands import train as training
@@ -120,13 +121,13 @@ def test_killed_it_goes_on(arguments: list[str], tmp_path: Path, monkeypatch: py
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "words", stop)
+        patch.setattr(progress, "words", stop)
         with pytest.raises(SystemExit) as caught:
             main([*arguments, "--save-every", "3"])
         assert caught.value.code == 130
     assert [path.name for path in out.parent.iterdir()] == ["agent.safetensors.run"]
     steps: list[int] = []
-    monkeypatch.setattr(training, "words", lambda record: steps.append(record.step) or "")
+    monkeypatch.setattr(progress, "words", lambda record: steps.append(record.step) or "")
     main([*arguments, "--save-every", "3"])
     assert steps == [4, 8]  # from step 3
     for name, value in load(out).model.state_dict().items():

@@ -470,5 +470,5 @@ def test_a_page_without_records_opens(browser: Any, tmp_path: Path) -> None:
     out = write_results(tmp_path / "bare", with_weights=False, n_viewed=0)
     opened = Opened(browser, write_page(out, bootstrap=FAST))
     opened.pick("task", 2)
-    assert opened.page.locator("#note-by-task").inner_text().startswith("MaxClicks: 95 % stratified bootstrap")
+    assert opened.page.locator("#note-by-task").inner_text().startswith("MaxClicks: 95 % bootstrap intervals")
     opened.close()

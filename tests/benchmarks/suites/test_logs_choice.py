@@ -22,7 +22,13 @@ GENERATIVE = Arm(name="dt", label="", method="generative", settings=("algo=dt",)
 
 
 def of(*arms: Arm) -> Suite:
-    training = ("train.steps=12", "train.log_every=6", "train.batch_size=8", "train.evaluation_windows=4")
+    training = (
+        "train.steps=12",
+        "train.warmup_steps=1",
+        "train.log_every=6",
+        "train.batch_size=8",
+        "train.evaluation_windows=4",
+    )
     variant = Variant(name="family", label="", data=HARMED)
     return replace(suite(*arms, seeds=(7,)), variants=(variant,), training=training, n_viewed=0)
 

@@ -240,7 +240,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = [line for line in shown.splitlines() if line.count("[") == line.count("]") == 1]
     assert len(figures) == 7 and figures[-1].split()[0] == "all"  # six tasks and all, a line each
     main(["bench", "publish", str(out), "--to", str(tmp_path / "results")])
-    published = Store(tmp_path / "results" / "data-scarce-v1-testing")
+    published = Store(tmp_path / "results" / "data-scarce-v2-testing")
     assert published.rows().num_rows == rows.num_rows
     assert np.allclose(published.rows()["score_sampled"], rows["score_sampled"], rtol=1e-4)
     assert not (published.path / "report.html").exists()  # the site renders it
