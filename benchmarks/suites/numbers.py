@@ -18,10 +18,12 @@ Package = Literal["auction_env", "agents", "vamo", "benchmarks"]
 NUMBERS: dict[Package, int] = {
     "auction_env": 1,
     # 1: the first version that is counted
-    "agents": 1,
+    "agents": 2,
     # 1: the first version that is counted
-    "vamo": 1,
+    # 2: the fit of a response halves steps that overshoot, and leaves out episodes that contradict most others
+    "vamo": 2,
     # 1: the first version that is counted
+    # 2: the windows of a batch are drawn at once; the MLP and shrunken integral weights by default
     "benchmarks": 1,  # how methods are tuned, chosen and played
     # 1: the first version that is counted
 }

@@ -113,7 +113,7 @@ def _agents(cache: Path) -> dict[str, list[float]]:
     task, out = TASKS["TargetCPA"], {}
     episodes: dict[str, Any] = {"seeds": [1, 2], "advertisers": [0, 5], "task": task, "params": _params()}
     bidders = {entry.name: make(entry.name) for entry in BUILT_IN if entry.kind == "rule"}
-    bidders["hindsight"] = HindsightBidder(task, params=_params(), expected=True)
+    bidders["hindsight"] = HindsightBidder()
     for name, bidder in bidders.items():
         out[f"{EXACT}: {name}"] = rollout(bidder, **episodes).score(expected=True).tolist()
     data = open_variant(suite().variants[0], suite(), cache)

@@ -97,9 +97,9 @@ def test_a_changed_default_changes_the_hash(monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patch:
         patch.setattr(resolved, "BUDGET_RATIOS", (1.0,))
         assert changed(before) == {"vao", "dt"}  # the candidates of a generative baseline are as many
-    spaces = resolved.read_spaces()
+    read = resolved.read_spaces
     with monkeypatch.context() as patch:
-        patch.setattr(resolved, "read_spaces", lambda *_: spaces | {"pid": {"start": Range(low=1.0, high=2.0)}})
+        patch.setattr(resolved, "read_spaces", lambda *path: read(*path) | {"pid": {"start": Range(low=1.0, high=2.0)}})
         assert "pid" in changed(before)
     with monkeypatch.context() as patch:
         patch.setattr(resolved.HindsightBidder.__init__, "__kwdefaults__", {"n_coarse": 99})
