@@ -44,7 +44,7 @@ def test_notebook_shows_no_address_and_no_wall_of_text(path: Path) -> None:
 
 
 def test_the_notebooks_are_found() -> None:
-    assert {path.stem for path in NOTEBOOKS} >= {"evaluate_policies"}
+    assert {path.stem for path in NOTEBOOKS} >= {"evaluate_policies", "data_scarce_family", "train_sb3"}
 
 
 def test_a_cell_that_raises_fails() -> None:
