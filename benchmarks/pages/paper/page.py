@@ -29,8 +29,9 @@ TABLE_1 = """## Table 1: six data-scarce tasks
 
 What differs: the paper's method learns logged actions. Methods marked "hindsight" learn hindsight-optimal actions,
 which the paper does not have; compare a row with rows of the same labels. "VAO as published" has the paper's raw
-inner products and lambda, but our budget of windows for a refresh. Rules, and learners on a task's own logs, have no
-such labels ("-"); their delta_m counts against single-task training on hindsight-optimal actions.
+inner products and lambda; in version 1 of the suite it has our smaller budget of windows for a refresh. Rules, and
+learners on a task's own logs, have no such labels ("-"); their delta_m counts against single-task training on
+hindsight-optimal actions.
 """
 FIGURE_4 = """## Figure 4: weights over training
 

@@ -39,7 +39,7 @@ def scarce_tasks(found: Mapping[str, Source]) -> str:
     rows = sorted([*own, *rows], key=lambda row: LABELS.index(row[1]))
     notes = "\n\n".join(source.origin for source in used)
     lacking = "" if any(row[1] == LABELS[-1] for row in rows) else "\n\nLogged actions: " + missing("ablation")
-    return f"{markdown_table(('method', 'labels', *whole.first.tasks, 'mean', 'delta_m %'), rows)}\n\n{notes}{lacking}"
+    return f"{markdown_table(('method', 'labels', 'mean', 'delta_m %', *whole.first.tasks), rows)}\n\n{notes}{lacking}"
 
 
 def _is_logged(source: Source, method: str) -> bool:
@@ -59,7 +59,7 @@ def _task_row(source: Source, method: str) -> tuple[str, ...]:
     shares = [share_of_reference(analysis.paired, method, analysis.draws, task).value for task in analysis.tasks]
     mean = share_of_reference(analysis.paired, method, analysis.draws)
     cells = (f"{share:.3f}" for share in shares)
-    return (source.label(method), _labels(settings), *cells, estimate(mean, 3), _delta_m(analysis, method, single))
+    return (source.label(method), _labels(settings), estimate(mean, 3), _delta_m(analysis, method, single), *cells)
 
 
 def _delta_m(analysis: VariantAnalysis, method: str, single: str | None) -> str:
