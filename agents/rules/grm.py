@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from agents.labels.hindsight import LOG_GRID
-from agents.rules.scenarios import Float, Forecast, Scenarios
-from auction_env.control.bidder import Campaigns, NamedBidder, TickView
+from agents.rules.scenarios import Float, ScenarioBidder, Scenarios
+from auction_env.control.bidder import TickView
 from auction_env.tasks import RATIO_BASES
 
 
-class GrmBidder(NamedBidder):
+class GrmBidder(ScenarioBidder):
     """Bids the smallest root of the budget's and the cost limits' equations.
 
     Ours differs in the curves. The paper's come from a sequence model; here they are the means over logged days that a
@@ -34,15 +34,7 @@ class GrmBidder(NamedBidder):
     def __init__(
         self, history: Scenarios, *, scale: float = 1.0, prior_ticks: float = 4.0, name: str = "GRM controller"
     ) -> None:
-        if not (np.isfinite(scale) and scale > 0):
-            raise ValueError(f"`scale` must be positive, found {scale}")
-        self.name, self._scale, self._task = name, scale, history.task
-        self._forecast = Forecast(history, prior_ticks)
-
-    def reset(self, campaigns: Campaigns) -> None:
-        """Starts n fresh episodes; ValueError for another task or number of ticks than the history's."""
-        self._forecast.reset(campaigns)
-        self._base = campaigns.base
+        super().__init__(history, scale, prior_ticks, name)
 
     def act(self, view: TickView) -> Float:
         """The multipliers for this tick, shape (n,)."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from agents.labels.hindsight import peak
-from agents.rules.scenarios import Float, Forecast, Scenarios
-from auction_env.control.bidder import Campaigns, NamedBidder, TickView
+from agents.rules.scenarios import Float, ScenarioBidder, Scenarios
+from auction_env.control.bidder import TickView
 
 
-class ResponseMpcBidder(NamedBidder):
+class ResponseMpcBidder(ScenarioBidder):
     """Bids the constant multiplier whose score, averaged over the scenarios of the rest of the episode, is highest.
 
     In each scenario (`agents.rules.scenarios`) a multiplier brings what the response says until the money is spent:
@@ -35,15 +35,7 @@ class ResponseMpcBidder(NamedBidder):
     def __init__(
         self, history: Scenarios, *, scale: float = 1.0, prior_ticks: float = 4.0, name: str = "MPC on the response"
     ) -> None:
-        if not (np.isfinite(scale) and scale > 0):
-            raise ValueError(f"`scale` must be positive, found {scale}")
-        self.name, self._scale, self._task = name, scale, history.task
-        self._forecast = Forecast(history, prior_ticks)
-
-    def reset(self, campaigns: Campaigns) -> None:
-        """Starts n fresh episodes; ValueError for another task or number of ticks than the history's."""
-        self._forecast.reset(campaigns)
-        self._base = campaigns.base
+        super().__init__(history, scale, prior_ticks, name)
 
     def act(self, view: TickView) -> Float:
         """The multipliers for this tick, shape (n,)."""

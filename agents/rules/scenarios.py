@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.labels.hindsight import LOG_GRID
 from agents.labels.response import Response
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.control.observation import FEATURE_NAMES
 from auction_env.data import TrajectoryData
 from auction_env.tasks import BASES, QUANTITIES, Targets, Task, Totals
@@ -184,3 +184,25 @@ def _at(table: Float, shift: Float) -> Float:
     column = first[..., None] + np.arange(len(LOG_GRID) + 1)
     found = table[np.arange(len(table))[None, :, None], column]
     return np.asarray((1.0 - part) * found[..., :-1] + part * found[..., 1:])
+
+
+class ScenarioBidder(NamedBidder):
+    """What the rules on a response share: the forecast of what each multiplier brings, and the unit they bid in.
+
+    Args:
+        history: Logs of the market as scenarios (`record_scenarios`).
+        scale: Factor on the multiplier.
+        prior_ticks: How many ticks the scenarios' own level of volume and price counts as.
+        name: Label in tables.
+    """
+
+    def __init__(self, history: Scenarios, scale: float, prior_ticks: float, name: str) -> None:
+        if not (np.isfinite(scale) and scale > 0):
+            raise ValueError(f"`scale` must be positive, found {scale}")
+        self.name, self._scale, self._task = name, scale, history.task
+        self._forecast = Forecast(history, prior_ticks)
+
+    def reset(self, campaigns: Campaigns) -> None:
+        """Starts n fresh episodes; ValueError for another task or number of ticks than the history's."""
+        self._forecast.reset(campaigns)
+        self._base = campaigns.base
