@@ -204,11 +204,8 @@ def plot_scores(
     rows = result_rows(episodes, reference, suite="notebook")
     found = summarise(rows, "score_expected", bootstrap)
     shares = {s.method: s.share for s in sorted(found, key=lambda s: -s.share.value)}
-    layout = plots.dot_layout(list(shares))
-    layout["xaxis"]["range"] = plots.padded([1.0, *(end for e in shares.values() for end in (e.low, e.high))])
-    layout["xaxis"]["title"]["text"] = "expected score over the reference's"
-    layout["shapes"] = [plots.vertical_line(1.0)]
-    figure = {"traces": plots.dots(list(episodes), shares, {}), "layout": layout, "patches": []}
+    figure = plots.share_dots(list(episodes), shares)
+    figure["layout"]["xaxis"]["title"]["text"] = "expected score over the reference's"
     made = to_plotly(figure, f"{reference.task.name}, {len(reference.seed)} episodes")
     return made.update_layout(showlegend=False)  # the names stand on the left
 

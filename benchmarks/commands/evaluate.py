@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import Commands, add_workers
+from benchmarks.commands import Commands, add_impressions, add_workers, n_impressions, read_task
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
     option("--episodes", type=int, metavar="N", help="of each task; default: 96, of a replay all")
     option("--seeds", type=int, nargs="+", metavar="S", help="market seeds, in place of --episodes; default: 400000 ..")
     option("--advertisers", type=int, nargs="+", metavar="I", help="who is controlled, in turn; default: all")
-    option("--impressions", type=int, metavar="N", help="an episode; default: 4800")
+    add_impressions(parser)
     option("--ticks", type=int, metavar="N", help="an episode; default: 48")
     option("--mechanism", metavar="NAME", help="gsp, first_price or vcg; default: gsp")
     option("--population", type=Path, metavar="FILE", help="the advertisers, JSON of Population.to_json")
@@ -93,7 +93,9 @@ def _episodes(arguments: argparse.Namespace) -> list[EpisodeSet]:
     _check(arguments)
     n_episodes = N_EPISODES if arguments.episodes is None else arguments.episodes
     if arguments.replay is not None:
-        return in_log(arguments.replay, _tasks(arguments.task), n_episodes=arguments.episodes, seeds=arguments.seeds)
+        return in_log(
+            arguments.replay, list(map(read_task, arguments.task)), n_episodes=arguments.episodes, seeds=arguments.seeds
+        )
     if arguments.data is not None:
         return of_data(
             arguments.data,
@@ -104,7 +106,7 @@ def _episodes(arguments: argparse.Namespace) -> list[EpisodeSet]:
         )
     return [
         of_task
-        for task in _tasks(arguments.task)
+        for task in map(read_task, arguments.task)
         for of_task in in_market(
             task,
             n_episodes=n_episodes,
@@ -130,26 +132,12 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"`--{name}` must not be given with `--{given}`, which has its own")
 
 
-def _tasks(texts: list[str]) -> list[Task]:
-    from auction_env.tasks import Task, get_task
-
-    return [
-        Task.from_json(Path(text).read_text(encoding="utf-8")) if text.endswith(".json") else get_task(text)
-        for text in texts
-    ]
-
-
 def _params(arguments: argparse.Namespace, task: Task) -> MarketParams:
     from auction_env.market.params import MarketParams
-    from benchmarks.evaluation.episodes import N_IMPRESSIONS
 
-    asked = {
-        "n_impressions": arguments.impressions,
-        "n_ticks": arguments.ticks,
-        "mechanism": arguments.mechanism,
-    }
+    asked = {"n_ticks": arguments.ticks, "mechanism": arguments.mechanism}
     given = {name: value for name, value in asked.items() if value is not None}
-    return MarketParams.for_task(task, **({"n_impressions": N_IMPRESSIONS} | given))
+    return MarketParams.for_task(task, n_impressions=n_impressions(arguments), **given)
 
 
 def _population(path: Path | None) -> Population | None:

@@ -18,7 +18,7 @@ from auction_env.control.controlled_market import PlayableMarket
 from auction_env.control.simulation import LiveMarket
 from auction_env.data import read_manifest
 from auction_env.integers import check_integers
-from auction_env.market.params import MarketParams
+from auction_env.market.params import LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import LoggedMarket
@@ -29,8 +29,6 @@ Int = NDArray[np.int64]
 
 N_EPISODES = 96
 """Episodes of a task, unless somebody says otherwise: the fewest for a conclusion."""
-N_IMPRESSIONS = 4_800
-"""Impressions of an episode, unless somebody says otherwise: those of families and of `vamo train`."""
 FIRST_SEED = 400_000
 """First market seed, unless somebody says otherwise: logs and validation episodes of this package have others."""
 
@@ -99,7 +97,7 @@ def in_market(
         seeds: Market seeds, in place of `n_episodes` of them from `FIRST_SEED` on.
         advertisers: Whom the bidder controls, in turn; all by default.
         params, population: The market; by default the standard one, with what the task needs.
-        n_impressions: Of an episode, in place of `params`; 4,800 by default.
+        n_impressions: Of an episode, in place of `params`; `LOG_IMPRESSIONS` by default.
         competitors: Makes the bidder of all other advertisers; by default they follow the population's script.
 
     Raises:
@@ -111,7 +109,7 @@ def in_market(
     population = population or auctionnet_population()
     out = []
     for task in _distinct([get_task(task) for task in listed]):
-        own = params or MarketParams.for_task(task, n_impressions=n_impressions or N_IMPRESSIONS)
+        own = params or MarketParams.for_task(task, n_impressions=n_impressions or LOG_IMPRESSIONS)
         own.check_task(task)
         market = _live(own, population, competitors)
         everybody = np.arange(population.n_advertisers) if advertisers is None else advertisers

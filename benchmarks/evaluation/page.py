@@ -86,12 +86,7 @@ def _methods(summaries: Sequence[Summary]) -> list[str]:
 def _shares(summaries: Sequence[Summary], scope: str | None) -> Figure:
     """Dots with intervals, the best on top."""
     own = sorted((s for s in summaries if s.task == scope), key=lambda s: -s.share.value)
-    estimates = {s.method: s.share for s in own}
-    layout = plots.dot_layout(list(estimates))
-    ends = [end for share in estimates.values() for end in (share.low, share.high)]
-    layout["xaxis"]["range"] = plots.padded([*ends, 1.0])
-    layout["shapes"] = [plots.vertical_line(1.0)]
-    return {"traces": plots.dots(_methods(summaries), estimates, {}), "layout": layout, "patches": []}
+    return plots.share_dots(_methods(summaries), {s.method: s.share for s in own})
 
 
 def _table(names: Sequence[str], cells: Cells) -> str:

@@ -194,6 +194,19 @@ def vertical_line(x: float) -> dict[str, Any]:
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "below"}
 
 
+def share_dots(order: Sequence[str], shares: Mapping[str, Estimate]) -> Figure:
+    """Shares of a reference as dots with intervals, a row a method, with a line at 1.
+
+    Args:
+        order: All methods: a place gives a colour.
+        shares: Of the methods that are drawn, from top to bottom.
+    """
+    layout = dot_layout(list(shares))
+    layout["xaxis"]["range"] = padded([1.0, *(end for share in shares.values() for end in (share.low, share.high))])
+    layout["shapes"] = [vertical_line(1.0)]
+    return {"traces": dots(order, shares, {}), "layout": layout, "patches": []}
+
+
 def padded(numbers: Sequence[float]) -> list[float | None]:
     """Range of the numbers with 6 % of air on both sides."""
     low, high = min(numbers), max(numbers)
