@@ -31,7 +31,17 @@ class Accumulator(Protocol):
         ...
 
 
-class Integral:
+class _Accumulated:
+    """Logits that start at uniform weights, and the two numbers of the rules that move them."""
+
+    def __init__(
+        self, n_targets: int, n_sources: int, eta: float, decay: float, device: torch.device | str = "cpu"
+    ) -> None:
+        self.logits = torch.zeros(n_targets, n_sources, device=device)
+        self._eta, self._decay = eta, decay
+
+
+class Integral(_Accumulated):
     """Multiplicative weights: C_ik <- decay C_ik + eta (m_ik - mean_j m_jk), and w_k = softmax(C_k).
 
     With decay 0 it is the paper's softmax with lambda = 1 / eta; with decay < 1 the softmax of the running mean with
@@ -49,12 +59,6 @@ class Integral:
         device: Where they live.
     """
 
-    def __init__(
-        self, n_targets: int, n_sources: int, eta: float, decay: float, device: torch.device | str = "cpu"
-    ) -> None:
-        self.logits = torch.zeros(n_targets, n_sources, device=device)
-        self._eta, self._decay = eta, decay
-
     def update(self, pairs: Pairs, alignments: Tensor) -> None:
         """See `Accumulator`."""
         k, i = _indices(pairs, self.logits)
@@ -62,7 +66,7 @@ class Integral:
         self.logits[k, i] = self._decay * self.logits[k, i] + self._eta * gain
 
 
-class DynamicGradientAlignment:
+class DynamicGradientAlignment(_Accumulated):
     """DGA: w <- decay w + (1 - decay) normalised(w exp(eta m)), the weights' own running mean.
 
     Source: S. Fan, D. Grangier and P. Ablin, "Dynamic gradient alignment for online data mixing" (arXiv 2410.02498),
@@ -74,12 +78,6 @@ class DynamicGradientAlignment:
         decay: Share of the old weights that is kept, in [0, 1).
         device: Where they live.
     """
-
-    def __init__(
-        self, n_targets: int, n_sources: int, eta: float, decay: float, device: torch.device | str = "cpu"
-    ) -> None:
-        self.logits = torch.zeros(n_targets, n_sources, device=device)
-        self._eta, self._decay = eta, decay
 
     def update(self, pairs: Pairs, alignments: Tensor) -> None:
         """See `Accumulator`."""

@@ -7,8 +7,14 @@ samples, each against the mean of its pair's in the same refresh, summed by the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
+
+from vamo.alignment.pairs import Pairs
+from vamo.alignment.weighting import Scaler
+from vamo.config import WeightingConfig
 
 
 class EpisodeWeights:
@@ -52,3 +58,55 @@ class EpisodeWeights:
         relative = (self.logits - high.gather(1, index)).exp()
         total = torch.zeros_like(high).scatter_add(1, index, relative)
         return self._size[self._source] * relative / total.gather(1, index)
+
+
+class EpisodesOfSources:
+    """The factors of the episodes of each source, by their number within it.
+
+    Args:
+        counts: Episodes of each source.
+        n_targets: K.
+        config: `eta`, `decay` and `rms_decay` are used.
+        device: Where they live.
+    """
+
+    def __init__(self, counts: Sequence[int], n_targets: int, config: WeightingConfig, device: torch.device) -> None:
+        sizes = torch.tensor(counts, device=device)
+        source = torch.arange(len(counts), device=device).repeat_interleave(sizes)
+        self._first = sizes.cumsum(0) - sizes  # (I,) place of each source's first episode among all
+        self._weights = EpisodeWeights(source, n_targets, config.eta, config.decay)
+        self._scaler = Scaler("rms", config.rms_decay, n_targets, device)
+        self._factors: Tensor | None = None  # (K, E) of the present weights, once somebody wants them
+
+    def update(self, pairs: Pairs, episodes: Tensor, alignments: Tensor) -> None:
+        """Takes in alignments (R, S, b) of R x S pairs, of samples of the given episodes (R * S, b), -1 for none."""
+        target, source = torch.tensor(pairs, device=self._first.device).T
+        centred = alignments - alignments.mean(dim=2, keepdim=True)
+        self._scaler.update(centred.flatten(1), target[:: alignments.shape[1]])
+        scaled = alignments.flatten(0, 1) / self._scaler.scale()[target, None]
+        places = torch.where(episodes >= 0, self._first[source, None] + episodes, -1)
+        self._weights.update(target, places, scaled)
+        self._factors = None
+
+    def factors(self, pairs: Pairs, episodes: Tensor) -> Tensor:
+        """(P, b) of the samples of P pairs; 1 for a sample of no logged episode (number -1)."""
+        target, source = torch.tensor(pairs, device=self._first.device).T
+        if self._factors is None:
+            self._factors = self._weights.factors()
+        found = self._factors[target[:, None], self._first[source, None] + episodes.clamp_min(0)]
+        return torch.where(episodes >= 0, found, 1.0)
+
+    def state(self) -> dict[str, Tensor]:
+        """What is updated in place, by name."""
+        return {
+            "episodes/logits": self._weights.logits,
+            "episodes/mean_square": self._scaler.mean_square,
+            "episodes/n_updates": self._scaler.n_updates,
+        }
+
+    @torch.no_grad()
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continues from the `state` of another one with equal arguments."""
+        for name, tensor in self.state().items():
+            tensor.copy_(tensors[name])
+        self._factors = None

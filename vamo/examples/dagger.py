@@ -4,7 +4,7 @@ A policy that learns in logged states only meets other states once it bids itsel
 logged bidder did. At a few steps of the training it is played through the logged episodes, with each source's own
 response model for the market's answer (`agents.labels.predicted_log`). The visited states get the hindsight-optimal
 action of the target, given what the policy has spent by then, and join the examples of the pair of target and source.
-A source with a wrong log has a wrong response, so that what is visited in it is wrong in the same way.
+A harmful source has a wrong response, so that what is visited in it is wrong in the same way.
 
 Source: S. Ross, G. Gordon, D. Bagnell, "A reduction of imitation learning and structured prediction to no-regret online
 learning" (AISTATS 2011, arXiv 1011.0686), algorithm 3.1 with beta = 0 after the first round. There each policy is

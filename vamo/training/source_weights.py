@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from vamo.alignment.accumulation import make_accumulator
-from vamo.alignment.episode_weights import EpisodeWeights
+from vamo.alignment.episode_weights import EpisodesOfSources
 from vamo.alignment.estimators import Alignment, BatchT, Estimator, Parameters
 from vamo.alignment.pairs import AlignmentTable, Pairs, RefreshPlan, sample_pairs
 from vamo.alignment.weighting import Evidence, Scaler, Weighting, make_weighting, shrunken
-from vamo.config import Config, WeightingConfig
+from vamo.config import Config
 from vamo.training.batches import Batches
 
 _PAIRS = 101  # stream of random numbers, apart from those of the batches
@@ -26,53 +26,6 @@ class DrawnPairs(NamedTuple):
     pairs: Pairs
     targets: Tensor  # (P,) of the pairs, ascending
     weights: Tensor  # (P,) factors of their losses
-
-
-class EpisodesOfSources:
-    """The factors of the episodes of each source, by their number within it.
-
-    Args:
-        counts: Episodes of each source.
-        n_targets: K.
-        config: `eta`, `decay` and `rms_decay` are used.
-        device: Where they live.
-    """
-
-    def __init__(self, counts: Sequence[int], n_targets: int, config: WeightingConfig, device: torch.device) -> None:
-        sizes = torch.tensor(counts, device=device)
-        source = torch.arange(len(counts), device=device).repeat_interleave(sizes)
-        self._first = sizes.cumsum(0) - sizes  # (I,) place of each source's first episode among all
-        self._weights = EpisodeWeights(source, n_targets, config.eta, config.decay)
-        self._scaler = Scaler("rms", config.rms_decay, n_targets, device)
-        self._factors = self._weights.factors()
-
-    def update(self, pairs: Pairs, episodes: Tensor, alignments: Tensor) -> None:
-        """Takes in alignments (R, S, b) of R x S pairs, of samples of the given episodes (R * S, b), -1 for none."""
-        target, source = torch.tensor(pairs, device=self._first.device).T
-        centred = alignments - alignments.mean(dim=2, keepdim=True)
-        self._scaler.update(centred.flatten(1), target[:: alignments.shape[1]])
-        scaled = centred.flatten(0, 1) / self._scaler.scale()[target, None]
-        places = torch.where(episodes >= 0, self._first[source, None] + episodes, -1)
-        self._weights.update(target, places, scaled)
-        self._factors = self._weights.factors()
-
-    def factors(self, pairs: Pairs, episodes: Tensor) -> Tensor:
-        """(P, b) of the samples of P pairs; 1 for a sample of no logged episode (number -1)."""
-        target, source = torch.tensor(pairs, device=self._first.device).T
-        found = self._factors[target[:, None], self._first[source, None] + episodes.clamp_min(0)]
-        return torch.where(episodes >= 0, found, 1.0)
-
-    def state(self) -> dict[str, Tensor]:
-        """What is updated in place, by name."""
-        return {
-            "episodes/logits": self._weights.logits,
-            "episodes/mean_square": self._scaler.mean_square,
-            "episodes/n_updates": self._scaler.n_updates,
-        }
-
-    def restored(self) -> None:
-        """Called when the state was loaded."""
-        self._factors = self._weights.factors()
 
 
 class SourceWeights(Generic[BatchT]):
@@ -205,7 +158,8 @@ class SourceWeights(Generic[BatchT]):
 
     def state(self) -> dict[str, Tensor]:
         """The weights, and the tensors of alignments and their scale, by name."""
-        return {"weights": self.weights} | self._running()
+        episodes = {} if self._episodes is None else self._episodes.state()
+        return {"weights": self.weights} | self._running() | episodes
 
     @torch.no_grad()
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
@@ -214,23 +168,18 @@ class SourceWeights(Generic[BatchT]):
         for name, tensor in self._running().items():
             tensor.copy_(tensors[name])
         if self._episodes is not None:
-            self._episodes.restored()
+            self._episodes.load_state(tensors)
 
     def _running(self) -> dict[str, Tensor]:
         """What is updated in place."""
         accumulated = {} if self._accumulator is None else {"accumulated": self._accumulator.logits}
-        episodes = {} if self._episodes is None else self._episodes.state()
-        return (
-            accumulated
-            | episodes
-            | {
-                "alignment/sum": self.table.sum,
-                "alignment/square_error": self.table.square_error,
-                "alignment/n_updates": self.table.n_updates,
-                "scale/mean_square": self.scaler.mean_square,
-                "scale/n_updates": self.scaler.n_updates,
-            }
-        )
+        return accumulated | {
+            "alignment/sum": self.table.sum,
+            "alignment/square_error": self.table.square_error,
+            "alignment/n_updates": self.table.n_updates,
+            "scale/mean_square": self.scaler.mean_square,
+            "scale/n_updates": self.scaler.n_updates,
+        }
 
     def _estimate(self, step: int, training: BatchT, validation: BatchT) -> Alignment:
         new = self._estimator(
