@@ -28,12 +28,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             arguments = stop.arguments = _parser().parse_args(argv)
             arguments.run(arguments)
-        except ModuleNotFoundError as error:
-            _fail(f"{error}; this command needs an extra: pip install 'vamo-bidding[all]'")
-        except (ArithmeticError, ImportError, ValueError, OSError) as error:
-            _fail(str(error))
         except KeyboardInterrupt as interrupt:
             stop.finish(interrupt)
+        except Exception as error:
+            if stop.is_signalled:  # a library made an error of its own of the interrupt
+                stop.finish(error)
+            if isinstance(error, ModuleNotFoundError):
+                _fail(f"{error}; this command needs an extra: pip install 'vamo-bidding[all]'")
+            if isinstance(error, ArithmeticError | ImportError | ValueError | OSError):
+                _fail(str(error))
+            raise
 
 
 def _fail(message: str) -> NoReturn:

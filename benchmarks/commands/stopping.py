@@ -48,7 +48,12 @@ class Stop:
         self._timer.start()
         raise Stopped(self._code)
 
-    def finish(self, interrupt: KeyboardInterrupt) -> NoReturn:
+    @property
+    def is_signalled(self) -> bool:
+        """Whether a signal to stop has come."""
+        return self._code != 0
+
+    def finish(self, interrupt: BaseException) -> NoReturn:
         """Says how to go on and ends: the process where this command is all of it, else by SystemExit."""
         self._code = self._code or getattr(interrupt, "code", 130)
         if self._is_process:

@@ -84,6 +84,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+BY_STATE = "by state"
+"""In place of the text of what is kept: a training keeps a state if it has written one by then."""
 TRAIN = ["train", "--out", "agent", "--data", "{inputs}/set"]
 LONG: dict[str, tuple[list[str], str]] = {
     "collect": (
@@ -91,13 +93,10 @@ LONG: dict[str, tuple[list[str], str]] = {
         "finished blocks are kept. To go",
     ),
     "family": (["family", "--out", "family", "--workers", "1"], "finished data sets and blocks are kept. To go on:"),
-    "vamo": ([*TRAIN, "--set", "train.steps=100000"], "To "),
-    "generative": ([*TRAIN, "--agent", "dt", "--set", "train.steps=100000"], "To "),
-    "offline": ([*TRAIN, "--agent", "iql", "--set", "steps=10000000"], "To "),
-    "online": (
-        ["train", "--out", "agent", "--agent", "ppo", "--task", "TargetCPA"],
-        "nothing is kept. To start again:",
-    ),
+    "vamo": ([*TRAIN, "--set", "train.steps=100000"], BY_STATE),
+    "generative": ([*TRAIN, "--agent", "dt", "--set", "train.steps=100000"], BY_STATE),
+    "offline": ([*TRAIN, "--agent", "iql", "--set", "steps=10000000"], BY_STATE),
+    "online": (["train", "--out", "agent", "--agent", "ppo", "--task", "TargetCPA"], BY_STATE),
     "demo": (["demo", "--out", "demo"], "finished runs are kept. To go on: vamo demo"),
     "bench run": (
         ["bench", "run", "demo/v1", "--size", "cpu", "--out", "b", "--workers", "1"],
@@ -137,8 +136,32 @@ def test_every_long_command_is_stopped_without_a_traceback(
     done = command.finish(timeout=60)
     assert time.monotonic() - sent < MOST_SECONDS
     shown = done.stdout + done.stderr
+    if kept == BY_STATE:
+        is_kept = any(path.name.endswith(".run") for path in tmp_path.iterdir())
+        kept = "are kept. To go on: vamo train" if is_kept else "nothing is kept. To start again: vamo train"
     assert done.returncode == 130 and "stopped; " in shown and kept in shown and "Traceback" not in shown, shown
     assert shown.count("stopped; ") == 1
+
+
+def test_an_interrupt_that_a_library_makes_an_error_of_is_a_stop(tmp_path: Path) -> None:
+    code = """
+import os, signal
+from unittest import mock
+from benchmarks import cli
+from benchmarks.speed import figures
+
+def translating(**arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise RuntimeError("not permitted") from None
+
+with mock.patch.object(figures, "run", translating):
+    cli.main()
+"""
+    done = processes.Run(code, "bench", "speed", folder=tmp_path, work=tmp_path / "work").finish(60)
+    shown = done.stdout + done.stderr
+    assert done.returncode == 130 and "stopped; nothing is kept" in shown and "not permitted" not in shown, shown
 
 
 def test_a_command_that_cannot_stop_is_ended_after_the_grace_time(tmp_path: Path) -> None:
