@@ -228,13 +228,22 @@ def read_shard(
     try:
         file = pq.ParquetFile(pa.BufferReader(raw))
         _check_schema(path, shard, file)
-        table = pq.read_table(pa.BufferReader(raw), columns=list(columns), filters=filters)
+        table = _read_rows(raw, file, columns, filters)
     except (pa.ArrowException, OSError) as error:
         raise DataSetError(f"{path}: must be a Parquet file: {error}") from error
     for name in columns:
         if table.column(name).null_count:
             raise DataSetError(f"{path}: `{name}` must not hold nulls, found {table.column(name).null_count}")
     return table.select(list(columns))
+
+
+def _read_rows(raw: bytes, file: pq.ParquetFile, columns: Sequence[str], filters: Any) -> pa.Table:
+    if file.num_row_groups > 1 and filters is not None:
+        return pq.read_table(pa.BufferReader(raw), columns=list(columns), filters=filters)
+    if filters is None:
+        return file.read(columns=list(columns))
+    # a small file is decoded whole: the scanner of data sets, which skips row groups, takes longer to set up
+    return file.read().filter(filters).select(list(columns))
 
 
 def _verified_bytes(path: Path, shard: Shard) -> bytes:

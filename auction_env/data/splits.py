@@ -174,7 +174,7 @@ def read_splits(directory: Path, manifest: Manifest) -> Assignment:
     raw = path.read_bytes()
     if hashlib.sha256(raw).hexdigest() != digest:
         raise DataSetError(f"{path}: changed: SHA-256 must be {digest}, found {hashlib.sha256(raw).hexdigest()}")
-    table = pq.read_table(pa.BufferReader(raw))
+    table = pq.ParquetFile(pa.BufferReader(raw)).read()
     return Assignment(*(table.column(column).to_numpy() for column in ("period", "advertiser", "code")))
 
 

@@ -23,8 +23,7 @@ from benchmarks.suites.storage.store import SUITE_FILE, Store, SuiteRecord
 CACHE = "data"
 """Folder of the logs within a suite's directory."""
 
-_PRELOADED = ("benchmarks.suites.running.run", "vamo", "agents.offline", "torch._dynamo")
-"""What runs import, the last as soon as there is an optimiser: 4 s of a run of 40."""
+_PRELOADED = ("benchmarks.suites.running.preloaded",)
 
 
 class Outcome(NamedTuple):
