@@ -118,17 +118,26 @@ def _sum_along(first: int, ticks: TickCurves, intercept: Float, slope: Float, gr
 
 
 @njit(cache=True, error_model="numpy")
-def score_of(quantities: Float, rule: ScoreRule, row: int) -> float:
-    """The score of an episode's quantities (AMOUNTS + amounts,) with the limits of a row; see `ScoreRule`."""
-    excess = 1.0
+def score_all(quantities: Float, rule: ScoreRule, row: int, excess: Float, score: Float) -> None:
+    """Writes the scores (m,) of m episodes with quantities (AMOUNTS + amounts, m) and the limits of a row.
+
+    The rule is `ScoreRule`'s; `excess` (m,) is overwritten. Each loop over the m is free of branches, so that the
+    processor does several at once.
+    """
+    m = len(score)
+    excess[:] = 1.0
     for r in range(len(rule.over_idx)):
-        over = quantities[rule.over_idx[r]]
-        if over > 0.0:
-            excess *= max(rule.factor[r, row] * over / quantities[rule.under_idx[r]], 1.0)
-    score: float = quantities[rule.objective_idx]
-    if excess > 1.0:  # beta is mostly 2, without a power, which takes as long as all else
-        score *= 1.0 / (excess * excess) if rule.beta == 2.0 else excess**-rule.beta
-    return score
+        over, under, factor = quantities[rule.over_idx[r]], quantities[rule.under_idx[r]], rule.factor[r, row]
+        for j in range(m):
+            ratio = factor * over[j] / under[j] if over[j] > 0.0 else 0.0
+            excess[j] *= max(ratio, 1.0)
+    objective = quantities[rule.objective_idx]
+    if rule.beta == 2.0:  # mostly, and without a power, which takes as long as all else
+        for j in range(m):
+            score[j] = objective[j] * (1.0 / (excess[j] * excess[j]))
+    else:
+        for j in range(m):
+            score[j] = objective[j] * excess[j] ** -rule.beta if excess[j] > 1.0 else objective[j]
 
 
 @njit(cache=True)
@@ -178,7 +187,8 @@ def best_places(starts: Int, logged: Float, budget: Float, ticks: TickCurves, ru
         first, n_ticks = starts[episode], starts[episode + 1] - starts[episode]
         so_far = np.empty((n_ticks + 1, n_outcomes, m))
         _sum_along(first, ticks, intercept, slope, grid, so_far)
-        past, quantities, score = np.zeros(n_outcomes), np.ones(COST + n_outcomes), np.empty(m)
+        past, quantities = np.zeros(n_outcomes), np.ones((COST + n_outcomes, m))
+        share, excess, score = np.empty(m), np.empty(m), np.empty(m)
         last = np.zeros(m, np.int64)  # the campaign's last tick of those from `t` on; from row to row it hardly moves
         for t in range(n_ticks):
             left = max(budget[first + t] - past[0], 0.0)
@@ -191,11 +201,12 @@ def best_places(starts: Int, logged: Float, budget: Float, ticks: TickCurves, ru
                 last[j] = end
                 cost = so_far[end + 1, 0, j] - so_far[end, 0, j]
                 unspent = max(left - (so_far[end, 0, j] - so_far[t, 0, j]), 0.0)
-                share = min(unspent / cost, 1.0) if cost > 0.0 else 1.0  # of the last tick
-                for c in range(n_outcomes):
-                    at_end, after = so_far[end, c, j], so_far[end + 1, c, j]
-                    quantities[COST + c] = past[c] + (at_end - so_far[t, c, j] + share * (after - at_end))
-                score[j] = score_of(quantities, rule, first + t)
+                share[j] = min(unspent / cost, 1.0) if cost > 0.0 else 1.0  # of the last tick
+            for c in range(n_outcomes):
+                for j in range(m):
+                    at_end, after = so_far[last[j], c, j], so_far[last[j] + 1, c, j]
+                    quantities[COST + c, j] = past[c] + (at_end - so_far[t, c, j] + share[j] * (after - at_end))
+            score_all(quantities, rule, first + t, excess, score)
             best[first + t] = peak_of(score, grid)
             for c in range(n_outcomes):
                 past[c] += logged[c, first + t]

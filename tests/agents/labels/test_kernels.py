@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agents.labels.hindsight import LOG_GRID, best_log_multipliers, peak, score_rule
-from agents.labels.kernels import score_of
+from agents.labels.kernels import score_all
 from agents.labels.response import Response
 from auction_env.data import TrajectoryData
 from auction_env.tasks import CONSTRAINT_KINDS, QUANTITIES, TASKS, Constraint, Targets, Task, Totals
@@ -36,8 +36,10 @@ def test_scores_as_the_task_does(task: Task) -> None:
     columns = ("cost", *(QUANTITIES[basis].expected for basis in task.needs))
     quantities = np.stack([np.ones(n), *(amounts[name] for name in columns)], axis=1)
     with np.errstate(divide="ignore"):  # of interest without the JIT only: compiled code does not warn
-        scores = [score_of(quantities[row], rule, row) for row in range(n)]
-    np.testing.assert_allclose(scores, task.score(totals, targets, expected=True), rtol=1e-12)
+        scores = np.empty((n, n))  # everybody's quantities with the limits of each row
+        for row in range(n):
+            score_all(np.ascontiguousarray(quantities.T), rule, row, np.empty(n), scores[row])
+    np.testing.assert_allclose(np.diag(scores), task.score(totals, targets, expected=True), rtol=1e-12)
 
 
 @pytest.mark.parametrize("share", [0.3, 1.5])
