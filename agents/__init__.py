@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-from agents.families.distances import Distance, data_distance
-from agents.families.family import Member, Shift, TaskFamily, make_task_family
-from agents.families.harms import HARM_V1, HARM_V1_KINDS, parse_harms
-from agents.families.measurement import Marginals, MeasuredHarm, harm_losses, marginal_distance, measure_harm
-from agents.families.storage import collect_family, load_family, read_family, sound_episodes
-from agents.hindsight.best_constant import HindsightBidder
-from agents.hindsight.full_information import (
-    Offers,
-    Optimum,
-    ScoreBounds,
-    lp_reference,
-    record_offers,
-    score_bound,
-    shares_of,
-    solve,
-)
-from agents.hindsight.joint_constants import JointHindsightBidder
-from agents.logging.collection import Collection, CollectionSummary, collect, collect_data_set
-from agents.logging.harm import HARM_KINDS, Harm
-from agents.logging.noisy import NoisyBidder
-from agents.logging.policies import POLICIES
-from agents.mixed import MixedBidder
-from agents.registry import AgentEntry, learner, load, make, save, train
-from agents.rollout import Episodes, rollout, rollout_each, run_episode, to_trajectories
-from agents.rules.dual import DualBidder
-from agents.rules.fixed import FixedBidder
-from agents.rules.grm import GrmBidder
-from agents.rules.mpc import MpcBidder, ResponsePrior
-from agents.rules.mpc_response import ResponseMpcBidder
-from agents.rules.mpid import MpidBidder, MpidGains
-from agents.rules.online_lp import OnlineLpBidder, record_prices
-from agents.rules.pid import PidBidder
-from agents.rules.random_multiplier import RandomMultiplierBidder
-from agents.rules.scenarios import Scenarios, record_scenarios
-from auction_env.control.bidder import Bidder, Campaigns, TickView
+from typing import TYPE_CHECKING
+
+from auction_env.names import lazy_names
+
+if TYPE_CHECKING:
+    from agents.families.distances import Distance, data_distance
+    from agents.families.family import Member, Shift, TaskFamily, make_task_family
+    from agents.families.harms import HARM_V1, HARM_V1_KINDS, parse_harms
+    from agents.families.measurement import Marginals, MeasuredHarm, harm_losses, marginal_distance, measure_harm
+    from agents.families.storage import collect_family, load_family, read_family, sound_episodes
+    from agents.hindsight.best_constant import HindsightBidder
+    from agents.hindsight.full_information import (
+        Offers,
+        Optimum,
+        ScoreBounds,
+        lp_reference,
+        record_offers,
+        score_bound,
+        shares_of,
+        solve,
+    )
+    from agents.hindsight.joint_constants import JointHindsightBidder
+    from agents.logging.collection import Collection, CollectionSummary, collect, collect_data_set
+    from agents.logging.harm import HARM_KINDS, Harm
+    from agents.logging.noisy import NoisyBidder
+    from agents.logging.policies import POLICIES
+    from agents.mixed import MixedBidder
+    from agents.registry import AgentEntry, learner, load, make, save, train
+    from agents.rollout import Episodes, rollout, rollout_each, run_episode, to_trajectories
+    from agents.rules.dual import DualBidder
+    from agents.rules.fixed import FixedBidder
+    from agents.rules.grm import GrmBidder
+    from agents.rules.mpc import MpcBidder, ResponsePrior
+    from agents.rules.mpc_response import ResponseMpcBidder
+    from agents.rules.mpid import MpidBidder, MpidGains
+    from agents.rules.online_lp import OnlineLpBidder, record_prices
+    from agents.rules.pid import PidBidder
+    from agents.rules.random_multiplier import RandomMultiplierBidder
+    from agents.rules.scenarios import Scenarios, record_scenarios
+    from auction_env.control.bidder import Bidder, Campaigns, TickView
 
 __all__ = [
     "HARM_KINDS",
@@ -105,3 +110,6 @@ __all__ = [
     "to_trajectories",
     "train",
 ]
+
+if not TYPE_CHECKING:  # type checkers know the names above and no others
+    __getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -5,10 +5,9 @@ Names are imported at their first use, so that importing the package needs no to
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import auction_env.kernels  # noqa: F401 - before torch is loaded: sets how OpenMP's idle threads wait
+from auction_env.names import lazy_names
 
 if TYPE_CHECKING:
     from agents.learning.checkpoint import CheckpointError
@@ -19,20 +18,6 @@ if TYPE_CHECKING:
     from vamo.examples.sources import by_task, split
     from vamo.training.history import Record
     from vamo.training.train import TrainResult, train
-
-_MODULE_OF = {
-    "CheckpointError": "agents.learning.checkpoint",
-    "Config": "vamo.config",
-    "Record": "vamo.training.history",
-    "TrainResult": "vamo.training.train",
-    "VamoBidder": "vamo.agent",
-    "by_task": "vamo.examples.sources",
-    "load": "agents.registry",
-    "override": "agents.learning.settings",
-    "save": "agents.registry",
-    "split": "vamo.examples.sources",
-    "train": "vamo.training.train",
-}
 
 __all__ = [
     "CheckpointError",
@@ -49,11 +34,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULE_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, *globals()]
+if not TYPE_CHECKING:  # type checkers know the names above and no others
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
