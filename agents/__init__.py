@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agents.logging.policies import POLICIES
     from agents.mixed import MixedBidder
     from agents.registry import AgentEntry, learner, load, make, save, train
-    from agents.rollout import Episodes, rollout, rollout_each, run_episode, to_trajectories
+    from agents.rollouts import Episodes, rollout, rollout_each, run_episode, to_trajectories
     from agents.rules.dual import DualBidder
     from agents.rules.fixed import FixedBidder
     from agents.rules.grm import GrmBidder

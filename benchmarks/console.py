@@ -27,8 +27,8 @@ Advance = Callable[[float], None]
 
 
 def print_table(table: Table) -> None:
-    """Prints a table as wide as it is: a narrow terminal wraps its lines, but no figure is cut."""
-    needed = Console(width=10_000).measure(table).maximum
+    """Prints a table: text folds to the width of the terminal, and where figures need more, its lines wrap."""
+    needed = Console(width=10_000).measure(table).minimum
     Console(width=max(console.width, needed)).print(table)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.learning.learner import TrainResult
-from agents.rollout import Episodes
+from agents.rollouts import Episodes
 from auction_env.control.advertisers import ControlledTick, episode_totals
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
@@ -72,7 +72,7 @@ def plot_episode(episodes: Episodes | Mapping[str, Episodes], which: int = 0) ->
     """One episode tick by tick: spend against the traffic, multiplier, price level, limits.
 
     Args:
-        episodes: What `agents.rollout` gave, or by the name of the bidder.
+        episodes: What `agents.rollouts` gave, or by the name of the bidder.
         which: Position of the episode.
 
     Raises:

@@ -153,7 +153,7 @@ def test_package_keeps_the_rules(package: str) -> None:
     ("package", "source"),
     [
         ("auction_env", "import agents"),
-        ("auction_env", "from agents.rollout import rollout"),
+        ("auction_env", "from agents.rollouts import rollout"),
         ("auction_env", "def f():\n    import benchmarks.suites.storage.rows as r"),
         ("auction_env", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from vamo import model"),
         ("agents", "import importlib\nimportlib.import_module('vamo.agent')"),

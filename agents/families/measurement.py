@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.families.family import Member, TaskFamily
 from agents.logging.harm import Harm
-from agents.rollout import Progress, rollout_each, to_trajectories
+from agents.rollouts import Progress, rollout_each, to_trajectories
 from agents.rules.fixed import FixedBidder
 from auction_env.data import TrajectoryData
 

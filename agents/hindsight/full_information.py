@@ -35,7 +35,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
-from agents.rollout import Episodes, Progress, check_days
+from agents.rollouts import Episodes, Progress, check_days
 from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import LiveMarket, Simulation
 from auction_env.data.formats.auctionnet_export import trace_tick

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.rollout import run_episode
+from agents.rollouts import run_episode
 from agents.rules.fixed import FixedBidder
 from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.control.controlled_market import episodes_market

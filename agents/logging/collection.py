@@ -19,7 +19,7 @@ from agents.logging.harm import Harm, sound_trajectories
 from agents.logging.policies import MIXED, dealt_policies, make_policy, parse_shares
 from agents.mixed import deal_campaigns
 from agents.parallel import Failure, run_jobs, worker_count
-from agents.rollout import check_days, run_episode, to_trajectories
+from agents.rollouts import check_days, run_episode, to_trajectories
 from auction_env.control.bidder import Bidder
 from auction_env.control.simulation import Simulation
 from auction_env.data import SCHEMA_VERSION, TrajectoryData

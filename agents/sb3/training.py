@@ -40,7 +40,7 @@ from agents.learning.learner import (
 from agents.learning.observation import observe, scale_of
 from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles, State, below
-from agents.rollout import rollout
+from agents.rollouts import rollout
 from agents.rules.random_multiplier import RandomMultiplierBidder
 from agents.sb3.bidder import Sb3Bidder
 from agents.sb3.policy import algorithm_class, policy_kwargs

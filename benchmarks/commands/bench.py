@@ -75,6 +75,9 @@ def _add_suites(kinds: Commands) -> None:
         "--against", metavar="METHOD", help="instead: paired differences of all other methods from this one"
     )
     table.add_argument(
+        "--variant", metavar="NAME", help="instead: the tables of one variant, such as one of many families"
+    )
+    table.add_argument(
         "--json", type=Path, metavar="FILE", help="also write all comparisons to FILE, registered and exploratory"
     )
     table.set_defaults(run=_run_table)
@@ -144,9 +147,9 @@ def _run_list(arguments: argparse.Namespace) -> None:
 
 
 def _run_table(arguments: argparse.Namespace) -> None:
-    from benchmarks.pages import tables
+    from benchmarks.pages.tables import suite as tables
 
-    for table in tables.tables(arguments.directory, arguments.metric, arguments.against):
+    for table in tables.tables(arguments.directory, arguments.metric, arguments.against, variant=arguments.variant):
         print_table(table)
     if arguments.json is not None:
         records = tables.comparison_records(arguments.directory, arguments.metric)

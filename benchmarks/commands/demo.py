@@ -44,9 +44,9 @@ def run(*, out: Path, logs: Path | None, size: Size) -> None:
         logs: A trajectory data set, or a directory of AuctionNet CSV files, which is imported below `out` first.
         size: Of the suite.
     """
-    from benchmarks.pages import tables
     from benchmarks.pages.suite.page import write_page
     from benchmarks.pages.suite.picture import write_picture
+    from benchmarks.pages.tables import suite as tables
     from benchmarks.suites.catalogue import demo, get_suite
     from benchmarks.suites.running.suite import run_suite
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.hindsight.best_constant import HindsightBidder
 from agents.parallel import Failure, run_jobs, worker_count
-from agents.rollout import rollout_each
+from agents.rollouts import rollout_each
 from auction_env.control.bidder import Bidder
 from benchmarks.evaluation.episodes import EpisodeSet
 from benchmarks.evaluation.named import NamedBidder

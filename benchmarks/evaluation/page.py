@@ -14,7 +14,7 @@ from benchmarks.pages import plots
 from benchmarks.pages.document import assemble_page, plotly_script
 from benchmarks.pages.elements import Section, card, cell, escape, grid, pairs_table, swatch, table
 from benchmarks.pages.plots import Figure
-from benchmarks.pages.tables import Cells
+from benchmarks.pages.tables.cells import Cells
 from benchmarks.statistics.summaries import Summary
 
 

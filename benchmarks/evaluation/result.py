@@ -16,7 +16,7 @@ from rich.console import Console
 
 from auction_env.files import write_atomically
 from benchmarks.evaluation.tables import difference_cells, feasibility_cells, narrow, score_cells
-from benchmarks.pages.tables import Cells
+from benchmarks.pages.tables.cells import Cells
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.statistics.summaries import Comparison, Feasibility, Summary, compare, feasibility, summarise
 from benchmarks.suites.storage.rows import Rows

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.pages.plots import one_line
-from benchmarks.pages.tables import Cells
+from benchmarks.pages.tables.cells import Cells
 from benchmarks.pages.text import p_text
 from benchmarks.statistics.bootstrap import Estimate
 from benchmarks.statistics.summaries import Comparison, Feasibility, Summary

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.pages.document import plotly_script
 from benchmarks.pages.suite.page import render
-from benchmarks.pages.tables import markdown
+from benchmarks.pages.tables.suite import markdown
 from benchmarks.suites.storage.store import SUITE_FILE, Store, SuiteRecord
 
 TABLES = ("registered", "families", "axis", "scores", "comparisons")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auction_env.files import write_atomically
-from benchmarks.pages.tables import AGAINST, KINDS, markdown
+from benchmarks.pages.tables.suite import AGAINST, KINDS, markdown
 from benchmarks.suites.storage.store import Store
 
 ROOT = Path(__file__).parents[2]

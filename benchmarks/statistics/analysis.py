@@ -289,23 +289,27 @@ def compare_with_best(paired: Paired, ours: list[str], bootstrap: Bootstrap | No
 
 
 def compare_with(
-    store: Store, baseline: str, metric: str = METRIC, bootstrap: Bootstrap | None = None
+    store: Store,
+    baseline: str,
+    metric: str = METRIC,
+    bootstrap: Bootstrap | None = None,
+    variant: str | None = None,
 ) -> dict[str, tuple[Comparison, ...]]:
     """All other methods with a named one, per task and, over several tasks, on their average, by variant.
 
-    Variants without rows of that method are left out.
+    Variants without rows of that method are left out; `variant` leaves out all others but this one.
 
     Raises:
         ValueError: No variant has any.
     """
     record, rows = store.suite(), store.rows()
     out = {}
-    for variant, of_variant in _by_variant(record, rows):
-        if baseline in pc.unique(of_variant["method"]).to_pylist():
+    for name, of_variant in _by_variant(record, rows):
+        if variant in (None, name) and baseline in pc.unique(of_variant["method"]).to_pylist():
             paired = pair(ordered(of_variant, record), metric)
             others = [method for method in paired.methods if method != baseline]
             pairs = [(method, baseline, task) for task in _scopes(paired) for method in others]
-            out[variant] = compare_pairs(paired, pairs, bootstrap)
+            out[name] = compare_pairs(paired, pairs, bootstrap)
     if not out:
         names = sorted(set(rows["method"].to_pylist()))
         raise ValueError(f"`against` must be a method with rows, one of {names}, found {baseline!r}")

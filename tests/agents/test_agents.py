@@ -21,7 +21,7 @@ from agents import (
     rollout,
     rollout_each,
 )  # fmt: skip
-from agents.rollout import markets_at_once
+from agents.rollouts import markets_at_once
 from auction_env import TASKS, Market, MarketParams, PacingGains, auctionnet_population
 from auction_env.control.observation import FEATURE_NAMES, StateFeatures
 from auction_env.control.simulation import LiveMarket
@@ -93,7 +93,7 @@ def test_a_rollout_is_the_market_played_by_hand() -> None:
 
 def test_a_rollout_does_not_depend_on_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     together = run(NoisyBidder(PidBidder()))
-    monkeypatch.setattr(importlib.import_module("agents.rollout"), "markets_at_once", lambda params, n_copies: 7)
+    monkeypatch.setattr(importlib.import_module("agents.rollouts"), "markets_at_once", lambda params, n_copies: 7)
     apart = run(NoisyBidder(PidBidder()))
     for name in ("cost", "conversions", "budget_left"):
         np.testing.assert_array_equal(getattr(apart.ticks, name), getattr(together.ticks, name))
@@ -190,7 +190,7 @@ def test_logs_hold_what_happened_and_features_follow_from_them() -> None:
 
 def test_several_bidders_side_by_side_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     bidders = [NoisyBidder(PidBidder()), FixedBidder(0.8), MixedBidder([PidBidder(), FixedBidder()]), FixedBidder(1.2)]
-    module = importlib.import_module("agents.rollout")
+    module = importlib.import_module("agents.rollouts")
     monkeypatch.setattr(module, "markets_at_once", lambda params, n_copies: 30)  # batches end between copies
     together = rollout_each(
         bidders, seeds=SEEDS, advertisers=ADVERTISERS, task=TASKS["TargetROAS"], params=params_for("TargetROAS")

@@ -6,6 +6,8 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,6 +19,9 @@ def test_all_names_are_found(package: str) -> None:
     module = importlib.import_module(package)
     for name in module.__all__:
         assert getattr(module, name) is not None, name
+        place = Path(module.__file__ or "").parent / name
+        is_module = place.is_dir() or place.with_suffix(".py").is_file()
+        assert isinstance(getattr(module, name), ModuleType) == is_module, f"{name} is also a module of {package}"
     assert set(module.__all__) <= set(dir(module))
 
 

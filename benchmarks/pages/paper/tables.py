@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.pages.paper.sources import LOGGED, Settings, Source
-from benchmarks.pages.tables import estimate
+from benchmarks.pages.tables.cells import estimate
 from benchmarks.statistics.analysis import VariantAnalysis
 from benchmarks.statistics.bootstrap import delta_m_estimate, share_of_reference
 from benchmarks.suites.catalogue import SUITES

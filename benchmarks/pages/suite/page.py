@@ -16,7 +16,8 @@ from benchmarks.pages.suite import figures, sections
 from benchmarks.pages.suite.axis import along_axis, has_axis
 from benchmarks.pages.suite.records import Records, episode_records, weight_records
 from benchmarks.pages.suite.results import Results
-from benchmarks.pages.tables import cost_cells, family_cells, registered_cells, speed_cells
+from benchmarks.pages.tables.several import cost_cells, family_cells, registered_cells
+from benchmarks.pages.tables.suite import speed_cells
 from benchmarks.statistics.analysis import analyse, family_groups, registered_contrasts
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord

@@ -25,7 +25,8 @@ from benchmarks.pages.elements import (
 from benchmarks.pages.suite.axis import n_forest_rows
 from benchmarks.pages.suite.records import Records
 from benchmarks.pages.suite.results import MEASURES, Results, counted, counted_by_task, measured
-from benchmarks.pages.tables import RECOVERED_NOTE, Cells, few_seeds
+from benchmarks.pages.tables.cells import Cells
+from benchmarks.pages.tables.variant import RECOVERED_NOTE, few_seeds
 from benchmarks.pages.text import number, p_text, ranges
 from benchmarks.statistics.analysis import VariantAnalysis
 from benchmarks.statistics.bootstrap import Estimate

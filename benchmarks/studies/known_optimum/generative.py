@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from agents import Bidder, Episodes, FixedBidder, HindsightBidder, NoisyBidder, rollout
-from agents.rollout import to_trajectories
+from agents.rollouts import to_trajectories
 from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from benchmarks.studies.known_optimum.markets import stationary_market

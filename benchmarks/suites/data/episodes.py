@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import Bidder, Episodes, make, rollout
-from agents.rollout import Progress
+from agents.rollouts import Progress
 from auction_env import TASKS, MarketParams, Population, Task
 
 Int = NDArray[np.int64]

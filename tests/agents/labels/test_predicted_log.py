@@ -12,7 +12,7 @@ import pytest
 from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set, rollout
 from agents.labels.predicted_log import complete_episodes, predicted_logs
 from agents.labels.response import Response
-from agents.rollout import to_trajectories
+from agents.rollouts import to_trajectories
 from auction_env import Funnel, MarketParams
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData, load

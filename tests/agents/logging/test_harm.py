@@ -10,7 +10,7 @@ import pytest
 
 from agents.logging.collection import Collection, collect_data_set
 from agents.logging.harm import HARM_KINDS, OF_RECORD, Harm
-from agents.rollout import rollout
+from agents.rollouts import rollout
 from agents.rules.fixed import FixedBidder
 from auction_env import TASKS, MarketParams
 from auction_env.control.observation import FEATURE_NAMES

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 import agents
 from agents.learning.checkpoint import CheckpointError
 from agents.learning.observation import observe
-from agents.rollout import rollout
+from agents.rollouts import rollout
 from agents.sb3.vector_env import NativeVecEnv
 from agents.sb3.zip_models import export_normalisation, load_zip
 from auction_env import TASKS, MarketParams

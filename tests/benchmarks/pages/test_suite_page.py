@@ -120,7 +120,12 @@ def test_registered_contrasts_come_first_and_the_rest_is_exploratory(tmp_path: P
         assert said in page, said
     cli.main(["bench", "table", str(out), "--json", str(tmp_path / "c.json")])
     printed = capsys.readouterr().out
-    assert printed.index("Registered contrasts") < printed.index("Mean over families") < printed.index("exploratory):")
+    headings = ("Registered contrasts", "Mean over families", "Each family", "Cost of a run")
+    assert [printed.count(heading) for heading in headings] == [1, 1, 1, 1], "no tables of each family"
+    assert sorted(headings, key=printed.index) == list(headings)
+    cli.main(["bench", "table", str(out), "--variant", "f2"])
+    printed = capsys.readouterr().out
+    assert "(exploratory): variant f2" in " ".join(printed.split()) and "Each family" not in printed
     records = json.loads((tmp_path / "c.json").read_text())
     assert [c["name"] for c in records["registered"]] == ["gain", "tie"]
     assert records["registered"][0]["p_holm"] < 0.05 and records["registered"][0]["variants"] == ["f1", "f2", "f3"]

@@ -11,7 +11,9 @@ import pytest
 from scipy.stats import norm
 
 from benchmarks.pages import readme_tables
-from benchmarks.pages.tables import Cells, against_cells, all_cells, markdown, score_cells
+from benchmarks.pages.tables.cells import Cells
+from benchmarks.pages.tables.suite import against_cells, all_cells, markdown
+from benchmarks.pages.tables.variant import score_cells
 from benchmarks.statistics.analysis import analyse, analyse_variant
 from benchmarks.statistics.bootstrap import Bootstrap, draw
 from benchmarks.statistics.pairing import pair

@@ -50,7 +50,7 @@ def test_a_bidder_plays_a_log_as_a_simulation_of_it_does(log: ReplayMarket, monk
     bidder.reset(simulation.campaigns())
     costs = [simulation.step(bidder.act(simulation.view())).cost for _ in range(N_TICKS)]
     np.testing.assert_array_equal(whole.ticks.cost, costs)
-    monkeypatch.setattr(importlib.import_module("agents.rollout"), "markets_at_once", lambda market, n_copies: 3)
+    monkeypatch.setattr(importlib.import_module("agents.rollouts"), "markets_at_once", lambda market, n_copies: 3)
     np.testing.assert_array_equal(rollout(PidBidder(), **LOGGED, market=log, days=days).features, whole.features)
     logged = to_trajectories(whole, period=whole.day)
     assert logged.n_episodes == 4 and set(logged.period) == set(days)
