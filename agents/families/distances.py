@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.data import TrajectoryData
+from auction_env.data import TrajectoryData, require
 
 Float = NDArray[np.float64]
 
@@ -38,6 +38,7 @@ def data_distance(first: TrajectoryData, second: TrajectoryData) -> Distance:
     for name, data in (("first", first), ("second", second)):
         if not len(data):
             raise ValueError(f"`{name}` must hold trajectories, found none")
+        require(data, ("action", "n_impressions", "least_winning_cost"), "distances between logs")
     from scipy.stats import wasserstein_distance  # here: importing scipy.stats takes longer than all else
 
     a, b = _Sample(first), _Sample(second)

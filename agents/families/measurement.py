@@ -13,7 +13,7 @@ from agents.families.family import Member, TaskFamily
 from agents.logging.harm import Harm
 from agents.rollouts import Progress, rollout_each, to_trajectories
 from agents.rules.fixed import FixedBidder
-from auction_env.data import TrajectoryData
+from auction_env.data import TrajectoryData, require
 
 Float = NDArray[np.float64]
 
@@ -39,6 +39,7 @@ def marginal_distance(first: TrajectoryData, second: TrajectoryData) -> Marginal
     for name, data in (("first", first), ("second", second)):
         if not len(data):
             raise ValueError(f"`{name}` must hold trajectories, found none")
+        require(data, ("action", "cost", "least_winning_cost"), "distances between logs")
     from scipy.stats import ks_2samp  # here: importing scipy.stats takes longer than all else
 
     samples = [

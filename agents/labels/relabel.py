@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from agents.labels.kernels import sums_so_far
 from auction_env.control.actions import log_multiplier
-from auction_env.data import TrajectoryData
+from auction_env.data import TrajectoryData, require
 from auction_env.data.multipliers import relative_multiplier
 from auction_env.tasks import BASES, QUANTITIES, RewardSignal, Task
 
@@ -62,12 +62,12 @@ def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "expected")
         task: The target task.
         signal: Reward signal behind the returns; ratios and score are always of the task's own objective.
     """
+    named = [column.expected if signal == "expected" else column.sampled for column in QUANTITIES.values()]
+    require(data, ("action", "cost", *named), f"relabelling with {signal} amounts")
     starts = data.episode_starts
     first, last = starts[:-1], starts[1:] - 1
     targets = data.targets.at(first)
-    amounts = {
-        basis: data[column.expected if signal == "expected" else column.sampled] for basis, column in QUANTITIES.items()
-    }
+    amounts = {basis: data[name] for basis, name in zip(QUANTITIES, named, strict=True)}
     amounts_so_far = np.stack([sums_so_far(amounts[basis], starts) for basis in BASES], axis=1)
     reward, reward_so_far = amounts[task.basis], amounts_so_far[:, BASES.index(task.basis)]
     total = reward_so_far[last] + reward[last]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agents.labels.kernels import TickCurves, evaluate_curves
 from agents.labels.relabel import Bool, Float
-from auction_env.data import TrajectoryData
+from auction_env.data import TrajectoryData, require
 from auction_env.tasks import BASES, QUANTITIES, Task
 
 N_KNOTS = 8
@@ -29,6 +29,11 @@ _CORE_QUANTILE = 0.8416  # of |z| at `TRIM_CORE`, z standard normal
 _START_STEPS, _TRIM_STEPS = 2, 10
 _MAX_STEPS, _TOLERANCE, _LONGEST_STEP = 50, 1e-8, 2.0
 _TINY = 1e-12
+_PURPOSE = "a model of how outcomes respond to bids"
+_NEEDED = (
+    "action", "bid", "n_impressions", "least_winning_cost", "cost", "wins",
+    *(name for quantity in QUANTITIES.values() for name in (quantity.offered, quantity.expected)),
+)  # fmt: skip
 
 
 def uncensored(data: TrajectoryData) -> Bool:
@@ -75,7 +80,13 @@ class Response:
         Raises:
             ValueError: There is no tick with a bid that no budget cut short.
         """
-        logs = [(part, uncensored(part)) for data in data_sets for part in _by_basis(data)]
+        logs = []
+        for data in data_sets:
+            require(data, ("action",), _PURPOSE)
+            for part in _by_basis(data):
+                mask = uncensored(part)
+                require(part, _NEEDED, _PURPOSE, mask)
+                logs.append((part, mask))
         bid = np.concatenate([_log_bid(data)[mask] for data, mask in logs]) if logs else np.empty(0)
         if not len(bid):
             raise ValueError("`data_sets` must hold at least 2 ticks of an episode with an action above 0, found none")

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from agents.labels.actions import ActionLabel, action_labels
 from agents.learning.observation import observe
 from agents.learning.reward import check_signal, reward_column, reward_unit
-from auction_env.data import TrajectoryData
+from auction_env.data import TrajectoryData, require
 from auction_env.data.multipliers import relative_multiplier
+from auction_env.data.schema import FEATURE_COLUMNS
 from auction_env.tasks import Task
 
 Float = NDArray[np.float64]
@@ -69,6 +70,7 @@ def read_transitions(
     Raises:
         ValueError: A log without what the task counts, without any action, or bad numbers.
     """
+    require(data, ("action", *FEATURE_COLUMNS), "learning from transitions")
     check_signal("signal", signal)
     if n_step < 1:
         raise ValueError(f"`n_step` must be at least 1, found {n_step}")

@@ -1,4 +1,4 @@
-"""Trajectory data sets: schema, Parquet storage, and the import of AuctionNet's logs."""
+"""Trajectory data sets: schema, Parquet storage, and the import of logs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from auction_env.data.checking import Problem, check
 from auction_env.data.dataset import TrajectoryData
 from auction_env.data.formats.auctionnet_csv import AuctionNetLogError
 from auction_env.data.formats.auctionnet_import import ImportSummary, import_auctionnet
+from auction_env.data.formats.table.problems import TableError, TableProblem
+from auction_env.data.formats.table.trajectories import TableSummary, from_table, import_table
 from auction_env.data.manifest import DataSetError, Manifest, read_manifest
+from auction_env.data.missing import require
 from auction_env.data.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column, arrow_schema
 from auction_env.data.splits import SPLITS, write_splits
 from auction_env.data.storage import load, load_columns, write
@@ -22,13 +25,19 @@ __all__ = [
     "ImportSummary",
     "Manifest",
     "Problem",
+    "TableError",
+    "TableProblem",
+    "TableSummary",
     "TrajectoryData",
     "arrow_schema",
     "check",
+    "from_table",
     "import_auctionnet",
+    "import_table",
     "load",
     "load_columns",
     "read_manifest",
+    "require",
     "write",
     "write_splits",
 ]

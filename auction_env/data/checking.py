@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from auction_env.data import mapped
 from auction_env.data.dataset import VECTORS, is_sorted
 from auction_env.data.manifest import MANIFEST, DataSetError, Manifest, Shard, read_manifest, read_shard
-from auction_env.data.schema import COLUMNS, EPISODE_CONSTANTS, SORT_KEY
+from auction_env.data.missing import MISSING, missing_columns
+from auction_env.data.schema import COLUMNS, EPISODE_CONSTANTS, MAY_BE_MISSING, SORT_KEY
 from auction_env.data.splits import SPLITS, read_splits
 from auction_env.data.statistics import table_statistics
 from auction_env.data.storage import is_of_data_set, load
@@ -62,6 +63,9 @@ def check(directory: str | os.PathLike[str], *, progress: Progress | None = None
         for entry in sorted(path.iterdir())
         if not is_of_data_set(entry.name)
     ]
+    missing = missing_columns(manifest.metadata)
+    for name in set(missing) - set(MAY_BE_MISSING):
+        problems.append(Problem(MANIFEST, f"`{MISSING}` must name columns that a log may lack, found {name!r}"))
     kept: dict[str, list[Array]] = {name: [] for name in _KEPT}
     for index, shard in enumerate(manifest.shards, start=1):
         try:
@@ -72,7 +76,7 @@ def check(directory: str | os.PathLike[str], *, progress: Progress | None = None
         finally:
             if progress is not None:
                 progress(index, len(manifest.shards))
-        problems += [Problem(shard.file, message) for message in _check_table(shard, table)]
+        problems += [Problem(shard.file, message) for message in _check_table(shard, table, missing)]
         for name, parts in kept.items():
             parts.append(table.column(name).to_numpy())
     if not kept["tick"]:
@@ -84,12 +88,12 @@ def check(directory: str | os.PathLike[str], *, progress: Progress | None = None
     return problems
 
 
-def _check_table(shard: Shard, table: pa.Table) -> Iterator[str]:
+def _check_table(shard: Shard, table: pa.Table, missing: tuple[str, ...]) -> Iterator[str]:
     for column in COLUMNS:
         if column.dtype != "float64":
             continue
         values = table.column(column.name).to_numpy()
-        bad = ~np.isfinite(values)
+        bad = np.isinf(values) if column.name in missing else ~np.isfinite(values)
         if bad.any():
             row = int(np.argmax(bad))
             where = ", ".join(f"{name} {table.column(name)[row].as_py()}" for name in SORT_KEY)

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.data.missing import MISSING, missing_columns
 from auction_env.data.schema import (
     COLUMN_NAMES,
     COLUMNS,
     EPISODE_CONSTANTS,
     FEATURE_COLUMNS,
+    MAY_BE_MISSING,
     OBSERVATION_COLUMNS,
     REQUIREMENT_COLUMNS,
     SORT_KEY,
     UNRECORDED,
 )
+from auction_env.names import check_name
 from auction_env.notebook import data_frame, html_table
 from auction_env.tasks import OUTCOMES, Targets, Task, Totals, unevenness
 
@@ -60,8 +63,9 @@ class TrajectoryData:
         metadata: What the writer noted about the data: JSON values.
 
     Raises:
-        ValueError: An array has the wrong dtype or shape, holds a number that is not finite, the rows are not
-            sorted or not unique, or a column that belongs to the episode changes within it.
+        ValueError: An array has the wrong dtype or shape, holds a number that is not finite (NaN is allowed in the
+            columns of `missing`), the rows are not sorted or not unique, or a column that belongs to the episode
+            changes within it.
     """
 
     period: Int
@@ -106,9 +110,11 @@ class TrajectoryData:
 
     def __post_init__(self) -> None:
         n = len(self.period)
+        for name in self.missing:
+            check_name(MISSING, name, MAY_BE_MISSING, rule="of `metadata` must name columns that a log may lack,")
         shapes = {name: (n,) for name in VECTORS} | {"observation": (n, len(OBSERVATION_COLUMNS))}
         for name, shape in shapes.items():
-            _check_array(name, getattr(self, name), shape, DTYPES.get(name, np.dtype(np.float64)))
+            _check_array(name, getattr(self, name), shape, DTYPES.get(name, np.dtype(np.float64)), self.missing)
         _check_order(self)
         for name in TEXT_COLUMNS:
             _check_codes(name, getattr(self, name), len(self.tasks if name == "task" else self.labels.get(name, ())))
@@ -175,6 +181,11 @@ class TrajectoryData:
     def requirements(self) -> Float:
         """The requirement vectors, a view of shape (n, len(REQUIREMENT_NAMES))."""
         return self.observation[:, len(FEATURE_COLUMNS) :]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The columns that the log lacks in some rows or in all, where they are NaN (`auction_env.data.missing`)."""
+        return missing_columns(self.metadata)
 
     @property
     def targets(self) -> Targets:
@@ -327,7 +338,9 @@ class TrajectoryData:
 
     @classmethod
     def concat(cls, parts: Sequence[TrajectoryData], *, metadata: Mapping[str, Any] | None = None) -> TrajectoryData:
-        """Joins data sets; `tasks` and `labels` are unions in order of appearance, `metadata` the one given.
+        """Joins data sets; `tasks`, `labels` and `missing` are unions in order of appearance.
+
+        `metadata` is the one given beside that.
 
         Raises:
             ValueError: `parts` is empty, or two rows share (period, advertiser, tick).
@@ -342,7 +355,9 @@ class TrajectoryData:
             codes: dict[str, int] = {}
             arrays[name] = np.concatenate([_recode(getattr(part, name), part.labels[name], codes) for part in parts])
             labels[name] = tuple(codes)
-        return cls.from_arrays(arrays, tuple(tasks), dict(metadata or {}), labels)
+        missing = dict.fromkeys(name for part in parts for name in part.missing)
+        noted = dict(metadata or {}) | ({MISSING: list(missing)} if missing else {})
+        return cls.from_arrays(arrays, tuple(tasks), noted, labels)
 
 
 def is_sorted(period: Array, advertiser: Array, tick: Array) -> Bool:
@@ -353,13 +368,21 @@ def is_sorted(period: Array, advertiser: Array, tick: Array) -> Bool:
     return ordered
 
 
-def _check_array(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def _check_array(
+    name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any], missing: tuple[str, ...]
+) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(f"`{name}` must be {dtype} of shape {shape}, found {array.dtype} {array.shape}")
-    if dtype.kind == "f":
-        is_bad = ~np.isfinite(array)
-        if is_bad.any():
-            raise ValueError(f"`{name}` must hold finite numbers, found {array[is_bad].flat[0]}")
+    if dtype.kind != "f":
+        return
+    is_bad = ~np.isfinite(array)
+    if not is_bad.any():
+        return
+    lacking = np.isin(_MATRICES.get(name, (name,)), missing)
+    is_bad &= ~(np.isnan(array) & (lacking if array.ndim == 2 else lacking[0]))
+    if is_bad.any():
+        hint = "; NaN only in columns that `metadata` names under 'missing'" if np.isnan(array[is_bad]).any() else ""
+        raise ValueError(f"`{name}` must hold finite numbers, found {array[is_bad].flat[0]}{hint}")
 
 
 def _check_codes(name: str, codes: Array, n_known: int) -> None:

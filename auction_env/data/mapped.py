@@ -117,7 +117,7 @@ def _build(stage: Path, directory: Path, manifest: Manifest, tables: Iterable[pa
     np.save(stage / f"{_STARTS}.npy", starts, allow_pickle=False)
     labels = {name: tuple(texts) for name, texts in codes.items()}
     try:
-        _check(arrays, starts, _fields(arrays, labels, {}))
+        _check(arrays, starts, _fields(arrays, labels, manifest.metadata))
     except (TypeError, ValueError) as error:  # a TypeError comes from a task's JSON
         raise DataSetError(f"{directory}: {error}") from error
     shapes = {name: array.shape for name, array in arrays.items()} | {_STARTS: starts.shape}

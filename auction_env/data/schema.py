@@ -102,7 +102,15 @@ UNRECORDED = (
 )  # fmt: skip
 """Columns that a log of conversions alone does not have: 0 throughout. A target of 0 says so."""
 
+MAY_BE_MISSING = tuple(
+    column.name
+    for column in COLUMNS
+    if column.dtype == "float64"
+    and column.name not in (*EPISODE_CONSTANTS, *REQUIREMENT_COLUMNS, "feature_time_left", "budget_left")
+)
+"""Columns that a log may lack (`auction_env.data.missing`)."""
+
 
 def arrow_schema() -> pa.Schema:
-    """The Arrow schema of every shard; no column holds nulls."""
+    """The Arrow schema of every shard; no column holds nulls: what a log lacks is NaN."""
     return pa.schema([pa.field(column.name, column.arrow_type, nullable=False) for column in COLUMNS])

@@ -7,6 +7,7 @@ Rows are passed as arrays and an index, because slices cost as much as the work.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 WINDOW = 3  # ticks of the "last 3" features
@@ -77,3 +78,26 @@ def add_ticks(sums, recent, volume_sum, volume_recent, n_past, mask, outcome):
                 outcome[e, 3], outcome[e, 4], outcome[e, 5],
             )  # fmt: skip
             n_past[e] += 1
+
+
+@njit(cache=True, nogil=True)
+def write_episodes(starts, tick, n_ticks, budget_left, value, volume, outcomes, out):
+    """`write_features` of logged rows, episode after episode; what is NaN makes NaN of the features that need it.
+
+    Args: `starts` (n_episodes + 1,) int64, the first row of each episode, then n; `tick` (n,) int32; `budget_left` (n,)
+    as a share; `value`, `volume` (n,) of the tick; `outcomes` (5, n) the tick's means in the order of `add_tick`; `out`
+    (n, >= 16).
+    """
+    sums, recent = np.zeros((1, N_STATISTICS)), np.zeros((1, WINDOW, N_STATISTICS))
+    volume_sum, volume_recent = np.zeros(1), np.zeros((1, WINDOW))
+    for e in range(len(starts) - 1):
+        sums[:], recent[:], volume_sum[:], volume_recent[:] = 0.0, 0.0, 0.0, 0.0
+        for i in range(starts[e], starts[e + 1]):
+            write_features(
+                sums, recent, volume_sum, volume_recent, 0, i - starts[e], (n_ticks - tick[i]) / n_ticks,
+                budget_left[i], value[i], volume[i], out[i],
+            )  # fmt: skip
+            add_tick(
+                sums, recent, volume_sum, volume_recent, 0, outcomes[0, i], outcomes[1, i], outcomes[2, i],
+                outcomes[3, i], outcomes[4, i], volume[i],
+            )  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import Commands
+from benchmarks.commands import TASK_HELP, Commands, read_task
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -26,10 +27,80 @@ def add(commands: Commands) -> None:
     impressions.add_argument("paths", type=Path, nargs="+", metavar="PATH")
     impressions.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
     impressions.add_argument("--force", action="store_true", help="replace a data set that is there")
-    impressions.set_defaults(run=_run, kept="the rows up to the last checkpoint")
+    impressions.set_defaults(run=_run_impressions, kept="the rows up to the last checkpoint")
+    _add_table(formats)
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _add_table(formats: Commands) -> None:
+    table = formats.add_parser(
+        "table",
+        help="a table of your own, CSV or Parquet: one row a campaign and tick",
+        description="Reads tables with a row a campaign and tick. Columns: campaign, period and tick (or time), bid (or"
+        " multiplier), cost, volume (or impressions), budget; and what you have of wins, conversions, clicks,"
+        " add_to_carts, value, targets and predictions (docs/own-data.md).",
+    )
+    option = table.add_argument
+    option("paths", type=Path, nargs="+", metavar="FILE", help=".csv, .tsv (also .gz) or .parquet")
+    option(
+        "--map", nargs="+", default=[], metavar="NAME=YOURS", help="what the file calls a column, such as cost=spend"
+    )
+    option("--constant", nargs="+", default=[], metavar="NAME=NUMBER", help="a column that is the same in all rows")
+    option("--task", required=True, metavar="NAME", help=f"what the campaigns were for: {TASK_HELP}")
+    option("--ticks", type=int, default=48, metavar="N", help="ticks of a period; default: %(default)s")
+    option("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
+    option("--force", action="store_true", help="replace a data set that is there")
+    table.set_defaults(run=_run_table)
+
+
+def _run_table(arguments: argparse.Namespace) -> None:
+    from auction_env import data
+
+    mapping, constants = _pairs("--map", arguments.map), _pairs("--constant", arguments.constant)
+    started = time.perf_counter()
+    with progress_bar("importing", None, "rows") as bar:
+        summary = data.import_table(
+            arguments.paths,
+            arguments.out,
+            task=read_task(arguments.task),
+            ticks=arguments.ticks,
+            mapping=mapping,
+            constants={name: _number(name, text) for name, text in constants.items()},
+            force=arguments.force,
+            progress=bar.update,
+        )
+    seconds = time.perf_counter() - started
+    console.print(
+        f"{summary.n_rows:,} rows -> {summary.n_trajectories:,} trajectories in {seconds:.1f} s: {arguments.out}",
+        soft_wrap=True,
+    )
+    for name, value in summary.derived_targets.items():
+        console.print(f"{name}: {value:.6g}, the log's own, because the table does not say it")
+    for label, names in (("not used", summary.ignored), ("the log lacks", summary.missing)):
+        if names:
+            console.print(f"{label}: {', '.join(names)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE texts by name."""
+    pairs: dict[str, str] = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not (name and separator and value):
+            raise ValueError(f"`{option}` must be NAME=VALUE, found {text!r}")
+        if name in pairs:
+            raise ValueError(f"`{option}` must give {name!r} once, found it twice")
+        pairs[name] = value
+    return pairs
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"`--constant` {name} must be a number, found {text!r}") from None
+
+
+def _run_impressions(arguments: argparse.Namespace) -> None:
     summary = import_impressions(arguments.paths, arguments.out, force=arguments.force)
     console.print(
         f"{summary.n_rows:,} rows -> {summary.n_trajectories:,} trajectories, {summary.n_ticks:,} ticks"

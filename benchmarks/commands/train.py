@@ -142,12 +142,14 @@ def _experience(learner: Learner, arguments: argparse.Namespace, wanted: Tasks) 
 def read_logs(directories: Iterable[Path], *, needs_validation: bool) -> tuple[Sources, Sources]:
     """Training and validation trajectories by task, of all data sets; a family's directory counts as its members.
 
-    A data set without a split is training data as a whole, for an agent that needs no validation.
+    A data set without a split is training data as a whole, for an agent that needs no validation. What a log lacks is
+    estimated from its training part where that can be done, and said.
 
     Raises:
         ValueError: A data set without the split that is needed, or a task that two data sets have.
         OSError: No data set.
     """
+    from agents.labels.completion import Completion, describe
     from auction_env import data
     from auction_env.data.splits import TRAIN, VALIDATION
     from vamo import by_task
@@ -159,12 +161,17 @@ def read_logs(directories: Iterable[Path], *, needs_validation: bool) -> tuple[S
         if needs_validation and not is_split:
             raise ValueError(f"{directory} must be split into training and validation: vamo data split {directory}")
         logs = data.load(directory, split=TRAIN) if is_split else data.load(directory)
+        completion = Completion.fit(logs) if logs.missing else None
+        if completion is not None:
+            logs = completion.apply(logs)
+            console.print(f"{directory}: {describe(logs.metadata)}", markup=False, highlight=False, soft_wrap=True)
         for name, log in by_task(logs).items():
             if name in found:
                 raise ValueError(f"task {name!r} must be in one data set, found it in {found[name][0]} and {directory}")
             found[name] = (directory, log)
         if needs_validation:
-            validation |= by_task(data.load(directory, split=VALIDATION))
+            held_out = data.load(directory, split=VALIDATION)
+            validation |= by_task(held_out if completion is None else completion.apply(held_out))
     return {name: log for name, (_, log) in found.items()}, validation
 
 

@@ -13,10 +13,13 @@ import numpy as np
 
 from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set
 from auction_env import TASKS, Funnel, MarketParams, Task
-from auction_env.data import TrajectoryData, import_auctionnet
+from auction_env.data import TrajectoryData, from_table, import_auctionnet
+from auction_env.data.schema import OBSERVATION_COLUMNS
 from benchmarks.speed.measure import Row, median_seconds, seconds_of
 from benchmarks.speed.reference.pandas_import import import_pandas
+from benchmarks.speed.reference.pandas_table import table_pandas
 from benchmarks.speed.reference.synthetic_log import write_log
+from benchmarks.speed.reference.synthetic_table import write_table
 
 N_IMPRESSIONS = 4_800  # an episode, of the collection
 _IMPRESSION_SECONDS = 4 * 48 * 1e-9  # four amounts for 48 advertisers, at about a nanosecond a draw
@@ -25,6 +28,7 @@ _IMPRESSION_SECONDS = 4 * 48 * 1e-9  # four amounts for 48 advertisers, at about
 def data_rows(quick: bool) -> Iterator[Row]:
     """All rows of this part."""
     yield from import_rows(quick)
+    yield from table_rows(quick)
     yield from collection_rows(quick)
     log = _small_log(10 if quick else 40)
     yield from relabelling_rows(log)
@@ -57,6 +61,31 @@ def import_rows(quick: bool) -> Iterator[Row]:
             reference=f"the same features in pandas: {pandas_rate:,.0f} rows/s",
             bound=f"{n_big / copy_seconds / pandas_rate:,.0f}x: reading the file",
         )
+
+
+def table_rows(quick: bool) -> Iterator[Row]:
+    """Rows per second of `from_table` on an advertiser's own log, against group-bys in pandas."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "table.parquet")
+        n = write_table(path, n_episodes=2_000 if quick else 40_000)
+        seconds = median_seconds(lambda: from_table(path, task="TargetCPA"), 3)
+        pandas_seconds = seconds_of(lambda: table_pandas(path, 48))
+        observation = np.zeros((n, len(OBSERVATION_COLUMNS)))
+        copy_seconds = median_seconds(observation.copy, 3)
+    yield Row(
+        name="table_rows_per_s",
+        value=n / seconds,
+        unit="rows/s",
+        reference=f"{n:,} rows of Parquet, one row a campaign and tick; target 3,000,000 rows/s",
+        bound=f"{n / copy_seconds:,.0f}: writing the observations",
+    )
+    yield Row(
+        name="table_vs_pandas",
+        value=pandas_seconds / seconds,
+        unit="x",
+        reference=f"11 of the 16 features in pandas: {n / pandas_seconds:,.0f} rows/s",
+        bound=f"{pandas_seconds / copy_seconds:,.0f}x: writing the observations",
+    )
 
 
 def collection_rows(quick: bool) -> Iterator[Row]:

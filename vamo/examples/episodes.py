@@ -18,7 +18,8 @@ from agents.labels.hindsight import best_log_multipliers
 from agents.labels.kernels import Int
 from agents.labels.relabel import Relabelled, relabel, return_scale
 from agents.labels.response import Response
-from auction_env.data import TrajectoryData
+from auction_env.data import TrajectoryData, require
+from auction_env.data.schema import FEATURE_COLUMNS
 from auction_env.tasks import BASES, QUANTITIES, RewardSignal, Task, wanted_basis
 from vamo.config import Config
 from vamo.examples.batch import Batch
@@ -80,6 +81,7 @@ class Episodes:
                 f"`tick` of source {name!r} must be in [0, {config.model.n_ticks}), "
                 f"found {data.tick.min()} to {data.tick.max()}"
             )
+        require(data, ("action",), f"training on source {name!r}")
         self.data, self._device = data, torch.device(device)
         self._config = config
         self._signal: RewardSignal = config.data.reward_signal
@@ -100,6 +102,7 @@ class Episodes:
         self.kept: Int = kept  # of the data set's episodes, those with an action
         self._first_rows = data.episode_starts[:-1][kept]
         self._rows = np.flatnonzero(row_of < length[episode_of])
+        require(data, FEATURE_COLUMNS, f"the inputs of a policy (source {name!r})", self._rows)
         position = np.searchsorted(kept, episode_of[self._rows])
         self._cell = (position, row_of[self._rows])
         self._shape = (len(kept), max(int(self.length.max()), config.model.window))

@@ -1,0 +1,123 @@
+"""Tables of every kind as Arrow tables: data frames through Arrow's C stream, mappings, CSV and Parquet files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.interchange
+import pyarrow.parquet as pq
+
+from auction_env.data.formats.table.problems import TableError, TableProblem
+
+CSV_ENDINGS, PARQUET_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".parquet", ".pq")
+_PARQUET_MAGIC = b"PAR1"
+_NO_UTF8 = "must be text in UTF-8: convert it (iconv -f CODING -t UTF-8)"
+
+
+def is_path(frame: Any) -> bool:
+    """Whether this names a file."""
+    return isinstance(frame, str | os.PathLike)
+
+
+def column_names(frame: Any) -> list[str]:
+    """The columns of a table; of a file without reading its rows."""
+    if not is_path(frame):
+        return list(to_arrow(frame).column_names)
+    path = Path(frame)
+    _check_ending(path)
+    with _reading(path):
+        if path.name.endswith(PARQUET_ENDINGS):
+            return list(pq.read_schema(path).names)
+        with pyarrow.csv.open_csv(path, parse_options=_csv_options(path)) as reader:
+            return list(reader.schema.names)
+
+
+def to_arrow(frame: Any, columns: Collection[str] | None = None) -> pa.Table:
+    """The table, or some of its columns.
+
+    Args:
+        frame: A path that ends in `.csv`, `.tsv` (both also `.gz`) or `.parquet`; a table of pyarrow, polars, pandas or
+            whatever else has Arrow's C stream (`__arrow_c_stream__`) or the interchange protocol (`__dataframe__`);
+            a mapping of names to columns.
+        columns: Those wanted; all by default.
+
+    Raises:
+        FileNotFoundError: The file is not there.
+        TableError: The file is not what its name says.
+        TypeError: Something else than a table.
+        ValueError: A path with another ending.
+    """
+    if is_path(frame):
+        table = _read(Path(frame), columns)
+    elif isinstance(frame, pa.Table):
+        table = frame
+    elif hasattr(frame, "__arrow_c_stream__") or isinstance(frame, Mapping):
+        table = pa.table(frame)
+    elif hasattr(frame, "__dataframe__"):
+        table = pa.interchange.from_dataframe(frame)
+    else:
+        raise TypeError(
+            f"`frame` must be a path, a pandas, polars or pyarrow table or a mapping, found {type(frame).__name__}"
+        )
+    return table if columns is None else table.select([name for name in table.column_names if name in columns])
+
+
+def _read(path: Path, columns: Collection[str] | None) -> pa.Table:
+    _check_ending(path)
+    wanted = None if columns is None else sorted(columns)
+    with _reading(path):
+        if path.name.endswith(PARQUET_ENDINGS):
+            return pq.read_table(path, columns=wanted)
+        convert = pyarrow.csv.ConvertOptions(include_columns=wanted)
+        table = pyarrow.csv.read_csv(path, parse_options=_csv_options(path), convert_options=convert)
+    wrong = [field.name for field in table.schema if pa.types.is_binary(field.type)]  # pyarrow's word for no UTF-8
+    if wrong:
+        raise TableError([TableProblem(str(path), None, name, _NO_UTF8) for name in wrong])
+    return table
+
+
+def _check_ending(path: Path) -> None:
+    endings = (*CSV_ENDINGS, *PARQUET_ENDINGS)
+    if not path.name.endswith(endings):
+        raise ValueError(f"{path} must end in one of {', '.join(endings)}, found {path.name!r}")
+
+
+def _csv_options(path: Path) -> pyarrow.csv.ParseOptions:
+    return pyarrow.csv.ParseOptions(delimiter="\t" if ".tsv" in path.name else ",")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Within the block, pyarrow's errors become those of the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a file, but does not exist")
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError, EOFError, OSError) as error:
+        raise TableError([TableProblem(str(path), None, "", _reason(path, str(error)))]) from error
+
+
+def _reason(path: Path, text: str) -> str:
+    with path.open("rb") as file:
+        head = file.read(4)
+    if path.name.endswith(PARQUET_ENDINGS):
+        if head == _PARQUET_MAGIC:
+            return f"truncated or damaged: must be a whole Parquet file; copy it again: {text}"
+        return f"must be a Parquet file, found bytes {head!r} at its start: {text}"
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or "UTF" in text.upper():
+        return f"{_NO_UTF8}: {text}"
+    return f"must be a whole CSV file, every line with the header's number of cells: {text}"
+
+
+def as_frames(frame: Any) -> Sequence[Any]:
+    """The parts of a table: a list or tuple of tables is one table, part after part."""
+    parts = frame if isinstance(frame, list | tuple) else [frame]
+    if not parts:
+        raise ValueError("`frame` must hold at least one table, found none")
+    return parts
