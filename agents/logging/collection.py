@@ -120,7 +120,7 @@ class Collection:
         if check_integer("seed", self.seed) < 0:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
         check_name("control", self.control, ("one", "all"))
-        self.params.check_advertisers(self.population.n_advertisers)
+        self.params.check_population(self.population)
         self.params.check_task(self.task)
         n = self.population.n_advertisers
         if (
