@@ -101,6 +101,8 @@ def progress_bar(
             units that come in bursts, with an estimate in the note.
         is_shown: False shows nothing.
     """
+    from agents.progress import only_bar  # `agents` takes seconds to import, and --help needs no bar
+
     columns = (
         TextColumn(f"{{task.description:<{label_width}}}"),
         BarColumn(bar_width=12),
@@ -109,5 +111,5 @@ def progress_bar(
         TimeRemainingColumn(elapsed_when_finished=True, compact=True) if has_estimate else TimeElapsedColumn(),
         TextColumn("{task.fields[note]}", style="cyan"),
     )
-    with Progress(*columns, console=console, disable=not is_shown) as progress:
+    with only_bar(), Progress(*columns, console=console, disable=not is_shown) as progress:
         yield Bar(progress, progress.add_task(label, total=total, note=""))

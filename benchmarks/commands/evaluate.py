@@ -56,7 +56,8 @@ def add(commands: Commands) -> None:
     option("--against", metavar="NAME", help="whom the others are compared with; default: the first agent")
     add_workers(parser)
     option("--out", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
-    parser.set_defaults(run=_run)
+    option("--force", action="store_true", help="drop the episodes of a stopped evaluation with other arguments")
+    parser.set_defaults(run=_run, kept="finished episodes")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -80,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> None:
             n_workers=arguments.workers,
             ray=arguments.ray,
             out=arguments.out,
+            force=arguments.force,
             progress=bar.advance,
         )
     console.print(found.table(), markup=False, highlight=False)
@@ -152,4 +154,4 @@ def _competitors(arguments: argparse.Namespace) -> Competitors | None:
 
     if arguments.competitors is None:
         return None
-    return named_bidder(arguments.competitors).make
+    return named_bidder(arguments.competitors)
