@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agents.learning.bars import Count, counted
 from agents.mixed import InTurn
-from agents.progress import Count, counted
 from auction_env.control.advertisers import episode_totals, stack_ticks
 from auction_env.control.bidder import Bidder, Campaigns, check_bidder, check_multipliers
 from auction_env.control.controlled_market import ControlledMarket, PlayableMarket
@@ -200,7 +200,7 @@ def rollout(
             `auction_env.control.simulation.Simulation`.
         competitor_task: Their task.
         progress: Called with the number of episodes just finished; True shows a bar, False none, None a bar after two
-            seconds where somebody types (`agents.progress`).
+            seconds where somebody types (`agents.learning.bars`).
 
     Raises:
         ValueError: Arguments that do not fit together, or a task that counts what the market does not have.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.families.family import Member, TaskFamily
+from agents.learning.bars import Count
 from agents.logging.harm import Harm
-from agents.progress import Count
 from agents.rollouts import rollout_each, to_trajectories
 from agents.rules.fixed import FixedBidder
 from auction_env.data import TrajectoryData, require

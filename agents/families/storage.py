@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.families.family import Member, Shift, TaskFamily
+from agents.learning.bars import Count, counted
 from agents.logging.collection import Collection, collect_data_set
 from agents.logging.harm import Harm, sound_trajectories
 from agents.parallel import worker_count
-from agents.progress import Count, counted
 from auction_env.data import TrajectoryData, load, read_manifest, write_splits
 from auction_env.data.manifest import MANIFEST
 from auction_env.files import already_there, write_atomically

@@ -35,7 +35,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
-from agents.progress import Count, counted
+from agents.learning.bars import Count, counted
 from agents.rollouts import Episodes, check_days
 from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import LiveMarket, Simulation

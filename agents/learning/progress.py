@@ -1,4 +1,4 @@
-"""Progress of a training: its records, the callback, and the bar where there is none (`agents.progress`)."""
+"""Progress of a training: its records, the callback, and the bar where there is none (`agents.learning.bars`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
-from agents.progress import bar
+from agents.learning.bars import bar
 
 
 @runtime_checkable

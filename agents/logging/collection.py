@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from agents.learning.bars import Count, counted
 from agents.logging.harm import Harm, sound_trajectories
 from agents.logging.policies import MIXED, dealt_policies, make_policy, parse_shares
 from agents.mixed import deal_campaigns
 from agents.parallel import Failure, run_jobs, worker_count
-from agents.progress import Count, counted
 from agents.rollouts import check_days, run_episode, to_trajectories
 from auction_env.control.bidder import Bidder
 from auction_env.control.simulation import Simulation

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from agents.progress import Count, counted
+from agents.learning.bars import Count, counted
 from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import Simulation
 from auction_env.data.formats.auctionnet_export import ImpressionWriter, trace_tick

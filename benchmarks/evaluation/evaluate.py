@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.hindsight.best_constant import HindsightBidder
+from agents.learning.bars import Count, counted
 from agents.parallel import Failure, run_jobs, worker_count
-from agents.progress import Count, counted
 from agents.rollouts import rollout_each
 from auction_env.control.bidder import Bidder
 from benchmarks.evaluation.episodes import EpisodeSet

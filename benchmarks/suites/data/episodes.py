@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import Bidder, Episodes, make, rollout
-from agents.progress import Count
+from agents.learning.bars import Count
 from auction_env import TASKS, MarketParams, Population, Task
 
 Int = NDArray[np.int64]

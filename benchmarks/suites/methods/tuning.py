@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from agents import Bidder, make, rollout_each
-from agents.progress import Count
+from agents.learning.bars import Count
 from auction_env import MarketParams, Population, Task
 from auction_env.files import write_atomically
 

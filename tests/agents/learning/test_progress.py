@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agents import FixedBidder, rollout
-from agents import progress as module
+from agents.learning import bars as module
+from agents.learning.bars import counted, only_bar
 from agents.learning.learner import Numbers
 from agents.learning.progress import shown
-from agents.progress import counted, only_bar
 from auction_env import TASKS, MarketParams
 
 
