@@ -101,7 +101,7 @@ def progress_bar(
             units that come in bursts, with an estimate in the note.
         is_shown: False shows nothing.
     """
-    from agents.learning.bars import only_bar  # `agents` takes seconds to import, and --help needs no bar
+    from agents.learning.bars import only_bar  # its packages take a while, and --help needs no bar
 
     columns = (
         TextColumn(f"{{task.description:<{label_width}}}"),

@@ -65,7 +65,7 @@ def collect_family(
         n_workers, ray: Who makes the logs of a task (`collect_data_set`); a small task gets fewer workers.
         force: Whether data sets of other members at `out` are replaced.
         progress: Told the number of trajectories as they are finished; True, False and None are those of
-            `agents.rollout.rollout`.
+            `agents.rollouts.rollout`.
 
     Raises:
         FileExistsError: `out` holds another family, or a data set that is not the member's, and `force` is False.

@@ -55,7 +55,7 @@ def collect(
 
     Period p of the log is market `seeds[p - first_period]`, and day `days[p - first_period]` of it if `days` are
     given (`BatchMarket.reset`). Iterating keeps memory bounded; pass the iterator to `auction_env.data.write`.
-    `progress` is told 1 after each market episode; True, False and None are those of `agents.rollout.rollout`.
+    `progress` is told 1 after each market episode; True, False and None are those of `agents.rollouts.rollout`.
     """
     check_days(seeds, days)
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
@@ -261,7 +261,7 @@ def collect_data_set(
         ray: Address of a Ray cluster that makes the blocks (`agents.parallel.run_jobs`); its machines must see `out`.
         force: Whether a data set at `out`, or unfinished work of another collection, is replaced.
         progress: Told the number of trajectories of each block as it is finished, those found finished included; True,
-            False and None are those of `agents.rollout.rollout`.
+            False and None are those of `agents.rollouts.rollout`.
 
     Raises:
         FileExistsError: `out` holds files, unfinished work of another collection lies beside it, or another process

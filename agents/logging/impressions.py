@@ -41,7 +41,7 @@ def log_impressions(
         first_period: Number of the first period.
         is_compressed: Whether the files are `.csv.gz`.
         force: Whether files that are there already are replaced.
-        progress: Told 1 after each episode; True, False and None are those of `agents.rollout.rollout`.
+        progress: Told 1 after each episode; True, False and None are those of `agents.rollouts.rollout`.
 
     Returns:
         The files.
