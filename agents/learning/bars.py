@@ -24,6 +24,8 @@ APPEARS_AFTER = 2.0
 """Seconds of work after which a bar appears that nobody asked for."""
 REDRAW_EVERY = 0.2
 """Seconds between two drawings in a notebook."""
+DRAWN_PER_SECOND = 4
+"""Drawings in a terminal: each takes some milliseconds from the work where there is one core. A file gets none."""
 
 _n_shown = 0  # bars on the screen: a part of work that has one shows none of its own
 
@@ -124,6 +126,7 @@ class _Late:
 
 @contextmanager
 def _terminal_bar(label: str) -> Iterator[Draw]:
+    from rich import get_console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -133,7 +136,7 @@ def _terminal_bar(label: str) -> Iterator[Draw]:
         TimeRemainingColumn(elapsed_when_finished=True, compact=True),
         TextColumn("{task.fields[note]}", style="cyan", markup=False),
     )
-    with Progress(*columns) as shown:
+    with Progress(*columns, auto_refresh=get_console().is_terminal, refresh_per_second=DRAWN_PER_SECOND) as shown:
         task = shown.add_task(label, total=None, note="")
 
         def draw(done: int, total: int, note: str | None) -> None:
