@@ -87,7 +87,8 @@ def _run(arguments: argparse.Namespace) -> None:
     console.print(found.table(), markup=False, highlight=False)
     page = arguments.out / PAGE
     shown = page if page.is_file() else f"{arguments.out / RECORD} (the page needs the extra `report`)"
-    console.print(f"{n:,} episodes in {time.perf_counter() - started:.1f} s: {shown}", soft_wrap=True)
+    resumed = f", {found.n_resumed:,} of them found finished," if found.n_resumed else ""
+    console.print(f"{n:,} episodes{resumed} in {time.perf_counter() - started:.1f} s: {shown}", soft_wrap=True)
 
 
 def _episodes(arguments: argparse.Namespace) -> list[EpisodeSet]:

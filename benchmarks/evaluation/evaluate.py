@@ -111,8 +111,9 @@ def evaluate(
     n, directory = sum(map(len, sets)), None if out is None else Path(out)
     with counted(progress, "evaluating", n) as tell, keeping(directory, bidders, sets, force=force) as kept:
         done = {job: rows for job in jobs if (rows := kept.read(job.file)) is not None}
+        n_resumed = sum(job.stop - job.start for job in done)
         if tell is not None:
-            tell(sum(job.stop - job.start for job in done))
+            tell(n_resumed)
 
         def ended(job: Job, result: Rows | Failure) -> None:
             if isinstance(result, Failure):
@@ -133,7 +134,8 @@ def evaluate(
             run_jobs(fresh, todo, ended, n_workers=n_workers, ray=ray, preload=_needed_modules(bidders))
         tasks = [of_task.task.name for of_task in sets]
         rows = _in_order(concatenate([done[job] for job in jobs]), list(bidders), tasks)
-        found = Evaluation(rows=rows, against=chosen, episodes=tuple(of_task.description for of_task in sets))
+        played = tuple(of_task.description for of_task in sets)
+        found = Evaluation(rows=rows, against=chosen, episodes=played, n_resumed=n_resumed)
         if directory is not None:
             save(found, directory)
     return found

@@ -43,12 +43,14 @@ class Evaluation:
         against: Name of the bidder that the others are compared with.
         episodes: What was played, a record a task.
         bootstrap: How intervals are computed.
+        n_resumed: Episodes that an earlier call had finished.
     """
 
     rows: Rows
     against: str
     episodes: tuple[Mapping[str, Any], ...] = ()
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    n_resumed: int = 0
 
     @cached_property
     def summaries(self) -> tuple[Summary, ...]:

@@ -120,8 +120,8 @@ def test_a_stopped_evaluation_goes_on_where_it_was(tmp_path: Path, capsys: pytes
             evaluate(changed, sets, out=out)
     with pytest.raises(FileExistsError, match="`episodes` differs"):
         evaluate(bidders, in_market("TargetCPA", n_episodes=32, params=params), out=out)
-    evaluate(bidders, sets, out=out, n_workers=2, against="mine")  # nothing is left to play, nor any process needed
-    assert (out / ROWS).read_bytes() == (whole / ROWS).read_bytes()
+    last = evaluate(bidders, sets, out=out, n_workers=2, against="mine")  # nothing is left to play
+    assert last.n_resumed == 33 and (out / ROWS).read_bytes() == (whole / ROWS).read_bytes()
     assert not (tmp_path / ".out.unfinished").exists()
 
 
