@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agents.learning.bars import Count, counted
 from agents.mixed import InTurn
 from auction_env.control.advertisers import episode_totals, stack_ticks
 from auction_env.control.bidder import Bidder, Campaigns, check_bidder, check_multipliers
@@ -25,7 +26,6 @@ from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
-Progress = Callable[[int], None]
 
 _FEWEST_MARKETS, _MOST_MARKETS = 16, 64
 _IMPRESSIONS_AT_ONCE = 160_000  # of a tick of all markets: a full-size market needs a few MB for their values
@@ -180,7 +180,7 @@ def rollout(
     days: ArrayLike | None = None,
     competitors: Mapping[int, Bidder] | None = None,
     competitor_task: str | Task = "TargetCPA",
-    progress: Progress | None = None,
+    progress: Count | bool | None = None,
 ) -> Episodes:
     """Evaluates a bidder: episode i is market `seeds[i]` in which it controls `advertisers[i]` alone.
 
@@ -199,7 +199,8 @@ def rollout(
         competitors: Bidders by advertiser, for those it does not control; see
             `auction_env.control.simulation.Simulation`.
         competitor_task: Their task.
-        progress: Called with the number of episodes just finished.
+        progress: Called with the number of episodes just finished; True shows a bar, False none, None a bar after two
+            seconds where somebody types (`agents.learning.bars`).
 
     Raises:
         ValueError: Arguments that do not fit together, or a task that counts what the market does not have.
@@ -220,14 +221,15 @@ def rollout(
         days = market.market.periods[seeds % market.market.n_periods]
     n_copies = len(seeds) // np.unique(np.stack((seeds, advertisers)), axis=1).shape[1]
     parts, n_at_once = [], markets_at_once(market, n_copies)
-    for start in range(0, len(seeds), n_at_once):
-        chunk = slice(start, start + n_at_once)
-        n = len(seeds[chunk])
-        simulation = market.one_each(task, advertisers[chunk])
-        of_chunk = None if days is None else check_integers("days", days)[chunk]
-        parts.append(run_episode(simulation, seeds[chunk], bidder, of_chunk))
-        if progress is not None:
-            progress(n)
+    with counted(progress, f"episodes of {bidder.name}", len(seeds)) as tell:
+        for start in range(0, len(seeds), n_at_once):
+            chunk = slice(start, start + n_at_once)
+            n = len(seeds[chunk])
+            simulation = market.one_each(task, advertisers[chunk])
+            of_chunk = None if days is None else check_integers("days", days)[chunk]
+            parts.append(run_episode(simulation, seeds[chunk], bidder, of_chunk))
+            if tell is not None:
+                tell(n)
     return _concatenate(parts)
 
 
@@ -269,7 +271,7 @@ def rollout_each(
     days: ArrayLike | None = None,
     competitors: Mapping[int, Bidder] | None = None,
     competitor_task: str | Task = "TargetCPA",
-    progress: Progress | None = None,
+    progress: Count | bool | None = None,
 ) -> list[Episodes]:
     """Evaluates several bidders on the same episodes: what `rollout` gives for each of them, sooner.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from auction_env.market.pacing import PacingGains
     from auction_env.market.params import Drift, MarketParams, Shock, TrafficParams
     from auction_env.market.population import BEHAVIOURS, Population, auctionnet_population, random_population
+    from auction_env.market.value_distribution import ValueDistribution, load_values
     from auction_env.replay.auctionnet import replay_from_auctionnet
     from auction_env.replay.bids import replay_from_bids
     from auction_env.replay.market import ReplayMarket
@@ -73,6 +74,7 @@ __all__ = [
     "TickResult",
     "Totals",
     "TrafficParams",
+    "ValueDistribution",
     "__version__",
     "auctionnet_population",
     "clear_auctions",
@@ -81,6 +83,7 @@ __all__ = [
     "get_task",
     "load_curve",
     "load_replay",
+    "load_values",
     "random_population",
     "replay_from_auctionnet",
     "replay_from_bids",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 BY_FORCE = "replace what is there with `force=True` (--force on the command line)"
 """What an error says of files that are there already, beside taking another path."""
 
+_PLAN, _LOCK = "plan.json", "lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -84,3 +88,57 @@ def staged_directory(target: Path) -> Iterator[Path]:
             replace_directory(stage, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def unfinished_work(target: Path, plan: Mapping[str, Any], *, force: bool) -> Iterator[Path]:
+    """A hidden directory beside `target` that keeps finished parts of the work for the next call with the same plan.
+
+    It goes when the block ends well, and stays when the block is left by an exception or the process is killed.
+
+    Args:
+        target: What the work makes.
+        plan: All that the result depends on, as JSON values.
+        force: Whether unfinished work of another plan is replaced.
+
+    Raises:
+        FileExistsError: Unfinished work of another plan is there and `force` is False, or another process works there.
+    """
+    path = target.parent / f".{target.name}.unfinished"
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileExistsError(f"{target} is being made by another process, which works in {path}") from error
+        _follow(path, json.dumps(plan, sort_keys=True, indent=1), force=force)
+        yield path
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _follow(path: Path, plan: str, *, force: bool) -> None:
+    """Takes up the plan in the directory, or puts this one there."""
+    file = path / _PLAN
+    if file.exists() and file.read_text(encoding="utf-8") != plan:
+        if not force:
+            raise FileExistsError(
+                f"{path} holds unfinished work with other arguments ({_difference(file, plan)}): finish it with those,"
+                f" or {BY_FORCE}"
+            )
+        for entry in path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != _LOCK:
+                entry.unlink()
+    write_atomically(file, plan.encode())
+
+
+def _difference(file: Path, plan: str) -> str:
+    """The first key on which the plans differ."""
+    try:
+        old = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return f"{file.name} is not JSON"
+    new = json.loads(plan)
+    name = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+    return f"`{name}` differs"

@@ -101,6 +101,8 @@ def progress_bar(
             units that come in bursts, with an estimate in the note.
         is_shown: False shows nothing.
     """
+    from agents.learning.bars import DRAWN_PER_SECOND, only_bar  # its packages take a while, and --help needs no bar
+
     columns = (
         TextColumn(f"{{task.description:<{label_width}}}"),
         BarColumn(bar_width=12),
@@ -109,5 +111,12 @@ def progress_bar(
         TimeRemainingColumn(elapsed_when_finished=True, compact=True) if has_estimate else TimeElapsedColumn(),
         TextColumn("{task.fields[note]}", style="cyan"),
     )
-    with Progress(*columns, console=console, disable=not is_shown) as progress:
+    drawn = Progress(
+        *columns,
+        console=console,
+        disable=not is_shown,
+        auto_refresh=console.is_terminal,
+        refresh_per_second=DRAWN_PER_SECOND,
+    )
+    with only_bar(), drawn as progress:
         yield Bar(progress, progress.add_task(label, total=total, note=""))

@@ -23,7 +23,7 @@ from auction_env.market.scripted import ScriptedBidders
 from auction_env.tasks import Totals
 from benchmarks.pages import pictures, plots
 from benchmarks.statistics.bootstrap import Bootstrap
-from benchmarks.statistics.summaries import summarise
+from benchmarks.statistics.summaries import Summary, summarise
 from benchmarks.suites.storage.rows import result_rows
 
 if TYPE_CHECKING:
@@ -202,11 +202,27 @@ def plot_scores(
         ValueError: Others than the reference's episodes.
     """
     rows = result_rows(episodes, reference, suite="notebook")
-    found = summarise(rows, "score_expected", bootstrap)
-    shares = {s.method: s.share for s in sorted(found, key=lambda s: -s.share.value)}
-    figure = plots.share_dots(list(episodes), shares)
+    return plot_shares(summarise(rows, "score_expected", bootstrap), reference.task.name)
+
+
+def plot_shares(summaries: Sequence[Summary], task: str | None = None) -> go.Figure:
+    """Expected scores over those of the reference as dots with their intervals, the best on top.
+
+    Args:
+        summaries: Of every method and task (`benchmarks.statistics.summaries.summarise`).
+        task: Which one; None: over all of them.
+
+    Raises:
+        ValueError: No summary is of that task.
+    """
+    tasks = list(dict.fromkeys(s.task for s in summaries if s.task is not None))
+    scope = tasks[0] if task is None and len(tasks) == 1 else task
+    own = [s.share for s in summaries if s.task == scope]
+    if not own:
+        raise ValueError(f"`task` must be one of {tasks}, found {task!r}")
+    figure = plots.share_dots(summaries, scope)
     figure["layout"]["xaxis"]["title"]["text"] = "expected score over the reference's"
-    made = to_plotly(figure, f"{reference.task.name}, {len(reference.seed)} episodes")
+    made = to_plotly(figure, f"{scope or 'all tasks'}, {own[0].n_episodes} episodes")
     return made.update_layout(showlegend=False)  # the names stand on the left
 
 

@@ -290,7 +290,7 @@ class WeightingConfig(Settings):
             require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
             require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
             require(not self.per_episode, "per_episode", "false for `per_sample` weights", self.per_episode)
-            softmaxes = "softmax, entropy or top1 for `per_sample` weights"
+            softmaxes = "softmax, entropy, top1 or a weighting of your own for `per_sample` weights"
             require(not self.is_accumulated, "kind", softmaxes, self.kind)
         if self.kind in get_args(WeightingKind):
             require(not self.options, "options", f"empty for `kind` {self.kind!r}", dict(self.options))

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.families.family import Member, TaskFamily
+from agents.learning.bars import Count
 from agents.logging.harm import Harm
-from agents.rollouts import Progress, rollout_each, to_trajectories
+from agents.rollouts import rollout_each, to_trajectories
 from agents.rules.fixed import FixedBidder
 from auction_env.data import TrajectoryData, require
 
@@ -67,7 +68,7 @@ class MeasuredHarm(NamedTuple):
 
 
 def measure_harm(
-    family: TaskFamily, *, n_episodes: int = 16, n_constants: int = 13, progress: Progress | None = None
+    family: TaskFamily, *, n_episodes: int = 16, n_constants: int = 13, progress: Count | None = None
 ) -> MeasuredHarm:
     """Plays the market to measure what the harm of each source costs each target.
 
@@ -105,7 +106,7 @@ def harm_losses(
     *,
     n_episodes: int = 16,
     n_constants: int = 13,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> Float:
     """(n_harms,) what each harm costs one target: the `loss` of `measure_harm`, with the same arguments."""
     if n_episodes < 1 or n_constants < 3:
@@ -119,7 +120,7 @@ def harm_losses(
 class _Trial:
     """Best constants of a target with and without harm, each curve played once."""
 
-    def __init__(self, target: Member, grid: Float, n_episodes: int, progress: Progress | None) -> None:
+    def __init__(self, target: Member, grid: Float, n_episodes: int, progress: Count | None) -> None:
         self._target, self._grid, self._n_episodes, self._progress = target, grid, n_episodes, progress
         self._truths: dict[tuple[int, ...], Float] = {}
         self._losses: dict[Harm, float] = {}

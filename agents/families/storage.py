@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.families.family import Member, Shift, TaskFamily
+from agents.learning.bars import Count, counted
 from agents.logging.collection import Collection, collect_data_set
 from agents.logging.harm import Harm, sound_trajectories
 from agents.parallel import worker_count
@@ -24,8 +25,6 @@ from auction_env.tasks import Task
 
 FAMILY_FILE = "family.json"
 _PER_WORKER = 2_000  # trajectories that take as long as starting a worker and making its policy
-
-Progress = Callable[[int], None]
 
 
 def member_collection(member: Member, n_held_out: int) -> Collection:
@@ -54,7 +53,7 @@ def collect_family(
     n_workers: int | None = 1,
     ray: str | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: Count | bool | None = None,
 ) -> None:
     """Collects the logs of all tasks; what an interrupted call has finished is kept.
 
@@ -65,7 +64,8 @@ def collect_family(
             however scarce its data are.
         n_workers, ray: Who makes the logs of a task (`collect_data_set`); a small task gets fewer workers.
         force: Whether data sets of other members at `out` are replaced.
-        progress: Told the number of trajectories as they are finished.
+        progress: Told the number of trajectories as they are finished; True, False and None are those of
+            `agents.rollouts.rollout`.
 
     Raises:
         FileExistsError: `out` holds another family, or a data set that is not the member's, and `force` is False.
@@ -78,17 +78,20 @@ def collect_family(
     record = root / FAMILY_FILE
     if record.exists() and record.read_text(encoding="utf-8") != text and not force:
         raise already_there(root, "another family", "must be empty or hold this family")
-    for member in family.members:
-        path, collection = root / member.name, member_collection(member, n_validation + n_test)
-        if not _is_collected(path, collection):
-            worth = 1 + collection.n_episodes * collection.n_at_once // _PER_WORKER
-            n = min(worker_count(n_workers), worth) if ray is None else n_workers
-            collect_data_set(collection, path, n_workers=n, ray=ray, force=force, progress=progress)
-        elif progress is not None:
-            progress(member.n_trajectories + n_validation + n_test)
-        splits = read_manifest(path).splits
-        if splits is None or (splits["validation"], splits["test"]) != (n_validation, n_test):
-            write_splits(path, seed=family.seed, validation=n_validation, test=n_test, force=force)
+    n_held_out = n_validation + n_test
+    n_all = sum(member.n_trajectories + n_held_out for member in family.members)
+    with counted(progress, f"collecting {len(family)} tasks", n_all) as tell:
+        for member in family.members:
+            path, collection = root / member.name, member_collection(member, n_held_out)
+            if not _is_collected(path, collection):
+                worth = 1 + collection.n_episodes * collection.n_at_once // _PER_WORKER
+                n = min(worker_count(n_workers), worth) if ray is None else n_workers
+                collect_data_set(collection, path, n_workers=n, ray=ray, force=force, progress=tell or False)
+            elif tell is not None:
+                tell(member.n_trajectories + n_held_out)
+            splits = read_manifest(path).splits
+            if splits is None or (splits["validation"], splits["test"]) != (n_validation, n_test):
+                write_splits(path, seed=family.seed, validation=n_validation, test=n_test, force=force)
     write_atomically(record, text.encode())
 
 

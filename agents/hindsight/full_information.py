@@ -35,7 +35,8 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
-from agents.rollouts import Episodes, Progress, check_days
+from agents.learning.bars import Count, counted
+from agents.rollouts import Episodes, check_days
 from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import LiveMarket, Simulation
 from auction_env.data.formats.auctionnet_export import trace_tick
@@ -345,7 +346,7 @@ def lp_reference(
     population: Population | None = None,
     days: ArrayLike | None = None,
     competitors: Mapping[int, Bidder] | None = None,
-    progress: Progress | None = None,
+    progress: Count | bool | None = None,
 ) -> ScoreBounds:
     """`score_bound` of each episode, against the bids that the others make when `bidder` plays it.
 
@@ -360,20 +361,21 @@ def lp_reference(
         competitors=competitors,
     )
     amounts = []
-    for position in range(len(seed)):
-        offers = record_offers(
-            bidder,
-            seed=int(seed[position]),
-            advertiser=int(advertiser[position]),
-            task=task,
-            params=market.params,
-            population=market.population,
-            day=None if day is None else int(day[position]),
-            competitors=competitors,
-        )
-        amounts.append(score_bound(offers, task.beta))
-        if progress is not None:
-            progress(1)
+    with counted(progress, "full-information bounds", len(seed)) as tell:
+        for position in range(len(seed)):
+            offers = record_offers(
+                bidder,
+                seed=int(seed[position]),
+                advertiser=int(advertiser[position]),
+                task=task,
+                params=market.params,
+                population=market.population,
+                day=None if day is None else int(day[position]),
+                competitors=competitors,
+            )
+            amounts.append(score_bound(offers, task.beta))
+            if tell is not None:
+                tell(1)
     return ScoreBounds(amount=np.asarray(amounts), seed=seed, advertiser=advertiser, day=day, task=task, market=market)
 
 

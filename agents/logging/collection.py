@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from agents.learning.bars import Count, counted
 from agents.logging.harm import Harm, sound_trajectories
 from agents.logging.policies import MIXED, dealt_policies, make_policy, parse_shares
 from agents.mixed import deal_campaigns
@@ -34,8 +35,6 @@ from auction_env.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int], None]
-
 ROWS_PER_BLOCK = 65_536  # a block is a shard: about 20 MB in memory, and what a kill may cost
 IMPRESSIONS_PER_BLOCK = 8_000_000  # some seconds of work
 _BLOCKS_WANTED = 16  # of a small collection, so that there is something for every worker
@@ -50,22 +49,24 @@ def collect(
     population: Population | None = None,
     days: ArrayLike | None = None,
     first_period: int = 0,
-    progress: Progress | None = None,
+    progress: Count | bool | None = None,
 ) -> Iterator[TrajectoryData]:
     """Logs episodes in which `bidder` controls every advertiser: one data set a market episode.
 
     Period p of the log is market `seeds[p - first_period]`, and day `days[p - first_period]` of it if `days` are
     given (`BatchMarket.reset`). Iterating keeps memory bounded; pass the iterator to `auction_env.data.write`.
+    `progress` is told 1 after each market episode; True, False and None are those of `agents.rollouts.rollout`.
     """
     check_days(seeds, days)
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
-    simulation = _markets(task, params, population, 1)
-    for position, seed in enumerate(check_integers("seeds", seeds)):
-        day = None if days is None else check_integers("days", days)[position : position + 1]
-        episode = run_episode(simulation, [int(seed)], bidder, day)
-        yield to_trajectories(episode, period=first_period + position, policy=bidder.name)
-        if progress is not None:
-            progress(1)
+    simulation, numbers = _markets(task, params, population, 1), check_integers("seeds", seeds)
+    with counted(progress, f"collecting {task.name}", len(numbers)) as tell:
+        for position, seed in enumerate(numbers):
+            day = None if days is None else check_integers("days", days)[position : position + 1]
+            episode = run_episode(simulation, [int(seed)], bidder, day)
+            yield to_trajectories(episode, period=first_period + position, policy=bidder.name)
+            if tell is not None:
+                tell(1)
 
 
 def _markets(
@@ -120,7 +121,7 @@ class Collection:
         if check_integer("seed", self.seed) < 0:
             raise ValueError(f"`seed` must not be negative, found {self.seed}")
         check_name("control", self.control, ("one", "all"))
-        self.params.check_advertisers(self.population.n_advertisers)
+        self.params.check_population(self.population)
         self.params.check_task(self.task)
         n = self.population.n_advertisers
         if (
@@ -246,7 +247,7 @@ def collect_data_set(
     n_workers: int | None = 1,
     ray: str | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: Count | bool | None = None,
 ) -> CollectionSummary:
     """Collects a data set, block by block, in parallel.
 
@@ -259,7 +260,8 @@ def collect_data_set(
         n_workers: Blocks that are made at a time, each on one thread; 1 works in this process, None is one a core.
         ray: Address of a Ray cluster that makes the blocks (`agents.parallel.run_jobs`); its machines must see `out`.
         force: Whether a data set at `out`, or unfinished work of another collection, is replaced.
-        progress: Told the number of trajectories of each block as it is finished, those found finished included.
+        progress: Told the number of trajectories of each block as it is finished, those found finished included; True,
+            False and None are those of `agents.rollouts.rollout`.
 
     Raises:
         FileExistsError: `out` holds files, unfinished work of another collection lies beside it, or another process
@@ -275,16 +277,20 @@ def collect_data_set(
             collection.population.n_advertisers,
         )
     started = time.perf_counter()
-    with open_stage(out, collection.plan, force=force) as stage:
+    n_all = collection.n_trajectories or collection.n_episodes * collection.n_at_once
+    with (
+        open_stage(out, collection.plan, force=force) as stage,
+        counted(progress, f"collecting {collection.task.name}", n_all) as tell,
+    ):
         found = {index: block for index in range(collection.n_blocks) if (block := stage.finished(index)) is not None}
         for block in found.values():
-            _report(progress, block)
+            _report(tell, block)
 
         def ended(index: int, result: int | Failure) -> None:
             if isinstance(result, Failure):
                 rest = "finished blocks are kept for the next call"
                 raise ChildProcessError(f"block {index} of {out} failed: {result.error}; {rest}")
-            _report(progress, _block(stage, index))
+            _report(tell, _block(stage, index))
 
         todo = [index for index in range(collection.n_blocks) if index not in found]
         maker = _BlockMaker(collection, stage.path.resolve())
@@ -297,7 +303,7 @@ def collect_data_set(
     return CollectionSummary(collection.n_episodes, n_trajectories, n_resumed, time.perf_counter() - started)
 
 
-def _report(progress: Progress | None, block: Block) -> None:
+def _report(progress: Count | None, block: Block) -> None:
     if progress is not None:
         progress(block.n_episodes)
 

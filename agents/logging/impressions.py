@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from agents.learning.bars import Count, counted
 from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import Simulation
 from auction_env.data.formats.auctionnet_export import ImpressionWriter, trace_tick
@@ -28,7 +28,7 @@ def log_impressions(
     first_period: int = 0,
     is_compressed: bool = False,
     force: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: Count | bool | None = None,
 ) -> list[Path]:
     """Writes `period-<p>.csv` for each market episode, which is the one that `agents.collect` logs.
 
@@ -41,7 +41,7 @@ def log_impressions(
         first_period: Number of the first period.
         is_compressed: Whether the files are `.csv.gz`.
         force: Whether files that are there already are replaced.
-        progress: Told 1 after each episode.
+        progress: Told 1 after each episode; True, False and None are those of `agents.rollouts.rollout`.
 
     Returns:
         The files.
@@ -60,18 +60,19 @@ def log_impressions(
         controlled_advertiser=np.arange(n),
         task=task,
     )
-    files = []
-    for position, seed in enumerate(np.asarray(seeds, np.int64)):
-        period = first_period + position
-        path = Path(directory) / f"period-{period}.csv{'.gz' if is_compressed else ''}"
-        simulation.reset([int(seed)])
-        bidder.reset(simulation.campaigns())
-        with ImpressionWriter(path, simulation.market, period=period, force=force) as writer:
-            for _ in range(params.n_ticks):
-                multipliers = check_multipliers(bidder, bidder.act(simulation.view()), n)
-                writer.write(trace_tick(simulation.market, multipliers))
-                simulation.step(multipliers)
-        files.append(path)
-        if progress is not None:
-            progress(1)
+    files, numbers = [], np.asarray(seeds, np.int64)
+    with counted(progress, f"logging impressions of {task.name}", len(numbers)) as tell:
+        for position, seed in enumerate(numbers):
+            period = first_period + position
+            path = Path(directory) / f"period-{period}.csv{'.gz' if is_compressed else ''}"
+            simulation.reset([int(seed)])
+            bidder.reset(simulation.campaigns())
+            with ImpressionWriter(path, simulation.market, period=period, force=force) as writer:
+                for _ in range(params.n_ticks):
+                    multipliers = check_multipliers(bidder, bidder.act(simulation.view()), n)
+                    writer.write(trace_tick(simulation.market, multipliers))
+                    simulation.step(multipliers)
+            files.append(path)
+            if tell is not None:
+                tell(1)
     return files

@@ -7,7 +7,6 @@ with the same plan finds the finished blocks there and goes on; the data set tak
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -20,9 +19,9 @@ from typing import Any, NamedTuple
 from auction_env.data.dataset import TrajectoryData
 from auction_env.data.manifest import Manifest, Shard, json_values, write_manifest, write_shard
 from auction_env.data.storage import check_target, to_table
-from auction_env.files import BY_FORCE, replace_directory, write_atomically
+from auction_env.files import replace_directory, unfinished_work, write_atomically
 
-_PLAN, _LOCK, _DATA, _BLOCKS = "plan.json", "lock", "data", "blocks"
+_DATA, _BLOCKS = "data", "blocks"
 
 
 class Block(NamedTuple):
@@ -97,44 +96,7 @@ def open_stage(directory: str | os.PathLike[str], plan: Mapping[str, Any], *, fo
             and `force` is False, or another process works in the stage.
     """
     target = check_target(directory, force=force)
-    path = target.parent / f".{target.name}.unfinished"
-    text = json.dumps(json_values("plan", plan), sort_keys=True, indent=1)
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FileExistsError(f"{target} is being made by another process, which works in {path}") from error
-        _follow(path, text, force=force)
+    with unfinished_work(target, json_values("plan", plan), force=force) as path:
+        for name in (_DATA, _BLOCKS):
+            (path / name).mkdir(exist_ok=True)
         yield Stage(target, path)
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _follow(path: Path, plan: str, *, force: bool) -> None:
-    """Takes up the plan in the stage, or puts this one there."""
-    file = path / _PLAN
-    if file.exists() and file.read_text(encoding="utf-8") != plan:
-        if not force:
-            raise FileExistsError(
-                f"{path} holds unfinished work with other arguments ({_difference(file, plan)}): finish it with those,"
-                f" or {BY_FORCE}"
-            )
-        for entry in path.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name != _LOCK:
-                entry.unlink()
-    for name in (_DATA, _BLOCKS):
-        (path / name).mkdir(exist_ok=True)
-    write_atomically(file, plan.encode())
-
-
-def _difference(file: Path, plan: str) -> str:
-    """The first key on which the plans differ."""
-    try:
-        old = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        return f"{file.name} is not JSON"
-    new = json.loads(plan)
-    name = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
-    return f"`{name}` differs"

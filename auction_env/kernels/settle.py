@@ -47,6 +47,7 @@ class Rules(NamedTuple):
     funnel_sd: NDArray[np.float32]  # (3,)
     funnel_correlation: NDArray[np.float32]  # (3,)
     value_correlation: Any  # float32
+    value_shape: NDArray[np.float32]  # (n_advertisers, N_POINTS), or (n_advertisers, 0)
 
 
 class Advertisers(NamedTuple):

@@ -1,6 +1,7 @@
 """What an impression promises each advertiser before anybody bids: conversions, clicks, add-to-carts, order values.
 
-The conversion probability (the "value" of the other kernels) is a normal draw cut to [0, 1]. In a market with a funnel
+The conversion probability (the "value" of the other kernels) is a normal draw cut to [0, 1], or, under an own
+distribution, the quantile at that draw. In a market with a funnel
 an impression has three more amounts: the probabilities of an add-to-cart and of a click, and the value of an order.
 Each is a normal draw of its own, correlated with that of the conversion probability. All are pure functions of (seed,
 tick, advertiser, impression). So they can be drawn for whole blocks, where somebody bids on them, and again for the few
@@ -35,6 +36,10 @@ MAX_SIGMA_RATIO = np.float32(0.3)  # AuctionNet caps the prediction's sigma at 0
 _MAX_TRUE_RATIO = np.float32(1.0 + 2.0 * MAX_SIGMA_RATIO)
 _LOWEST = np.float32(0.1)  # no amount falls below this share of its mean
 
+HIGHEST_Z = np.float32(5.0)  # of the quantiles of an own distribution; 6 of 10 million normals lie beyond +-5
+_PER_Z = np.float32(16.0)  # its points, a unit of z
+N_POINTS = 2 * int(HIGHEST_Z) * int(_PER_Z) + 1
+
 N_BASES = 4  # amounts of an impression, in the order of `tasks.BASES`
 _STREAMS = (STREAM_VALUE, STREAM_CLICK, STREAM_CART, STREAM_ORDER)  # of their normals
 
@@ -54,6 +59,7 @@ class FunnelRules(NamedTuple):
     value_correlation: (
         Any  # correlation of the conversion normals of two advertisers: `TrafficParams.value_correlation`
     )
+    value_shape: NDArray[np.float32]  # (n_advertisers, N_POINTS) of an own distribution: `shaped_value`; or (.., 0)
 
 
 @njit(cache=True, inline="always")
@@ -67,6 +73,23 @@ def scale_amount(mean, sd, correlation, z, own):
 def conversion_value(mean, sd, z):
     """The conversion probability: normal(mean, sd), given its standard normal z, cut to [0, 1]."""
     return min(max(mean + sd * z, np.float32(0.0)), np.float32(1.0))
+
+
+@njit(cache=True, inline="always")
+def shaped_value(mean, shape, j, z):
+    """The conversion probability under an own distribution: mean x its quantile at z, cut to [0, 1].
+
+    Args:
+        mean: Of advertiser j.
+        shape: (n_advertisers, N_POINTS) float32 quantiles over the mean, at z = -HIGHEST_Z .. HIGHEST_Z.
+        j: The advertiser.
+        z: Its standard normal.
+    """
+    place = min(max((z + HIGHEST_Z) * _PER_Z, np.float32(0.0)), np.float32(N_POINTS - 1))
+    k = min(np.int32(place), np.int32(N_POINTS - 2))
+    low = shape[j, k]
+    quantile = low + (place - np.float32(k)) * (shape[j, k + 1] - low)
+    return min(max(mean * quantile, np.float32(0.0)), np.float32(1.0))
 
 
 @njit(cache=True, inline="always")
@@ -93,7 +116,10 @@ def impression_amounts(seed, tick, impression, advertiser, mean, sd, funnel):
     if funnel.value_correlation > 0:
         common = draw_lane_normal(seed, tick, 0, STREAM_SHARED_VALUE, impression)
         z = np.sqrt(funnel.value_correlation) * common + np.sqrt(np.float32(1.0) - funnel.value_correlation) * z
-    value = conversion_value(mean, sd, z)
+    if funnel.value_shape.shape[1] > 0:
+        value = shaped_value(mean, funnel.value_shape, advertiser, z)
+    else:
+        value = conversion_value(mean, sd, z)
     click = scale_amount(
         funnel.click_rate[advertiser], funnel.funnel_sd[0], funnel.funnel_correlation[0], z,
         draw_lane_normal(seed, tick, advertiser, STREAM_CLICK, impression),
@@ -204,16 +230,63 @@ def draw_correlated_values(seed, tick, items, mean, sd, correlation, values, val
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
-def fill_amounts(normals, n, mean, sd, click_rate, cart_rate, order_value, funnel, amounts):
-    """Amounts of a block from its normals (4, BLOCK): value, click, cart, value x order -> `amounts` (4, BLOCK)."""
+def draw_shaped_row(low, high, first, n, mean, shape, j, weight, shared, out):
+    """`draw_correlated_row` under an own distribution: see `shaped_value`."""
+    low = np.uint32(low + np.uint32(first))
+    for i in range(n):
+        z = shared[i] + weight * draw_normal(np.uint32(i), low, high)
+        out[i] = shaped_value(mean, shape, j, z)
+    total = np.float32(0.0)
+    for i in range(n):
+        total += out[i]
+    return np.float64(total)
+
+
+@njit(cache=True, parallel=True)
+def draw_shaped_values(seed, tick, items, mean, correlation, shape, values, value_sum):
+    """`draw_correlated_values` under distributions of the advertisers' own; the normals are the same.
+
+    Args:
+        correlation: float32 in [0, 1]; 0 makes the advertisers' values independent.
+        shape: (n_advertisers, N_POINTS) float32: see `shaped_value`.
+    """
+    shared_weight = np.float32(np.sqrt(correlation))
+    own_weight = np.float32(np.sqrt(np.float32(1.0) - correlation))
+    for item in prange(items.market.shape[0]):
+        market, first, n = items.market[item], items.first[item], items.n[item]
+        shared = np.zeros(values.shape[2], np.float32)
+        if correlation > 0:
+            key = make_key(seed[market], tick, 0, STREAM_SHARED_VALUE)
+            draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
+        for j in range(mean.shape[1]):
+            key = make_key(seed[market], tick, j, STREAM_VALUE)
+            value_sum[item, j] = draw_shaped_row(
+                low_word(key), high_word(key), first, n, mean[market, j], shape, j, own_weight, shared,
+                values[item, j],
+            )  # fmt: skip
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def fill_values(normals, n, mean, sd, shape, j, amounts):
+    """Conversion probabilities of a block of advertiser j from their normals: the first row of each (4, BLOCK)."""
+    if shape.shape[1] > 0:
+        for i in range(n):
+            amounts[0, i] = shaped_value(mean, shape, j, normals[0, i])
+    else:
+        for i in range(n):
+            amounts[0, i] = conversion_value(mean, sd, normals[0, i])
+
+
+@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def fill_amounts(normals, n, click_rate, cart_rate, order_value, funnel, amounts):
+    """The other amounts of a block: click, cart, value x order beside the value in `amounts` (4, BLOCK)."""
     for i in range(n):
         z = normals[0, i]
-        value = conversion_value(mean, sd, z)
+        value = amounts[0, i]
         click = scale_amount(click_rate, funnel.funnel_sd[0], funnel.funnel_correlation[0], z, normals[1, i])
         cart = scale_amount(cart_rate, funnel.funnel_sd[1], funnel.funnel_correlation[1], z, normals[2, i])
         order = scale_amount(order_value, funnel.funnel_sd[2], funnel.funnel_correlation[2], z, normals[3, i])
         cart, click = order_probabilities(value, cart, click)
-        amounts[0, i] = value
         amounts[1, i] = click
         amounts[2, i] = cart
         amounts[3, i] = value * order
@@ -250,10 +323,8 @@ def draw_funnel_values(seed, tick, items, mean, sd, funnel, basis, values, value
             if funnel.value_correlation > 0:
                 for i in range(n):
                     normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
-            fill_amounts(
-                normals, n, mean[market, j], sd[market, j], funnel.click_rate[j], funnel.cart_rate[j],
-                funnel.order_value[j], funnel, amounts,
-            )  # fmt: skip
+            fill_values(normals, n, mean[market, j], sd[market, j], funnel.value_shape, j, amounts)
+            fill_amounts(normals, n, funnel.click_rate[j], funnel.cart_rate[j], funnel.order_value[j], funnel, amounts)
             chosen = basis[market, j]
             for k in range(N_BASES):
                 total = 0.0

@@ -88,8 +88,13 @@ def campaign_targets(budget: ArrayLike, cpa_target: ArrayLike, funnel: Funnel | 
     )
 
 
-def funnel_rules(funnel: Funnel | None, cpa_target: NDArray[np.float64], value_correlation: float) -> FunnelRules:
-    """The funnel as the kernels take it; switched off for None."""
+def funnel_rules(
+    funnel: Funnel | None,
+    cpa_target: NDArray[np.float64],
+    value_correlation: float,
+    value_shape: NDArray[np.float32],
+) -> FunnelRules:
+    """The funnel as the kernels take it; switched off for None. The others are fields of `FunnelRules`."""
     chosen = funnel or Funnel()
 
     def per_advertiser(given: ArrayLike) -> NDArray[np.float32]:
@@ -103,4 +108,5 @@ def funnel_rules(funnel: Funnel | None, cpa_target: NDArray[np.float64], value_c
         funnel_sd=np.array([getattr(chosen, f"{stage}_sd") for stage in _STAGES], np.float32),
         funnel_correlation=np.array([getattr(chosen, f"{stage}_correlation") for stage in _STAGES], np.float32),
         value_correlation=np.float32(value_correlation),
+        value_shape=value_shape,
     )

@@ -18,7 +18,14 @@ from auction_env.kernels import check_fork, outcomes, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
 from auction_env.kernels.settle import Advertisers, Rules
-from auction_env.kernels.values import N_BASES, draw_correlated_values, draw_funnel_values, draw_values, mean_values
+from auction_env.kernels.values import (
+    N_BASES,
+    draw_correlated_values,
+    draw_funnel_values,
+    draw_shaped_values,
+    draw_values,
+    mean_values,
+)
 from auction_env.market.episode import MarketState, Opening, TickDraws, TickResult
 from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
@@ -50,9 +57,9 @@ class BatchMarket:
         self.population = population or auctionnet_population()
         self.n_markets = n_markets
         self._shape = (n_markets, self.population.n_advertisers)
-        self.params.check_advertisers(self.population.n_advertisers)
+        self.params.check_population(self.population)
         self._budget = self.targets.budget
-        self._rules = _rules(self.params, self.cpa_target)
+        self._rules = _rules(self.params, self.population)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
         self._state: MarketState | None = None
 
@@ -316,6 +323,9 @@ class BatchMarket:
         with _threads(n_items):
             if expected_sum is not None:
                 draw_funnel_values(*key, mean, sd, self._rules, basis, self._values, self._value_sum, expected_sum)
+            elif self.params.traffic.values is not None:
+                shape = self._rules.value_shape
+                draw_shaped_values(*key, mean, correlation, shape, self._values, self._value_sum)
             elif correlation > 0:
                 draw_correlated_values(*key, mean, sd, correlation, self._values, self._value_sum)
             else:
@@ -413,9 +423,11 @@ def _threads(n_items: int) -> Iterator[None]:
         set_num_threads(n_threads)
 
 
-def _rules(params: MarketParams, cpa_target: Float) -> Rules:
+def _rules(params: MarketParams, population: Population) -> Rules:
     """The rules of the auction as the kernels take them."""
+    cpa_target, own = np.asarray(population.cpa_target, np.float64), params.traffic.values
     quality = np.ones(len(cpa_target)) if params.quality is None else params.quality
+    shape = np.empty((len(cpa_target), 0), np.float32) if own is None else own.for_population(population).quantiles
     return Rules(
         mechanism=MECHANISMS[params.mechanism],
         first_price_share=np.float32(params.first_price_share),
@@ -425,7 +437,7 @@ def _rules(params: MarketParams, cpa_target: Float) -> Rules:
         reserve_noise=np.float32(params.reserve_noise),
         quality=np.asarray(quality, np.float32),
         has_quality=params.quality is not None and set(params.quality) != {1.0},
-        **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation)._asdict(),
+        **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation, shape)._asdict(),
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from auction_env.kernels.clearing import MECHANISMS
 from auction_env.market.funnel import Funnel
+from auction_env.market.population import Population
+from auction_env.market.value_distribution import ValueDistribution
 from auction_env.tasks import Task
 
 REFERENCE_IMPRESSIONS = 500_000
@@ -147,7 +149,8 @@ class TrafficParams:
     Monday; weekdays may have curves and levels of their own (`weekly_curve`, `weekday_volume`, `weekday_value`),
     days may drift (`drift`), and shocks may hit (`shocks`). Which day an episode is follows from its seed, uniform
     over the days, unless the market is given `days` at `reset`. Then, `value_correlation` makes an impression good
-    or bad for everybody. Budgets do not follow the level of the day.
+    or bad for everybody. `values` gives the values within a tick another distribution than the normal one. Budgets do
+    not follow the level of the day.
     """
 
     diurnal_curve: tuple[float, ...] = DIURNAL_CURVE  # relative volume, any number of points over the day
@@ -169,6 +172,7 @@ class TrafficParams:
     sd_ratio_tick_sd: float = 0.2  # of that ratio between ticks, relative
     sigma_mean: float = 0.15  # of the prediction's relative uncertainty
     sigma_sd: float = 0.06  # of that between advertisers
+    values: ValueDistribution | None = None  # within a tick, in place of the normal distribution and its `sd_ratio_*`
 
     def __post_init__(self) -> None:
         _check_curve("diurnal_curve", self.diurnal_curve)
@@ -180,6 +184,18 @@ class TrafficParams:
         for name in ("volume_window", "value_window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1 tick, found {getattr(self, name)}")
+        if self.values is not None:
+            self._check_values(self.values)
+
+    def _check_values(self, values: ValueDistribution) -> None:
+        if not isinstance(values, ValueDistribution):
+            raise ValueError(f"`values` must be a `ValueDistribution` (`load_values` reads a file), found {values!r}")
+        for part in fields(self):
+            if part.name.startswith("sd_ratio_") and getattr(self, part.name) != part.default:
+                raise ValueError(
+                    f"`{part.name}` must not be given with `values`, which have a standard deviation of their own,"
+                    f" found {getattr(self, part.name)}"
+                )
 
     def _check_week(self) -> None:
         if len(self.weekly_curve) not in (0, 7):
@@ -314,8 +330,11 @@ class MarketParams:
         if not (np.isfinite(self.conversion_delay) and self.conversion_delay >= 0):
             raise ValueError(f"`conversion_delay` must be finite and not negative, found {self.conversion_delay}")
 
-    def check_advertisers(self, n_advertisers: int) -> None:
-        """Raises ValueError if a parameter has an entry an advertiser, but not for `n_advertisers` of them."""
+    def check_population(self, population: Population) -> None:
+        """Raises ValueError if a parameter has entries for other advertisers or categories than a population's."""
+        n_advertisers = population.n_advertisers
+        if self.traffic.values is not None:
+            self.traffic.values.check_population(population)
         if self.quality is not None and len(self.quality) != n_advertisers:
             raise ValueError(
                 f"`quality` must have one entry an advertiser ({n_advertisers}), found {len(self.quality)}"
@@ -355,7 +374,13 @@ class MarketParams:
         return self.n_impressions / REFERENCE_IMPRESSIONS
 
 
-_NESTED: dict[str, type] = {"funnel": Funnel, "traffic": TrafficParams, "drift": Drift, "shocks": Shock}
+_NESTED: dict[str, type] = {
+    "funnel": Funnel,
+    "traffic": TrafficParams,
+    "drift": Drift,
+    "shocks": Shock,
+    "values": ValueDistribution,
+}
 """What the JSON objects of these fields are."""
 
 

@@ -121,8 +121,12 @@ def draw_traffics(
     levels = by_category[:, np.asarray(population.category)] * by_advertiser
     by_tick = _windows(traffic.value_mean * levels, traffic.value_window, n_ticks)  # (n_episodes, n, n_ticks)
     mean = by_tick.transpose(0, 2, 1) * (day_value[:, None] * shock_value)[..., None]
-    ratio = np.clip(ratio, 0.1, 1.0)[:, None]
-    ratios = np.clip(ratio + traffic.sd_ratio_tick_sd * ratio * z, 0.1, 1.0)
+    if traffic.values is None:
+        ratio = np.clip(ratio, 0.1, 1.0)[:, None]
+        ratios = np.clip(ratio + traffic.sd_ratio_tick_sd * ratio * z, 0.1, 1.0)
+    else:
+        shapes = traffic.values.for_population(population)
+        mean, ratios = mean * shapes.level, shapes.sd
     return Traffic(
         n_impressions=_volumes(volume_windows, params, day, day_volume, shock_volume),
         mean=mean.astype(np.float32),

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from auction_env.market.params import TrafficParams
+    from auction_env.market.value_distribution import ValueDistribution
     from auction_env.tasks import Task
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -31,6 +33,47 @@ def n_impressions(arguments: argparse.Namespace) -> int:
     from auction_env.market.params import LOG_IMPRESSIONS
 
     return LOG_IMPRESSIONS if arguments.impressions is None else int(arguments.impressions)
+
+
+def add_values(parser: argparse.ArgumentParser) -> None:
+    """Adds `--values`, which `traffic` reads."""
+    values = (
+        "distribution of the predicted values: lognormal:SD, mixture:WEIGHT,MEAN,SD/..., FILE (.npy, .csv, .parquet),"
+        " advertiser=FILE or category=FILE (docs/market.md); default: normal"
+    )
+    parser.add_argument("--values", metavar="SPEC", help=values)
+
+
+def traffic(arguments: argparse.Namespace) -> TrafficParams:
+    """The traffic of a market episode, with the values of the arguments."""
+    from auction_env.market.params import TrafficParams
+
+    return TrafficParams(values=None if arguments.values is None else read_values(arguments.values))
+
+
+def read_values(text: str) -> ValueDistribution:
+    """A distribution of predicted values as the command line names it.
+
+    Raises:
+        ValueError: Numbers that are none, or a file that holds no predicted values.
+        OSError: The file cannot be read.
+    """
+    from auction_env.market.value_distribution import ValueDistribution, load_values
+
+    kind, _, numbers = text.partition(":")
+    if kind in ("lognormal", "mixture"):
+        try:
+            parts = [tuple(map(float, part.split(","))) for part in numbers.split("/")]
+        except ValueError:
+            parts = []
+        if kind == "lognormal" and len(parts) == 1 and len(parts[0]) == 1:
+            return ValueDistribution.lognormal(parts[0][0])
+        if kind == "mixture" and parts and all(len(part) == 3 for part in parts):
+            return ValueDistribution.mixture(*((weight, mean, sd) for weight, mean, sd in parts))
+        rule = "lognormal:SD" if kind == "lognormal" else "mixture:WEIGHT,MEAN,SD/WEIGHT,MEAN,SD"
+        raise ValueError(f"`--values` must be {rule} with numbers, found {text!r}")
+    per, is_per, path = text.partition("=")
+    return load_values(path, per=per) if is_per and per in ("advertiser", "category") else load_values(text)
 
 
 TASK_HELP = "a registered task or FILE.json of your own (docs/tasks.md)"

@@ -7,7 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import TASK_HELP, Commands, add_impressions, add_workers, n_impressions, read_task
+from benchmarks.commands import (
+    TASK_HELP,
+    Commands,
+    add_impressions,
+    add_values,
+    add_workers,
+    n_impressions,
+    read_task,
+    traffic,
+)
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -45,6 +54,7 @@ def add_collection(parser: argparse.ArgumentParser, *, n_episodes: int = 1000) -
     parser.add_argument("--episodes", type=int, default=n_episodes, metavar="N", help=episodes)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first market; default: %(default)s")
     add_impressions(parser)
+    add_values(parser)
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
@@ -60,8 +70,10 @@ def collection(arguments: argparse.Namespace) -> Collection:
         seed=arguments.seed,
         policy=arguments.policy,
         params=MarketParams(
-            funnel=Funnel(), n_impressions=n_impressions(arguments)
-        ),  # so that any other task can be made of the log
+            funnel=Funnel(),  # so that any other task can be made of the log
+            n_impressions=n_impressions(arguments),
+            traffic=traffic(arguments),
+        ),
     )
 
 

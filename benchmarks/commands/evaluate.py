@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import Commands, add_impressions, add_workers, n_impressions, read_task
+from benchmarks.commands import Commands, add_impressions, add_values, add_workers, n_impressions, read_task, traffic
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -50,12 +50,14 @@ def add(commands: Commands) -> None:
     add_impressions(parser)
     option("--ticks", type=int, metavar="N", help="an episode; default: 48")
     option("--mechanism", metavar="NAME", help="gsp, first_price or vcg; default: gsp")
+    add_values(parser)
     option("--population", type=Path, metavar="FILE", help="the advertisers, JSON of Population.to_json")
     option("--competitors", metavar="AGENT", help="the bidder of all other advertisers; default: their scripts")
     option("--against", metavar="NAME", help="whom the others are compared with; default: the first agent")
     add_workers(parser)
     option("--out", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
-    parser.set_defaults(run=_run)
+    option("--force", action="store_true", help="drop the episodes of a stopped evaluation with other arguments")
+    parser.set_defaults(run=_run, kept="finished episodes")
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -79,12 +81,14 @@ def _run(arguments: argparse.Namespace) -> None:
             n_workers=arguments.workers,
             ray=arguments.ray,
             out=arguments.out,
+            force=arguments.force,
             progress=bar.advance,
         )
     console.print(found.table(), markup=False, highlight=False)
     page = arguments.out / PAGE
     shown = page if page.is_file() else f"{arguments.out / RECORD} (the page needs the extra `report`)"
-    console.print(f"{n:,} episodes in {time.perf_counter() - started:.1f} s: {shown}", soft_wrap=True)
+    resumed = f", {found.n_resumed:,} of them found finished," if found.n_resumed else ""
+    console.print(f"{n:,} episodes{resumed} in {time.perf_counter() - started:.1f} s: {shown}", soft_wrap=True)
 
 
 def _episodes(arguments: argparse.Namespace) -> list[EpisodeSet]:
@@ -126,7 +130,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.data is None and not arguments.task:
         raise ValueError("`--task` must be given, or `--data` with the tasks of a family or data set")
     given = "data" if arguments.data is not None else "replay" if arguments.replay is not None else None
-    of_market = ("impressions", "ticks", "mechanism", "population", "advertisers")
+    of_market = ("impressions", "ticks", "mechanism", "values", "population", "advertisers")
     for name in (*of_market, *(("competitors",) if given == "replay" else ())):
         if given is not None and getattr(arguments, name) is not None:
             raise ValueError(f"`--{name}` must not be given with `--{given}`, which has its own")
@@ -137,7 +141,7 @@ def _params(arguments: argparse.Namespace, task: Task) -> MarketParams:
 
     asked = {"n_ticks": arguments.ticks, "mechanism": arguments.mechanism}
     given = {name: value for name, value in asked.items() if value is not None}
-    return MarketParams.for_task(task, n_impressions=n_impressions(arguments), **given)
+    return MarketParams.for_task(task, n_impressions=n_impressions(arguments), traffic=traffic(arguments), **given)
 
 
 def _population(path: Path | None) -> Population | None:
@@ -151,4 +155,4 @@ def _competitors(arguments: argparse.Namespace) -> Competitors | None:
 
     if arguments.competitors is None:
         return None
-    return named_bidder(arguments.competitors).make
+    return named_bidder(arguments.competitors)

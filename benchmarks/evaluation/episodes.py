@@ -24,6 +24,7 @@ from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import LoggedMarket
 from auction_env.replay.storage import load_replay
 from auction_env.tasks import Task, get_task
+from benchmarks.evaluation.named import NamedBidder
 
 Int = NDArray[np.int64]
 
@@ -32,8 +33,8 @@ N_EPISODES = 96
 FIRST_SEED = 400_000
 """First market seed, unless somebody says otherwise: logs and validation episodes of this package have others."""
 
-Competitors = Callable[[PlayableMarket, Task], Bidder]
-"""Makes the bidder of all other advertisers for the market of the scripts and for the competitors' task."""
+Competitors = NamedBidder | Callable[[PlayableMarket, Task], Bidder]
+"""The bidder of all other advertisers: named, or made for the market of the scripts and for the competitors' task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +46,7 @@ class EpisodeSet:
         market: What they are played in.
         seeds, advertisers: (n,) int64.
         days: (n,) int64, which day or period each is; None leaves it to the market.
+        competitors: Who made the bidders of all other advertisers; None: nobody, they follow their scripts or the log.
     """
 
     task: Task
@@ -52,6 +54,7 @@ class EpisodeSet:
     seeds: Int
     advertisers: Int
     days: Int | None = None
+    competitors: Competitors | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -113,7 +116,7 @@ def in_market(
         own.check_task(task)
         market = _live(own, population, competitors)
         everybody = np.arange(population.n_advertisers) if advertisers is None else advertisers
-        out.append(_drawn(task, market, n_episodes, seeds, everybody))
+        out.append(_drawn(task, market, n_episodes, seeds, everybody, competitors))
     return out
 
 
@@ -146,7 +149,7 @@ def of_data(
         if name not in names:
             raise ValueError(f"`task` must be one of {path}, {names}, found {name!r}")
     return [
-        _drawn(task, _live(params, population, competitors), n_episodes, seeds, np.asarray(advertisers))
+        _drawn(task, _live(params, population, competitors), n_episodes, seeds, np.asarray(advertisers), competitors)
         for task, params, population, advertisers in found
         if not tasks or task.name in tasks
     ]
@@ -201,19 +204,25 @@ def _live(params: MarketParams, population: Population, competitors: Competitors
     if competitors is None:
         return LiveMarket(params=params, population=population)
     scripts = LiveMarket(params=params, population=population)
-    bidder = competitors(scripts, get_task(scripts.competitor_task))
+    make = competitors.make if isinstance(competitors, NamedBidder) else competitors
+    bidder = make(scripts, get_task(scripts.competitor_task))
     return replace(scripts, competitors=dict.fromkeys(range(population.n_advertisers), bidder))
 
 
 def _drawn(
-    task: Task, market: PlayableMarket, n_episodes: int, seeds: ArrayLike | None, advertisers: ArrayLike
+    task: Task,
+    market: PlayableMarket,
+    n_episodes: int,
+    seeds: ArrayLike | None,
+    advertisers: ArrayLike,
+    competitors: Competitors | None,
 ) -> EpisodeSet:
     """The advertisers take turns."""
     numbers, who = _seeds(n_episodes, seeds), check_integers("advertisers", advertisers)
     if who.ndim != 1 or not len(who):
         raise ValueError(f"`advertisers` must hold at least one index, found {who.tolist()}")
     turn = np.arange(len(numbers)) % len(who)
-    return EpisodeSet(task=task, market=market, seeds=numbers, advertisers=who[turn])
+    return EpisodeSet(task=task, market=market, seeds=numbers, advertisers=who[turn], competitors=competitors)
 
 
 def _seeds(n_episodes: int, seeds: ArrayLike | None) -> Int:

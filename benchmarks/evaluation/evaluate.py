@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from agents.hindsight.best_constant import HindsightBidder
+from agents.learning.bars import Count, counted
 from agents.parallel import Failure, run_jobs, worker_count
 from agents.rollouts import rollout_each
 from auction_env.control.bidder import Bidder
 from benchmarks.evaluation.episodes import EpisodeSet
 from benchmarks.evaluation.named import NamedBidder
 from benchmarks.evaluation.result import Evaluation, save
+from benchmarks.evaluation.resuming import keeping
 from benchmarks.suites.storage.rows import Rows, concatenate, result_rows
 
 SUITE = "evaluate"
@@ -24,8 +27,6 @@ SUITE = "evaluate"
 _MOST_EPISODES = 16  # of a job, which then takes a second: the bar moves, Ctrl-C waits for nobody
 _IMPRESSIONS = 160_000  # of a job's episodes
 
-Progress = Callable[[int], None]
-
 
 class Job(NamedTuple):
     """Some episodes of one of the sets."""
@@ -33,6 +34,11 @@ class Job(NamedTuple):
     number: int
     start: int
     stop: int
+
+    @property
+    def file(self) -> str:
+        """Name of the file of its rows."""
+        return f"{self.number}-{self.start}-{self.stop}.parquet"
 
 
 class _Work:
@@ -48,7 +54,7 @@ class _Work:
         """The rows of the episodes, of all bidders."""
         made = self.of_set(job.number)
         *played, best = rollout_each(
-            [*made.values(), self._reference], **self._sets[job.number].part(job.start, job.stop)
+            [*made.values(), self._reference], progress=False, **self._sets[job.number].part(job.start, job.stop)
         )
         return result_rows(dict(zip(made, played, strict=True)), best, suite=SUITE)
 
@@ -73,7 +79,8 @@ def evaluate(
     n_workers: int | None = 1,
     ray: str | None = None,
     out: str | Path | None = None,
-    progress: Progress | None = None,
+    force: bool = False,
+    progress: Count | bool | None = None,
 ) -> Evaluation:
     """Plays all bidders on the same episodes; the reference is the best constant in hindsight of the episodes' market.
 
@@ -84,11 +91,15 @@ def evaluate(
         n_workers: Processes, each of one thread; None: one a core. With 1 it all happens in this process. Bidders must
             be picklable where there are more.
         ray: Address of a Ray cluster, as `agents.parallel.run_jobs` takes it.
-        out: Directory that gets `rows.parquet`, `evaluation.json` and the page; None: nothing is written.
-        progress: Told the number of episodes as they are finished, each by all bidders.
+        out: Directory that gets `rows.parquet`, `evaluation.json` and the page; None: nothing is written. Where all
+            bidders are named, an evaluation that was stopped or killed goes on where it was.
+        force: Whether the finished episodes of another evaluation that was stopped are dropped.
+        progress: Told the number of episodes as they are finished, each by all bidders; True shows a bar, False none,
+            None a bar after two seconds where somebody types.
 
     Raises:
         ValueError: No bidder, another `against`, tasks of one name, or a bidder that cannot play a task.
+        FileExistsError: An evaluation with other arguments was stopped on the way to `out`.
         RuntimeError: A worker failed.
     """
     sets = [episodes] if isinstance(episodes, EpisodeSet) else list(episodes)
@@ -97,25 +108,36 @@ def evaluate(
     for number in range(len(sets)):  # before anything is played: a file that is not there, a history that is missing
         work.of_set(number)
     jobs = [job for number, of_task in enumerate(sets) for job in _jobs(number, of_task)]
-    done: dict[Job, Rows] = {}
+    n, directory = sum(map(len, sets)), None if out is None else Path(out)
+    with counted(progress, "evaluating", n) as tell, keeping(directory, bidders, sets, force=force) as kept:
+        done = {job: rows for job in jobs if (rows := kept.read(job.file)) is not None}
+        n_resumed = sum(job.stop - job.start for job in done)
+        if tell is not None:
+            tell(n_resumed)
 
-    def ended(job: Job, result: Rows | Failure) -> None:
-        if isinstance(result, Failure):
-            raise RuntimeError(f"task {sets[job.number].task.name!r}, episodes {job.start}.. failed: {result.error}")
-        done[job] = result
-        if progress is not None:
-            progress(job.stop - job.start)
+        def ended(job: Job, result: Rows | Failure) -> None:
+            if isinstance(result, Failure):
+                task = sets[job.number].task.name
+                raise RuntimeError(f"task {task!r}, episodes {job.start}.. failed: {result.error}")
+            kept.write(job.file, result)
+            done[job] = result
+            if tell is not None:
+                tell(job.stop - job.start)
 
-    if ray is None and worker_count(n_workers) == 1:  # with all threads
-        for job in jobs:
-            ended(job, work(job))
-    else:
-        fresh = _Work(bidders, sets, HindsightBidder())  # what has been made above may not be picklable
-        run_jobs(fresh, jobs, ended, n_workers=n_workers, ray=ray, preload=_needed_modules(bidders))
-    rows = _in_order(concatenate([done[job] for job in jobs]), list(bidders), [of_task.task.name for of_task in sets])
-    found = Evaluation(rows=rows, against=chosen, episodes=tuple(of_task.description for of_task in sets))
-    if out is not None:
-        save(found, Path(out))
+        todo = [job for job in jobs if job not in done]
+        if ray is None and worker_count(n_workers) == 1:  # with all threads
+            for job in todo:
+                ended(job, work(job))
+        else:
+            # what has been made above, and what makes competitors, may not be picklable
+            fresh = _Work(bidders, [replace(of_task, competitors=None) for of_task in sets], HindsightBidder())
+            run_jobs(fresh, todo, ended, n_workers=n_workers, ray=ray, preload=_needed_modules(bidders))
+        tasks = [of_task.task.name for of_task in sets]
+        rows = _in_order(concatenate([done[job] for job in jobs]), list(bidders), tasks)
+        played = tuple(of_task.description for of_task in sets)
+        found = Evaluation(rows=rows, against=chosen, episodes=played, n_resumed=n_resumed)
+        if directory is not None:
+            save(found, directory)
     return found
 
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -51,6 +52,15 @@ class NamedBidder:
     source: str
     kind: str
     arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that tells two of them apart, as JSON values: that of a file or a module is in its bytes."""
+        found: dict[str, Any] = {"source": self.source, "kind": self.kind, "arguments": self.arguments}
+        if self.kind == "agent":
+            return found
+        place = self.source if self.kind == "file" else _module(self.source.partition(":")[0]).__file__
+        return found | {"sha256": hashlib.sha256(Path(place).read_bytes()).hexdigest() if place else None}
 
     def make(self, market: PlayableMarket, task: Task) -> Bidder:
         """The bidder, for episodes of this market.

@@ -1,4 +1,4 @@
-"""The figure and the page of an evaluation; both need plotly."""
+"""The page of an evaluation; it needs plotly."""
 
 from __future__ import annotations
 
@@ -6,41 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
-
 from auction_env.files import write_atomically
 from benchmarks.evaluation.tables import ALL_TASKS
 from benchmarks.pages import plots
 from benchmarks.pages.document import assemble_page, plotly_script
 from benchmarks.pages.elements import Section, card, cell, escape, grid, pairs_table, swatch, table
-from benchmarks.pages.plots import Figure
 from benchmarks.pages.tables.cells import Cells
 from benchmarks.statistics.summaries import Summary
-
-
-def figure(summaries: Sequence[Summary]) -> go.Figure:
-    """Shares of the reference with their intervals, a group a task, for notebooks."""
-    made = go.Figure()
-    palette = plots.METHOD_COLOURS["light"]
-    for index, name in enumerate(_methods(summaries)):
-        own = [s for s in summaries if s.method == name]
-        shares = [s.share for s in own]
-        made.add_bar(
-            name=plots.text(name),
-            x=[plots.text(s.task or ALL_TASKS) for s in own],
-            y=[share.value for share in shares],
-            marker={"color": palette[index % len(palette)]},
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [share.high - share.value for share in shares],
-                "arrayminus": [share.value - share.low for share in shares],
-            },
-        )
-    made.add_hline(y=1.0, line={"dash": "dot", "width": 1.5})
-    title = {"text": "Score over that of the best constant in hindsight, 95 % intervals"}
-    made.update_layout(barmode="group", title=title, yaxis={"rangemode": "tozero"}, template="plotly_white")
-    return made
 
 
 def write_page(
@@ -64,7 +36,7 @@ def render(
     """
     names, tasks = _methods(summaries), [str(record["task"]["name"]) for record in episodes]
     scopes: list[str | None] = [None, *tasks] if len(tasks) > 1 else list(tasks)
-    figures = {f"share-{k}": _shares(summaries, scope) for k, scope in enumerate(scopes)}
+    figures = {f"share-{k}": plots.share_dots(summaries, scope) for k, scope in enumerate(scopes)}
     cards = [
         card(f"share-{k}", scope or ALL_TASKS, "score over that of the best constant in hindsight", len(names))
         for k, scope in enumerate(scopes)
@@ -81,12 +53,6 @@ def render(
 def _methods(summaries: Sequence[Summary]) -> list[str]:
     """The bidders, in the order in which they were given: a place gives a colour."""
     return list(dict.fromkeys(s.method for s in summaries))
-
-
-def _shares(summaries: Sequence[Summary], scope: str | None) -> Figure:
-    """Dots with intervals, the best on top."""
-    own = sorted((s for s in summaries if s.task == scope), key=lambda s: -s.share.value)
-    return plots.share_dots(_methods(summaries), {s.method: s.share for s in own})
 
 
 def _table(names: Sequence[str], cells: Cells) -> str:

@@ -43,12 +43,14 @@ class Evaluation:
         against: Name of the bidder that the others are compared with.
         episodes: What was played, a record a task.
         bootstrap: How intervals are computed.
+        n_resumed: Episodes that an earlier call had finished.
     """
 
     rows: Rows
     against: str
     episodes: tuple[Mapping[str, Any], ...] = ()
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    n_resumed: int = 0
 
     @cached_property
     def summaries(self) -> tuple[Summary, ...]:
@@ -96,11 +98,19 @@ class Evaluation:
 
         return pd.DataFrame(self.rows)
 
-    def plot(self) -> go.Figure:
-        """Shares of the reference with their intervals, a group a task; ModuleNotFoundError without plotly."""
-        from benchmarks.evaluation.page import figure
+    def plot(self, task: str | None = None) -> go.Figure:
+        """Shares of the reference as dots with their intervals: see `benchmarks.figures.plot_shares`.
 
-        return figure(self.summaries)
+        Args:
+            task: Which one; None: over all of them.
+
+        Raises:
+            ValueError: The task was not played.
+            ModuleNotFoundError: plotly is not installed.
+        """
+        from benchmarks.figures import plot_shares  # needs extras that an evaluation can do without
+
+        return plot_shares(self.summaries, task)
 
     def __repr__(self) -> str:
         n = len(self.rows["seed"]) // len(self.names)
@@ -114,9 +124,7 @@ def save(found: Evaluation, directory: Path) -> Path:
         Where the page is; the record where plotly, which the page needs, is not installed.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    sink = io.BytesIO()
-    pq.write_table(pa.table(found.rows), sink)
-    write_atomically(directory / ROWS, sink.getbuffer())
+    write_atomically(directory / ROWS, to_bytes(found.rows))
     record = {"against": found.against, "episodes": list(found.episodes)}
     write_atomically(directory / RECORD, (json.dumps(record) + "\n").encode())
     try:
@@ -134,5 +142,17 @@ def read(directory: str | Path) -> Evaluation:
         raise FileNotFoundError(f"{path} must hold an evaluation, found no {RECORD}")
     record = json.loads((path / RECORD).read_text(encoding="utf-8"))
     table = pq.read_table(path / ROWS)
-    rows = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
-    return Evaluation(rows=rows, against=record["against"], episodes=tuple(record["episodes"]))
+    return Evaluation(rows=from_table(table), against=record["against"], episodes=tuple(record["episodes"]))
+
+
+def from_table(table: pa.Table) -> Rows:
+    """The rows that became a table; texts are NumPy's, as they were."""
+    columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+    return {name: column.astype(str) if column.dtype == object else column for name, column in columns.items()}
+
+
+def to_bytes(rows: Rows) -> memoryview:
+    """The rows as a Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table(rows), sink)
+    return sink.getbuffer()

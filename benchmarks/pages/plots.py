@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.pages.text import interval, number
 from benchmarks.statistics.bootstrap import Estimate
+from benchmarks.statistics.summaries import Summary
 
 Float = NDArray[np.float64]
 Figure = dict[str, Any]
@@ -194,17 +195,19 @@ def vertical_line(x: float) -> dict[str, Any]:
     return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "below"}
 
 
-def share_dots(order: Sequence[str], shares: Mapping[str, Estimate]) -> Figure:
-    """Shares of a reference as dots with intervals, a row a method, with a line at 1.
+def share_dots(summaries: Sequence[Summary], task: str | None) -> Figure:
+    """Shares of a reference as dots with intervals, a row a method, the best on top, with a line at 1.
 
     Args:
-        order: All methods: a place gives a colour.
-        shares: Of the methods that are drawn, from top to bottom.
+        summaries: Of all methods, in an order in which a place gives a colour.
+        task: Whose are drawn; None: those over all tasks.
     """
-    layout = dot_layout(list(shares))
-    layout["xaxis"]["range"] = padded([1.0, *(end for share in shares.values() for end in (share.low, share.high))])
+    order = list(dict.fromkeys(summary.method for summary in summaries))
+    own = sorted((s for s in summaries if s.task == task), key=lambda s: -s.share.value)
+    layout = dot_layout([s.method for s in own])
+    layout["xaxis"]["range"] = padded([1.0, *(end for s in own for end in (s.share.low, s.share.high))])
     layout["shapes"] = [vertical_line(1.0)]
-    return {"traces": dots(order, shares, {}), "layout": layout, "patches": []}
+    return {"traces": dots(order, {s.method: s.share for s in own}, {}), "layout": layout, "patches": []}
 
 
 def padded(numbers: Sequence[float]) -> list[float | None]:

@@ -87,6 +87,11 @@ def test_bad_override(assignment: str, message: str) -> None:
             {"per_sample": True, "refresh_every": 1, "shrinkage": True},
             "`shrinkage` must be false for `per_sample` weights, found True",
         ),
+        (
+            WeightingConfig,
+            {"per_sample": True, "refresh_every": 1, "shrinkage": False},
+            "`kind` must be softmax, entropy, top1 or a weighting of your own for `per_sample` weights, found 'inte",
+        ),
         (TrainConfig, {"seed": -1}, "`seed` must be not negative, found -1"),
         (TrainConfig, {"batch_size": 0}, "`batch_size` must be at least 1, found 0"),
     ],

@@ -93,6 +93,25 @@ def test_a_weighting_of_a_users_own_weighs_the_sources() -> None:
     assert recorded.kind == f"{__name__}:Share" and recorded.options == {"first": 0.25}
 
 
+def test_a_weighting_of_a_users_own_weighs_samples() -> None:
+    seen: set[tuple[int, ...]] = set()
+
+    @dataclass
+    class Even:
+        needs_alignments = True
+
+        def __call__(self, evidence: Evidence) -> Tensor:
+            seen.add(tuple(evidence.alignment.shape))
+            return torch.full_like(evidence.alignment, 1 / evidence.alignment.shape[1])
+
+    options = ("weighting.per_sample=true", "weighting.refresh_every=1", "weighting.shrinkage=false")
+    result = train(*DATA, small(*options, "weighting.kind=softmax"), weighting=Even())
+    np.testing.assert_allclose(result.history[-1].weights, [[0.5, 0.5]] * 2, rtol=1e-6)
+    assert seen == {(2, 2), (2, 2 * 4)}  # of the sources at the start; of their 16 / 4 samples in every step
+    with pytest.raises(ValueError, match="`kind` must be softmax, entropy, top1 or a weighting of your own"):
+        small(*options)
+
+
 @pytest.mark.parametrize("kind", ["first", f"{MODULE}:First"])
 def test_a_weighting_is_found_by_name(module: str, kind: str) -> None:
     assignments = (f"weighting.kind={kind}", "weighting.options.weight=0.75")

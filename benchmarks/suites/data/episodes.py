@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import Bidder, Episodes, make, rollout
-from agents.rollouts import Progress
+from agents.learning.bars import Count
 from auction_env import TASKS, MarketParams, Population, Task
 
 Int = NDArray[np.int64]
@@ -52,7 +52,7 @@ class TaskEpisodes:
         """What the competing bidders pursue: copies of the tested agent its task, rules a target CPA."""
         return self.task if self.competitors == "self" else TASKS["TargetCPA"]
 
-    def play(self, bidder: Bidder, progress: Progress | None = None) -> Episodes:
+    def play(self, bidder: Bidder, progress: Count | bool | None = None) -> Episodes:
         """Plays all episodes."""
         return rollout(
             bidder,

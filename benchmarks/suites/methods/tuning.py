@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from agents import Bidder, make, rollout_each
-from agents.rollouts import Progress
+from agents.learning.bars import Count
 from auction_env import MarketParams, Population, Task
 from auction_env.files import write_atomically
 
@@ -51,7 +51,7 @@ def choose(
     params: MarketParams,
     population: Population | None = None,
     days: NDArray[np.int64] | None = None,
-    progress: Progress | None = None,
+    progress: Count | bool | None = None,
 ) -> Choice:
     """The candidate with the highest mean expected score over the validation episodes.
 
@@ -186,7 +186,7 @@ def tune(
     population: Population | None = None,
     days: NDArray[np.int64] | None = None,
     fixed: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Count | bool | None = None,
 ) -> tuple[Bidder, Tuning]:
     """Chooses an agent's parameters on validation episodes.
 

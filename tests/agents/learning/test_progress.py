@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from agents.learning import progress as module
+from agents import FixedBidder, rollout
+from agents.learning import bars as module
+from agents.learning.bars import counted, only_bar
 from agents.learning.learner import Numbers
 from agents.learning.progress import shown
+from auction_env import TASKS, MarketParams
 
 
 class Display:
@@ -85,3 +88,34 @@ def test_a_notebook_gets_one_element_that_is_updated(notebook: Display, monkeypa
     assert '<progress value="10" max="10">' in texts[-1] and "loss 1" in texts[-1] and "left" not in texts[-1]
     assert "a &lt;b&gt; 1/10" in texts[0] and "1 s left" in texts[0]
     assert notebook.shown[0]["text/plain"].startswith("a <b> 1/10")
+
+
+def test_counted_work_shows_a_bar_by_itself_after_two_seconds_of_it(
+    notebook: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with counted(None, "episodes", 4) as tell:
+        assert tell is not None
+        for _ in range(4):
+            now[0] += 0.75
+            tell(1)
+    texts = [content["text/plain"] for content in notebook.shown]
+    assert texts == ["episodes 3/4, 2 s, 1 s left  ", "episodes 4/4, 3 s  "]
+    with only_bar(), counted(None, "a part of other work", 4) as tell:
+        assert tell is None
+    with counted(False, "episodes", 4) as tell:
+        assert tell is None
+
+
+def test_a_rollout_takes_the_words_of_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[int] = []
+    episodes: dict[str, Any] = {"seeds": range(3), "advertisers": range(3), "task": TASKS["TargetCPA"]}
+    episodes["params"] = MarketParams(n_impressions=480, n_ticks=2)
+    for progress in (told.append, None, False):
+        rollout(FixedBidder(1.0), **episodes, progress=progress)
+    assert told == [3] and capsys.readouterr().out == ""  # nobody types
+    rollout(FixedBidder(1.0), **episodes, progress=True)
+    assert "episodes of fixed" in (said := capsys.readouterr().out) and "3/3" in said
+    with pytest.raises(TypeError, match="found 'yes'"):
+        rollout(FixedBidder(1.0), **episodes, progress="yes")

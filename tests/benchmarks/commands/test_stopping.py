@@ -97,6 +97,10 @@ LONG: dict[str, tuple[list[str], str]] = {
     "generative": ([*TRAIN, "--agent", "dt", "--set", "train.steps=100000"], BY_STATE),
     "offline": ([*TRAIN, "--agent", "iql", "--set", "steps=10000000"], BY_STATE),
     "online": (["train", "--out", "agent", "--agent", "ppo", "--task", "TargetCPA"], BY_STATE),
+    "evaluate": (
+        ["evaluate", "--agent", "pid", "--task", "TargetCPA", "--episodes", "100000", "--workers", "1"],
+        "finished episodes are kept. To go on: vamo evaluate",
+    ),
     "demo": (["demo", "--out", "demo"], "finished runs are kept. To go on: vamo demo"),
     "bench run": (
         ["bench", "run", "demo/v1", "--size", "cpu", "--out", "b", "--workers", "1"],

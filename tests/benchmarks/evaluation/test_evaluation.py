@@ -69,8 +69,13 @@ def test_the_table_fits_on_80_columns_and_says_what_the_rows_say(found: Evaluati
 
 def test_data_frame_figure_and_files(found: Evaluation, tmp_path: Path) -> None:
     assert list(found.to_pandas().columns) == list(found.rows)
-    bars = found.plot().data
-    assert [bar.name for bar in bars] == ["pid", "low"] and len(bars[0].x) == 3
+    for task, title in ((None, "all tasks, 6 episodes"), ("MaxClicks", "MaxClicks, 3 episodes")):
+        shares = {s.method: s.share.value for s in found.summaries if s.task == task}
+        figure = found.plot(task)
+        assert {dot.name: dot.x[0] for dot in figure.data} == pytest.approx(shares, rel=1e-5)
+        assert figure.layout.title.text == title
+    with pytest.raises(ValueError, match=r"`task` must be one of .*'MaxClicks'.*, found 'MaxCliks'"):
+        found.plot("MaxCliks")
     evaluate(BIDDERS, in_market("TargetCPA", **SMALL), out=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {ROWS, RECORD, PAGE}
     again = read(tmp_path)
@@ -80,6 +85,63 @@ def test_data_frame_figure_and_files(found: Evaluation, tmp_path: Path) -> None:
     assert f"{share:.3f}" in page and "What was played" in page and "400000 to 400002" in page
     with pytest.raises(FileNotFoundError, match="must hold an evaluation"):
         read(tmp_path / "nothing")
+
+
+def test_a_stopped_evaluation_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stopped after each job in turn, it ends with the bytes of one that was never stopped."""
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    (tmp_path / "mine.py").write_text(
+        "class Mine:\n    name = 'mine'\n    def reset(self, campaigns):\n        self._base = campaigns.base\n"
+        "    def act(self, view):\n        return self._base\n"
+    )
+    bidders = {"pid": named_bidder("pid"), "mine": named_bidder(f"{tmp_path}/mine.py:Mine")}
+    params = MarketParams(n_impressions=60, n_ticks=6)
+    sets = in_market("TargetCPA", n_episodes=33, params=params)  # three jobs
+    evaluate(bidders, sets, out=whole)
+    told: list[int] = []
+
+    def stop(amount: int) -> None:
+        told.append(amount)
+        if len(told) == 2:  # what is kept, then one job
+            raise KeyboardInterrupt
+
+    starts = []
+    for _ in range(3):
+        told.clear()
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(bidders, sets, out=out, progress=stop)
+        starts.append(told[0])
+    assert starts == [0, 16, 32] and not out.exists()
+    for changed, sign in (
+        ({"pid": named_bidder("pid:i=0.3"), "mine": bidders["mine"]}, "`bidders` differs"),
+        ({"pid": bidders["pid"]}, "`bidders` differs"),
+    ):
+        with pytest.raises(FileExistsError, match=rf"{sign}.*finish it with those, or .*--force"):
+            evaluate(changed, sets, out=out)
+    with pytest.raises(FileExistsError, match="`episodes` differs"):
+        evaluate(bidders, in_market("TargetCPA", n_episodes=32, params=params), out=out)
+    last = evaluate(bidders, sets, out=out, n_workers=2, against="mine")  # nothing is left to play
+    assert last.n_resumed == 33 and (out / ROWS).read_bytes() == (whole / ROWS).read_bytes()
+    assert not (tmp_path / ".out.unfinished").exists()
+
+
+def test_a_changed_file_of_a_bidder_is_another_bidder_and_force_drops_what_is_kept(tmp_path: Path) -> None:
+    one = named_bidder("pid").identity
+    assert one == named_bidder("p=pid").identity != named_bidder("pid:i=0.3").identity
+    agent = tmp_path / "agent.safetensors"
+    agent.write_bytes(b"one")
+    before = named_bidder(str(agent)).identity
+    agent.write_bytes(b"two")
+    assert named_bidder(str(agent)).identity != before
+    sets = in_market("TargetCPA", **SMALL)
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate({"pid": named_bidder("pid")}, sets, out=tmp_path / "out", progress=stop)
+    found = evaluate({"dual": named_bidder("dual")}, sets, out=tmp_path / "out", force=True)
+    assert found.names == ("dual",) and not (tmp_path / ".out.unfinished").exists()
 
 
 def test_a_family_is_played_in_its_own_markets(tmp_path: Path) -> None:

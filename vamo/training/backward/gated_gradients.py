@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Generic
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from vamo.alignment.estimators import BatchT, GroupLosses, derivatives, dot, gradient
+from vamo.training.backward.stateless import Stateless
 from vamo.training.batches import Batches
 from vamo.training.optimisation import fill_gradients
 
 
-class GatedGradients(Generic[BatchT]):
+class GatedGradients(Stateless[BatchT]):
     """The gradient sum_k sum_i w_ik p_k(g_ik), with p_k the gate of target k.
 
     With the validation gradient g_k,
@@ -35,9 +35,6 @@ class GatedGradients(Generic[BatchT]):
         batches: Supplies the validation windows of each step.
         n_validation: Validation windows of a target in a step.
     """
-
-    own_parameters: Sequence[nn.Parameter] = ()
-    rate_factor = 1.0
 
     def __init__(
         self,
@@ -74,13 +71,3 @@ class GatedGradients(Generic[BatchT]):
         for name, parameter in self._parameters.items():
             assert parameter.grad is not None  # `fill_gradients` has been called
             parameter.grad += against * direction[name]
-
-    def after_step(self, batch: BatchT, weights: Tensor, targets: Tensor) -> None:
-        """The gate needs to know nothing of earlier steps."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """There is none."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Generic
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from vamo.alignment.estimators import BatchT, GroupLosses, Groups
+from vamo.training.backward.stateless import Stateless
 from vamo.training.distributed import Processes
 from vamo.training.optimisation import fill_gradients
 
 
-class WeightedLoss(Generic[BatchT]):
+class WeightedLoss(Stateless[BatchT]):
     """The gradient of sum_k sum_i w_ik L_ik in one backward pass, shared out to the processes.
 
     Args:
@@ -21,9 +21,6 @@ class WeightedLoss(Generic[BatchT]):
         groups: Cuts groups out of a batch.
         processes: Each does its share of the groups; gradients and terms are summed.
     """
-
-    own_parameters: Sequence[nn.Parameter] = ()
-    rate_factor = 1.0
 
     def __init__(
         self,
@@ -49,13 +46,3 @@ class WeightedLoss(Generic[BatchT]):
         terms[part] = own.detach()
         self._processes.sum([terms, *(p.grad for p in self._parameters.values() if p.grad is not None)])
         return terms
-
-    def after_step(self, batch: BatchT, weights: Tensor, targets: Tensor) -> None:
-        """The gradient needs to know nothing of earlier steps."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
-
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """There is none."""
