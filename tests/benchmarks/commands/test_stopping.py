@@ -28,7 +28,7 @@ def _collect(out: Path) -> list[str]:
 
 
 def _bench(out: Path) -> list[str]:
-    return ["bench", "run", "data-scarce/v2/testing", "--out", str(out), "--workers", "2", "--agents", "pid", "dual"]
+    return ["bench", "run", "demo/v1/testing", "--out", str(out), "--workers", "2", "--agents", "pid", "dual"]
 
 
 def _group(pgid: int) -> list[int]:
@@ -50,7 +50,7 @@ def _group(pgid: int) -> list[int]:
     [
         (_collect, "SIGINT", 130, "stopped; finished blocks are kept. To go on: vamo collect --out"),
         (_collect, "SIGTERM", 143, "stopped; finished blocks are kept. To go on: vamo collect --out"),
-        (_bench, "SIGINT", 130, "stopped; finished runs are kept. To go on: vamo bench run data-scarce/v2/testing"),
+        (_bench, "SIGINT", 130, "stopped; finished runs are kept. To go on: vamo bench run demo/v1/testing"),
     ],
 )
 def test_a_stopped_command_ends_soon(
@@ -60,15 +60,20 @@ def test_a_stopped_command_ends_soon(
         [sys.executable, "-m", "benchmarks.cli", *command(tmp_path)], cwd=ROOT, env={**os.environ, "PYTHONPATH": "."},
         start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while len(_group(process.pid)) < 5:  # the command, two helpers of multiprocessing, two workers
-        assert process.poll() is None and time.monotonic() < deadline, "must still be running"
-        time.sleep(0.01)
-    sent = time.monotonic()
-    send: Callable[[int, int], None] = os.killpg if name == "SIGINT" else os.kill  # a terminal signals the group
-    send(process.pid, signal.Signals[name])
-    shown = process.communicate(timeout=60)[0]  # to the end of all that could write there
-    assert time.monotonic() - sent < MOST_SECONDS
+    try:
+        deadline = time.monotonic() + 120
+        while len(_group(process.pid)) < 5:  # the command, two helpers of multiprocessing, two workers
+            assert process.poll() is None and time.monotonic() < deadline, "must still be running"
+            time.sleep(0.01)
+        sent = time.monotonic()
+        send: Callable[[int, int], None] = os.killpg if name == "SIGINT" else os.kill  # a terminal signals the group
+        send(process.pid, signal.Signals[name])
+        shown = process.communicate(timeout=60)[0]  # to the end of all that could write there
+        assert time.monotonic() - sent < MOST_SECONDS
+    finally:
+        if process.poll() is None:  # a failed test leaves nothing running
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
     assert process.returncode == code
     assert kept in shown and "Traceback" not in shown
     deadline = time.monotonic() + 2
