@@ -11,7 +11,6 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 SMALL: dict[str, dict[str, Any]] = {
-    "data_scarce_suite": {"n_impressions": 240},
     "extend_sharing_rule": {"n_steps": 2},
     "extend_weighting": {"n_steps": 2},
     "import_auctionnet": {"n_steps": 3},
