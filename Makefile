@@ -28,7 +28,7 @@ demo: $(STAMP) ## run the suite demo/v1, write runs/demo/report.html; LOGS=DIR t
 	@$(BIN)/vamo demo $(if $(LOGS),--logs "$(LOGS)")
 
 test: $(STAMP) ## run the tests but the exhaustive ones; PYTEST_ARGS="-k market -x" goes to pytest
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
 browser: ## install Debian's Chromium, in which the tests open the report pages; without it they are skipped
 	@command -v chromium >/dev/null || { \

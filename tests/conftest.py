@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib: there is no display
+if "PYTEST_XDIST_WORKER" in os.environ:  # before anything imports numba: tests that run beside each other have a thread
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # each; waking a second one on a busy core takes milliseconds
 
 import hypothesis
 

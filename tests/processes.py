@@ -1,12 +1,14 @@
 """New processes for tests that need not import torch again: a server imports it once, and every process forks from it.
 
-A new interpreter takes 3 to 8 s for torch and its tracer, a fork takes some milliseconds. The server runs nothing, so
-that a process begins as a new interpreter would, but for what is imported. What an environment variable decides at
-import (`NUMBA_NUM_THREADS`, say) needs an interpreter of its own: use `subprocess`.
+A new interpreter takes 3 to 8 s for torch and its tracer, a fork takes some milliseconds. The server runs nothing but
+one small compiled function, so that a process begins as a new interpreter would, but for what is imported and for
+numba's types. What an environment variable decides at import (`NUMBA_NUM_THREADS`, say) needs an interpreter of its
+own: use `subprocess`.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import multiprocessing
 import os
@@ -19,7 +21,14 @@ from pathlib import Path
 from unittest import mock
 
 ROOT = Path(__file__).parents[1]
-IMPORTED = ["auction_env.data", "agents.offline", "vamo.training.train", "torch._dynamo", "benchmarks.cli"]
+IMPORTED = [
+    "auction_env.data",
+    "agents.sb3.training",
+    "vamo.training.train",
+    "benchmarks.cli",
+    "benchmarks.statistics.bootstrap",  # scipy.stats
+    "benchmarks.suites.running.preloaded",
+]
 
 
 @functools.cache
@@ -40,6 +49,7 @@ def execute(script: str, arguments: list[str], folder: str, variables: dict[str,
     for stream, file in zip((1, 2), files, strict=True):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
     sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", buffering=1) for stream in (1, 2))
+    faulthandler.enable(sys.stderr)  # a crash says where it happened
     os.environ.update(variables)
     os.chdir(folder)
     sys.argv = [script, *arguments]
@@ -62,13 +72,26 @@ class Run:
         self.process = server().Process(target=execute, args=given)
         self.process.start()
 
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return self._written(0)
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to stderr so far."""
+        return self._written(1)
+
+    def _written(self, stream: int) -> str:
+        path = self.files[stream]
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
     def finish(self, timeout: float = 240.0) -> subprocess.CompletedProcess[str]:
         """Waits; a process that takes longer is killed and has the return code -9."""
         self.process.join(timeout)
         self.kill()
-        stdout, stderr = (path.read_text(encoding="utf-8") if path.exists() else "" for path in self.files)
         assert self.process.exitcode is not None
-        return subprocess.CompletedProcess(str(self.files[0]), self.process.exitcode, stdout, stderr)
+        return subprocess.CompletedProcess(str(self.files[0]), self.process.exitcode, self.stdout, self.stderr)
 
     def kill(self) -> None:
         self.process.kill()

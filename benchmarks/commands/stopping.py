@@ -16,6 +16,8 @@ from typing import NoReturn
 
 GRACE_SECONDS = 1.5
 """From the signal until the process is ended whatever it does, a thread that cannot be stopped included."""
+_AGAIN_SECONDS = 0.01
+"""Until a signal comes again that came where an exception would be lost."""
 
 Kept = str | Callable[[argparse.Namespace], str]
 """What a stopped command leaves for the next call, for "... are kept"; or a function that looks; "" is nothing."""
@@ -35,17 +37,20 @@ class Stop:
     def __init__(self, argv: list[str], *, is_process: bool) -> None:
         self.arguments = argparse.Namespace()
         self._argv, self._is_process = argv, is_process
-        self._code, self._is_said = 0, False
+        self._code, self._is_said, self._is_postponed = 0, False, False
         self._timer: threading.Timer | None = None
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        if self._code:  # the second signal
+        if self._code and not self._is_postponed:  # the second signal
             self._end()
-        self._code = 128 + number
-        self._timer = threading.Timer(GRACE_SECONDS, self._end)
-        self._timer.daemon = True
-        self._timer.start()
+        if not self._code:
+            self._code = 128 + number
+            self._timer = _later(GRACE_SECONDS, self._end)
+        self._is_postponed = _loses_exceptions(frame)
+        if self._is_postponed:
+            _later(_AGAIN_SECONDS, lambda: signal.raise_signal(number))
+            return
         raise Stopped(self._code)
 
     @property
@@ -78,6 +83,25 @@ class Stop:
             return
         self._is_said = True
         print(f"\n{stopped_line(self.arguments, self._argv)}", flush=True)
+
+
+def _later(seconds: float, call: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _loses_exceptions(frame: FrameType | None) -> bool:
+    """Whether the code that a signal interrupts was called by LLVM, as it is while numba loads a compiled function.
+
+    LLVM takes an exception there for "nothing found", goes on without the machine code, and the process crashes.
+    """
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "llvmlite.binding.executionengine":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def stopped_line(arguments: argparse.Namespace, argv: list[str]) -> str:

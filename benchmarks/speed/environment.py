@@ -26,7 +26,7 @@ def env_rows(quick: bool) -> Iterator[Row]:
         name="env_steps_per_s",
         value=single_rate,
         unit="steps/s",
-        reference="one environment, 4,800 impressions an episode, 47 live competitors",
+        reference=f"one environment, {N_IMPRESSIONS:,} impressions an episode, 47 live competitors",
         bound=f"{bound:,.0f}: {n_draws:,} normal draws an episode on all threads",
     )
     yield Row(
@@ -70,7 +70,7 @@ def _env_steps_per_second(quick: bool) -> tuple[float, float]:
 
 def replay_row(quick: bool) -> Row:
     """Steps per second of the vector environment over a replay market."""
-    n_envs, n_impressions = 64, 4800
+    n_envs, n_impressions = N_COPIES, N_IMPRESSIONS
     market = _recorded_market(n_impressions, n_periods=4)
     env = gymnasium.make_vec("auction_env/Replay-v0", num_envs=n_envs, market=market)
     n_steps = market.n_ticks + 1  # the step after the last starts the next episode

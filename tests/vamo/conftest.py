@@ -15,7 +15,7 @@ def small_config() -> Config:
     """A model that trains in a moment."""
     return Config(
         model=ModelConfig(backbone="transformer", conditioning="film", d_model=16, n_blocks=2, n_heads=2, context=6),
-        weighting=WeightingConfig(validation_batch_size=8),
+        weighting=WeightingConfig(validation_batch_size=8, alignment_batch_size=32),
         train=TrainConfig(steps=12, batch_size=16, warmup_steps=2, log_every=4, evaluation_windows=16, seed=3),
     )
 

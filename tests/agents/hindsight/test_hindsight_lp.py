@@ -79,7 +79,7 @@ def test_no_bidder_beats_the_bound_of_the_episode_that_it_played(task: str) -> N
         "task": TASKS[task],
         "params": MarketParams.for_task(TASKS[task], n_impressions=5_000, exposure=(1.0, 1.0, 1.0)),
     }
-    episodes = {"seeds": np.arange(5), "advertisers": np.arange(5) * 9}
+    episodes = {"seeds": np.arange(3), "advertisers": np.arange(3) * 18}
     hindsight = HindsightBidder()
     best = rollout(hindsight, **episodes, **arguments)
     for bidder in (PidBidder(), FixedBidder(1.3)):

@@ -51,7 +51,8 @@ def test_the_checkers_of_gymnasium_and_stable_baselines_are_clean(name: str, kin
     env = gym.make(name, task=task, action_kind=kind, **arguments).unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(env)  # makes and draws every render mode, too
+        # makes and draws every render mode, too, once a task: no picture depends on the kind of the action
+        check_env(env, skip_render_check=kind != "log_multiplier")
         checker.check_env(env)
 
 

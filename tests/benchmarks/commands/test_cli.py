@@ -296,7 +296,8 @@ def test_bad_arguments_end_with_a_message(
 
 
 def test_speed_rows_have_the_stated_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.speed.environment.N_COPIES", 4)  # of 64: the form, not the figures
+    for size, small in (("N_COPIES", 4), ("N_IMPRESSIONS", 480)):  # the form, not the figures
+        monkeypatch.setattr(f"benchmarks.speed.environment.{size}", small)
     main(["bench", "speed", "--quick", "--only", "env", "--json", str(tmp_path / "speed.json")])
     rows = json.loads((tmp_path / "speed.json").read_text())
     assert rows and all(set(row) == {"name", "value", "unit", "reference", "bound"} for row in rows)

@@ -20,7 +20,7 @@ TINY = ("backbone.d_model=16", "backbone.n_heads=2", "train.batch_size=16", "tra
 def test_a_decision_transformer_finds_the_known_answer() -> None:
     """Far above its logs, near the best constant; others take longer: benchmarks.studies.known_optimum.generative."""
     logged = share_of_optimum(NoisyBidder(FixedBidder(), level_sd=0.3, tick_sd=0.1))
-    learned = share_of_optimum(trained("dt", logged_days(96), steps=120))
+    learned = share_of_optimum(trained("dt", logged_days(96), steps=40))
     assert logged < 0.75
     assert learned > 0.85
 

@@ -39,6 +39,7 @@ TINY = {
         "n_heads": 2,
         "context": 4,
     },
+    "weighting": {"validation_batch_size": 8, "alignment_batch_size": 16},
     "train": {"steps": 8, "batch_size": 16, "warmup_steps": 2, "log_every": 4, "evaluation_windows": 8},
 }
 

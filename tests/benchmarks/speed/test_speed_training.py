@@ -21,6 +21,9 @@ TINY = (
     "model.n_blocks=1",
     "model.n_heads=1",
     "model.context=2",
+    "train.batch_size=128",  # a quarter of the default sizes, so that the ratios are the usual ones
+    "weighting.validation_batch_size=96",
+    "weighting.alignment_batch_size=288",
 )
 
 

@@ -104,16 +104,17 @@ TARGET = torch.tensor([1.0, 2.0])
 BEST = torch.tensor([0.25, 0.25, 0.5, 0.0])  # of the first three alone; the last is harmful
 
 
-def trained(weigh: Callable[[Tensor], Tensor], *, n_steps: int, rate: float = 0.2, noise: float = 0.0) -> Tensor:
-    """Parameters after training on the mixture that `weigh` makes of the alignments (1, I)."""
+def path(weigh: Callable[[Tensor], Tensor], *, n_steps: int, rate: float = 0.2, noise: float = 0.0) -> list[Tensor]:
+    """Parameters after each step of training on the mixture that `weigh` makes of the alignments (1, I)."""
     rng = np.random.default_rng(0)
-    theta, weights = torch.tensor([-2.0, -2.0]), torch.full((4,), 0.25)
+    theta, after = torch.tensor([-2.0, -2.0]), []
     for _ in range(n_steps):
         sources = theta - CENTRES  # gradients (I, 2)
         target = theta - TARGET + noise * torch.tensor(rng.normal(size=2), dtype=torch.float32)
         weights = weigh((sources @ target)[None])[0]
         theta = theta - rate * weights @ sources
-    return theta
+        after.append(theta)
+    return after
 
 
 def integral(eta: float, decay: float = 1.0) -> Callable[[Tensor], Tensor]:
@@ -137,14 +138,14 @@ def distance(theta: Tensor) -> float:
 def test_integral_weights_reach_the_best_mixture_where_no_softmax_does() -> None:
     """The softmax's weights go back toward uniform as the validation gradient vanishes, whatever its temperature."""
     torch.testing.assert_close(BEST @ CENTRES, TARGET)  # the target lies within the hull
-    assert distance(trained(integral(0.02), n_steps=3000)) < 0.01
+    assert distance(path(integral(0.02), n_steps=3000)[-1]) < 0.01
     for temperature in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0):
-        last = [distance(trained(softmax(temperature), n_steps=n)) for n in (2998, 2999, 3000)]
-        assert np.mean(last) > 0.1
+        last = path(softmax(temperature), n_steps=3000)[-3:]
+        assert np.mean([distance(theta) for theta in last]) > 0.1
 
 
 def test_integral_weights_average_noise_out() -> None:
-    noisy = [distance(trained(weigh, n_steps=3000, noise=2.0)) for weigh in (integral(0.002), softmax(3.0))]
+    noisy = [distance(path(weigh, n_steps=3000, noise=2.0)[-1]) for weigh in (integral(0.002), softmax(3.0))]
     assert noisy[0] < noisy[1] / 2
 
 

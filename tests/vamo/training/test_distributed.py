@@ -45,10 +45,10 @@ out, fault, variants = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 names = [f"task {i}" for i in range(3)]
 data = {name: make_data(8 + 4 * i, seed=i) for i, name in enumerate(names)}
 held_out = {name: make_data(4, seed=20 + i) for i, name in enumerate(names)}
-small = ["model.backbone=transformer", "model.conditioning=film",
+small = ["data.action_label=logged", "model.backbone=transformer", "model.conditioning=film",
          "model.d_model=16", "model.n_heads=2", "model.n_blocks=1", "model.context=4", "train.batch_size=27",
          "train.steps=12", "train.log_every=4", "train.warmup_steps=2", "train.evaluation_windows=8",
-         "weighting.refresh_every=2"]
+         "weighting.refresh_every=2", "weighting.alignment_batch_size=36"]
 step = Trainer.step
 with joined(timeout=10.0) as processes:
     def faulty(trainer):

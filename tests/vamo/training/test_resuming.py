@@ -43,10 +43,10 @@ from vamo.training.loop import Trainer
 from vamo.training.train import train
 
 out, assignments = Path(sys.argv[1]), sys.argv[2].split()
-small = ["model.backbone=transformer", "model.conditioning=film",
+small = ["data.action_label=logged", "model.backbone=transformer", "model.conditioning=film",
          "model.d_model=16", "model.n_heads=2", "model.n_blocks=1", "model.context=4", "train.batch_size=16",
          "train.steps=14", "train.log_every=2", "train.warmup_steps=2", "train.evaluation_windows=8",
-         "weighting.refresh_every=2"]
+         "weighting.refresh_every=2", "weighting.alignment_batch_size=36"]
 config = override(Config(), [*small, *assignments])
 data = split({"TargetCPA": make_data(10), "Other": make_data(10, seed=1)}, 0.25)
 real_step, real_replace = Trainer.step, os.replace

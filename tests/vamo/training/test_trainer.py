@@ -500,6 +500,7 @@ def test_vao_orders_helpful_neutral_and_harmful_sources(small_config: Config) ->
         small_config,
         [
             "data.action_label=logged",  # what the sources' policies differ in
+            "weighting.alignment_batch_size=256",
             "train.steps=100",
             "train.batch_size=128",
             "train.log_every=5",
