@@ -46,18 +46,8 @@ def test_a_table_becomes_a_policy_that_plays_in_the_simulator(
     main(["data", "describe", logs])
     main(["data", "split", logs, "--validation", "24", "--test", "0"])
     capsys.readouterr()
-    main(
-        [
-            "train",
-            "--data",
-            logs,
-            "--out",
-            agent,
-            "--set",
-            *SMALL[:1],
-            *[part for s in SMALL[1:] for part in ("--set", s)],
-        ]
-    )
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    main(["train", "--data", logs, "--out", agent, *settings])
     assert f"{logs}: estimated, because the log lacks them: action, " in capsys.readouterr().out
     bidder = vamo.load(agent)
     played = rollout(bidder, seeds=[400_000, 400_001], advertisers=[0, 1], task=TASKS["TargetCPA"], params=PARAMS)
