@@ -29,6 +29,22 @@ def add(commands: Commands) -> None:
     impressions.add_argument("--force", action="store_true", help="replace a data set that is there")
     impressions.set_defaults(run=_run_impressions, kept="the rows up to the last checkpoint")
     _add_table(formats)
+    minari = formats.add_parser("minari", help="what `vamo export minari` wrote (needs the extra `minari`)")
+    minari.add_argument("directory", type=Path, metavar="DATA", help="directory of the Minari data set")
+    minari.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
+    minari.add_argument("--force", action="store_true", help="replace a data set that is there")
+    minari.set_defaults(run=_run_minari)
+
+
+def _run_minari(arguments: argparse.Namespace) -> None:
+    from auction_env import data
+    from auction_env.data.formats.minari_format import import_minari
+    from auction_env.data.storage import check_target
+
+    check_target(arguments.out, force=arguments.force)
+    log = import_minari(arguments.directory)
+    data.write(arguments.out, log, force=arguments.force)
+    console.print(f"{log.n_episodes:,} trajectories, {len(log):,} ticks: {arguments.out}", soft_wrap=True)
 
 
 def _add_table(formats: Commands) -> None:
