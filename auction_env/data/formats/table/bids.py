@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from auction_env.data.formats.table.cells import clock
+from auction_env.data.formats.table.cells import Int, clock
 from auction_env.data.formats.table.frames import batches, column_names
 from auction_env.data.formats.table.problems import TableError, TableProblem
 from auction_env.names import check_name, nearest
@@ -120,7 +120,7 @@ def _names(files: Sequence[Path], mapping: Mapping[str, str]) -> dict[str, str]:
     return names
 
 
-def _blocks(path: Path, names: Mapping[str, str], time_unit: TimeUnit) -> Iterator[dict[str, pa.ChunkedArray]]:
+def _blocks(path: Path, names: Mapping[str, str], time_unit: TimeUnit) -> Iterator[dict[str, Any]]:
     """The columns of a log, block by block, checked."""
     times = pa.timestamp("ms") if time_unit == "timestamp" else pa.int64()
     types = {"campaign": pa.string(), "time": times}
@@ -155,9 +155,9 @@ def _wrong(path: Path, theirs: str, name: str, column: pa.ChunkedArray, first: i
         yield TableProblem(str(path), first + int(row), theirs, rule)
 
 
-def _seconds(times: pa.ChunkedArray, unit: TimeUnit) -> np.ndarray:
+def _seconds(times: pa.ChunkedArray, unit: TimeUnit) -> Int:
     """Seconds since 1970."""
-    numbers: np.ndarray = times.cast(pa.int64()).to_numpy()
+    numbers: Int = times.cast(pa.int64()).to_numpy()
     if unit == "s":
         return numbers
     if unit in ("ms", "timestamp"):
@@ -166,10 +166,13 @@ def _seconds(times: pa.ChunkedArray, unit: TimeUnit) -> np.ndarray:
     year, month, day = date // 10_000, date // 100 % 100, date % 100
     months = (year - 1970) * 12 + month - 1
     days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
-    return days * 86_400 + clock_time // 10**7 * 3600 + clock_time // 10**5 % 100 * 60 + clock_time // 1000 % 100
+    seconds: Int = (
+        days * 86_400 + clock_time // 10**7 * 3600 + clock_time // 10**5 % 100 * 60 + clock_time // 1000 % 100
+    )
+    return seconds
 
 
-def _sums(block: Mapping[str, pa.ChunkedArray | np.ndarray], ticks: int, price_unit: float) -> pa.Table:
+def _sums(block: Mapping[str, Any], ticks: int, price_unit: float) -> pa.Table:
     """A block's sums by campaign and tick."""
     period, tick = clock(block["time"], ticks)
     n, price = len(period), block["price"]
