@@ -186,9 +186,8 @@ def _observation(data: TrajectoryData, columns: Mapping[str, NDArray[Any]]) -> F
     price = columns.get("least_winning_cost", data.least_winning_cost)
     means = np.stack([mean("bid"), price, mean("offered_conversions"), mean("conversions"), mean("wins")])
     out = np.empty((len(data), len(FEATURE_COLUMNS)))
-    write_episodes(
-        data.episode_starts, data.tick, 1, data.budget_left / data.budget, means[2], data.n_impressions, means, out
-    )
+    starts, tick, volume = (np.array(part) for part in (data.episode_starts, data.tick, data.n_impressions))
+    write_episodes(starts, tick, 1, data.budget_left / data.budget, means[2], volume, means, out)
     observation: Float = data.observation.copy()
     for index, name in enumerate(FEATURE_COLUMNS):
         if name in data.missing:

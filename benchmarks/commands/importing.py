@@ -29,6 +29,22 @@ def add(commands: Commands) -> None:
     impressions.add_argument("--force", action="store_true", help="replace a data set that is there")
     impressions.set_defaults(run=_run_impressions, kept="the rows up to the last checkpoint")
     _add_table(formats)
+    minari = formats.add_parser("minari", help="what `vamo export minari` wrote (needs the extra `minari`)")
+    minari.add_argument("directory", type=Path, metavar="DATA", help="directory of the Minari data set")
+    minari.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
+    minari.add_argument("--force", action="store_true", help="replace a data set that is there")
+    minari.set_defaults(run=_run_minari)
+
+
+def _run_minari(arguments: argparse.Namespace) -> None:
+    from auction_env import data
+    from auction_env.data.formats.minari_format import import_minari
+    from auction_env.data.storage import check_target
+
+    check_target(arguments.out, force=arguments.force)
+    log = import_minari(arguments.directory)
+    data.write(arguments.out, log, force=arguments.force)
+    console.print(f"{log.n_episodes:,} trajectories, {len(log):,} ticks: {arguments.out}", soft_wrap=True)
 
 
 def _add_table(formats: Commands) -> None:
@@ -39,7 +55,30 @@ def _add_table(formats: Commands) -> None:
         " multiplier), cost, volume (or impressions), budget; and what you have of wins, conversions, clicks,"
         " add_to_carts, value, targets and predictions (docs/own-data.md).",
     )
-    option = table.add_argument
+    _add_own(table)
+    table.set_defaults(run=_run_table)
+    bids = formats.add_parser(
+        "bids",
+        help="a log of single bids of your own, CSV or Parquet, summed up to ticks",
+        description="Reads logs with a row a bid. Columns: campaign, time, bid, price (empty where the bid lost); and"
+        " what you have of clicks, conversions and value. Give the budget with --constant budget=NUMBER.",
+    )
+    _add_own(bids)
+    bids.add_argument(
+        "--price-unit", type=float, default=1.0, metavar="N", help="impressions of a bid and a price: 1000 for CPMs"
+    )
+    bids.add_argument(
+        "--time-unit",
+        default="timestamp",
+        metavar="UNIT",
+        help="timestamp (default), s or ms since 1970, or yyyyMMddHHmmssSSS",
+    )
+    bids.set_defaults(run=_run_bids)
+
+
+def _add_own(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that tables and bids share."""
+    option = parser.add_argument
     option("paths", type=Path, nargs="+", metavar="FILE", help=".csv, .tsv (also .gz) or .parquet")
     option(
         "--map", nargs="+", default=[], metavar="NAME=YOURS", help="what the file calls a column, such as cost=spend"
@@ -49,22 +88,43 @@ def _add_table(formats: Commands) -> None:
     option("--ticks", type=int, default=48, metavar="N", help="ticks of a period; default: %(default)s")
     option("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
     option("--force", action="store_true", help="replace a data set that is there")
-    table.set_defaults(run=_run_table)
 
 
 def _run_table(arguments: argparse.Namespace) -> None:
+    _import_table(arguments, arguments.paths, _pairs("--map", arguments.map))
+
+
+def _run_bids(arguments: argparse.Namespace) -> None:
+    from auction_env.data.formats.table.bids import sum_bids
+    from auction_env.data.storage import check_target
+
+    check_target(arguments.out, force=arguments.force)
+    with progress_bar("reading bids", None, "rows") as bar:
+        table = sum_bids(
+            arguments.paths,
+            ticks=arguments.ticks,
+            mapping=_pairs("--map", arguments.map),
+            price_unit=arguments.price_unit,
+            time_unit=arguments.time_unit,
+            progress=bar.advance,
+        )
+    _import_table(arguments, table, {})
+
+
+def _import_table(arguments: argparse.Namespace, frame: object, mapping: dict[str, str]) -> None:
+    """Writes a table as the data set of the arguments, and says what became of it."""
     from auction_env import data
 
-    mapping, constants = _pairs("--map", arguments.map), _pairs("--constant", arguments.constant)
+    constants = {name: _number(name, text) for name, text in _pairs("--constant", arguments.constant).items()}
     started = time.perf_counter()
     with progress_bar("importing", None, "rows") as bar:
         summary = data.import_table(
-            arguments.paths,
+            frame,
             arguments.out,
             task=read_task(arguments.task),
             ticks=arguments.ticks,
             mapping=mapping,
-            constants={name: _number(name, text) for name, text in constants.items()},
+            constants=constants,
             force=arguments.force,
             progress=bar.update,
         )

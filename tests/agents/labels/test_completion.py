@@ -74,8 +74,8 @@ def test_estimates_are_near_the_truth_where_bids_are_flat() -> None:
     assert rate == pytest.approx(np.full(len(log), 0.01), rel=0.1)  # 800 conversions an advertiser: 4 standard errors
     np.testing.assert_allclose(done.action, done.bid / done.offered_conversions)
     np.testing.assert_allclose(done.expected_conversions, rate * log.exposures)
-    np.testing.assert_allclose(done.feature_value_now, rate)
-    np.testing.assert_allclose(done.feature_least_winning_cost_all[1], done.least_winning_cost[0])
+    np.testing.assert_allclose(done["feature_value_now"], rate)
+    np.testing.assert_allclose(done["feature_least_winning_cost_all"][1], done.least_winning_cost[0])
     for name in ("cost", "bid", "conversions", "budget_left"):
         np.testing.assert_array_equal(done[name], log[name])
     known = complete(truth)

@@ -17,6 +17,7 @@ from agents import NoisyBidder, PidBidder, collect
 from auction_env import TASKS, Funnel, MarketParams, data
 from auction_env.data import TableError, TrajectoryData, from_table
 from auction_env.data.formats.table import trajectories
+from auction_env.tasks import BASES
 
 EXACT = [name for name in data.COLUMN_NAMES if name not in ("seed", "policy", "done")]
 
@@ -32,7 +33,7 @@ def table_of(log: TrajectoryData) -> dict[str, Any]:
     """All that a table can say of a simulated log."""
     names = ("tick", "period", "category", "budget", "cost", "wins", "conversions", "clicks", "add_to_carts")
     targets = ("cpa_target", "cpc_target", "cart_cost_target", "roas_target", "least_winning_cost")
-    predicted = [f"{kind}_{basis}" for kind in ("offered", "expected") for basis in trajectories.BASES]
+    predicted = [f"{kind}_{basis}" for kind in ("offered", "expected") for basis in BASES]
     table = {name: log[name] for name in (*names, *targets, *predicted)}
     mean_bid = log.bid / np.maximum(log.n_impressions, 1)
     own = {"campaign": log.advertiser, "bid": mean_bid, "volume": log.n_impressions, "impressions": log.exposures}

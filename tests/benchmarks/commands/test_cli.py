@@ -208,6 +208,9 @@ def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert import_numpy(tmp_path / "set.npz").n_episodes == data.load(tmp_path / "set", split="test").n_episodes == 10
     main(["export", "minari", str(tmp_path / "set"), "--out", str(tmp_path / "minari"), "--task", "TargetCPA"])
     assert "96 trajectories, 4,608 ticks" in capsys.readouterr().out
+    main(["import", "minari", str(tmp_path / "minari"), "--out", str(tmp_path / "back")])
+    assert "96 trajectories, 4,608 ticks" in capsys.readouterr().out
+    np.testing.assert_array_equal(data.load(tmp_path / "back").observation, data.load(tmp_path / "set").observation)
     main(["export", "auctionnet-impressions", "--out", str(tmp_path / "csv"), *of_what])
     assert "2 periods" in capsys.readouterr().out
     main(["import", "auctionnet-impressions", str(tmp_path / "csv"), "--out", str(tmp_path / "imported")])

@@ -46,18 +46,8 @@ def test_a_table_becomes_a_policy_that_plays_in_the_simulator(
     main(["data", "describe", logs])
     main(["data", "split", logs, "--validation", "24", "--test", "0"])
     capsys.readouterr()
-    main(
-        [
-            "train",
-            "--data",
-            logs,
-            "--out",
-            agent,
-            "--set",
-            *SMALL[:1],
-            *[part for s in SMALL[1:] for part in ("--set", s)],
-        ]
-    )
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    main(["train", "--data", logs, "--out", agent, *settings])
     assert f"{logs}: estimated, because the log lacks them: action, " in capsys.readouterr().out
     bidder = vamo.load(agent)
     played = rollout(bidder, seeds=[400_000, 400_001], advertisers=[0, 1], task=TASKS["TargetCPA"], params=PARAMS)
@@ -87,3 +77,14 @@ def test_agents_that_learn_from_transitions_take_it_too(table: Path, tmp_path: P
     main(["train", "--agent", "bc", "--data", logs, "--out", str(agent), "--set", "steps=2"])
     manifest = json.loads((tmp_path / "logs" / "manifest.json").read_text())
     assert agent.exists() and manifest["metadata"]["campaigns"][0] == "campaign-0"
+
+
+def test_bids_become_ticks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["campaign,time,bid,paid,conversions", "a,2026-01-05 00:10:00,900,700,1", "a,2026-01-05 00:20:00,1100,,"]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    out = str(tmp_path / "set")
+    main(["import", "bids", str(tmp_path / "log.csv"), "--map", "price=paid", "--constant", "budget=1000",
+          "--price-unit", "1000", "--task", "MaxConversions", "--out", out])  # fmt: skip
+    assert "1 rows -> 1 trajectories in" in capsys.readouterr().out and data.check(out) == []
+    log = data.load(out)
+    assert (log.cost[0], log.bid[0], log.n_impressions[0], log.wins[0], log.conversions[0]) == (0.7, 2.0, 2, 1, 1)

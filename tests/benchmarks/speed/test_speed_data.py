@@ -24,8 +24,7 @@ def test_figures_of_labels_and_relabelling() -> None:
 
 
 def test_figures_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    write = speed_data.write_table
-    monkeypatch.setattr(speed_data, "write_table", lambda path, n_episodes: write(path, n_episodes=20))
+    monkeypatch.setattr(speed_data, "write_table", lambda path, n_episodes: write_table(path, n_episodes=20))
     rows = {row.name: row for row in speed_data.table_rows(quick=True)}
     assert set(rows) == {"table_rows_per_s", "table_vs_pandas"}
     assert all(np.isfinite(row.value) and row.value > 0 and row.bound for row in rows.values())

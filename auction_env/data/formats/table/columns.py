@@ -7,7 +7,7 @@ from typing import Literal
 
 from auction_env.tasks import BASES, QUANTITIES
 
-Kind = Literal["campaign", "period", "tick", "time", "amount", "target", "category", "policy"]
+Kind = Literal["campaign", "period", "tick", "time", "amount", "target", "category", "policy", "integer"]
 
 
 @dataclass(frozen=True, slots=True)

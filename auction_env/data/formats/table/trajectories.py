@@ -163,10 +163,11 @@ class TableLog:
         given = {name: values[rows] for name, values in self.rows.numbers.items()}
         n = rows.stop - rows.start
         columns = self._columns(given, n)
-        targets = self._targets.at(rows)
-        tick, left, done = self.rows.tick[rows], np.empty(n), np.empty(n, bool)
+        targets = Targets(*(part.copy() for part in self._targets.at(rows)))
+        # copies: numba would compile once more for every mix of arrays that are read-only, as Arrow's are, and others
+        tick, left, done = self.rows.tick[rows].copy(), np.empty(n), np.empty(n, bool)
         bid = given["multiplier"] if "multiplier" in given else given["bid"]
-        follow_campaigns(starts, tick, self.ticks, targets.budget, given["cost"], bid, left, done)
+        follow_campaigns(starts, tick, self.ticks, targets.budget, given["cost"].copy(), bid.copy(), left, done)
         policies, codes = self._policies(rows)
         columns |= {
             "period": self.rows.period[rows],
@@ -285,7 +286,7 @@ class TableLog:
         means = _means(columns, mean_bid)
         write_episodes(
             starts, columns["tick"], self.ticks, columns["budget_left"] / budget, means[_MEANS.index("value")],
-            columns["n_impressions"], means, observation,
+            columns["n_impressions"].copy(), means, observation,
         )  # fmt: skip
         return observation
 
