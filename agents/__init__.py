@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from agents.rules.pid import PidBidder
     from agents.rules.random_multiplier import RandomMultiplierBidder
     from agents.rules.scenarios import Scenarios, record_scenarios
-    from auction_env.control.bidder import Bidder, Campaigns, TickView
+    from auction_env.control.auctionnet.as_strategy import AuctionNetStrategy, as_auctionnet_strategy
+    from auction_env.control.auctionnet.from_strategy import from_auctionnet_strategy
+    from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView
 
 __all__ = [
     "HARM_KINDS",
@@ -49,6 +51,7 @@ __all__ = [
     "HARM_V1_KINDS",
     "POLICIES",
     "AgentEntry",
+    "AuctionNetStrategy",
     "Bidder",
     "Campaigns",
     "Collection",
@@ -60,6 +63,7 @@ __all__ = [
     "GrmBidder",
     "Harm",
     "HindsightBidder",
+    "ImpressionBids",
     "JointHindsightBidder",
     "Marginals",
     "MeasuredHarm",
@@ -81,10 +85,12 @@ __all__ = [
     "Shift",
     "TaskFamily",
     "TickView",
+    "as_auctionnet_strategy",
     "collect",
     "collect_data_set",
     "collect_family",
     "data_distance",
+    "from_auctionnet_strategy",
     "harm_losses",
     "learner",
     "load",

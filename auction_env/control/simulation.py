@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick
-from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
+from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView, check_bids, split_bids
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.integers import check_integers
-from auction_env.market.episode import TickResult
+from auction_env.market.episode import TickBids, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.market.scripted import ScriptedBidders
+from auction_env.market.tracing import trace_tick
 from auction_env.tasks import BASES, Targets, Task, get_task
 
 __all__ = ["ControlledTick", "LiveMarket", "Simulation"]
@@ -68,6 +69,9 @@ class LiveMarket:
         markets, position = np.unique(np.stack((campaigns.seed, days)), axis=1, return_inverse=True)
         view = self._simulation(task, campaigns.advertiser, position.reshape(-1), markets.shape[1])
         return SameEpisodes(view, markets[0], None if campaigns.day is None else markets[1])
+
+    def days_of(self, seeds: Int) -> None:
+        return None
 
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, LiveMarket):
@@ -215,7 +219,8 @@ class Simulation:
         """Starts an episode in every market; `seeds` (n_markets,), `days` as in `BatchMarket.reset`."""
         is_controlled = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
         is_controlled[self._market_idx, self._advertiser_idx] = True
-        self.market.reset(seeds, days, self._bases(is_controlled))
+        self._basis = self._bases(is_controlled)
+        self.market.reset(seeds, days, self._basis)
         self._seeds = np.atleast_1d(check_integers("seeds", seeds))
         self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
@@ -251,32 +256,49 @@ class Simulation:
         """(n_controlled,) currency, at the start of the current tick."""
         return self.market.opening.budget_left[self._market_idx, self._advertiser_idx]
 
-    def step(self, multipliers: ArrayLike) -> ControlledTick:
-        """Runs the tick: `multipliers` (n_controlled,) for the controlled; all others bid as they do."""
-        return self.play(self.decide(multipliers))[0]
+    def step(self, bids: ArrayLike | ImpressionBids) -> ControlledTick:
+        """Runs the tick: `bids` (n_controlled,) multipliers of the controlled, or their bids on each impression.
 
-    def decide(self, multipliers: ArrayLike) -> Float:
-        """Everybody's multipliers in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
-        given = np.asarray(multipliers, np.float64)
-        if given.shape != (self.n_controlled,):
-            raise ValueError(f"`multipliers` must have shape ({self.n_controlled},), found {given.shape}")
+        All others bid as they do.
+        """
+        return self.play(self.decide(bids))[0]
+
+    def decide(self, bids: ArrayLike | ImpressionBids) -> TickBids:
+        """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
         tick = self.market.opening.tick
         everyone = self._script.multipliers(
             tick, last_cost=self._last_cost, last_expected_conversions=self._last_expected_conversions
         )
-        for bidder, theirs in self._live_competitors:
-            everyone[theirs.pick] = self._multipliers_of(bidder, theirs)
-        everyone[self._controlled.pick] = given
-        return everyone
+        decided = [(theirs, self._bids_of(bidder, theirs)) for bidder, theirs in self._live_competitors]
+        on_impressions: dict[tuple[int, int], NDArray[np.float32]] = {}
+        reported: set[tuple[int, int]] = set()
+        for theirs, given in (*decided, (self._controlled, bids)):
+            multipliers, own, is_reported = split_bids(given, len(theirs))
+            everyone[theirs.pick] = multipliers
+            of_theirs = {(int(theirs.pick[0][i]), int(theirs.pick[1][i])): column for i, column in own.items()}
+            on_impressions |= of_theirs
+            reported |= set(of_theirs if is_reported else ())
+        return TickBids(everyone, on_impressions, frozenset(reported))
 
-    def play(self, everyone: Float) -> tuple[ControlledTick, TickResult]:
+    def play(self, everyone: TickBids) -> tuple[ControlledTick, TickResult]:
         """Runs the tick with what was decided; what the controlled got, and everybody's results."""
-        opening = self.market.opening
-        result = self.market.step(everyone)
+        opening, multipliers, reported = self.market.opening, everyone.multipliers, everyone.reported
+        traced = {
+            which: trace_tick(
+                self.market, multipliers[which], which, on_impressions=everyone.on_impressions, any_basis=True
+            )
+            for which in {market for market, _ in reported}
+        }
+        advertisers = (*(theirs for _, theirs in self._live_competitors), self._controlled)
+        for theirs in advertisers:
+            theirs.report(traced, reported)
+        result = self.market.step(multipliers, everyone.on_impressions)
         self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
-        for _, theirs in self._live_competitors:
-            theirs.record(everyone[theirs.pick], opening, result)
-        return self._controlled.record(everyone[self._controlled.pick], opening, result), result
+        for key in everyone.on_impressions:  # the multiplier that would have bid as much in all
+            offered = opening.predicted_mean[(*key, self._basis[key])] * opening.n_impressions[key[0]]
+            multipliers[key] = result.bid[key] / offered if offered > 0 else 0.0
+        ticks = [theirs.record(multipliers[theirs.pick], opening, result) for theirs in advertisers]
+        return ticks[-1], result
 
     def _bases(self, is_controlled: NDArray[np.bool_]) -> Int:
         """What everybody's bids are proportional to: (n_markets, n_advertisers) indices into `BASES`."""
@@ -286,11 +308,12 @@ class Simulation:
         bases[is_controlled] = BASES.index(self.task.basis)
         return bases
 
-    def _multipliers_of(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float:
+    def _bids_of(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float | ImpressionBids:
         if self.market.opening.tick == 0:
             # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
             bidder.reset(theirs.campaigns(self._seeds, self.expected_traffic))
-        return check_multipliers(bidder, bidder.act(theirs.view()), len(theirs))
+        view = theirs.view()
+        return check_bids(bidder, bidder.act(view), view)
 
 
 def _by_bidder(competitors: Mapping[int, Bidder], n_advertisers: int) -> list[tuple[Bidder, Int]]:

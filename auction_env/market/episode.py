@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +35,20 @@ class Opening(NamedTuple):
     predicted_mean: Float
     budget_left: Float
     active: NDArray[np.bool_]
+
+
+class TickBids(NamedTuple):
+    """What everybody bids in a tick: the arguments of `BatchMarket.step`.
+
+    Attributes:
+        multipliers: (n_markets, n_advertisers) currency per unit of what each bids on.
+        on_impressions: By (market, advertiser), a bid for each impression, (n_impressions,), in place of a multiplier.
+        reported: The (market, advertiser) pairs that want to know what came of each of their impressions.
+    """
+
+    multipliers: Float
+    on_impressions: Mapping[tuple[int, int], NDArray[np.float32]]
+    reported: frozenset[tuple[int, int]] = frozenset()
 
 
 class TickResult(NamedTuple):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from auction_env.integers import check_integer, check_integers
 from auction_env.kernels import check_fork, outcomes, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
-from auction_env.kernels.settle import Advertisers, Rules
+from auction_env.kernels.settle import Advertisers, Rules, Tiles
 from auction_env.kernels.values import N_BASES, draw_correlated_values, draw_funnel_values, draw_values, mean_values
 from auction_env.market.episode import MarketState, Opening, TickDraws, TickResult
 from auction_env.market.funnel import campaign_targets, funnel_rules
@@ -28,7 +28,9 @@ from auction_env.notebook import html_table
 from auction_env.tasks import BASES, Targets
 
 Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 Int = NDArray[np.int64]
+_UNKNOWN = np.empty((1, 0, 0), np.float32)  # standard deviations that each outcome draws for itself: `settle.Tiles`
 _Record = TypeVar("_Record", Opening, TickResult)
 
 
@@ -54,6 +56,9 @@ class BatchMarket:
         self._budget = self.targets.budget
         self._rules = _rules(self.params, self.cpa_target)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
+        self._items: kernel.Items
+        self._tiles: Tiles
+        self._value_sum: Float
         self._state: MarketState | None = None
 
     def __repr__(self) -> str:
@@ -144,20 +149,26 @@ class BatchMarket:
         self._state = state
         return state.opening
 
-    def step(self, multipliers: ArrayLike) -> TickResult:
+    def step(
+        self, multipliers: ArrayLike, on_impressions: Mapping[tuple[int, int], ArrayLike] | None = None
+    ) -> TickResult:
         """Runs the current tick.
 
         Args:
             multipliers: (n_markets, n_advertisers), currency per conversion: the bid on an impression is the
                 multiplier times its predicted value. Finite and not negative. Of advertisers who bid on another basis
                 (`reset`), currency per click, per add-to-cart, or per currency of GMV.
+            on_impressions: By (market, advertiser), a bid for each of the tick's impressions in arrival order,
+                (n_impressions,) currency, in place of the multiplier. They cost a copy of the tick's values.
 
         Raises:
             RuntimeError: Outside an episode.
-            ValueError: On multipliers of another shape, negative or not finite.
+            ValueError: On multipliers or bids of another shape, negative or not finite.
         """
         state, opening = self._episode, self.opening
         submitted = self._check(multipliers)
+        if on_impressions:
+            self._bid_on_impressions(submitted, on_impressions)
         multiplier = np.where(state.active, submitted, np.float32(0.0))
         totals, lwc_sum, bid_sum = self._settle(state, multiplier)
         conversions = totals[..., outcomes.CONVERSIONS]
@@ -203,7 +214,7 @@ class BatchMarket:
         totals = np.empty((*self._shape, outcomes.N_TOTALS))
         lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
         arguments = (
-            state.seed, state.tick, self._items, self._values, self._value_sum, multiplier, self._rules,
+            state.seed, state.tick, self._items, self._tiles, self._value_sum, multiplier, self._rules,
             state.advertisers, state.budget_left, totals, lwc_sum, bid_sum,
         )  # fmt: skip
         with _threads(len(self._items.market)):
@@ -219,9 +230,35 @@ class BatchMarket:
         Of advertisers who bid on another basis than conversions (`reset`), the predicted amounts of that.
         """
         n = int(self.opening.n_impressions[market])
-        tiles = self._values[self._items.tile[self._items.start[market] : self._items.start[market + 1]]]
-        values: NDArray[np.float32] = tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
-        return values
+        values: Float32 = self._tiles.value[self._tiles_of(market)].transpose(0, 2, 1).reshape(-1, self.n_advertisers)
+        return values[:n]
+
+    def values_of(self, market: int, advertiser: int) -> Float32:
+        """One advertiser's column of `values`: (n_impressions,)."""
+        n = int(self.opening.n_impressions[market])
+        return np.ascontiguousarray(self._tiles.value[self._tiles_of(market), advertiser].reshape(-1)[:n])
+
+    def sigmas_of(self, market: int, advertiser: int) -> Float32:
+        """Standard deviations of one advertiser's predicted conversions, as bidders and logs see them.
+
+        (n_impressions,): the advertiser's mean relative one times the value, or each impression's own where the
+        traffic says so (`TrafficParams.sigma_by_impression`).
+
+        Raises:
+            ValueError: The advertiser bids on something else than conversions.
+        """
+        state = self._episode
+        if state.basis[market, advertiser]:
+            raise ValueError(
+                f"standard deviations are known of predicted conversions only, found advertiser {advertiser}, who bids"
+                f" on {BASES[int(state.basis[market, advertiser])]}"
+            )
+        values, sigma = self.values_of(market, advertiser), state.advertisers.sigma[market, advertiser]
+        if not self.params.traffic.sigma_by_impression:
+            return np.asarray(values * sigma)
+        out = np.empty_like(values)
+        outcomes.draw_sigmas(state.seed[market], state.tick, advertiser, sigma, values, out)
+        return out
 
     def draws(self, market: int = 0) -> TickDraws:
         """What the outcomes of a market's impressions are drawn from in the current tick."""
@@ -233,6 +270,44 @@ class BatchMarket:
     def is_bidding_on_conversions(self, market: int = 0) -> bool:
         """Whether all advertisers of a market bid on conversions (`reset`)."""
         return not self._episode.basis[market].any()
+
+    def known_sigmas(self, market: int = 0) -> Float32:
+        """Standard deviations that outcomes are drawn with where the market knows them beforehand.
+
+        (n_impressions, n_advertisers); (n_impressions, 0) where each outcome draws its own.
+        """
+        n, known = int(self.opening.n_impressions[market]), self._tiles.sigma
+        if not known.size:
+            return np.empty((n, 0), np.float32)
+        return np.asarray(known[self._tiles_of(market)].transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n])
+
+    def _tiles_of(self, market: int) -> Int:
+        """Where the blocks of a market lie, in arrival order."""
+        tile: Int = self._items.tile[self._items.start[market] : self._items.start[market + 1]]
+        return tile
+
+    def _bid_on_impressions(self, submitted: Float32, bids: Mapping[tuple[int, int], ArrayLike]) -> None:
+        """Puts bids into the tiles of the tick in place of values, with a multiplier of 1; `submitted` is changed."""
+        # every market gets tiles of its own: those that are alike in their values no longer are in their bids
+        tile = self._items.tile
+        values = self._tiles.value[tile]
+        sigma = self._tiles.sigma[tile] if self._tiles.sigma.size else self._tiles.sigma
+        self._items = self._items._replace(tile=np.arange(len(tile)))
+        self._tiles = Tiles(values.copy(), values, sigma)
+        for (market, advertiser), given in bids.items():
+            if not (0 <= market < self.n_markets and 0 <= advertiser < self.n_advertisers):
+                raise ValueError(
+                    f"`on_impressions` must have keys (market, advertiser) below {self._shape}, found"
+                    f" {(market, advertiser)}"
+                )
+            rows = slice(self._items.start[market], self._items.start[market + 1])
+            column = np.zeros((rows.stop - rows.start) * BLOCK, np.float32)
+            of_all = check_impression_bids(given, int(self.opening.n_impressions[market]), f"advertiser {advertiser}")
+            column[: len(of_all)] = of_all
+            blocks = column.reshape(-1, BLOCK)
+            self._tiles.basis[rows, advertiser] = blocks
+            self._value_sum[rows, advertiser] = blocks.sum(axis=1, dtype=np.float64)
+            submitted[market, advertiser] = 1.0
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:
@@ -326,7 +401,22 @@ class BatchMarket:
         if self._kinds is not None:
             expected_mean = expected_mean[self._kinds[1]]
             self._value_sum = self._value_sum[self._items.tile]  # a tick changes an item's own where somebody is broke
+        self._tiles = Tiles(self._values, self._values, _UNKNOWN)
         return expected_mean
+
+
+def check_impression_bids(bids: ArrayLike, n: int, whose: str) -> Float32:
+    """Bids on each of n impressions; ValueError, which says whose, if they are not."""
+    given = np.asarray(bids, np.float64)
+    if given.shape != (n,):
+        raise ValueError(f"bids on impressions must have shape ({n},), one an impression, found {given.shape}, {whose}")
+    bad = ~(np.isfinite(given) & (given >= 0) & (given <= MAX_MONEY))
+    if bad.any():
+        raise ValueError(
+            f"bids on impressions must be finite, not negative and at most {MAX_MONEY:g}, found {given[bad][0]} on"
+            f" impression {int(np.flatnonzero(bad)[0])}, {whose}"
+        )
+    return given.astype(np.float32)
 
 
 def market_targets(params: MarketParams, population: Population) -> Targets:
@@ -389,12 +479,16 @@ class Market:
             self._batch.reset([check_integer("seed", seed)], days, None if bases is None else np.asarray(bases)[None])
         )
 
-    def step(self, multipliers: ArrayLike) -> TickResult:
-        """Runs the current tick with (n_advertisers,) multipliers: see `BatchMarket.step`."""
+    def step(self, multipliers: ArrayLike, on_impressions: Mapping[int, ArrayLike] | None = None) -> TickResult:
+        """Runs the current tick with (n_advertisers,) multipliers: see `BatchMarket.step`.
+
+        `on_impressions` has bids on each impression by advertiser.
+        """
         given = np.asarray(multipliers, np.float64)
         if given.shape != (self.n_advertisers,):
             raise ValueError(f"`multipliers` must have shape ({self.n_advertisers},), found {given.shape}")
-        return _first_market(self._batch.step(given[None]))
+        bids = {(0, advertiser): column for advertiser, column in (on_impressions or {}).items()}
+        return _first_market(self._batch.step(given[None], bids))
 
 
 @contextmanager

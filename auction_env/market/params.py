@@ -169,6 +169,7 @@ class TrafficParams:
     sd_ratio_tick_sd: float = 0.2  # of that ratio between ticks, relative
     sigma_mean: float = 0.15  # of the prediction's relative uncertainty
     sigma_sd: float = 0.06  # of that between advertisers
+    sigma_by_impression: bool = False  # whether bidders and logs see each prediction's own uncertainty, not the mean
 
     def __post_init__(self) -> None:
         _check_curve("diurnal_curve", self.diurnal_curve)

@@ -1,1 +1,1 @@
-"""Markets made from impression logs, in which the logged competitors do not react, and their environments."""
+"""Markets made from impression logs: with logged competitors that do not react, with fixed prices; environments."""

@@ -20,6 +20,8 @@ from auction_env.data import read_manifest
 from auction_env.integers import check_integers
 from auction_env.market.params import LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
+from auction_env.names import check_name
+from auction_env.replay.fixed_prices import FixedPriceMarket
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import LoggedMarket
 from auction_env.replay.storage import load_replay
@@ -31,6 +33,10 @@ N_EPISODES = 96
 """Episodes of a task, unless somebody says otherwise: the fewest for a conclusion."""
 FIRST_SEED = 400_000
 """First market seed, unless somebody says otherwise: logs and validation episodes of this package have others."""
+
+LOGGED_BIDS, FIXED_PRICES = "logged-bids", "fixed-prices"
+PROTOCOLS: dict[str, Callable[..., PlayableMarket]] = {LOGGED_BIDS: LoggedMarket, FIXED_PRICES: FixedPriceMarket}
+"""What an advertiser plays against in a log: the bids that the others made in it, or its prices alone."""
 
 Competitors = Callable[[PlayableMarket, Task], Bidder]
 """Makes the bidder of all other advertisers for the market of the scripts and for the competitors' task."""
@@ -75,6 +81,7 @@ class EpisodeSet:
             found["competitors"] = sorted(competing) or "scripts"
         else:
             found["days"] = None if self.days is None else self.days.tolist()
+            found["protocol"] = next((name for name, kind in PROTOCOLS.items() if type(self.market) is kind), "own")
         return found
 
 
@@ -156,6 +163,7 @@ def in_log(
     market: ReplayMarket | str | os.PathLike[str],
     tasks: str | Task | Sequence[str | Task],
     *,
+    protocol: str = LOGGED_BIDS,
     n_episodes: int | None = None,
     seeds: ArrayLike | None = None,
 ) -> list[EpisodeSet]:
@@ -164,9 +172,11 @@ def in_log(
     Args:
         market: The log, or the directory of a saved one (`save_replay`).
         tasks: As of `in_market`; a log has conversions only.
+        protocol: One of `PROTOCOLS`: what the advertiser plays against.
         n_episodes: Of each task; None: every advertiser of every period once. They are taken in turn, spread over all.
         seeds: Of the draws, in place of `n_episodes` of them from `FIRST_SEED` on.
     """
+    check_name("protocol", protocol, PROTOCOLS)
     log = market if isinstance(market, ReplayMarket) else load_replay(market)
     listed = [tasks] if isinstance(tasks, str | Task) else list(tasks)
     row, column = log.episodes.T
@@ -176,7 +186,7 @@ def in_log(
     return [
         EpisodeSet(
             task=task,
-            market=LoggedMarket(market=log),
+            market=PROTOCOLS[protocol](market=log),
             seeds=numbers,
             advertisers=log.advertisers[column[chosen]],
             days=log.periods[row[chosen]],
