@@ -1,6 +1,7 @@
 """A Gymnasium environment over a fast multi-slot auction market.
 
-Importing the package registers the environments `auction_env/Bidding-v0` and `auction_env/Replay-v0`.
+Importing the package registers the environments `auction_env/Bidding-v0`, `auction_env/Replay-v0` and
+`auction_env/LoggedValues-v0`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ __all__ = [
     "Constraint",
     "Curve",
     "Drift",
+    "FixedPriceMarket",
     "Funnel",
+    "LoggedValuesMarket",
     "Market",
     "MarketParams",
     "Opening",
@@ -81,6 +84,7 @@ __all__ = [
     "get_task",
     "load_curve",
     "load_replay",
+    "logged_values",
     "random_population",
     "replay_from_auctionnet",
     "replay_from_bids",
@@ -99,4 +103,9 @@ _gymnasium.register(
     id="auction_env/Replay-v0",
     entry_point="auction_env.replay.env:ReplayEnv",
     vector_entry_point="auction_env.replay.env:ReplayVectorEnv",
+)
+_gymnasium.register(
+    id="auction_env/LoggedValues-v0",
+    entry_point="auction_env.replay.env:LoggedValuesEnv",
+    vector_entry_point="auction_env.replay.env:LoggedValuesVectorEnv",
 )

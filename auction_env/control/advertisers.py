@@ -16,7 +16,7 @@ from auction_env.control.observation import StateFeatures
 from auction_env.market.episode import Opening, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.tracing import TracedTick
-from auction_env.tasks import BASES, FUNNEL_OUTCOMES, OUTCOMES, QUANTITIES, Targets, Task, Totals, unevenness
+from auction_env.tasks import BASES, FUNNEL_OUTCOMES, OUTCOMES, QUANTITIES, Task, Totals, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -96,6 +96,7 @@ class ControlledAdvertisers:
     def __init__(self, market: BatchMarket, market_idx: Int, advertiser_idx: Int, task: Task) -> None:
         self.pick = (market_idx, advertiser_idx)
         self.task = task
+        self.targets = market.episode_targets.at(self.pick)  # what the advertisers have and would pay, (n,) each
         self._market = market
         self._features = StateFeatures(len(market_idx), market.params.n_ticks)
         self._last: ControlledTick | None = None
@@ -106,14 +107,9 @@ class ControlledAdvertisers:
         return len(self.pick[0])
 
     @property
-    def targets(self) -> Targets:
-        """What the advertisers have and would pay, (n,) each."""
-        return self._market.targets.at(self.pick[1])
-
-    @property
     def budget(self) -> Float:
         """(n,) currency per episode."""
-        return self._market.budget[self.pick[1]]
+        return self.targets.budget
 
     @property
     def category(self) -> Int:

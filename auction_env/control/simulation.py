@@ -76,6 +76,8 @@ class LiveMarket:
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, LiveMarket):
             return "one is live, the other a log"
+        if difference := self._impressions_differ(other):
+            return difference
         if self.population != other.population:
             return "another population"
         for part in fields(MarketParams):
@@ -87,10 +89,20 @@ class LiveMarket:
             return "other competitors"
         return ""
 
+    def _impressions_differ(self, other: LiveMarket) -> str:
+        """In what the impressions of the other market differ beside their parameters; empty if in nothing."""
+        return "" if other.source is None else "one has the values of a log"
+
+    @property
+    def source(self) -> object | None:
+        """What the values of the impressions come from; None: they are drawn."""
+        return None
+
     def _who_competes(self) -> dict[int, str]:
         return {advertiser: bidder.name for advertiser, bidder in (self.competitors or {}).items()}
 
     def _simulation(self, task: Task, advertisers: Int, market_idx: Int, n_markets: int) -> Simulation:
+        """Markets in which these advertisers, (n,) with their markets, are controlled."""
         return Simulation(
             self.params,
             self.population,
@@ -117,6 +129,7 @@ class Simulation:
         task: The task of the controlled: which gives their requirements and what their bids are proportional to.
         competitors: Bidders by advertiser. A bidder that several advertisers share controls them all at once.
         competitor_task: The task of the competitors, which gives their requirements.
+        market, played: The markets, and what they are for references, in place of new ones of these parameters.
     """
 
     def __init__(
@@ -130,9 +143,11 @@ class Simulation:
         task: str | Task = "MaxConversions",
         competitors: Mapping[int, Bidder] | None = None,
         competitor_task: str | Task = "TargetCPA",
+        market: BatchMarket | None = None,
+        played: LiveMarket | None = None,
     ) -> None:
-        self.market = BatchMarket(params, population, n_markets)
-        self.played = LiveMarket(
+        self.market = market or BatchMarket(params, population, n_markets)
+        self.played = played or LiveMarket(
             params=params, population=population, competitors=competitors, competitor_task=competitor_task
         )
         self._competitors = _by_bidder(competitors or {}, population.n_advertisers)

@@ -128,7 +128,7 @@ class MarketState:
             seed: (n_markets,).
             basis: (n_markets, n_advertisers).
             traffic: With a leading axis of markets.
-            budget: (n_advertisers,) currency.
+            budget: (n_markets, n_advertisers) currency.
             n_delayed: Ticks that conversions may be delayed to: all of the episode, or 0 without a delay.
         """
         return cls(
@@ -138,9 +138,9 @@ class MarketState:
             volume=np.ascontiguousarray(np.swapaxes(traffic.n_impressions, 0, 1)),
             mean=np.ascontiguousarray(np.swapaxes(traffic.mean, 0, 1)),
             sd=np.ascontiguousarray(np.swapaxes(traffic.sd, 0, 1)),
-            budget_left=np.broadcast_to(budget, basis.shape).copy(),
+            budget_left=budget.copy(),
             active=np.ones(basis.shape, bool),
-            pending=np.zeros((len(seed), n_delayed, len(budget))),
+            pending=np.zeros((len(seed), n_delayed, budget.shape[1])),
         )
 
     @property

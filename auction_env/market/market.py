@@ -23,7 +23,7 @@ from auction_env.market.episode import MarketState, Opening, TickDraws, TickResu
 from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
 from auction_env.market.population import Population, auctionnet_population
-from auction_env.market.traffic import draw_traffics
+from auction_env.market.traffic import Traffic, draw_traffics
 from auction_env.notebook import html_table
 from auction_env.tasks import BASES, Targets
 
@@ -53,7 +53,6 @@ class BatchMarket:
         self.n_markets = n_markets
         self._shape = (n_markets, self.population.n_advertisers)
         self.params.check_advertisers(self.population.n_advertisers)
-        self._budget = self.targets.budget
         self._rules = _rules(self.params, self.cpa_target)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
         self._items: kernel.Items
@@ -89,7 +88,7 @@ class BatchMarket:
     @property
     def budget(self) -> Float:
         """(n_advertisers,) currency per episode at this market's size."""
-        return self._budget.copy()
+        return self.targets.budget
 
     @property
     def cpa_target(self) -> Float:
@@ -100,6 +99,12 @@ class BatchMarket:
     def targets(self) -> Targets:
         """What the advertisers have and would pay, (n_advertisers,) each, at this market's size."""
         return market_targets(self.params, self.population)
+
+    @property
+    def episode_targets(self) -> Targets:
+        """What the advertisers have and would pay in the running episodes, (n_markets, n_advertisers) each."""
+        _ = self._episode
+        return self._episode_targets
 
     @property
     def buffer_bytes(self) -> int:
@@ -141,9 +146,11 @@ class BatchMarket:
             raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
-        traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+        traffic = self._draw_traffic(seeds, days)
         n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
-        state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, self._budget, n_delayed)
+        self._episode_targets = self._targets_on(traffic.day)
+        budget = self._episode_targets.budget
+        state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, budget, n_delayed)
         self._kinds = self._alike(state)
         state.opening = self._open(state)
         self._state = state
@@ -235,8 +242,12 @@ class BatchMarket:
 
     def values_of(self, market: int, advertiser: int) -> Float32:
         """One advertiser's column of `values`: (n_impressions,)."""
+        return self._column(self._tiles.value, market, advertiser)
+
+    def _column(self, tiles: Float32, market: int, advertiser: int) -> Float32:
+        """(n_impressions,) what some tiles have for one advertiser of a market."""
         n = int(self.opening.n_impressions[market])
-        return np.ascontiguousarray(self._tiles.value[self._tiles_of(market), advertiser].reshape(-1)[:n])
+        return np.ascontiguousarray(tiles[self._tiles_of(market), advertiser].reshape(-1)[:n])
 
     def sigmas_of(self, market: int, advertiser: int) -> Float32:
         """Standard deviations of one advertiser's predicted conversions, as bidders and logs see them.
@@ -253,6 +264,8 @@ class BatchMarket:
                 f"standard deviations are known of predicted conversions only, found advertiser {advertiser}, who bids"
                 f" on {BASES[int(state.basis[market, advertiser])]}"
             )
+        if self._tiles.sigma.size:
+            return self._column(self._tiles.sigma, market, advertiser)
         values, sigma = self.values_of(market, advertiser), state.advertisers.sigma[market, advertiser]
         if not self.params.traffic.sigma_by_impression:
             return np.asarray(values * sigma)
@@ -308,6 +321,14 @@ class BatchMarket:
             self._tiles.basis[rows, advertiser] = blocks
             self._value_sum[rows, advertiser] = blocks.sum(axis=1, dtype=np.float64)
             submitted[market, advertiser] = 1.0
+
+    def _draw_traffic(self, seeds: Int, days: ArrayLike | None) -> Traffic:
+        """The traffic of new episodes, with a leading axis of markets."""
+        return draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+
+    def _targets_on(self, day: Int) -> Targets:
+        """What the advertisers have and would pay on these days, (n_markets, n_advertisers) each."""
+        return Targets(*(np.broadcast_to(part, self._shape) for part in self.targets))
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:

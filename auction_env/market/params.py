@@ -178,6 +178,8 @@ class TrafficParams:
             _check_share(name, getattr(self, name))
         for name in ("sd_ratio_mean", "sd_ratio_sd", "sd_ratio_tick_sd", "sigma_mean", "sigma_sd"):
             _check_share(name, getattr(self, name))
+        if not isinstance(self.sigma_by_impression, bool):
+            raise ValueError(f"`sigma_by_impression` must be True or False, found {self.sigma_by_impression!r}")
         for name in ("volume_window", "value_window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1 tick, found {getattr(self, name)}")

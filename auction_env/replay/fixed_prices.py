@@ -27,7 +27,7 @@ from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.kernels import outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import add_ticks
-from auction_env.replay.market import LEAST_WINNING_COST, ReplayMarket
+from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import ReplaySimulation, controlled_tick, periods_in_turn
 from auction_env.tasks import Task
 
@@ -81,8 +81,6 @@ class FixedPriceSimulation(ReplaySimulation):
     def __init__(self, market: ReplayMarket, advertisers: ArrayLike, *, task: str | Task = "MaxConversions") -> None:
         super().__init__(market, advertisers, task=task)
         self.played = FixedPriceMarket(market=market)
-        rank = 0 if market.assumption == LEAST_WINNING_COST else market.rules.n_slots
-        self._price = np.maximum(market.log.ladder_bid[rank], np.float32(market.rules.reserve))
 
     def step(self, bids: ArrayLike | ImpressionBids) -> ControlledTick:
         """Runs the current tick with multipliers (n,), currency per conversion, or bids on impressions."""
@@ -121,7 +119,7 @@ class FixedPriceSimulation(ReplaySimulation):
         state, log = self._state, self.market.log
         values, sigmas = self._impressions(i)
         first, stop = log.tick_start[state.period[i], self._tick : self._tick + 2]
-        price, left = self._price[first:stop].astype(np.float64), state.budget_left[i]
+        price, left = self.market.least_winning_costs(slice(first, stop)), state.budget_left[i]
         key = (self._seed[i], self._day[i], self._advertiser[i], self._tick)
         rng = np.random.default_rng([int(part) & 0xFFFFFFFFFFFFFFFF for part in key])
         submitted = bids.copy() if left >= MIN_BUDGET else np.zeros(len(bids))

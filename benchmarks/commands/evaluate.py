@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
         "--data", type=Path, metavar="DIR", help="the tasks and markets of a family or a collected data set"
     )
     where.add_argument("--replay", type=Path, metavar="DIR", help="a saved replay market in place of a live one")
-    option("--protocol", metavar="NAME", help="of a replay: logged-bids (default) or fixed-prices")
+    option("--protocol", metavar="NAME", help="of a replay: logged-bids (default), fixed-prices or live")
     option("--episodes", type=int, metavar="N", help="of each task; default: 96, of a replay all")
     option("--seeds", type=int, nargs="+", metavar="S", help="market seeds, in place of --episodes; default: 400000 ..")
     option("--advertisers", type=int, nargs="+", metavar="I", help="who is controlled, in turn; default: all")
@@ -100,6 +100,7 @@ def _episodes(arguments: argparse.Namespace) -> list[EpisodeSet]:
             protocol=arguments.protocol or LOGGED_BIDS,
             n_episodes=arguments.episodes,
             seeds=arguments.seeds,
+            competitors=_competitors(arguments),
         )
     if arguments.data is not None:
         return of_data(
@@ -134,7 +135,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("`--protocol` says what a logged advertiser plays against: give `--replay DIR` with it")
     given = "data" if arguments.data is not None else "replay" if arguments.replay is not None else None
     of_market = ("impressions", "ticks", "mechanism", "population", "advertisers")
-    for name in (*of_market, *(("competitors",) if given == "replay" else ())):
+    if arguments.competitors is not None and given == "replay" and arguments.protocol != "live":
+        raise ValueError("`--competitors` must not be given with `--replay`, but for `--protocol live`: it has its own")
+    for name in of_market:
         if given is not None and getattr(arguments, name) is not None:
             raise ValueError(f"`--{name}` must not be given with `--{given}`, which has its own")
 

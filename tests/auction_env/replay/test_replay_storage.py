@@ -10,8 +10,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from agents import FixedBidder, rollout
 from auction_env import ReplayMarket, load_replay, save_replay
+from auction_env.replay import storage
 from auction_env.replay.storage import ReplayError
+from auction_env.tasks import TASKS
 from tests.auction_env.replay.logs import three_periods
 
 ID = "auction_env/Replay-v0"
@@ -52,9 +55,9 @@ def test_damaged_files_are_found(market: ReplayMarket, tmp_path: Path) -> None:
         return Path(shutil.copytree(tmp_path / "good", tmp_path / name))
 
     truncated = damaged("truncated")
-    (truncated / "replay.npz").write_bytes((truncated / "replay.npz").read_bytes()[:-10])
+    (truncated / "value.npy").write_bytes((truncated / "value.npy").read_bytes()[:-10])
     gone = damaged("gone")
-    (gone / "replay.npz").unlink()
+    (gone / "sigma.npy").unlink()
     no_json = damaged("no_json")
     (no_json / "replay.json").write_text("{")
     manifest = json.loads((tmp_path / "good" / "replay.json").read_text())
@@ -67,3 +70,19 @@ def test_damaged_files_are_found(market: ReplayMarket, tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(ReplayError, match=message):
             load_replay(path)
+    with pytest.raises(ReplayError, match=r"value\.npy: must be an array of NumPy's format"):
+        load_replay(truncated, is_checked=False)
+
+
+def test_large_columns_are_mapped_and_never_written(
+    market: ReplayMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_SMALL", 128)
+    save_replay(market, tmp_path / "m")
+    mapped = load_replay(tmp_path / "m", is_checked=False)
+    assert isinstance(mapped.log.value.base, np.memmap) and type(mapped.log.value) is np.ndarray
+    episodes = {"seeds": [0, 1], "advertisers": [1, 2], "task": TASKS["TargetCPA"]}
+    expected, found = (rollout(FixedBidder(), **episodes, market=log) for log in (market, mapped))
+    np.testing.assert_array_equal(found.ticks.cost, expected.ticks.cost)
+    mapped.log.value[:] = 0.0
+    load_replay(tmp_path / "m")  # which compares with the manifest

@@ -15,6 +15,7 @@ from agents.families.family import make_task_family
 from agents.families.storage import collect_family
 from auction_env import MarketParams, random_population, save_replay
 from auction_env.replay.fixed_prices import FixedPriceMarket
+from auction_env.replay.logged_values import logged_values
 from auction_env.tasks import TASKS, Constraint, Task
 from benchmarks.cli import main
 from benchmarks.evaluation.episodes import FIRST_SEED, in_log, in_market, of_data
@@ -125,6 +126,11 @@ def test_a_log_is_played_by_every_advertiser_of_every_period(tmp_path: Path) -> 
     (fixed,) = in_log(log, "MaxConversions", n_episodes=4, protocol="fixed-prices")
     assert fixed.market.difference(FixedPriceMarket(market=log)) == "" and fixed.market.difference(some.market)
     assert (fixed.description["protocol"], some.description["protocol"]) == ("fixed-prices", "logged-bids")
+    bidder = named_bidder("fixed:ratio=3")
+    (live,) = in_log(log, "MaxConversions", n_episodes=4, protocol="live", competitors=bidder.make)
+    assert live.market.difference(logged_values(log)) == "other competitors" and live.description["protocol"] == "live"
+    with pytest.raises(ValueError, match="`competitors` must be given with `protocol` 'live' only"):
+        in_log(log, "MaxConversions", competitors=bidder.make)
     with pytest.raises(ValueError, match=r"`protocol` must be one of .* nearest: fixed-prices"):
         in_log(log, "MaxConversions", protocol="fixed_price")
 

@@ -12,7 +12,7 @@ from auction_env import MarketParams, replay_from_bids
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import TASKS
 from tests.auction_env.control.auctionnet.stand_ins import N_TICKS, Proportional, evaluate, simulate, state
-from tests.auction_env.replay.logs import make_log, three_periods
+from tests.auction_env.replay.logs import day_of_48_ticks, three_periods
 
 LIVE: dict[str, Any] = {
     "seeds": [3, 4], "advertisers": [5, 9], "task": TASKS["TargetCPA"], "params": MarketParams(n_impressions=480)
@@ -105,8 +105,8 @@ def adapted() -> Any:
 def test_a_bidder_that_goes_through_both_adapters_plays_the_same(market: str) -> None:
     arguments = LIVE
     if market == "log":
-        log = make_log(1, n=480) | {"tick": np.repeat(np.arange(48), 10), "budget": np.full(7, 30.0)}
-        arguments = {"seeds": [0, 1], "advertisers": [1, 2], "task": LIVE["task"], "market": replay_from_bids(**log)}
+        log = replay_from_bids(**day_of_48_ticks())
+        arguments = {"seeds": [0, 1], "advertisers": [1, 2], "task": LIVE["task"], "market": log}
     own, others = rollout_each([Watching(), from_auctionnet_strategy(adapted)], **arguments)
     for name in ("bid", "wins", "cost", "conversions", "budget_left", "least_winning_cost"):
         np.testing.assert_allclose(getattr(others.ticks, name), getattr(own.ticks, name), rtol=1e-6, err_msg=name)
