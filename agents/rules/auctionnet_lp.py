@@ -64,9 +64,9 @@ def auctionnet_lp_table(
     """
     if not 0 < share <= 1:
         raise ValueError(f"`share` must lie in (0, 1], found {share}")
-    for name, value in (("interval", interval), ("max_budget", max_budget)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"`{name}` must be positive, found {value}")
+    for name, money in (("interval", interval), ("max_budget", max_budget)):
+        if not (np.isfinite(money) and money > 0):
+            raise ValueError(f"`{name}` must be positive, found {money}")
     row = 0 if period is None else int(log.rows([period])[0])
     start, rng = log.log.tick_start[row], np.random.default_rng(seed)
     columns = slice(start[0], start[-1])

@@ -1,19 +1,15 @@
-"""The market: episodes in which every advertiser's multiplier is set tick by tick.
-
-`BatchMarket` runs any number of independent episodes side by side; `Market` is the same for one.
-"""
+"""The market: independent episodes side by side, in which every advertiser's multiplier is set tick by tick."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
 
 import numpy as np
 from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.integers import check_integer, check_integers
+from auction_env.integers import check_integers
 from auction_env.kernels import check_fork, outcomes, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
@@ -31,7 +27,6 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Int = NDArray[np.int64]
 _UNKNOWN = np.empty((1, 0, 0), np.float32)  # standard deviations that each outcome draws for itself: `settle.Tiles`
-_Record = TypeVar("_Record", Opening, TickResult)
 
 
 class BatchMarket:
@@ -446,72 +441,6 @@ def market_targets(params: MarketParams, population: Population) -> Targets:
     return campaign_targets(budget, population.cpa_target, params.funnel, params.traffic.value_mean)
 
 
-class Market:
-    """One market: `BatchMarket` without the leading axis.
-
-    Example:
-        >>> market = Market(MarketParams(n_impressions=1000))
-        >>> opening = market.reset(seed=1)
-        >>> result = market.step(market.cpa_target)
-        >>> result.cost.shape
-        (48,)
-    """
-
-    def __init__(self, params: MarketParams | None = None, population: Population | None = None) -> None:
-        self._batch = BatchMarket(params, population)
-        self.params, self.population = self._batch.params, self._batch.population
-        self.budget, self.cpa_target = self._batch.budget, self._batch.cpa_target
-        self.targets = self._batch.targets
-
-    def __repr__(self) -> str:
-        return f"Market({', '.join(' '.join(pair) for pair in self.summary().items())})"
-
-    def _repr_html_(self) -> str:
-        return html_table("Market", (), self.summary().items())
-
-    def summary(self) -> dict[str, str]:
-        """What the market is and where it stands, for people."""
-        found = self._batch.summary()
-        del found["markets"]
-        return found
-
-    @property
-    def n_advertisers(self) -> int:
-        return self._batch.n_advertisers
-
-    @property
-    def opening(self) -> Opening:
-        """See `BatchMarket.opening`."""
-        return _first_market(self._batch.opening)
-
-    def values(self) -> NDArray[np.float32]:
-        """See `BatchMarket.values`."""
-        return self._batch.values()
-
-    @property
-    def day(self) -> int:
-        """See `BatchMarket.day`."""
-        return int(self._batch.day[0])
-
-    def reset(self, seed: int, day: int | None = None, bases: ArrayLike | None = None) -> Opening:
-        """Starts an episode: see `BatchMarket.reset`; `bases` (n_advertisers,)."""
-        days = None if day is None else [check_integer("day", day)]
-        return _first_market(
-            self._batch.reset([check_integer("seed", seed)], days, None if bases is None else np.asarray(bases)[None])
-        )
-
-    def step(self, multipliers: ArrayLike, on_impressions: Mapping[int, ArrayLike] | None = None) -> TickResult:
-        """Runs the current tick with (n_advertisers,) multipliers: see `BatchMarket.step`.
-
-        `on_impressions` has bids on each impression by advertiser.
-        """
-        given = np.asarray(multipliers, np.float64)
-        if given.shape != (self.n_advertisers,):
-            raise ValueError(f"`multipliers` must have shape ({self.n_advertisers},), found {given.shape}")
-        bids = {(0, advertiser): column for advertiser, column in (on_impressions or {}).items()}
-        return _first_market(self._batch.step(given[None], bids))
-
-
 @contextmanager
 def _threads(n_items: int) -> Iterator[None]:
     """Limits the threads to what so few items are worth: waking one takes about as long as an item."""
@@ -542,9 +471,3 @@ def _rules(params: MarketParams, cpa_target: Float) -> Rules:
         has_quality=params.quality is not None and set(params.quality) != {1.0},
         **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation)._asdict(),
     )
-
-
-def _first_market(record: _Record) -> _Record:
-    """A record of one market: arrays lose their leading axis."""
-    arrays = {name: value[0] for name, value in record._asdict().items() if isinstance(value, np.ndarray)}
-    return record._replace(**arrays)

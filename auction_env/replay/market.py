@@ -174,7 +174,8 @@ class ReplayMarket:
     def least_winning_costs(self, impressions: slice) -> Float:
         """(n,) the least winning costs as the log has them, all advertisers' own bids included."""
         rank = 0 if self.assumption == LEAST_WINNING_COST else self.rules.n_slots
-        return np.maximum(self.log.ladder_bid[rank, impressions], np.float32(self.rules.reserve)).astype(np.float64)
+        cost: Float = np.maximum(self.log.ladder_bid[rank, impressions], np.float32(self.rules.reserve)).astype(float)
+        return cost
 
     def prices_to_beat(self, column: int, impressions: slice) -> Float:
         """(n,) the least bids with which one advertiser, given by its index, wins the last slot from the others."""
@@ -182,8 +183,8 @@ class ReplayMarket:
             return self.least_winning_costs(impressions)
         n_slots, ladder = self.rules.n_slots, self.log.ladder_bid[:, impressions]
         holds_a_slot = (self.log.ladder_advertiser[:n_slots, impressions] == column).any(axis=0)
-        price = np.where(holds_a_slot, ladder[n_slots], ladder[n_slots - 1])
-        return np.maximum(price, np.float32(self.rules.reserve)).astype(np.float64)
+        price: Float = np.where(holds_a_slot, ladder[n_slots], ladder[n_slots - 1]).astype(float)
+        return np.maximum(price, float(np.float32(self.rules.reserve)))
 
     def clear(self, period: int, advertiser: int, bids: ArrayLike, *, seed: int = 0) -> LoggedClearing:
         """Clears every impression of a period for given own bids, without a budget.
