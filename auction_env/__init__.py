@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from auction_env.market.curves import Curve, load_curve
     from auction_env.market.episode import Opening, TickResult
     from auction_env.market.funnel import Funnel
-    from auction_env.market.market import BatchMarket, Market
+    from auction_env.market.market import BatchMarket
     from auction_env.market.pacing import PacingGains
     from auction_env.market.params import Drift, MarketParams, Shock, TrafficParams
     from auction_env.market.population import BEHAVIOURS, Population, auctionnet_population, random_population
+    from auction_env.market.single import Market
     from auction_env.replay.auctionnet import replay_from_auctionnet
     from auction_env.replay.bids import replay_from_bids
+    from auction_env.replay.fixed_prices import FixedPriceMarket
+    from auction_env.replay.logged_values import LoggedValuesMarket, logged_values
     from auction_env.replay.market import ReplayMarket
     from auction_env.replay.params import ReplayParams
     from auction_env.replay.storage import load_replay, save_replay

@@ -1,1 +1,1 @@
-"""Markets made from impression logs: with logged competitors that do not react, with fixed prices; environments."""
+"""Markets made from impression logs: competitors that do not react, fixed prices, live bidders; environments."""
