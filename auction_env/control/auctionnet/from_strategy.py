@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -110,16 +111,13 @@ def from_auctionnet_strategy(strategy: Strategy | Callable[[], Strategy], *, nam
     Raises:
         ValueError: The object lacks something that AuctionNet's interface has; it is named.
     """
-    made = (
-        strategy()
-        if (callable(strategy) and not hasattr(strategy, "reset")) or isinstance(strategy, type)
-        else strategy
-    )
+    is_maker = isinstance(strategy, type) or (callable(strategy) and not hasattr(strategy, "reset"))
+    made: Any = strategy() if is_maker else strategy  # type: ignore[operator]  # just found to be callable
     missing = [part for part in ("bidding", "reset") if not callable(getattr(made, part, None))]
     if missing:
         raise ValueError(
             "`strategy` must have AuctionNet's methods `bidding` and `reset`, or be a function that makes such an"
             f" object, found {made!r} without {missing}"
         )
-    make: Callable[[], Any] = strategy if made is not strategy else lambda: copy.deepcopy(made)  # type: ignore[assignment]  # a maker
+    make: Any = strategy if is_maker else partial(copy.deepcopy, made)
     return StrategyBidder(make, name or str(getattr(made, "name", type(made).__name__)))

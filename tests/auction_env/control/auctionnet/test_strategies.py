@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
 
-from agents import FixedBidder, PidBidder, as_auctionnet_strategy, from_auctionnet_strategy, rollout, rollout_each
+from agents import FixedBidder, PidBidder, as_auctionnet_strategy, from_auctionnet_strategy, make, rollout, rollout_each
 from auction_env import MarketParams, replay_from_bids
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.tasks import TASKS
@@ -135,6 +136,19 @@ def test_a_strategy_gets_what_auctionnet_hands_to_it_and_its_history_adds_up() -
             np.testing.assert_allclose(values[t][:, 0].sum(), played.ticks.offered_conversions[t, i], rtol=1e-5)
             np.testing.assert_allclose(bids[t].sum(), played.ticks.bid[t, i], rtol=1e-5, atol=1e-9)
             np.testing.assert_array_equal(bids[t] >= 0, True)
+
+
+def test_rules_and_copies_of_strategies_play_in_the_stand_in_simulator() -> None:
+    names = ("pid", "mpid", "dual", "mpc", "adaptive-pacing", "random")
+    ours = [as_auctionnet_strategy(make(name)) for name in names]
+    for j, each in enumerate(ours):
+        each.budget, each.cpa = 8.0 + j, 80.0
+    simulate(ours, seed=2)
+    assert [each.remaining_budget < each.budget for each in ours] == [True] * len(ours)
+    copied = pickle.loads(pickle.dumps(from_auctionnet_strategy(Proportional(risk=4.0))))  # to a worker process
+    own = rollout(from_auctionnet_strategy(Proportional(risk=4.0)), **LIVE)
+    np.testing.assert_array_equal(rollout(copied, **LIVE).ticks.cost, own.ticks.cost)
+    assert copied.name == "proportional"
 
 
 def test_what_does_not_fit_is_named() -> None:
