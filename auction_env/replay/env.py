@@ -185,7 +185,7 @@ def replay_spec(
 def _opened(market: MarketOrDirectory | None) -> ReplayMarket:
     if market is None:
         raise ValueError("`market` must be a ReplayMarket or the directory of a saved one, found None")
-    return market if isinstance(market, ReplayMarket) else load_replay(market)
+    return market if isinstance(market, ReplayMarket) else load_replay(market, mmap=True)
 
 
 class ReplayEnv(MarketEnv):

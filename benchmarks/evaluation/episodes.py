@@ -190,7 +190,7 @@ def in_log(
     check_name("protocol", protocol, PROTOCOLS)
     if competitors is not None and protocol != LIVE:
         raise ValueError(f"`competitors` must be given with `protocol` {LIVE!r} only, found {protocol!r}")
-    log = market if isinstance(market, ReplayMarket) else load_replay(market)
+    log = market if isinstance(market, ReplayMarket) else load_replay(market, mmap=True)
     listed = [tasks] if isinstance(tasks, str | Task) else list(tasks)
     row, column = log.episodes.T
     numbers = _seeds(len(row) if n_episodes is None else n_episodes, seeds)
