@@ -47,6 +47,17 @@ class ControlledTick(NamedTuple):
     offered_gmv: Float
 
 
+def without_funnel(**columns: Float) -> ControlledTick:
+    """A tick of a market that has conversions only: all that it does not have is 0."""
+    nothing = np.zeros_like(columns["conversions"])
+    return ControlledTick(**{name: columns.get(name, nothing) for name in ControlledTick._fields})
+
+
+def mean_multiplier(bid: float, offered: float) -> float:
+    """The multiplier that would have bid as much in all on impressions of this predicted amount; 0 where it is 0."""
+    return float(bid / offered) if offered > 0 else 0.0
+
+
 def episode_totals(ticks: ControlledTick) -> Totals:
     """Totals of episodes from their ticks, (n_ticks, n_controlled) each -> (n_controlled,) each.
 

@@ -13,7 +13,7 @@ from operator import index
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick
+from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick, mean_multiplier
 from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView, check_bids, split_bids
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.integers import check_integers
@@ -309,9 +309,9 @@ class Simulation:
             theirs.report(traced, reported)
         result = self.market.step(multipliers, everyone.on_impressions)
         self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
-        for key in everyone.on_impressions:  # the multiplier that would have bid as much in all
+        for key in everyone.on_impressions:
             offered = opening.predicted_mean[(*key, self._basis[key])] * opening.n_impressions[key[0]]
-            multipliers[key] = result.bid[key] / offered if offered > 0 else 0.0
+            multipliers[key] = mean_multiplier(result.bid[key], offered)
         ticks = [theirs.record(multipliers[theirs.pick], opening, result) for theirs in advertisers]
         return ticks[-1], result
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledTick
+from auction_env.control.advertisers import ControlledTick, mean_multiplier
 from auction_env.control.bidder import Campaigns, ImpressionBids, ImpressionOutcomes, split_bids
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.kernels import outcomes
@@ -96,8 +96,7 @@ class FixedPriceSimulation(ReplaySimulation):
             state.budget_left[i] -= totals[i, outcomes.COST]
             totals[i, kernel.BUDGET_LEFT] = state.budget_left[i]
             if i in on_impressions:
-                offered = totals[i, kernel.OFFERED_CONVERSIONS]
-                given[i] = totals[i, kernel.BID] / offered if offered > 0 else 0.0
+                given[i] = mean_multiplier(totals[i, kernel.BID], totals[i, kernel.OFFERED_CONVERSIONS])
                 if is_reported:
                     self._before[i] = outcome
         state.active[:] = state.budget_left >= MIN_BUDGET

@@ -13,7 +13,7 @@ import numpy as np
 from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledTick, tick_view
+from auction_env.control.advertisers import ControlledTick, mean_multiplier, tick_view, without_funnel
 from auction_env.control.bidder import (
     Campaigns,
     ImpressionBids,
@@ -228,9 +228,8 @@ class ReplaySimulation:
             kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments, totals, features)
         self._tick += 1
         self._features = features
-        for i in on_impressions:  # the multiplier that would have bid as much in all
-            offered = totals[i, kernel.OFFERED_CONVERSIONS]
-            given[i] = totals[i, kernel.BID] / offered if offered > 0 else 0.0
+        for i in on_impressions:
+            given[i] = mean_multiplier(totals[i, kernel.BID], totals[i, kernel.OFFERED_CONVERSIONS])
         self._before = {}
         for i, impressions in before.items():
             rows = slice(own.start[i], own.start[i] + len(impressions.values))
@@ -268,8 +267,7 @@ def _own_bids(n: int, on_impressions: Mapping[int, NDArray[np.float32]]) -> kern
 def controlled_tick(multiplier: Float, totals: Float) -> ControlledTick:
     """The tick of a log that has conversions only; `totals` (n, N_TOTALS)."""
     columns = np.ascontiguousarray(totals.T)
-    nothing = np.zeros(len(multiplier))
-    return ControlledTick(
+    return without_funnel(
         multiplier=multiplier,
         n_impressions=columns[kernel.N_IMPRESSIONS],
         bid=columns[kernel.BID],
@@ -281,13 +279,4 @@ def controlled_tick(multiplier: Float, totals: Float) -> ControlledTick:
         expected_conversions=columns[outcomes.EXPECTED_CONVERSIONS],
         least_winning_cost=columns[kernel.LEAST_WINNING_COST],
         budget_left=columns[kernel.BUDGET_LEFT],
-        clicks=nothing,
-        expected_clicks=nothing,
-        add_to_carts=nothing,
-        expected_add_to_carts=nothing,
-        gmv=nothing,
-        expected_gmv=nothing,
-        offered_clicks=nothing,
-        offered_add_to_carts=nothing,
-        offered_gmv=nothing,
     )

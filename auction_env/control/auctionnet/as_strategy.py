@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledTick, tick_view
+from auction_env.control.advertisers import ControlledTick, mean_multiplier, tick_view, without_funnel
 from auction_env.control.bidder import (
     Bidder,
     Campaigns,
@@ -183,13 +183,12 @@ class AuctionNetStrategy:
             win_rate=won.mean() if n else 0.0,
             volume=n * size,
         )
-        nothing = np.zeros(1)
 
         def amount(total: float) -> Float:
             return np.array([total * size])
 
-        self._last = ControlledTick(
-            multiplier=np.array([bids.sum() / value.sum() if value.sum() > 0 else 0.0]),
+        self._last = without_funnel(
+            multiplier=np.array([mean_multiplier(bids.sum(), value.sum())]),
             n_impressions=amount(n),
             bid=amount(bids.sum()),
             offered_conversions=amount(value.sum()),
@@ -200,9 +199,7 @@ class AuctionNetStrategy:
             expected_conversions=amount((value * seen).sum()),
             least_winning_cost=np.array([least_winning_cost.mean() if n else 0.0]),
             budget_left=amount(self.remaining_budget),
-            clicks=nothing, expected_clicks=nothing, add_to_carts=nothing, expected_add_to_carts=nothing, gmv=nothing,
-            expected_gmv=nothing, offered_clicks=nothing, offered_add_to_carts=nothing, offered_gmv=nothing,
-        )  # fmt: skip
+        )
         self._before = ImpressionOutcomes(
             values=value.astype(np.float32),
             sigmas=values[:, 1].astype(np.float32),
@@ -251,7 +248,7 @@ def as_auctionnet_strategy(
             that was trained on episodes of 4,800 impressions and meets 500,000. Bids do not change.
         expected_traffic: (48,) expected share of the impressions of each tick; None: even. AuctionNet does not tell its
             strategies. `TrafficParams().expected_share(48)` is its published curve.
-        advertiser, seed: What the bidder is told of its campaign (`Campaigns`).
+        advertiser, seed: What `Campaigns` says of the campaign, beside its targets.
 
     Raises:
         ValueError: An argument breaks a rule; it is named.
