@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from auction_env.market.params import TrafficParams
-    from auction_env.market.value_distribution import ValueDistribution
+    from auction_env.market.shapes.value_distribution import ValueDistribution
     from auction_env.tasks import Task
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -58,7 +58,7 @@ def read_values(text: str) -> ValueDistribution:
         ValueError: Numbers that are none, or a file that holds no predicted values.
         OSError: The file cannot be read.
     """
-    from auction_env.market.value_distribution import ValueDistribution, load_values
+    from auction_env.market.shapes.value_distribution import ValueDistribution, load_values
 
     kind, _, numbers = text.partition(":")
     if kind in ("lognormal", "mixture"):
