@@ -31,17 +31,20 @@ if TYPE_CHECKING:
     from agents.mixed import MixedBidder
     from agents.registry import AgentEntry, learner, load, make, save, train
     from agents.rollouts import Episodes, rollout, rollout_each, run_episode, to_trajectories
+    from agents.rules.auctionnet_lp import AuctionNetLpBidder, auctionnet_lp_table
     from agents.rules.dual import DualBidder
     from agents.rules.fixed import FixedBidder
     from agents.rules.grm import GrmBidder
     from agents.rules.mpc import MpcBidder, ResponsePrior
     from agents.rules.mpc_response import ResponseMpcBidder
     from agents.rules.mpid import MpidBidder, MpidGains
-    from agents.rules.online_lp import OnlineLpBidder, record_prices
+    from agents.rules.online_lp import OnlineLpBidder, prices_from_log, record_prices
     from agents.rules.pid import PidBidder
     from agents.rules.random_multiplier import RandomMultiplierBidder
     from agents.rules.scenarios import Scenarios, record_scenarios
-    from auction_env.control.bidder import Bidder, Campaigns, TickView
+    from auction_env.control.auctionnet.as_strategy import AuctionNetStrategy, as_auctionnet_strategy
+    from auction_env.control.auctionnet.from_strategy import from_auctionnet_strategy
+    from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView
 
 __all__ = [
     "HARM_KINDS",
@@ -49,6 +52,8 @@ __all__ = [
     "HARM_V1_KINDS",
     "POLICIES",
     "AgentEntry",
+    "AuctionNetLpBidder",
+    "AuctionNetStrategy",
     "Bidder",
     "Campaigns",
     "Collection",
@@ -60,6 +65,7 @@ __all__ = [
     "GrmBidder",
     "Harm",
     "HindsightBidder",
+    "ImpressionBids",
     "JointHindsightBidder",
     "Marginals",
     "MeasuredHarm",
@@ -81,10 +87,13 @@ __all__ = [
     "Shift",
     "TaskFamily",
     "TickView",
+    "as_auctionnet_strategy",
+    "auctionnet_lp_table",
     "collect",
     "collect_data_set",
     "collect_family",
     "data_distance",
+    "from_auctionnet_strategy",
     "harm_losses",
     "learner",
     "load",
@@ -95,6 +104,7 @@ __all__ = [
     "marginal_distance",
     "measure_harm",
     "parse_harms",
+    "prices_from_log",
     "read_family",
     "record_offers",
     "record_prices",

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.bidder import Bidder, Campaigns, NamedBidder, TickView, check_bidder, check_multipliers
+from auction_env.control.bidder import (
+    Bidder,
+    Campaigns,
+    ImpressionBids,
+    NamedBidder,
+    TickView,
+    check_bidder,
+    check_bids,
+    split_bids,
+)
 from auction_env.tasks import Targets
 
 
@@ -35,13 +44,21 @@ class _Dealer(NamedBidder):
         for bidder, rows in self._dealt:
             bidder.reset(campaigns._replace(**_take(campaigns, rows, but=_shared(campaigns))))
 
-    def act(self, view: TickView) -> NDArray[np.float64]:
-        """Each bidder's multipliers for its campaigns, shape (n,)."""
-        multipliers = np.empty(len(view.budget_left))
+    def act(self, view: TickView) -> NDArray[np.float64] | ImpressionBids:
+        """Each bidder's multipliers for its campaigns, shape (n,), or its bids on their impressions."""
+        n = len(view.budget_left)
+        multipliers, on_impressions, is_reported = np.empty(n), dict[int, ArrayLike](), False
+        shared = ("tick",) if view.impressions is not None else ("tick", "impressions")
         for bidder, rows in self._dealt:
-            answer = bidder.act(view._replace(**_take(view, rows, but=("tick",))))
-            multipliers[rows] = check_multipliers(bidder, answer, len(rows))
-        return multipliers
+            seen = view._replace(**_take(view, rows, but=shared))
+            answer = split_bids(check_bids(bidder, bidder.act(seen), seen), len(rows))
+            multipliers[rows] = answer.multipliers
+            on_impressions |= {int(rows[i]): bids for i, bids in answer.on_impressions.items()}
+            is_reported |= answer.is_reported
+        if not on_impressions:
+            return multipliers
+        bids = [on_impressions.get(i) for i in range(n)]
+        return ImpressionBids(bids=bids, multipliers=multipliers, is_reported=is_reported)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{', '.join(map(repr, self._bidders))}])"

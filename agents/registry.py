@@ -175,11 +175,19 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     ),
     AgentEntry(
         name="online-lp",
-        summary="the threshold that the money left allows for the rest of an episode like those of a history",
+        summary="the threshold that money and cost limits allow for the rest of an episode like those of a history",
         factory="agents.rules.online_lp:OnlineLpBidder",
         kind="offline",
         constraints=COST_LIMITS,
-        paper="AuctionNet, arXiv 2412.10798; Agrawal, Wang and Ye 2014",
+        paper="Agrawal, Wang and Ye 2014",
+    ),
+    AgentEntry(
+        name="auctionnet-lp",
+        summary="AuctionNet's online LP: a table of thresholds by category, tick and money, from one logged period",
+        factory="agents.rules.auctionnet_lp:AuctionNetLpBidder",
+        kind="offline",
+        objectives=("conversions",),
+        paper="AuctionNet, arXiv 2412.10798",
     ),
     AgentEntry(
         name="grm",

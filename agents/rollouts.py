@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from agents.learning.bars import Count, counted
 from agents.mixed import InTurn
 from auction_env.control.advertisers import episode_totals, stack_ticks
-from auction_env.control.bidder import Bidder, Campaigns, check_bidder, check_multipliers
+from auction_env.control.bidder import Bidder, Campaigns, check_bidder, check_bids
 from auction_env.control.controlled_market import ControlledMarket, PlayableMarket
 from auction_env.control.observation import N_FEATURES
 from auction_env.control.simulation import ControlledTick, LiveMarket
@@ -144,7 +144,7 @@ def run_episode(
 ) -> Episodes:
     """Runs one episode of every market of `simulation`; `bidder` controls all of its controlled advertisers.
 
-    Raises ValueError, naming the bidder, if it returns multipliers of a wrong shape, negative or not finite.
+    Raises ValueError, naming the bidder, if it returns bids of a wrong shape, negative or not finite.
     """
     s, n_ticks, n = simulation, simulation.n_ticks, simulation.n_controlled
     s.reset(seeds, days)
@@ -156,7 +156,7 @@ def run_episode(
     for t in range(n_ticks):
         view = s.view()
         features[t], budget_left[t], active[t] = view.features, view.budget_left, s.active
-        ticks.append(s.step(check_multipliers(bidder, bidder.act(view), n)))
+        ticks.append(s.step(check_bids(bidder, bidder.act(view), view)))
     return Episodes(
         task=s.task, market=s.played, seed=campaigns.seed, advertiser=campaigns.advertiser, day=_days_of(campaigns),
         category=campaigns.category, targets=campaigns.targets, requirements=campaigns.requirements, features=features,
@@ -217,8 +217,7 @@ def rollout(
         raise ValueError(
             f"`seeds` and `advertisers` must be vectors of one length, found {seeds.shape}, {advertisers.shape}"
         )
-    if days is None and isinstance(market, LoggedMarket):
-        days = market.market.periods[seeds % market.market.n_periods]
+    days = market.days_of(seeds) if days is None else days
     n_copies = len(seeds) // np.unique(np.stack((seeds, advertisers)), axis=1).shape[1]
     parts, n_at_once = [], markets_at_once(market, n_copies)
     with counted(progress, f"episodes of {bidder.name}", len(seeds)) as tell:

@@ -1,6 +1,7 @@
 """A Gymnasium environment over a fast multi-slot auction market.
 
-Importing the package registers the environments `auction_env/Bidding-v0` and `auction_env/Replay-v0`.
+Importing the package registers the environments `auction_env/Bidding-v0`, `auction_env/Replay-v0` and
+`auction_env/LoggedValues-v0`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from auction_env.market.curves import Curve, load_curve
     from auction_env.market.episode import Opening, TickResult
     from auction_env.market.funnel import Funnel
-    from auction_env.market.market import BatchMarket, Market
+    from auction_env.market.market import BatchMarket
     from auction_env.market.pacing import PacingGains
     from auction_env.market.params import Drift, MarketParams, Shock, TrafficParams
     from auction_env.market.population import BEHAVIOURS, Population, auctionnet_population, random_population
+    from auction_env.market.single import Market
     from auction_env.market.value_distribution import ValueDistribution, load_values
     from auction_env.replay.auctionnet import replay_from_auctionnet
     from auction_env.replay.bids import replay_from_bids
+    from auction_env.replay.fixed_prices import FixedPriceMarket
+    from auction_env.replay.logged_values import LoggedValuesMarket, logged_values
     from auction_env.replay.market import ReplayMarket
     from auction_env.replay.params import ReplayParams
     from auction_env.replay.storage import load_replay, save_replay
@@ -59,7 +63,9 @@ __all__ = [
     "Constraint",
     "Curve",
     "Drift",
+    "FixedPriceMarket",
     "Funnel",
+    "LoggedValuesMarket",
     "Market",
     "MarketParams",
     "Opening",
@@ -84,6 +90,7 @@ __all__ = [
     "load_curve",
     "load_replay",
     "load_values",
+    "logged_values",
     "random_population",
     "replay_from_auctionnet",
     "replay_from_bids",
@@ -102,4 +109,9 @@ _gymnasium.register(
     id="auction_env/Replay-v0",
     entry_point="auction_env.replay.env:ReplayEnv",
     vector_entry_point="auction_env.replay.env:ReplayVectorEnv",
+)
+_gymnasium.register(
+    id="auction_env/LoggedValues-v0",
+    entry_point="auction_env.replay.env:LoggedValuesEnv",
+    vector_entry_point="auction_env.replay.env:LoggedValuesVectorEnv",
 )

@@ -39,11 +39,11 @@ from agents.learning.bars import Count, counted
 from agents.rollouts import Episodes, check_days
 from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import LiveMarket, Simulation
-from auction_env.data.formats.auctionnet_export import trace_tick
 from auction_env.integers import check_integers
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population, auctionnet_population
+from auction_env.market.tracing import trace_tick
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, Targets, Task
 
 Float = NDArray[np.float64]
@@ -139,7 +139,9 @@ def record_offers(
     prices = []
     for _ in range(params.n_ticks):
         everyone = simulation.decide(check_multipliers(bidder, bidder.act(simulation.view()), 1))
-        traced = trace_tick(simulation.market, everyone[0], any_basis=True)
+        traced = trace_tick(
+            simulation.market, everyone.multipliers[0], on_impressions=everyone.on_impressions, any_basis=True
+        )
         amounts[task.basis].append(traced.value[:, advertiser].astype(np.float64))
         for basis, market in counting.items():
             amounts[basis].append(market.values()[:, advertiser].astype(np.float64))

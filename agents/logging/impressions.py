@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from agents.learning.bars import Count, counted
 from auction_env.control.bidder import Bidder, check_multipliers
 from auction_env.control.simulation import Simulation
-from auction_env.data.formats.auctionnet_export import ImpressionWriter, trace_tick
+from auction_env.data.formats.auctionnet_export import ImpressionWriter
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population, auctionnet_population
+from auction_env.market.tracing import trace_tick
 from auction_env.tasks import Task
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.control.bidder import Bidder, Campaigns, NamedBidder, TickView
+from auction_env.control.bidder import Bidder, Campaigns, NamedBidder, TickView, check_multipliers
 
 
 class NoisyBidder(NamedBidder):
@@ -60,4 +60,5 @@ class NoisyBidder(NamedBidder):
             self._wander = self._tick_sd * self._shock[:, 0]
         else:
             self._wander = self._persistence * self._wander + innovation * self._shock[:, view.tick]
-        return self._bidder.act(view) * np.exp(self._level + self._wander)
+        multipliers = check_multipliers(self._bidder, self._bidder.act(view), len(self._level))
+        return multipliers * np.exp(self._level + self._wander)

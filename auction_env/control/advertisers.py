@@ -5,17 +5,18 @@ The same for whoever sits there: the agent of an environment, the bidder of a ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, ImpressionOutcomes, Impressions, TickImpressions, TickView
 from auction_env.control.observation import StateFeatures
 from auction_env.market.episode import Opening, TickResult
 from auction_env.market.market import BatchMarket
-from auction_env.tasks import BASES, FUNNEL_OUTCOMES, OUTCOMES, QUANTITIES, Targets, Task, Totals, unevenness
+from auction_env.market.tracing import TracedTick
+from auction_env.tasks import BASES, FUNNEL_OUTCOMES, OUTCOMES, QUANTITIES, Task, Totals, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -46,6 +47,17 @@ class ControlledTick(NamedTuple):
     offered_gmv: Float
 
 
+def without_funnel(**columns: Float) -> ControlledTick:
+    """A tick of a market that has conversions only: all that it does not have is 0."""
+    nothing = np.zeros_like(columns["conversions"])
+    return ControlledTick(**{name: columns.get(name, nothing) for name in ControlledTick._fields})
+
+
+def mean_multiplier(bid: float, offered: float) -> float:
+    """The multiplier that would have bid as much in all on impressions of this predicted amount; 0 where it is 0."""
+    return float(bid / offered) if offered > 0 else 0.0
+
+
 def episode_totals(ticks: ControlledTick) -> Totals:
     """Totals of episodes from their ticks, (n_ticks, n_controlled) each -> (n_controlled,) each.
 
@@ -61,7 +73,13 @@ def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:
 
 
 def tick_view(
-    tick: int, *, features: Float, budget_left: Float, predicted_mean: Float, last: ControlledTick | None
+    tick: int,
+    *,
+    features: Float,
+    budget_left: Float,
+    predicted_mean: Float,
+    last: ControlledTick | None,
+    impressions: TickImpressions | None = None,
 ) -> TickView:
     """What a bidder sees at the start of a tick, given the tick before; None at tick 0."""
     nothing = np.zeros(len(features))
@@ -74,6 +92,7 @@ def tick_view(
         last_exposures=last.exposures if last else nothing,
         last_wins=last.wins if last else nothing,
         last_volume=last.n_impressions if last else nothing,
+        impressions=impressions,
     )
 
 
@@ -88,23 +107,20 @@ class ControlledAdvertisers:
     def __init__(self, market: BatchMarket, market_idx: Int, advertiser_idx: Int, task: Task) -> None:
         self.pick = (market_idx, advertiser_idx)
         self.task = task
+        self.targets = market.episode_targets.at(self.pick)  # what the advertisers have and would pay, (n,) each
         self._market = market
         self._features = StateFeatures(len(market_idx), market.params.n_ticks)
         self._last: ControlledTick | None = None
         self._n_past = 0  # ticks
+        self._before: dict[int, ImpressionOutcomes] = {}  # of those that asked for it
 
     def __len__(self) -> int:
         return len(self.pick[0])
 
     @property
-    def targets(self) -> Targets:
-        """What the advertisers have and would pay, (n,) each."""
-        return self._market.targets.at(self.pick[1])
-
-    @property
     def budget(self) -> Float:
         """(n,) currency per episode."""
-        return self._market.budget[self.pick[1]]
+        return self.targets.budget
 
     @property
     def category(self) -> Int:
@@ -153,7 +169,35 @@ class ControlledAdvertisers:
             budget_left=opening.budget_left[self.pick],
             predicted_mean=opening.predicted_mean[self.pick],
             last=self._last,
+            impressions=TickImpressions(np.arange(len(self)), self._impressions, self._before.get),
         )
+
+    def _impressions(self, i: int) -> Impressions:
+        market, advertiser = int(self.pick[0][i]), int(self.pick[1][i])
+        return Impressions(self._market.values_of(market, advertiser), self._market.sigmas_of(market, advertiser))
+
+    def report(self, traced: Mapping[int, TracedTick], reported: frozenset[tuple[int, int]]) -> None:
+        """Keeps what will come of each impression of the current tick, for those of `reported` (market, advertiser).
+
+        `traced` has the tick of their markets.
+        """
+        self._before = {}
+        if not reported:
+            return
+        for i, (market, advertiser) in enumerate(zip(*(part.tolist() for part in self.pick), strict=True)):
+            if (market, advertiser) not in reported:
+                continue
+            impressions, of_tick = self._impressions(i), traced[market]
+            self._before[i] = ImpressionOutcomes(
+                values=impressions.values,
+                sigmas=impressions.sigmas,
+                bids=of_tick.bid[:, advertiser],
+                slot=of_tick.slot[:, advertiser],
+                price=of_tick.price[:, advertiser],
+                exposed=of_tick.exposed[:, advertiser],
+                converted=of_tick.converted[:, advertiser],
+                least_winning_cost=of_tick.least_winning_cost,
+            )
 
     def record(self, multiplier: Float, opening: Opening, result: TickResult) -> ControlledTick:
         """Takes in what the tick that began with `opening` brought; returns these advertisers' part of it."""

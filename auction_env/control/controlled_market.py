@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledTick
-from auction_env.control.bidder import Bidder, Campaigns, TickView
+from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView
 from auction_env.tasks import Task
 
 Float = NDArray[np.float64]
@@ -57,8 +57,8 @@ class ControlledMarket(Protocol):
     def observe(self) -> Float:
         """(n, 16) features at the start of the current tick, or after the last one: `observation.FEATURE_NAMES`."""
 
-    def step(self, multipliers: ArrayLike) -> ControlledTick:
-        """Runs the current tick with the multipliers (n,) of the controlled advertisers."""
+    def step(self, bids: ArrayLike | ImpressionBids) -> ControlledTick:
+        """Runs the current tick with the multipliers (n,) of the controlled advertisers, or their bids."""
 
 
 class SameEpisodes(NamedTuple):
@@ -94,6 +94,9 @@ class PlayableMarket(Protocol):
 
     def again(self, task: Task, campaigns: Campaigns) -> SameEpisodes:
         """The episodes of these campaigns once more: who was controlled together in a market is it again."""
+
+    def days_of(self, seeds: Int) -> Int | None:
+        """Which day each episode is where nobody says so, (n,) by the seeds; None: `reset` draws it."""
 
     def difference(self, other: PlayableMarket) -> str:
         """In what the other market differs, in a few words; empty if it is the same market."""

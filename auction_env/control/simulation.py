@@ -13,15 +13,16 @@ from operator import index
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick
-from auction_env.control.bidder import Bidder, Campaigns, TickView, check_multipliers
+from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick, mean_multiplier
+from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView, check_bids, split_bids
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.integers import check_integers
-from auction_env.market.episode import TickResult
+from auction_env.market.episode import TickBids, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.market.scripted import ScriptedBidders
+from auction_env.market.tracing import trace_tick
 from auction_env.tasks import BASES, Targets, Task, get_task
 
 __all__ = ["ControlledTick", "LiveMarket", "Simulation"]
@@ -69,9 +70,14 @@ class LiveMarket:
         view = self._simulation(task, campaigns.advertiser, position.reshape(-1), markets.shape[1])
         return SameEpisodes(view, markets[0], None if campaigns.day is None else markets[1])
 
+    def days_of(self, seeds: Int) -> None:
+        return None
+
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, LiveMarket):
             return "one is live, the other a log"
+        if difference := self._impressions_differ(other):
+            return difference
         if self.population != other.population:
             return "another population"
         for part in fields(MarketParams):
@@ -83,10 +89,20 @@ class LiveMarket:
             return "other competitors"
         return ""
 
+    def _impressions_differ(self, other: LiveMarket) -> str:
+        """In what the impressions of the other market differ beside their parameters; empty if in nothing."""
+        return "" if other.source is None else "one has the values of a log"
+
+    @property
+    def source(self) -> object | None:
+        """What the values of the impressions come from; None: they are drawn."""
+        return None
+
     def _who_competes(self) -> dict[int, str]:
         return {advertiser: bidder.name for advertiser, bidder in (self.competitors or {}).items()}
 
     def _simulation(self, task: Task, advertisers: Int, market_idx: Int, n_markets: int) -> Simulation:
+        """Markets in which these advertisers, (n,) with their markets, are controlled."""
         return Simulation(
             self.params,
             self.population,
@@ -113,6 +129,7 @@ class Simulation:
         task: The task of the controlled: which gives their requirements and what their bids are proportional to.
         competitors: Bidders by advertiser. A bidder that several advertisers share controls them all at once.
         competitor_task: The task of the competitors, which gives their requirements.
+        market, played: The markets, and what they are for references, in place of new ones of these parameters.
     """
 
     def __init__(
@@ -126,9 +143,11 @@ class Simulation:
         task: str | Task = "MaxConversions",
         competitors: Mapping[int, Bidder] | None = None,
         competitor_task: str | Task = "TargetCPA",
+        market: BatchMarket | None = None,
+        played: LiveMarket | None = None,
     ) -> None:
-        self.market = BatchMarket(params, population, n_markets)
-        self.played = LiveMarket(
+        self.market = market or BatchMarket(params, population, n_markets)
+        self.played = played or LiveMarket(
             params=params, population=population, competitors=competitors, competitor_task=competitor_task
         )
         self._competitors = _by_bidder(competitors or {}, population.n_advertisers)
@@ -215,7 +234,8 @@ class Simulation:
         """Starts an episode in every market; `seeds` (n_markets,), `days` as in `BatchMarket.reset`."""
         is_controlled = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
         is_controlled[self._market_idx, self._advertiser_idx] = True
-        self.market.reset(seeds, days, self._bases(is_controlled))
+        self._basis = self._bases(is_controlled)
+        self.market.reset(seeds, days, self._basis)
         self._seeds = np.atleast_1d(check_integers("seeds", seeds))
         self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
@@ -251,32 +271,49 @@ class Simulation:
         """(n_controlled,) currency, at the start of the current tick."""
         return self.market.opening.budget_left[self._market_idx, self._advertiser_idx]
 
-    def step(self, multipliers: ArrayLike) -> ControlledTick:
-        """Runs the tick: `multipliers` (n_controlled,) for the controlled; all others bid as they do."""
-        return self.play(self.decide(multipliers))[0]
+    def step(self, bids: ArrayLike | ImpressionBids) -> ControlledTick:
+        """Runs the tick: `bids` (n_controlled,) multipliers of the controlled, or their bids on each impression.
 
-    def decide(self, multipliers: ArrayLike) -> Float:
-        """Everybody's multipliers in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
-        given = np.asarray(multipliers, np.float64)
-        if given.shape != (self.n_controlled,):
-            raise ValueError(f"`multipliers` must have shape ({self.n_controlled},), found {given.shape}")
+        All others bid as they do.
+        """
+        return self.play(self.decide(bids))[0]
+
+    def decide(self, bids: ArrayLike | ImpressionBids) -> TickBids:
+        """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
         tick = self.market.opening.tick
         everyone = self._script.multipliers(
             tick, last_cost=self._last_cost, last_expected_conversions=self._last_expected_conversions
         )
-        for bidder, theirs in self._live_competitors:
-            everyone[theirs.pick] = self._multipliers_of(bidder, theirs)
-        everyone[self._controlled.pick] = given
-        return everyone
+        decided = [(theirs, self._bids_of(bidder, theirs)) for bidder, theirs in self._live_competitors]
+        on_impressions: dict[tuple[int, int], NDArray[np.float32]] = {}
+        reported: set[tuple[int, int]] = set()
+        for theirs, given in (*decided, (self._controlled, bids)):
+            multipliers, own, is_reported = split_bids(given, len(theirs))
+            everyone[theirs.pick] = multipliers
+            of_theirs = {(int(theirs.pick[0][i]), int(theirs.pick[1][i])): column for i, column in own.items()}
+            on_impressions |= of_theirs
+            reported |= set(of_theirs if is_reported else ())
+        return TickBids(everyone, on_impressions, frozenset(reported))
 
-    def play(self, everyone: Float) -> tuple[ControlledTick, TickResult]:
+    def play(self, everyone: TickBids) -> tuple[ControlledTick, TickResult]:
         """Runs the tick with what was decided; what the controlled got, and everybody's results."""
-        opening = self.market.opening
-        result = self.market.step(everyone)
+        opening, multipliers, reported = self.market.opening, everyone.multipliers, everyone.reported
+        traced = {
+            which: trace_tick(
+                self.market, multipliers[which], which, on_impressions=everyone.on_impressions, any_basis=True
+            )
+            for which in {market for market, _ in reported}
+        }
+        advertisers = (*(theirs for _, theirs in self._live_competitors), self._controlled)
+        for theirs in advertisers:
+            theirs.report(traced, reported)
+        result = self.market.step(multipliers, everyone.on_impressions)
         self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
-        for _, theirs in self._live_competitors:
-            theirs.record(everyone[theirs.pick], opening, result)
-        return self._controlled.record(everyone[self._controlled.pick], opening, result), result
+        for key in everyone.on_impressions:
+            offered = opening.predicted_mean[(*key, self._basis[key])] * opening.n_impressions[key[0]]
+            multipliers[key] = mean_multiplier(result.bid[key], offered)
+        ticks = [theirs.record(multipliers[theirs.pick], opening, result) for theirs in advertisers]
+        return ticks[-1], result
 
     def _bases(self, is_controlled: NDArray[np.bool_]) -> Int:
         """What everybody's bids are proportional to: (n_markets, n_advertisers) indices into `BASES`."""
@@ -286,11 +323,12 @@ class Simulation:
         bases[is_controlled] = BASES.index(self.task.basis)
         return bases
 
-    def _multipliers_of(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float:
+    def _bids_of(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float | ImpressionBids:
         if self.market.opening.tick == 0:
             # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
             bidder.reset(theirs.campaigns(self._seeds, self.expected_traffic))
-        return check_multipliers(bidder, bidder.act(theirs.view()), len(theirs))
+        view = theirs.view()
+        return check_bids(bidder, bidder.act(view), view)
 
 
 def _by_bidder(competitors: Mapping[int, Bidder], n_advertisers: int) -> list[tuple[Bidder, Int]]:

@@ -31,6 +31,11 @@ from auction_env.tasks import Targets, Task, get_task
 _LARGEST_DRAW = 6.0  # of a normal variable: 24 bits reach 5.4
 
 
+def highest_reserve(params: MarketParams) -> float:
+    """The largest reserve price of an impression, currency."""
+    return float(params.reserve * np.exp(_LARGEST_DRAW * params.reserve_noise))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LiveEnvMarket(LiveMarket):
     """An `EnvMarket` with live competitors."""
@@ -56,7 +61,7 @@ class LiveEnvMarket(LiveMarket):
         volume = float(np.ceil(params.n_impressions * params.traffic.highest_volume))
         return Maxima(
             competing_bid=float(first_bases.max() * np.exp(MAX_LOG_RATIO)),
-            reserve=float(params.reserve * np.exp(_LARGEST_DRAW * params.reserve_noise)),
+            reserve=highest_reserve(params),
             quality=max(1.0, float(np.max(params.quality or 1.0))),
             amount=amount,
             n_impressions=volume,

@@ -11,7 +11,8 @@ from auction_env.kernels.settle import clear_block, open_ladder, settle
 
 @njit(cache=True)
 def trace_block(
-    seed, tick, first, n, values, multiplier, rules, advertisers, keys, left, bid, slot, price, seen, converted, lwc
+    seed, tick, first, n, basis, values, sigmas, multiplier, rules, advertisers, keys, left, bid, slot, price, seen,
+    converted, lwc,
 ):  # fmt: skip
     """Settles one block impression by impression, and writes each down.
 
@@ -19,7 +20,7 @@ def trace_block(
         seed: uint64 of the market's episode.
         tick: Index of the tick.
         first, n: First impression of the block and their number.
-        values: (n_advertisers, BLOCK) float32 predicted conversions, on which everybody bids.
+        basis, values, sigmas: (n_advertisers, BLOCK) float32: a block of `settle.Tiles`.
         multiplier: (n_advertisers,) float32; set to 0 for advertisers that run out of money.
         rules: `settle.Rules`.
         advertisers: `settle.Advertisers` of this market: (n_advertisers,) float32 each.
@@ -37,19 +38,19 @@ def trace_block(
     converted[:] = False
     totals = np.zeros((multiplier.shape[0], N_TOTALS))  # of the block: added up as the market does, to the last bit
     i = np.int64(0)  # a literal 0 would compile the callees twice
-    clear_block(values, multiplier, rules, ladder, i, n)
+    clear_block(basis, multiplier, rules, ladder, i, n)
     while i < n:
         before = totals[:, CONVERSIONS].copy()
         end, broke, cost_to_beat = settle(
-            seed, tick, first, i, i + 1, values, rules, ladder, advertisers.sigma, advertisers.lower,
+            seed, tick, first, i, i + 1, values, sigmas, rules, ladder, advertisers.sigma, advertisers.lower,
             advertisers.upper, advertisers.mean, advertisers.sd, keys, True, left, totals,
         )  # fmt: skip
         if broke >= 0:  # out from this impression on: the rest is cleared anew
             multiplier[broke] = 0
-            clear_block(values, multiplier, rules, ladder, i, n)
+            clear_block(basis, multiplier, rules, ladder, i, n)
             continue
         for j in range(multiplier.shape[0]):
-            bid[i, j] = multiplier[j] * values[j, i]
+            bid[i, j] = multiplier[j] * basis[j, i]
         for s in range(rules.exposure.shape[0]):
             winner = ladder.top_idx[s, i]
             if winner < 0:

@@ -64,6 +64,12 @@ def may_convert(u, value):
 
 
 @njit(cache=True, inline="always")
+def relative_sigma(sigma_mean, z):
+    """Standard deviation over value of an impression's prediction, from the advertiser's mean and a standard normal."""
+    return min(abs(sigma_mean * (np.float32(1.0) + np.float32(0.5) * z)), MAX_SIGMA_RATIO)
+
+
+@njit(cache=True, inline="always")
 def is_converted(u, value, sigma_mean, lower, upper, z, v):
     """Whether the uniform u of the outcome lies below the true conversion probability.
 
@@ -74,7 +80,7 @@ def is_converted(u, value, sigma_mean, lower, upper, z, v):
         z: Standard normal behind sigma.
         v: Uniform behind the place between the bounds.
     """
-    sigma = min(abs(sigma_mean * (np.float32(1.0) + np.float32(0.5) * z)), MAX_SIGMA_RATIO)
+    sigma = relative_sigma(sigma_mean, z)
     return u < value * (np.float32(1.0) + sigma * to_normal(lower + (upper - lower) * v))
 
 
@@ -115,6 +121,29 @@ def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower
     key = make_key(seed, tick, advertiser, STREAM_TRUE_VALUE)
     v = draw_uniform(counter, low_word(key), high_word(key))
     return 1 if is_converted(u, value, sigma_mean, lower, upper, z, v) else 0
+
+
+@njit(cache=True)
+def draw_known_conversion(seed, tick, impression, advertiser, value, sigma, lower, upper, u):
+    """`draw_conversion` where the standard deviation `sigma` of this very prediction is known: 0 or 1."""
+    if u >= value + np.float32(2.0) * sigma:  # the bounds lie up to 2 standard deviations from the prediction
+        return 0
+    key = make_key(seed, tick, advertiser, STREAM_TRUE_VALUE)
+    v = draw_uniform(np.uint32(impression), low_word(key), high_word(key))
+    return 1 if u < value + sigma * to_normal(lower + (upper - lower) * v) else 0
+
+
+@njit(cache=True)
+def draw_sigmas(seed, tick, advertiser, sigma_mean, values, out):
+    """Standard deviations of an advertiser's predictions in a tick, which `draw_conversion` draws outcomes from.
+
+    Args:
+        values: (n,) float32 predicted values, in arrival order.
+        out: (n,) float32, written.
+    """
+    key = make_key(seed, tick, advertiser, STREAM_SIGMA)
+    for i in range(values.shape[0]):
+        out[i] = values[i] * relative_sigma(sigma_mean, draw_normal(np.uint32(i), low_word(key), high_word(key)))
 
 
 @njit(cache=True)

@@ -12,16 +12,16 @@ from auction_env.kernels.tick import add_item, list_items, settle_items
 
 
 @njit(cache=True)
-def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, values, open_mask):
+def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, basis, open_mask):
     """Drops a random share, rounded up, of an advertiser's exposed wins in items [start, stop).
 
     Every win has a draw of its own, keyed by round and impression; those with the smallest are dropped. A dropped
-    win is a value of 0: it bids no more.
+    win is a basis of 0: it bids no more.
 
     Args:
         turn: Index of the round: with the draws of the last one, new wins would be dropped before old ones.
         exposed: (n_items, n_slots, BLOCK) int32: what `settle_items` wrote.
-        values: (n_tiles, n_advertisers, BLOCK) float32, changed.
+        basis: (n_tiles, n_advertisers, BLOCK) float32, changed: `settle.Tiles`.
         open_mask: (n_items,) bool, set for the items that have to be cleared again.
     """
     n_wins = 0
@@ -44,21 +44,21 @@ def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, 
     order = np.argsort(draw)
     for k in range(max(1, int(np.ceil(share * n_wins)))):  # share may round to 0
         item, i = where[order[k]] // BLOCK, where[order[k]] % BLOCK
-        values[items.tile[item], advertiser, i] = 0
+        basis[items.tile[item], advertiser, i] = 0
         open_mask[item] = True
 
 
 @njit(cache=True)
 def run_tick_dropping(
-    seed, tick, items, values, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum
+    seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum
 ):  # fmt: skip
     """Runs the tick of every market under AuctionNet's rule; arguments as those of `tick.run_tick`.
 
     In every round, an advertiser whose costs of the tick exceed its budget by a factor f > 1 loses a share
     1 - 1 / f of its exposed wins, at random, and the impressions concerned are cleared again without it; all
     others move up. Exposure stays what it was. An advertiser goes on bidding as long as it has money left.
-    `values` is set to 0 for dropped wins, so that no two items may share a tile; a dropped bid still counts as
-    submitted.
+    The basis of the tiles is set to 0 for dropped wins, so that no two items may share a tile; a dropped bid still
+    counts as submitted.
     """
     n_items, n_advertisers = items.market.shape[0], multiplier.shape[1]
     item_totals, item_lwc = np.empty((n_items, n_advertisers, N_TOTALS)), np.empty(n_items)
@@ -70,7 +70,7 @@ def run_tick_dropping(
     turn = 0
     while todo.shape[0] > 0:
         settle_items(
-            todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
             item_totals, item_lwc, left, is_broke, exposed,
         )  # fmt: skip
         open_mask = np.zeros(n_items, np.bool_)
@@ -82,7 +82,7 @@ def run_tick_dropping(
                     cost += item_totals[item, j, COST]
                 if cost > budget_left[e, j]:
                     share = 1.0 - budget_left[e, j] / cost
-                    drop_wins(j, share, seed[e], tick, turn, items, start, stop, exposed, values, open_mask)
+                    drop_wins(j, share, seed[e], tick, turn, items, start, stop, exposed, tiles.basis, open_mask)
         todo = np.flatnonzero(open_mask)
         turn += 1
     totals[:] = 0

@@ -69,6 +69,21 @@ class ReplayRules(NamedTuple):
     is_expected: bool  # conversions are predicted values instead of draws
 
 
+class OwnBids(NamedTuple):
+    """Bids on each impression of a tick of those episodes that do not bid with a multiplier, behind each other.
+
+    What came of each impression is written beside its bid.
+    """
+
+    start: NDArray[np.int64]  # (n,) where the bids of each episode begin; -1: it bids with its multiplier
+    bid: NDArray[np.float32]  # (k,); 0 is written where the episode could no longer pay
+    slot: NDArray[np.int32]  # (k,) 0: lost, 1..n_slots
+    price: NDArray[np.float32]  # (k,) of the slot won, 0 where lost
+    exposed: NDArray[np.bool_]  # (k,)
+    converted: NDArray[np.bool_]  # (k,)
+    least_winning_cost: NDArray[np.float32]  # (k,)
+
+
 class EnvState(NamedTuple):
     """State of n episodes; what `StateFeatures` holds for its features is in the last four."""
 
@@ -221,9 +236,10 @@ def add_up(values, n):
 
 
 @_compiled
-def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, scratch, totals, e):
+def settle_tick(log, rules, period, own, seed, tick, multiplier, bids, budget_left, scratch, totals, e):
     """One tick of one episode: bids multiplier x value on each impression until one cannot be paid.
 
+    Where `bids` (`OwnBids`) has the episode's own bids, it bids those, with a multiplier of 1, and writes outcomes.
     Writes row e of `totals` (n, N_TOTALS) and returns whether every seen slot could be paid.
     """
     first, stop = log.tick_start[period, tick], log.tick_start[period, tick + 1]
@@ -236,16 +252,23 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
     conversion_key = make_key(seed, tick, own, STREAM_CONVERSION)
     value_key = make_key(seed, tick, own, STREAM_TRUE_VALUE)
     value_low, value_high = low_word(value_key), high_word(value_key)
+    zero = np.float32(0.0)
     totals[e, :] = 0.0
     bid_sum = lwc_sum = 0.0
     is_paid = True
+    at = bids.start[e] - first  # where the outcome of an impression is written; its bid stands there
+    is_each = bids.start[e] >= 0
     for block in range(first, stop, BLOCK):
         n = min(BLOCK, stop - block)
         start = 0
         while start < n:
             here, m = block + start, n - start
-            for i in range(m):
-                bid[i] = multiplier * value[here + i]
+            if is_each:
+                for i in range(m):
+                    bid[i] = multiplier * bids.bid[at + here + i]
+            else:
+                for i in range(m):
+                    bid[i] = multiplier * value[here + i]
             clear_against(log, rules, here, m, own, bid, slot, price, lwc, in_top)
             end = m
             for i in range(m):
@@ -268,6 +291,15 @@ def settle_tick(log, rules, period, own, seed, tick, multiplier, budget_left, sc
                             z = draw_normal(np.uint32(impression), value_low, value_high)
                             n_conversions = np.float64(u < value[row] + sigma[row] * z)
                     add_exposure(totals, e, price[i], value[row], n_conversions)
+                    if is_each:
+                        bids.exposed[at + row], bids.converted[at + row] = True, n_conversions > 0
+            if is_each:
+                for i in range(end):
+                    is_won = slot[i] < n_slots
+                    bids.bid[at + here + i] = bid[i]
+                    bids.slot[at + here + i] = slot[i] + 1 if is_won else 0
+                    bids.price[at + here + i] = price[i] if is_won else zero
+                    bids.least_winning_cost[at + here + i] = lwc[i]
             bid_sum += add_up(bid, end)
             lwc_sum += add_up(lwc, end)
             start += end
@@ -296,11 +328,11 @@ def observe(log, state, e, out):
 
 
 @_compiled
-def step_env(log, rules, state, e, multiplier, scratch, totals, observation):
+def step_env(log, rules, state, e, multiplier, bids, scratch, totals, observation):
     """One tick of episode e; writes its row of the totals and the features that follow."""
     given = np.float32(multiplier) if state.active[e] else np.float32(0.0)
     is_paid = settle_tick(
-        log, rules, state.period[e], state.advertiser[e], state.seed[e], state.tick[e], given,
+        log, rules, state.period[e], state.advertiser[e], state.seed[e], state.tick[e], given, bids,
         state.budget_left[e], scratch, totals, e,
     )  # fmt: skip
     state.active[e] &= is_paid
@@ -316,31 +348,32 @@ def step_env(log, rules, state, e, multiplier, scratch, totals, observation):
 
 
 @_compiled
-def step_envs(log, rules, state, mask, multipliers, scratch, totals, observations):
+def step_envs(log, rules, state, mask, multipliers, bids, scratch, totals, observations):
     """A tick of every episode in `mask`, one after another.
 
     Args:
         log, rules, state: See the classes; `state` is changed.
         mask: (n,) bool.
         multipliers: (n,) float64.
+        bids: See `OwnBids`; `exposed` and `converted` must be False.
         scratch: See `new_scratch`.
         totals: (n, N_TOTALS) float64, written where `mask`.
         observations: (n, >= 16) float, written where `mask`.
     """
     for e in range(mask.shape[0]):
         if mask[e]:
-            step_env(log, rules, state, e, multipliers[e], scratch, totals, observations[e])
+            step_env(log, rules, state, e, multipliers[e], bids, scratch, totals, observations[e])
 
 
 @njit(cache=True, parallel=True)
-def step_envs_parallel(n_parts, log, rules, state, mask, multipliers, totals, observations):
+def step_envs_parallel(n_parts, log, rules, state, mask, multipliers, bids, totals, observations):
     """`step_envs` on all threads, in `n_parts` runs of episodes."""
     n = mask.shape[0]
     for part in prange(n_parts):
         scratch = new_scratch()
         for e in range(part * n // n_parts, (part + 1) * n // n_parts):
             if mask[e]:
-                step_env(log, rules, state, e, multipliers[e], scratch, totals, observations[e])
+                step_env(log, rules, state, e, multipliers[e], bids, scratch, totals, observations[e])
 
 
 @_compiled

@@ -21,6 +21,7 @@ from auction_env.kernels.outcomes import (
     add_exposure,
     draw_conversion,
     draw_exposure,
+    draw_known_conversion,
     draw_outcome,
     is_short,
 )
@@ -58,6 +59,15 @@ class Advertisers(NamedTuple):
     upper: NDArray[np.float32]
     mean: NDArray[np.float32]  # of the tick's predicted values
     sd: NDArray[np.float32]
+
+
+class Tiles(NamedTuple):
+    """The impressions of a tick by block, (n_tiles, n_advertisers, BLOCK) float32 each."""
+
+    basis: NDArray[np.float32]  # what a multiplier multiplies: predicted amounts, or bids, with a multiplier of 1
+    value: NDArray[np.float32]  # predicted amounts; the same array where nobody bids impression by impression
+    # standard deviations of the predicted conversions; (1, 0, 0): not known, each outcome draws its own
+    sigma: NDArray[np.float32]
 
 
 class Ladder(NamedTuple):
@@ -110,7 +120,7 @@ def draw_reserves(seed, tick, first, n, reserve, noise, out):
 
 
 @njit(cache=True, error_model="numpy")
-def price_slots(values, multiplier, rules, ladder, start, stop):
+def price_slots(basis, multiplier, rules, ladder, start, stop):
     """Writes the prices of the won slots of impressions [start, stop) to the ladder."""
     price, top_bid, top_idx = ladder.price, ladder.top_bid, ladder.top_idx
     for s in range(price.shape[0]):
@@ -122,7 +132,7 @@ def price_slots(values, multiplier, rules, ladder, start, stop):
             for i in range(start, stop):
                 winner = top_idx[s, i]
                 if winner >= 0:
-                    bid = multiplier[winner] * values[winner, i]
+                    bid = multiplier[winner] * basis[winner, i]
                     price[s, i] = slot_price(
                         rules.mechanism, rules.weight, top_bid, s, i, ladder.reserve[i], bid, rules.quality[winner]
                     )
@@ -130,7 +140,7 @@ def price_slots(values, multiplier, rules, ladder, start, stop):
             for i in range(start, stop):
                 winner = top_idx[s, i]
                 if winner >= 0:
-                    bid = multiplier[winner] * values[winner, i]
+                    bid = multiplier[winner] * basis[winner, i]
                     price[s, i] += rules.first_price_share * (bid - price[s, i])
 
 
@@ -144,13 +154,13 @@ def open_ladder(seed, tick, first, n, rules):
 
 
 @njit(cache=True)
-def clear_block(values, multiplier, rules, ladder, start, stop):
+def clear_block(basis, multiplier, rules, ladder, start, stop):
     """Ranks the bids of impressions [start, stop) and prices their slots, in the ladder."""
     rank_bids(
-        values, multiplier, rules.quality, ladder.reserve, start, stop, ladder.carry_bid, ladder.carry_idx,
+        basis, multiplier, rules.quality, ladder.reserve, start, stop, ladder.carry_bid, ladder.carry_idx,
         ladder.top_bid, ladder.top_idx,
     )  # fmt: skip
-    price_slots(values, multiplier, rules, ladder, start, stop)
+    price_slots(basis, multiplier, rules, ladder, start, stop)
 
 
 @njit(cache=True)
@@ -175,11 +185,12 @@ def add_funnel(seed, tick, impression, advertiser, rules, mean, sd, u, totals):
 
 @njit(cache=True)
 def settle(
-    seed, tick, first, start, stop, values, rules, ladder, sigma, lower, upper, mean, sd, keys, is_exact, limit,
-    totals,
+    seed, tick, first, start, stop, values, sigmas, rules, ladder, sigma, lower, upper, mean, sd, keys, is_exact,
+    limit, totals,
 ):  # fmt: skip
     """Charges and converts ranked and priced impressions [start, stop) in arrival order.
 
+    `values` and `sigmas` are a block of `Tiles`; `sigmas` is (0, 0) where they are not known.
     If `is_exact`, stops before the first impression at which an exposed winner's cost would exceed `limit`, and
     returns that impression and advertiser; (stop, -1) when all are settled. `totals` (n_advertisers, N_TOTALS) is
     added to.
@@ -211,9 +222,14 @@ def settle(
                 value, order = add_funnel(
                     seed, tick, first + i, winner, rules, mean[winner], sd[winner], u, totals[winner]
                 )
-            n_conversions = draw_conversion(
-                seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], u
-            )
+            if sigmas.shape[0] > 0:
+                n_conversions = draw_known_conversion(
+                    seed, tick, first + i, winner, value, sigmas[winner, i], lower[winner], upper[winner], u
+                )
+            else:
+                n_conversions = draw_conversion(
+                    seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], u
+                )
             add_exposure(totals, winner, price[s, i], value, n_conversions)
             totals[winner, GMV] += n_conversions * order
         lwc_sum += least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
@@ -222,7 +238,7 @@ def settle(
 
 @njit(cache=True)
 def settle_item(
-    item, seed, tick, items, values, submitted, multiplier, rules, advertisers, keys, is_exact, limit, totals,
+    item, seed, tick, items, tiles, submitted, multiplier, rules, advertisers, keys, is_exact, limit, totals,
     value_sum, exposed,
 ):  # fmt: skip
     """Settles one item in arrival order: whoever cannot pay an impression is out from that impression on.
@@ -233,7 +249,7 @@ def settle_item(
         is_exact: Whether to stop those whose money runs out, or to settle as if it never did.
         limit: (n_advertisers,) float64 money left.
         totals: (n_advertisers, N_TOTALS) float64, written.
-        value_sum: (n_advertisers,) float64: if somebody is exhausted, overwritten by the predicted value of the
+        value_sum: (n_advertisers,) float64: if somebody is exhausted, overwritten by the sum of the basis over the
             impressions that each advertiser bid on.
         exposed: (n_slots, BLOCK) int32, written: who was seen in each slot, -1 if nobody; or without rows.
 
@@ -241,15 +257,16 @@ def settle_item(
         (sum of the least winning costs, whether somebody was exhausted).
     """
     market, first, n, tile = items.market[item], items.first[item], items.n[item], items.tile[item]
+    basis, values, sigmas = tiles.basis[tile], tiles.value[tile], tiles.sigma[min(tile, tiles.sigma.shape[0] - 1)]
     ladder = open_ladder(seed[market], tick, first, n, rules)
     totals[:] = 0
     for j in range(multiplier.shape[0]):
         multiplier[j] = submitted[j]
     start, lwc_sum, is_broke = np.int64(0), 0.0, False  # a literal 0 would compile the callees twice
     while start < n:
-        clear_block(values[tile], multiplier, rules, ladder, start, n)
+        clear_block(basis, multiplier, rules, ladder, start, n)
         end, broke, lwc = settle(
-            seed[market], tick, first, start, n, values[tile], rules, ladder, advertisers.sigma[market],
+            seed[market], tick, first, start, n, values, sigmas, rules, ladder, advertisers.sigma[market],
             advertisers.lower[market], advertisers.upper[market], advertisers.mean[market],
             advertisers.sd[market], keys[market], is_exact, limit, totals,
         )  # fmt: skip
@@ -261,7 +278,7 @@ def settle_item(
             for j in range(multiplier.shape[0]):
                 if multiplier[j] > 0:
                     for i in range(start, end):
-                        value_sum[j] += values[tile, j, i]
+                        value_sum[j] += basis[j, i]
         for s in range(exposed.shape[0]):
             for i in range(start, end):
                 exposed[s, i] = ladder.top_idx[s, i] if s < ladder.n_exposed[i] else -1

@@ -50,7 +50,7 @@ def lay_out(n):
 
 @njit(cache=True, parallel=True)
 def settle_items(
-    todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+    todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
     totals, lwc, left, is_broke, exposed,
 ):  # fmt: skip
     """Settles the items `todo`: a market's item at its cursor exactly, the others as if no money ran out.
@@ -68,7 +68,7 @@ def settle_items(
         item = todo[index]
         market = items.market[item]
         lwc[item], is_broke[item] = settle_item(
-            item, seed, tick, items, values, multiplier[market], left[item], rules, advertisers, keys,
+            item, seed, tick, items, tiles, multiplier[market], left[item], rules, advertisers, keys,
             item == cursor[market], budget_left[market], totals[item], value_sum[item], exposed[item],
         )  # fmt: skip
 
@@ -129,7 +129,7 @@ def list_items(cursor, stop):
 
 @njit(cache=True)
 def run_tick(
-    seed, tick, items, values, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum,
+    seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum,
     first_window,
 ):  # fmt: skip
     """Runs the tick of every market with hard budgets; see the module's docstring.
@@ -138,7 +138,8 @@ def run_tick(
         seed: (n_markets,) uint64.
         tick: Index of the tick.
         items: `Items`.
-        values, value_sum: What `draw_values` wrote; `value_sum` is overwritten for items with an exhaustion.
+        tiles: `settle.Tiles`: the values that `draw_values` wrote, and what the bids are proportional to.
+        value_sum: (n_items, n_advertisers) float64, sums of the basis; overwritten for items with an exhaustion.
         multiplier: (n_markets, n_advertisers) float32; set to 0 for advertisers that run out of money.
         rules, advertisers: `Rules`, `Advertisers`.
         budget_left: (n_markets, n_advertisers) float64, updated.
@@ -163,7 +164,7 @@ def run_tick(
         if todo.shape[0] == 0:
             return
         settle_items(
-            todo, cursor, seed, tick, items, values, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
             item_totals, item_lwc, left, is_broke, exposed,
         )  # fmt: skip
         is_short, any_broke = commit_items(

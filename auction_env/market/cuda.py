@@ -6,13 +6,14 @@ Needs a CUDA device, or numba's simulator (`NUMBA_ENABLE_CUDASIM=1` before numba
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
 from numba import cuda as _cuda
 from numba.core.errors import NumbaPerformanceWarning
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels import cuda as kernel
 from auction_env.kernels.clearing import MECHANISMS
@@ -29,7 +30,7 @@ cuda: Any = _cuda  # partly without types
 _MARKET_FIELDS = {"n_impressions", "n_ticks", "n_slots", "exposure", "reserve", "mechanism", "traffic"}
 _TRAFFIC_FIELDS = {
     "diurnal_curve", "volume_swing", "volume_window", "value_mean", "category_swing", "advertiser_swing",
-    "value_window", "sd_ratio_mean", "sd_ratio_sd", "sd_ratio_tick_sd", "sigma_mean", "sigma_sd",
+    "value_window", "sd_ratio_mean", "sd_ratio_sd", "sd_ratio_tick_sd", "sigma_mean", "sigma_sd", "sigma_by_impression",
 }  # fmt: skip
 _OUTCOME = ("winner", "price", "gain", "state", "lwc")  # what `kernel.settle` writes, in order
 _MECHANISMS = ("gsp", "first_price")
@@ -77,6 +78,16 @@ class CudaBatchMarket(BatchMarket):
         start, n = self._start[market], int(self.opening.n_impressions[market])
         columns = np.ascontiguousarray(self._device["values"].copy_to_host()[:, start : start + n].T)
         return np.asarray(columns, np.float32)
+
+    def values_of(self, market: int, advertiser: int) -> NDArray[np.float32]:
+        """See `BatchMarket.values_of`."""
+        return self.values(market)[:, advertiser]
+
+    def _bid_on_impressions(self, submitted: NDArray[np.float32], bids: Mapping[tuple[int, int], ArrayLike]) -> None:
+        raise ValueError(
+            "bids on impressions must be made in a market on the CPU, found some on CUDA, where everybody bids with a"
+            " multiplier: use `BatchMarket`"
+        )
 
     def _draw(self, state: MarketState) -> Float:
         """Draws the tick's values on the device."""

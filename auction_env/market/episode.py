@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +35,20 @@ class Opening(NamedTuple):
     predicted_mean: Float
     budget_left: Float
     active: NDArray[np.bool_]
+
+
+class TickBids(NamedTuple):
+    """What everybody bids in a tick: the arguments of `BatchMarket.step`.
+
+    Attributes:
+        multipliers: (n_markets, n_advertisers) currency per unit of what each bids on.
+        on_impressions: By (market, advertiser), a bid for each impression, (n_impressions,), in place of a multiplier.
+        reported: The (market, advertiser) pairs that want to know what came of each of their impressions.
+    """
+
+    multipliers: Float
+    on_impressions: Mapping[tuple[int, int], NDArray[np.float32]]
+    reported: frozenset[tuple[int, int]] = frozenset()
 
 
 class TickResult(NamedTuple):
@@ -113,7 +128,7 @@ class MarketState:
             seed: (n_markets,).
             basis: (n_markets, n_advertisers).
             traffic: With a leading axis of markets.
-            budget: (n_advertisers,) currency.
+            budget: (n_markets, n_advertisers) currency.
             n_delayed: Ticks that conversions may be delayed to: all of the episode, or 0 without a delay.
         """
         return cls(
@@ -123,9 +138,9 @@ class MarketState:
             volume=np.ascontiguousarray(np.swapaxes(traffic.n_impressions, 0, 1)),
             mean=np.ascontiguousarray(np.swapaxes(traffic.mean, 0, 1)),
             sd=np.ascontiguousarray(np.swapaxes(traffic.sd, 0, 1)),
-            budget_left=np.broadcast_to(budget, basis.shape).copy(),
+            budget_left=budget.copy(),
             active=np.ones(basis.shape, bool),
-            pending=np.zeros((len(seed), n_delayed, len(budget))),
+            pending=np.zeros((len(seed), n_delayed, budget.shape[1])),
         )
 
     @property

@@ -1,23 +1,19 @@
-"""The market: episodes in which every advertiser's multiplier is set tick by tick.
-
-`BatchMarket` runs any number of independent episodes side by side; `Market` is the same for one.
-"""
+"""The market: independent episodes side by side, in which every advertiser's multiplier is set tick by tick."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
 
 import numpy as np
 from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.integers import check_integer, check_integers
+from auction_env.integers import check_integers
 from auction_env.kernels import check_fork, outcomes, overspend
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
-from auction_env.kernels.settle import Advertisers, Rules
+from auction_env.kernels.settle import Advertisers, Rules, Tiles
 from auction_env.kernels.values import (
     N_BASES,
     draw_correlated_values,
@@ -30,13 +26,14 @@ from auction_env.market.episode import MarketState, Opening, TickDraws, TickResu
 from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
 from auction_env.market.population import Population, auctionnet_population
-from auction_env.market.traffic import draw_traffics
+from auction_env.market.traffic import Traffic, draw_traffics
 from auction_env.notebook import html_table
 from auction_env.tasks import BASES, Targets
 
 Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 Int = NDArray[np.int64]
-_Record = TypeVar("_Record", Opening, TickResult)
+_UNKNOWN = np.empty((1, 0, 0), np.float32)  # standard deviations that each outcome draws for itself: `settle.Tiles`
 
 
 class BatchMarket:
@@ -58,9 +55,11 @@ class BatchMarket:
         self.n_markets = n_markets
         self._shape = (n_markets, self.population.n_advertisers)
         self.params.check_population(self.population)
-        self._budget = self.targets.budget
         self._rules = _rules(self.params, self.population)
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
+        self._items: kernel.Items
+        self._tiles: Tiles
+        self._value_sum: Float
         self._state: MarketState | None = None
 
     def __repr__(self) -> str:
@@ -91,7 +90,7 @@ class BatchMarket:
     @property
     def budget(self) -> Float:
         """(n_advertisers,) currency per episode at this market's size."""
-        return self._budget.copy()
+        return self.targets.budget
 
     @property
     def cpa_target(self) -> Float:
@@ -102,6 +101,12 @@ class BatchMarket:
     def targets(self) -> Targets:
         """What the advertisers have and would pay, (n_advertisers,) each, at this market's size."""
         return market_targets(self.params, self.population)
+
+    @property
+    def episode_targets(self) -> Targets:
+        """What the advertisers have and would pay in the running episodes, (n_markets, n_advertisers) each."""
+        _ = self._episode
+        return self._episode_targets
 
     @property
     def buffer_bytes(self) -> int:
@@ -143,28 +148,36 @@ class BatchMarket:
             raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
         if np.any(seeds < 0):
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
-        traffic = draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+        traffic = self._draw_traffic(seeds, days)
         n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
-        state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, self._budget, n_delayed)
+        self._episode_targets = self._targets_on(traffic.day)
+        budget = self._episode_targets.budget
+        state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, budget, n_delayed)
         self._kinds = self._alike(state)
         state.opening = self._open(state)
         self._state = state
         return state.opening
 
-    def step(self, multipliers: ArrayLike) -> TickResult:
+    def step(
+        self, multipliers: ArrayLike, on_impressions: Mapping[tuple[int, int], ArrayLike] | None = None
+    ) -> TickResult:
         """Runs the current tick.
 
         Args:
             multipliers: (n_markets, n_advertisers), currency per conversion: the bid on an impression is the
                 multiplier times its predicted value. Finite and not negative. Of advertisers who bid on another basis
                 (`reset`), currency per click, per add-to-cart, or per currency of GMV.
+            on_impressions: By (market, advertiser), a bid for each of the tick's impressions in arrival order,
+                (n_impressions,) currency, in place of the multiplier. They cost a copy of the tick's values.
 
         Raises:
             RuntimeError: Outside an episode.
-            ValueError: On multipliers of another shape, negative or not finite.
+            ValueError: On multipliers or bids of another shape, negative or not finite.
         """
         state, opening = self._episode, self.opening
         submitted = self._check(multipliers)
+        if on_impressions:
+            self._bid_on_impressions(submitted, on_impressions)
         multiplier = np.where(state.active, submitted, np.float32(0.0))
         totals, lwc_sum, bid_sum = self._settle(state, multiplier)
         conversions = totals[..., outcomes.CONVERSIONS]
@@ -210,7 +223,7 @@ class BatchMarket:
         totals = np.empty((*self._shape, outcomes.N_TOTALS))
         lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
         arguments = (
-            state.seed, state.tick, self._items, self._values, self._value_sum, multiplier, self._rules,
+            state.seed, state.tick, self._items, self._tiles, self._value_sum, multiplier, self._rules,
             state.advertisers, state.budget_left, totals, lwc_sum, bid_sum,
         )  # fmt: skip
         with _threads(len(self._items.market)):
@@ -226,9 +239,41 @@ class BatchMarket:
         Of advertisers who bid on another basis than conversions (`reset`), the predicted amounts of that.
         """
         n = int(self.opening.n_impressions[market])
-        tiles = self._values[self._items.tile[self._items.start[market] : self._items.start[market + 1]]]
-        values: NDArray[np.float32] = tiles.transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n]
-        return values
+        values: Float32 = self._tiles.value[self._tiles_of(market)].transpose(0, 2, 1).reshape(-1, self.n_advertisers)
+        return values[:n]
+
+    def values_of(self, market: int, advertiser: int) -> Float32:
+        """One advertiser's column of `values`: (n_impressions,)."""
+        return self._column(self._tiles.value, market, advertiser)
+
+    def _column(self, tiles: Float32, market: int, advertiser: int) -> Float32:
+        """(n_impressions,) what some tiles have for one advertiser of a market."""
+        n = int(self.opening.n_impressions[market])
+        return np.ascontiguousarray(tiles[self._tiles_of(market), advertiser].reshape(-1)[:n])
+
+    def sigmas_of(self, market: int, advertiser: int) -> Float32:
+        """Standard deviations of one advertiser's predicted conversions, as bidders and logs see them.
+
+        (n_impressions,): the advertiser's mean relative one times the value, or each impression's own where the
+        traffic says so (`TrafficParams.sigma_by_impression`).
+
+        Raises:
+            ValueError: The advertiser bids on something else than conversions.
+        """
+        state = self._episode
+        if state.basis[market, advertiser]:
+            raise ValueError(
+                f"standard deviations are known of predicted conversions only, found advertiser {advertiser}, who bids"
+                f" on {BASES[int(state.basis[market, advertiser])]}"
+            )
+        if self._tiles.sigma.size:
+            return self._column(self._tiles.sigma, market, advertiser)
+        values, sigma = self.values_of(market, advertiser), state.advertisers.sigma[market, advertiser]
+        if not self.params.traffic.sigma_by_impression:
+            return np.asarray(values * sigma)
+        out = np.empty_like(values)
+        outcomes.draw_sigmas(state.seed[market], state.tick, advertiser, sigma, values, out)
+        return out
 
     def draws(self, market: int = 0) -> TickDraws:
         """What the outcomes of a market's impressions are drawn from in the current tick."""
@@ -240,6 +285,52 @@ class BatchMarket:
     def is_bidding_on_conversions(self, market: int = 0) -> bool:
         """Whether all advertisers of a market bid on conversions (`reset`)."""
         return not self._episode.basis[market].any()
+
+    def known_sigmas(self, market: int = 0) -> Float32:
+        """Standard deviations that outcomes are drawn with where the market knows them beforehand.
+
+        (n_impressions, n_advertisers); (n_impressions, 0) where each outcome draws its own.
+        """
+        n, known = int(self.opening.n_impressions[market]), self._tiles.sigma
+        if not known.size:
+            return np.empty((n, 0), np.float32)
+        return np.asarray(known[self._tiles_of(market)].transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n])
+
+    def _tiles_of(self, market: int) -> Int:
+        """Where the blocks of a market lie, in arrival order."""
+        tile: Int = self._items.tile[self._items.start[market] : self._items.start[market + 1]]
+        return tile
+
+    def _bid_on_impressions(self, submitted: Float32, bids: Mapping[tuple[int, int], ArrayLike]) -> None:
+        """Puts bids into the tiles of the tick in place of values, with a multiplier of 1; `submitted` is changed."""
+        # every market gets tiles of its own: those that are alike in their values no longer are in their bids
+        tile = self._items.tile
+        values = self._tiles.value[tile]
+        sigma = self._tiles.sigma[tile] if self._tiles.sigma.size else self._tiles.sigma
+        self._items = self._items._replace(tile=np.arange(len(tile)))
+        self._tiles = Tiles(values.copy(), values, sigma)
+        for (market, advertiser), given in bids.items():
+            if not (0 <= market < self.n_markets and 0 <= advertiser < self.n_advertisers):
+                raise ValueError(
+                    f"`on_impressions` must have keys (market, advertiser) below {self._shape}, found"
+                    f" {(market, advertiser)}"
+                )
+            rows = slice(self._items.start[market], self._items.start[market + 1])
+            column = np.zeros((rows.stop - rows.start) * BLOCK, np.float32)
+            of_all = check_impression_bids(given, int(self.opening.n_impressions[market]), f"advertiser {advertiser}")
+            column[: len(of_all)] = of_all
+            blocks = column.reshape(-1, BLOCK)
+            self._tiles.basis[rows, advertiser] = blocks
+            self._value_sum[rows, advertiser] = blocks.sum(axis=1, dtype=np.float64)
+            submitted[market, advertiser] = 1.0
+
+    def _draw_traffic(self, seeds: Int, days: ArrayLike | None) -> Traffic:
+        """The traffic of new episodes, with a leading axis of markets."""
+        return draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+
+    def _targets_on(self, day: Int) -> Targets:
+        """What the advertisers have and would pay on these days, (n_markets, n_advertisers) each."""
+        return Targets(*(np.broadcast_to(part, self._shape) for part in self.targets))
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:
@@ -336,75 +427,28 @@ class BatchMarket:
         if self._kinds is not None:
             expected_mean = expected_mean[self._kinds[1]]
             self._value_sum = self._value_sum[self._items.tile]  # a tick changes an item's own where somebody is broke
+        self._tiles = Tiles(self._values, self._values, _UNKNOWN)
         return expected_mean
+
+
+def check_impression_bids(bids: ArrayLike, n: int, whose: str) -> Float32:
+    """Bids on each of n impressions; ValueError, which says whose, if they are not."""
+    given = np.asarray(bids, np.float64)
+    if given.shape != (n,):
+        raise ValueError(f"bids on impressions must have shape ({n},), one an impression, found {given.shape}, {whose}")
+    bad = ~(np.isfinite(given) & (given >= 0) & (given <= MAX_MONEY))
+    if bad.any():
+        raise ValueError(
+            f"bids on impressions must be finite, not negative and at most {MAX_MONEY:g}, found {given[bad][0]} on"
+            f" impression {int(np.flatnonzero(bad)[0])}, {whose}"
+        )
+    return given.astype(np.float32)
 
 
 def market_targets(params: MarketParams, population: Population) -> Targets:
     """What the advertisers of a market have and would pay, (n_advertisers,) each, at its size."""
     budget = np.asarray(population.budget) * params.budget_scale
     return campaign_targets(budget, population.cpa_target, params.funnel, params.traffic.value_mean)
-
-
-class Market:
-    """One market: `BatchMarket` without the leading axis.
-
-    Example:
-        >>> market = Market(MarketParams(n_impressions=1000))
-        >>> opening = market.reset(seed=1)
-        >>> result = market.step(market.cpa_target)
-        >>> result.cost.shape
-        (48,)
-    """
-
-    def __init__(self, params: MarketParams | None = None, population: Population | None = None) -> None:
-        self._batch = BatchMarket(params, population)
-        self.params, self.population = self._batch.params, self._batch.population
-        self.budget, self.cpa_target = self._batch.budget, self._batch.cpa_target
-        self.targets = self._batch.targets
-
-    def __repr__(self) -> str:
-        return f"Market({', '.join(' '.join(pair) for pair in self.summary().items())})"
-
-    def _repr_html_(self) -> str:
-        return html_table("Market", (), self.summary().items())
-
-    def summary(self) -> dict[str, str]:
-        """What the market is and where it stands, for people."""
-        found = self._batch.summary()
-        del found["markets"]
-        return found
-
-    @property
-    def n_advertisers(self) -> int:
-        return self._batch.n_advertisers
-
-    @property
-    def opening(self) -> Opening:
-        """See `BatchMarket.opening`."""
-        return _first_market(self._batch.opening)
-
-    def values(self) -> NDArray[np.float32]:
-        """See `BatchMarket.values`."""
-        return self._batch.values()
-
-    @property
-    def day(self) -> int:
-        """See `BatchMarket.day`."""
-        return int(self._batch.day[0])
-
-    def reset(self, seed: int, day: int | None = None, bases: ArrayLike | None = None) -> Opening:
-        """Starts an episode: see `BatchMarket.reset`; `bases` (n_advertisers,)."""
-        days = None if day is None else [check_integer("day", day)]
-        return _first_market(
-            self._batch.reset([check_integer("seed", seed)], days, None if bases is None else np.asarray(bases)[None])
-        )
-
-    def step(self, multipliers: ArrayLike) -> TickResult:
-        """Runs the current tick with (n_advertisers,) multipliers: see `BatchMarket.step`."""
-        given = np.asarray(multipliers, np.float64)
-        if given.shape != (self.n_advertisers,):
-            raise ValueError(f"`multipliers` must have shape ({self.n_advertisers},), found {given.shape}")
-        return _first_market(self._batch.step(given[None]))
 
 
 @contextmanager
@@ -439,9 +483,3 @@ def _rules(params: MarketParams, population: Population) -> Rules:
         has_quality=params.quality is not None and set(params.quality) != {1.0},
         **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation, shape)._asdict(),
     )
-
-
-def _first_market(record: _Record) -> _Record:
-    """A record of one market: arrays lose their leading axis."""
-    arrays = {name: value[0] for name, value in record._asdict().items() if isinstance(value, np.ndarray)}
-    return record._replace(**arrays)

@@ -173,6 +173,7 @@ class TrafficParams:
     sigma_mean: float = 0.15  # of the prediction's relative uncertainty
     sigma_sd: float = 0.06  # of that between advertisers
     values: ValueDistribution | None = None  # within a tick, in place of the normal distribution and its `sd_ratio_*`
+    sigma_by_impression: bool = False  # whether bidders and logs see each prediction's own uncertainty, not the mean
 
     def __post_init__(self) -> None:
         _check_curve("diurnal_curve", self.diurnal_curve)
@@ -181,6 +182,8 @@ class TrafficParams:
             _check_share(name, getattr(self, name))
         for name in ("sd_ratio_mean", "sd_ratio_sd", "sd_ratio_tick_sd", "sigma_mean", "sigma_sd"):
             _check_share(name, getattr(self, name))
+        if not isinstance(self.sigma_by_impression, bool):
+            raise ValueError(f"`sigma_by_impression` must be True or False, found {self.sigma_by_impression!r}")
         for name in ("volume_window", "value_window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1 tick, found {getattr(self, name)}")

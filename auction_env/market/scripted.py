@@ -25,11 +25,11 @@ class ScriptedBidders:
     """
 
     def __init__(self, market: BatchMarket, seeds: Int, expected_traffic: Float) -> None:
-        population, budget = market.population, market.budget
-        shape = (market.n_markets, market.n_advertisers)
-        self._base: Float = np.broadcast_to(np.asarray(population.start) * market.cpa_target, shape)
-        cpa_limit = market.cpa_target
-        cpa_limit[population.who(PID)] = np.inf
+        population, targets = market.population, market.episode_targets
+        budget, shape = targets.budget, (market.n_markets, market.n_advertisers)
+        self._base: Float = np.asarray(population.start) * targets.cpa
+        cpa_limit = targets.cpa.copy()
+        cpa_limit[:, population.who(PID)] = np.inf
         self._pacer = Pacer(
             base=self._base,
             cpa_limit=cpa_limit,
@@ -39,7 +39,7 @@ class ScriptedBidders:
         )
         self._fixed, self._walking = population.who(FIXED), population.who(WALK)
         self._throttled = population.who(THROTTLED)
-        self._budget, self._spent = budget[self._throttled], np.zeros((shape[0], len(self._throttled)))
+        self._budget, self._spent = budget[:, self._throttled], np.zeros((shape[0], len(self._throttled)))
         self._planned_share = np.cumsum(expected_traffic, axis=-1)[..., None, :]  # up to a tick's end
         self._walks = _walks(seeds, population.walk_sd, market.params.n_ticks, self._walking)
 

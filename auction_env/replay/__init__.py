@@ -1,1 +1,1 @@
-"""Markets made from impression logs, in which the logged competitors do not react, and their environments."""
+"""Markets made from impression logs: competitors that do not react, fixed prices, live bidders; environments."""

@@ -141,6 +141,16 @@ class ReplayMarket:
         is_same = all(np.array_equal(own, others, equal_nan=True) for own, others in pairs)
         return "" if is_same else "another log"
 
+    def rows(self, periods: ArrayLike) -> Int:
+        """The indices of periods given by their numbers, (n,); ValueError if the log does not have one."""
+        given = check_integers("period", periods)
+        order = np.argsort(self.periods)  # in which the log has them
+        row: Int = order[np.searchsorted(self.periods, given, sorter=order) % self.n_periods]
+        is_unknown = self.periods[row] != given
+        if is_unknown.any():
+            raise ValueError(f"`period` must be one of {self.periods.tolist()}, found {given[is_unknown][0]}")
+        return row
+
     def index(self, periods: ArrayLike, advertisers: ArrayLike) -> tuple[Int, Int]:
         """The indices of periods and advertisers given by their numbers, (n,) each.
 
@@ -150,12 +160,8 @@ class ReplayMarket:
         given_periods, given_advertisers = np.broadcast_arrays(
             np.atleast_1d(check_integers("period", periods)), np.atleast_1d(check_integers("advertiser", advertisers))
         )
-        order = np.argsort(self.periods)  # in which the log has them
-        row = order[np.searchsorted(self.periods, given_periods, sorter=order) % self.n_periods]
+        row = self.rows(given_periods)
         column = np.searchsorted(self.advertisers, given_advertisers) % self.n_advertisers
-        is_unknown = self.periods[row] != given_periods
-        if is_unknown.any():
-            raise ValueError(f"`period` must be one of {self.periods.tolist()}, found {given_periods[is_unknown][0]}")
         is_absent = (self.advertisers[column] != given_advertisers) | np.isnan(self.budget[row, column])
         if is_absent.any():
             period, known = given_periods[is_absent][0], np.isfinite(self.budget[row[is_absent][0]])
@@ -164,6 +170,21 @@ class ReplayMarket:
                 f" found {given_advertisers[is_absent][0]}"
             )
         return row, column
+
+    def least_winning_costs(self, impressions: slice) -> Float:
+        """(n,) the least winning costs as the log has them, all advertisers' own bids included."""
+        rank = 0 if self.assumption == LEAST_WINNING_COST else self.rules.n_slots
+        cost: Float = np.maximum(self.log.ladder_bid[rank, impressions], np.float32(self.rules.reserve)).astype(float)
+        return cost
+
+    def prices_to_beat(self, column: int, impressions: slice) -> Float:
+        """(n,) the least bids with which one advertiser, given by its index, wins the last slot from the others."""
+        if self.assumption == LEAST_WINNING_COST:
+            return self.least_winning_costs(impressions)
+        n_slots, ladder = self.rules.n_slots, self.log.ladder_bid[:, impressions]
+        holds_a_slot = (self.log.ladder_advertiser[:n_slots, impressions] == column).any(axis=0)
+        price: Float = np.where(holds_a_slot, ladder[n_slots], ladder[n_slots - 1]).astype(float)
+        return np.maximum(price, float(np.float32(self.rules.reserve)))
 
     def clear(self, period: int, advertiser: int, bids: ArrayLike, *, seed: int = 0) -> LoggedClearing:
         """Clears every impression of a period for given own bids, without a budget.

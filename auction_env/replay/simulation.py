@@ -5,6 +5,7 @@ Any number of episodes, in any of the logged periods, are one kernel call a tick
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +13,16 @@ import numpy as np
 from numba import get_num_threads
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledTick, tick_view
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.advertisers import ControlledTick, mean_multiplier, tick_view, without_funnel
+from auction_env.control.bidder import (
+    Campaigns,
+    ImpressionBids,
+    ImpressionOutcomes,
+    Impressions,
+    TickImpressions,
+    TickView,
+    split_bids,
+)
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.integers import check_integers
@@ -62,12 +71,21 @@ class LoggedMarket:
     def again(self, task: Task, campaigns: Campaigns) -> SameEpisodes:
         return SameEpisodes(self.one_each(task, campaigns.advertiser), campaigns.seed, campaigns.day)
 
+    def days_of(self, seeds: Int) -> Int:
+        return periods_in_turn(self.market, seeds)
+
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, LoggedMarket):
             return "one is a log, the other live"
         if self.conversions != other.conversions:
             return f"another `conversions`: {self.conversions} and {other.conversions}"
         return self.market.difference(other.market)
+
+
+def periods_in_turn(market: ReplayMarket, seeds: Int) -> Int:
+    """(n,) numbers of the periods of a log, in turn by the seed."""
+    periods: Int = market.periods[seeds % market.n_periods]
+    return periods
 
 
 class ReplaySimulation:
@@ -94,7 +112,7 @@ class ReplaySimulation:
         if conversions not in CONVERSIONS:
             raise ValueError(f"`conversions` must be one of {CONVERSIONS}, found {conversions!r}")
         self.market, self._task = market, get_task(task)
-        self.played = LoggedMarket(market=market, conversions=conversions)
+        self.played: PlayableMarket = LoggedMarket(market=market, conversions=conversions)
         self._rules = market.rules.for_kernel(is_expected=conversions == "expected")
         self._scratch = kernel.new_scratch()
         self.control(advertisers)
@@ -141,6 +159,7 @@ class ReplaySimulation:
             raise ValueError(f"`seeds` must not be negative, found {self._seed.min()}")
         self._tick = 0
         self._last: ControlledTick | None = None
+        self._before: dict[int, ImpressionOutcomes] = {}  # of those that asked for it
         budget = self.market.budget[row, column]
         self._targets = Targets.of(budget, self.market.cpa_target[row, column])
         self._category = self.market.category[column]
@@ -186,19 +205,22 @@ class ReplaySimulation:
             budget_left=self._state.budget_left.copy(),
             predicted_mean=predicted_mean,
             last=self._last,
+            impressions=TickImpressions(np.arange(self.n_controlled), self._impressions, self._before.get),
         )
 
     def observe(self) -> Float:
         """(n, 16) features at the start of the current tick, or after the last: `FEATURE_NAMES`."""
         return self._features
 
-    def step(self, multipliers: ArrayLike) -> ControlledTick:
-        """Runs the current tick: `multipliers` (n,), currency per conversion, finite and not negative."""
-        given, n = np.asarray(multipliers, np.float64), self.n_controlled
-        if given.shape != (n,):
-            raise ValueError(f"`multipliers` must have shape ({n},), found {given.shape}")
+    def step(self, bids: ArrayLike | ImpressionBids) -> ControlledTick:
+        """Runs the current tick with multipliers (n,), currency per conversion, finite and not negative, or bids."""
+        n = self.n_controlled
+        given, on_impressions, is_reported = split_bids(bids, n)
+        own = _own_bids(n, on_impressions)
+        given[list(on_impressions)] = 1.0  # times the bids
         features, totals = np.zeros((n, N_FEATURES)), np.zeros((n, kernel.N_TOTALS))
-        arguments = (self.market.log, self._rules, self._state, self._everyone, given)
+        before = {i: self._impressions(i) for i in on_impressions} if is_reported else {}
+        arguments = (self.market.log, self._rules, self._state, self._everyone, given, own)
         if self._is_serial:
             kernel.step_envs(*arguments, self._scratch, totals, features)
         else:
@@ -206,15 +228,46 @@ class ReplaySimulation:
             kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments, totals, features)
         self._tick += 1
         self._features = features
-        outcome = self._last = _controlled_tick(given, totals)
+        for i in on_impressions:
+            given[i] = mean_multiplier(totals[i, kernel.BID], totals[i, kernel.OFFERED_CONVERSIONS])
+        self._before = {}
+        for i, impressions in before.items():
+            rows = slice(own.start[i], own.start[i] + len(impressions.values))
+            self._before[i] = ImpressionOutcomes(
+                values=impressions.values,
+                sigmas=impressions.sigmas,
+                bids=own.bid[rows],
+                slot=own.slot[rows].astype(np.int64),
+                price=own.price[rows],
+                exposed=own.exposed[rows],
+                converted=own.converted[rows],
+                least_winning_cost=own.least_winning_cost[rows],
+            )
+        outcome = self._last = controlled_tick(given, totals)
         return outcome
 
+    def _impressions(self, i: int) -> Impressions:
+        log, column = self.market.log, self._state.advertiser[i]
+        first, stop = log.tick_start[self._state.period[i], self._tick : self._tick + 2]
+        return Impressions(log.value[column, first:stop], log.sigma[column, first:stop])
 
-def _controlled_tick(multiplier: Float, totals: Float) -> ControlledTick:
+
+def _own_bids(n: int, on_impressions: Mapping[int, NDArray[np.float32]]) -> kernel.OwnBids:
+    """Bids on impressions of some of n episodes as the kernels take them."""
+    start, bid = np.full(n, -1), np.concatenate([np.empty(0, np.float32), *on_impressions.values()])
+    ends = np.cumsum([0, *(len(own) for own in on_impressions.values())])
+    start[list(on_impressions)] = ends[:-1]
+    k = len(bid)
+    return kernel.OwnBids(
+        start, bid, np.zeros(k, np.int32), np.zeros(k, np.float32), np.zeros(k, bool), np.zeros(k, bool),
+        np.zeros(k, np.float32),
+    )  # fmt: skip
+
+
+def controlled_tick(multiplier: Float, totals: Float) -> ControlledTick:
     """The tick of a log that has conversions only; `totals` (n, N_TOTALS)."""
     columns = np.ascontiguousarray(totals.T)
-    nothing = np.zeros(len(multiplier))
-    return ControlledTick(
+    return without_funnel(
         multiplier=multiplier,
         n_impressions=columns[kernel.N_IMPRESSIONS],
         bid=columns[kernel.BID],
@@ -226,13 +279,4 @@ def _controlled_tick(multiplier: Float, totals: Float) -> ControlledTick:
         expected_conversions=columns[outcomes.EXPECTED_CONVERSIONS],
         least_winning_cost=columns[kernel.LEAST_WINNING_COST],
         budget_left=columns[kernel.BUDGET_LEFT],
-        clicks=nothing,
-        expected_clicks=nothing,
-        add_to_carts=nothing,
-        expected_add_to_carts=nothing,
-        gmv=nothing,
-        expected_gmv=nothing,
-        offered_clicks=nothing,
-        offered_add_to_carts=nothing,
-        offered_gmv=nothing,
     )

@@ -44,6 +44,7 @@ def add(commands: Commands) -> None:
         "--data", type=Path, metavar="DIR", help="the tasks and markets of a family or a collected data set"
     )
     where.add_argument("--replay", type=Path, metavar="DIR", help="a saved replay market in place of a live one")
+    option("--protocol", metavar="NAME", help="of a replay: logged-bids (default), fixed-prices or live")
     option("--episodes", type=int, metavar="N", help="of each task; default: 96, of a replay all")
     option("--seeds", type=int, nargs="+", metavar="S", help="market seeds, in place of --episodes; default: 400000 ..")
     option("--advertisers", type=int, nargs="+", metavar="I", help="who is controlled, in turn; default: all")
@@ -92,13 +93,18 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _episodes(arguments: argparse.Namespace) -> list[EpisodeSet]:
-    from benchmarks.evaluation.episodes import N_EPISODES, in_log, in_market, of_data
+    from benchmarks.evaluation.episodes import LOGGED_BIDS, N_EPISODES, in_log, in_market, of_data
 
     _check(arguments)
     n_episodes = N_EPISODES if arguments.episodes is None else arguments.episodes
     if arguments.replay is not None:
         return in_log(
-            arguments.replay, list(map(read_task, arguments.task)), n_episodes=arguments.episodes, seeds=arguments.seeds
+            arguments.replay,
+            list(map(read_task, arguments.task)),
+            protocol=arguments.protocol or LOGGED_BIDS,
+            n_episodes=arguments.episodes,
+            seeds=arguments.seeds,
+            competitors=_competitors(arguments),
         )
     if arguments.data is not None:
         return of_data(
@@ -129,9 +135,13 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("give `--episodes` or `--seeds`, not both")
     if arguments.data is None and not arguments.task:
         raise ValueError("`--task` must be given, or `--data` with the tasks of a family or data set")
+    if arguments.protocol is not None and arguments.replay is None:
+        raise ValueError("`--protocol` says what a logged advertiser plays against: give `--replay DIR` with it")
     given = "data" if arguments.data is not None else "replay" if arguments.replay is not None else None
     of_market = ("impressions", "ticks", "mechanism", "values", "population", "advertisers")
-    for name in (*of_market, *(("competitors",) if given == "replay" else ())):
+    if arguments.competitors is not None and given == "replay" and arguments.protocol != "live":
+        raise ValueError("`--competitors` must not be given with `--replay`, but for `--protocol live`: it has its own")
+    for name in of_market:
         if given is not None and getattr(arguments, name) is not None:
             raise ValueError(f"`--{name}` must not be given with `--{given}`, which has its own")
 

@@ -20,6 +20,9 @@ from auction_env.data import read_manifest
 from auction_env.integers import check_integers
 from auction_env.market.params import LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
+from auction_env.names import check_name
+from auction_env.replay.fixed_prices import FixedPriceMarket
+from auction_env.replay.logged_values import logged_values
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import LoggedMarket
 from auction_env.replay.storage import load_replay
@@ -32,6 +35,14 @@ N_EPISODES = 96
 """Episodes of a task, unless somebody says otherwise: the fewest for a conclusion."""
 FIRST_SEED = 400_000
 """First market seed, unless somebody says otherwise: logs and validation episodes of this package have others."""
+
+LOGGED_BIDS, FIXED_PRICES, LIVE = "logged-bids", "fixed-prices", "live"
+PROTOCOLS = {
+    LOGGED_BIDS: "the others bid what they bid in the log",
+    FIXED_PRICES: "the logged least winning costs alone: AuctionNet's offline evaluation",
+    LIVE: "the others bid live on the logged values",
+}
+"""What an advertiser of a log plays against."""
 
 Competitors = NamedBidder | Callable[[PlayableMarket, Task], Bidder]
 """The bidder of all other advertisers: named, or made for the market of the scripts and for the competitors' task."""
@@ -47,6 +58,7 @@ class EpisodeSet:
         seeds, advertisers: (n,) int64.
         days: (n,) int64, which day or period each is; None leaves it to the market.
         competitors: Who made the bidders of all other advertisers; None: nobody, they follow their scripts or the log.
+        protocol: Of episodes of a log, one of `PROTOCOLS`.
     """
 
     task: Task
@@ -55,6 +67,7 @@ class EpisodeSet:
     advertisers: Int
     days: Int | None = None
     competitors: Competitors | None = None
+    protocol: str | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -78,7 +91,7 @@ class EpisodeSet:
             found["competitors"] = sorted(competing) or "scripts"
         else:
             found["days"] = None if self.days is None else self.days.tolist()
-        return found
+        return found | ({} if self.protocol is None else {"protocol": self.protocol})
 
 
 def in_market(
@@ -159,30 +172,43 @@ def in_log(
     market: ReplayMarket | str | os.PathLike[str],
     tasks: str | Task | Sequence[str | Task],
     *,
+    protocol: str = LOGGED_BIDS,
     n_episodes: int | None = None,
     seeds: ArrayLike | None = None,
+    competitors: Competitors | None = None,
 ) -> list[EpisodeSet]:
     """Episodes of a replay market: an advertiser of a period against what the others bid in the log.
 
     Args:
         market: The log, or the directory of a saved one (`save_replay`).
         tasks: As of `in_market`; a log has conversions only.
+        protocol: One of `PROTOCOLS`: what the advertiser plays against.
         n_episodes: Of each task; None: every advertiser of every period once. They are taken in turn, spread over all.
         seeds: Of the draws, in place of `n_episodes` of them from `FIRST_SEED` on.
+        competitors: As of `in_market`, with the protocol `live`.
+
+    Raises:
+        ValueError: An unknown protocol, or competitors with one that has none of them live.
     """
-    log = market if isinstance(market, ReplayMarket) else load_replay(market)
+    check_name("protocol", protocol, PROTOCOLS)
+    if competitors is not None and protocol != LIVE:
+        raise ValueError(f"`competitors` must be given with `protocol` {LIVE!r} only, found {protocol!r}")
+    log = market if isinstance(market, ReplayMarket) else load_replay(market, mmap=True)
     listed = [tasks] if isinstance(tasks, str | Task) else list(tasks)
     row, column = log.episodes.T
     numbers = _seeds(len(row) if n_episodes is None else n_episodes, seeds)
     n = len(numbers)
     chosen = np.arange(n) % len(row) if n >= len(row) else np.linspace(0, len(row) - 1, n).round().astype(np.int64)
+    played = _of_log(log, protocol, competitors)
     return [
         EpisodeSet(
             task=task,
-            market=LoggedMarket(market=log),
+            market=played,
             seeds=numbers,
             advertisers=log.advertisers[column[chosen]],
             days=log.periods[row[chosen]],
+            competitors=competitors,
+            protocol=protocol,
         )
         for task in _distinct([get_task(task) for task in listed])
     ]
@@ -200,13 +226,23 @@ def _collected(path: Path) -> tuple[Task, MarketParams, Population, tuple[int, .
     return Task.from_json(record["task"]), params, population, tuple(record["advertisers"])
 
 
+def _of_log(log: ReplayMarket, protocol: str, competitors: Competitors | None) -> PlayableMarket:
+    if protocol == LIVE:
+        return _with(logged_values(log), competitors)
+    return LoggedMarket(market=log) if protocol == LOGGED_BIDS else FixedPriceMarket(market=log)
+
+
 def _live(params: MarketParams, population: Population, competitors: Competitors | None) -> LiveMarket:
+    return _with(LiveMarket(params=params, population=population), competitors)
+
+
+def _with(scripts: LiveMarket, competitors: Competitors | None) -> LiveMarket:
+    """The market in which a bidder controls all other advertisers, or they follow their scripts."""
     if competitors is None:
-        return LiveMarket(params=params, population=population)
-    scripts = LiveMarket(params=params, population=population)
+        return scripts
     make = competitors.make if isinstance(competitors, NamedBidder) else competitors
     bidder = make(scripts, get_task(scripts.competitor_task))
-    return replace(scripts, competitors=dict.fromkeys(range(population.n_advertisers), bidder))
+    return replace(scripts, competitors=dict.fromkeys(range(scripts.population.n_advertisers), bidder))
 
 
 def _drawn(

@@ -4,6 +4,7 @@
 | --- | --- |
 | `pid`, `pid:i=0.4,start=0.8` | an agent of the registry, with arguments of its own |
 | `agent.safetensors` | a trained agent's file |
+| `online-lp:log=DIR`, `auctionnet-lp:log=DIR` | those that need prices, from a saved replay market (`save_replay`) |
 | `mypackage:MyBidder`, `my_bidder.py:MyBidder`, `my_bidder.py:MyBidder:level=2` | a class or function of yours |
 
 `label=TEXT` gives any of them another name in tables.
@@ -24,10 +25,12 @@ from types import ModuleType
 from typing import Any
 
 from agents import registry
-from agents.rules.online_lp import OnlineLpBidder, record_prices
+from agents.rules.auctionnet_lp import auctionnet_lp_table
+from agents.rules.online_lp import OnlineLpBidder, prices_from_log, record_prices
 from auction_env.control.bidder import Bidder
 from auction_env.control.controlled_market import PlayableMarket
 from auction_env.control.simulation import LiveMarket
+from auction_env.replay.storage import load_replay
 from auction_env.tasks import Task
 
 HISTORY_SEEDS = tuple(range(2**41, 2**41 + 4))
@@ -75,6 +78,8 @@ class NamedBidder:
             found = _made(self.source, _attribute(self.source), self.arguments)
         elif self.source == "online-lp" and "history" not in self.arguments:
             found = _online_lp(market, task, self.arguments)
+        elif self.source == "auctionnet-lp" and "table" not in self.arguments:
+            found = _auctionnet_lp(self.arguments)
         else:
             found = registry.make(self.source, **self.arguments)
         if not isinstance(found, Bidder):
@@ -119,11 +124,31 @@ def _arguments(text: str, settings: str) -> dict[str, Any]:
 
 
 def _online_lp(market: PlayableMarket, task: Task, arguments: dict[str, Any]) -> Bidder:
-    """Online LP needs the prices of other episodes, which a live market has."""
-    if not isinstance(market, LiveMarket):
-        raise ValueError("agent 'online-lp' must play a live market, whose prices it records, found a log")
+    """Online LP needs the prices of other episodes, which a live market has, or the log that is named."""
+    if "log" in arguments:
+        others = {name: value for name, value in arguments.items() if name != "log"}
+        history = prices_from_log(load_replay(arguments["log"]), task=task)
+        return OnlineLpBidder(history, is_of_played_market=False, **others)
+    if not isinstance(market, LiveMarket) or market.source is not None:
+        raise ValueError(
+            "agent 'online-lp' must play a live market, whose prices it records, found a log: name other logged"
+            " periods, saved as a replay market, as `online-lp:log=DIR`"
+        )
     history = record_prices(market.params, market.population, HISTORY_SEEDS, task=task)
     return OnlineLpBidder(history, is_of_played_market=not market.competitors, **arguments)
+
+
+def _auctionnet_lp(arguments: dict[str, Any]) -> Bidder:
+    """AuctionNet's LP needs the table of a logged period."""
+    if "log" not in arguments:
+        raise ValueError(
+            "agent 'auctionnet-lp' needs a logged period, saved as a replay market: write `auctionnet-lp:log=DIR`"
+        )
+    names = ("period", "share", "interval", "max_budget", "seed")
+    of_table = {name: value for name, value in arguments.items() if name in names}
+    others = {name: value for name, value in arguments.items() if name not in ("log", *names)}
+    table = auctionnet_lp_table(load_replay(arguments["log"]), **of_table)
+    return registry.make("auctionnet-lp", table=table, **others)
 
 
 def _attribute(source: str) -> Callable[..., Any] | Bidder:

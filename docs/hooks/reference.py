@@ -13,6 +13,8 @@ SPECIFICATIONS = {
     "parallel-env": ("Self-play", "auction_env.envs.parallel.BiddingParallelEnv"),
     "replay-env": ("Replay-v0", "auction_env.replay.env.ReplayEnv"),
     "replay-vector-env": ("Replay-v0, vector", "auction_env.replay.env.ReplayVectorEnv"),
+    "logged-values-env": ("LoggedValues-v0", "auction_env.replay.env.LoggedValuesEnv"),
+    "logged-values-vector-env": ("LoggedValues-v0, vector", "auction_env.replay.env.LoggedValuesVectorEnv"),
 }
 """Page -> its title and the class whose docstring it shows."""
 

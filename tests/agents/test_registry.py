@@ -14,8 +14,9 @@ import pytest
 
 import agents
 from agents import AgentEntry, Bidder, FixedBidder, PidBidder, make, registry, rollout
-from auction_env import TASKS, MarketParams, PacingGains, auctionnet_population
+from auction_env import TASKS, MarketParams, PacingGains, auctionnet_population, replay_from_bids
 from tests.agents.rules.logs import log_of
+from tests.auction_env.replay.logs import day_of_48_ticks
 
 Install = Callable[..., None]
 
@@ -71,18 +72,18 @@ def test_what_the_table_says_of_the_agents_of_this_package_holds(entry: AgentEnt
         "online-lp": lambda: {
             "history": agents.record_prices(MarketParams(n_impressions=500), auctionnet_population(), [9])
         },
+        "auctionnet-lp": lambda: {"table": agents.auctionnet_lp_table(replay_from_bids(**day_of_48_ticks()))},
         "grm": lambda: {"history": agents.record_scenarios(log_of("MaxConversions", 4), TASKS["MaxConversions"])},
         "mpc-response": lambda: {
             "history": agents.record_scenarios(log_of("MaxConversions", 4), TASKS["MaxConversions"])
         },
     }
+    task = TASKS["MaxConversions"]
     bidder = make(entry.name, **needs.get(entry.name, dict)())
     assert isinstance(bidder, Bidder)
     assert entry.summary
     assert "\n" not in entry.summary
-    played = rollout(
-        bidder, seeds=[0], advertisers=[5], task=TASKS["MaxConversions"], params=MarketParams(n_impressions=500)
-    )
+    played = rollout(bidder, seeds=[0], advertisers=[5], task=task, params=MarketParams(n_impressions=500))
     assert played.total("cost")[0] <= played.budget[0]
 
 

@@ -1,7 +1,7 @@
 """Writes a market episode as a log of impressions in AuctionNet's 18-column CSV schema.
 
 Where AuctionNet's conventions leave a choice: `cost` is the price of every slot won, seen or not (only seen ones are
-paid); `pValueSigma` is the standard deviation, the market's relative uncertainty times the value; `isEnd` is 1 in the
+paid); `pValueSigma` is the standard deviation that bidders see (`BatchMarket.sigmas_of`); `isEnd` is 1 in the
 last tick and once the campaign could not pay an impression before the tick; an advertiser that runs out of money
 within a tick bids 0 from there on.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,84 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS
 from auction_env.files import already_there, naming_errors
-from auction_env.kernels import impressions as kernel
-from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.logs.cells import N_TICKS
 from auction_env.market.market import BatchMarket
-from auction_env.market.params import MarketParams
-
-Float32 = NDArray[np.float32]
-Bool = NDArray[np.bool_]
+from auction_env.market.tracing import TracedTick, check_traceable
 
 _MEASURED = {"pValue", "pValueSigma", "bid", "cost", "leastWinningCost", "budget", "CPAConstraint", "remainingBudget"}
-
-
-class TracedTick(NamedTuple):
-    """The impressions of a tick, (n_impressions, n_advertisers) unless said otherwise.
-
-    Attributes:
-        value: float32 predicted values.
-        bid: float32 bids submitted.
-        slot: int64: 0 lost, 1..n_slots.
-        price: float32 price of the slot won, 0 elsewhere.
-        exposed, converted: bool.
-        least_winning_cost: (n_impressions,) float32.
-    """
-
-    value: Float32
-    bid: Float32
-    slot: NDArray[np.int64]
-    price: Float32
-    exposed: Bool
-    converted: Bool
-    least_winning_cost: Float32
-
-
-def trace_tick(market: BatchMarket, multipliers: ArrayLike, index: int = 0, *, any_basis: bool = False) -> TracedTick:
-    """What each impression of the current tick will be in `market.step`, which it leaves as it is.
-
-    Args:
-        market: The markets, within an episode.
-        multipliers: (n_advertisers,) of the market traced, as `step` takes them.
-        index: Which of the markets.
-        any_basis: Whether advertisers may bid on something else than conversions; `value` is then the predicted
-            amount of what each bids on.
-
-    Raises:
-        ValueError: The market drops wins of overspenders (`budget_rule`) or delays conversions, so that what happens
-            to an impression is not settled when it arrives, or an advertiser bids on something else than conversions
-            though `any_basis` is False.
-    """
-    _check_params(market.params)
-    if not (any_basis or market.is_bidding_on_conversions(index)):
-        raise ValueError("all advertisers must bid on conversions to trace impressions, found another basis")
-    opening = market.opening
-    value = np.ascontiguousarray(market.values(index))
-    n, n_advertisers = value.shape
-    multiplier = np.where(opening.active[index], np.asarray(multipliers, np.float32), np.float32(0))
-    left = opening.budget_left[index].copy()
-    shape = (n, n_advertisers)
-    traced = TracedTick(
-        value, np.zeros(shape, np.float32), np.zeros(shape, np.int64), np.zeros(shape, np.float32),
-        np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(n, np.float32),
-    )  # fmt: skip
-    draws = market.draws(index)
-    block = np.zeros((n_advertisers, BLOCK), np.float32)
-    for first in range(0, n, BLOCK):
-        rows = slice(first, min(first + BLOCK, n))
-        block[:, : rows.stop - first] = value[rows].T
-        kernel.trace_block(
-            draws.seed, opening.tick, first, rows.stop - first, block, multiplier, draws.rules, draws.advertisers,
-            draws.keys, left, *(column[rows] for column in traced[1:]),
-        )  # fmt: skip
-    return traced
-
-
-def _check_params(params: MarketParams) -> None:
-    if params.budget_rule != "in_order":
-        raise ValueError(f"`budget_rule` must be 'in_order' to trace impressions, found {params.budget_rule!r}")
-    if params.conversion_delay > 0:
-        raise ValueError(f"`conversion_delay` must be 0 to trace impressions, found {params.conversion_delay}")
 
 
 class ImpressionWriter:
@@ -122,7 +49,7 @@ class ImpressionWriter:
             raise already_there(self._path, "a file", "must not exist")
         if market.params.n_ticks != N_TICKS:
             raise ValueError(f"`n_ticks` must be {N_TICKS} in AuctionNet's schema, found {market.params.n_ticks}")
-        _check_params(market.params)
+        check_traceable(market.params)
         self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
 
     def __enter__(self) -> ImpressionWriter:
@@ -160,13 +87,13 @@ class ImpressionWriter:
             "deliveryPeriodIndex": np.full(n * n_advertisers, self._period),
             "advertiserNumber": everyone(np.arange(n_advertisers)),
             "advertiserCategoryIndex": everyone(market.population.category),
-            "budget": everyone(market.budget),
-            "CPAConstraint": everyone(market.cpa_target),
+            "budget": everyone(market.episode_targets.budget[index]),
+            "CPAConstraint": everyone(market.episode_targets.cpa[index]),
             "timeStepIndex": np.full(n * n_advertisers, opening.tick),
             "remainingBudget": everyone(opening.budget_left[index]),
             "pvIndex": np.repeat(np.arange(n), n_advertisers),
             "pValue": traced.value.ravel(),
-            "pValueSigma": (traced.value * market.draws(index).advertisers.sigma).ravel(),
+            "pValueSigma": np.stack([market.sigmas_of(index, j) for j in range(n_advertisers)], axis=1).ravel(),
             "bid": traced.bid.ravel(),
             "xi": (traced.slot > 0).ravel(),
             "adSlot": traced.slot.ravel(),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledTick, tick_view
-from auction_env.control.bidder import Campaigns, TickView
+from auction_env.control.bidder import Campaigns, ImpressionBids, TickView, split_bids
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.control.observation import FEATURE_NAMES, StateFeatures
 from auction_env.integers import check_integers
@@ -92,6 +92,9 @@ class BatMarket:
 
     def again(self, task: Task, campaigns: Campaigns) -> SameEpisodes:
         return SameEpisodes(self.one_each(task, campaigns.advertiser), campaigns.seed, None)
+
+    def days_of(self, seeds: Int) -> None:
+        return None
 
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, BatMarket):
@@ -224,11 +227,11 @@ class BatSimulation:
         features[:, _TIME_LEFT] = np.maximum(self._n_hours - self._tick, 0) / self._n_hours
         return features
 
-    def step(self, multipliers: ArrayLike) -> ControlledTick:
-        """Runs the hour: `multipliers` (n,), currency per unit of the task's objective, finite and not negative."""
-        given = np.asarray(multipliers, np.float64)
-        if given.shape != (self.n_controlled,):
-            raise ValueError(f"`multipliers` must have shape ({self.n_controlled},), found {given.shape}")
+    def step(self, bids: ArrayLike | ImpressionBids) -> ControlledTick:
+        """Runs the hour: multipliers (n,), currency per unit of the task's objective, finite and not negative."""
+        given, on_impressions, _ = split_bids(bids, self.n_controlled)
+        if on_impressions:
+            raise ValueError("`bids` must be multipliers: BAT tells of hours, not of impressions, found bids on some")
         own = self._offered[:, CLICKS if self._task.basis == "clicks" else CONTACTS]
         contacts = self._offered[:, CONTACTS]
         price = np.divide(given * own, contacts, out=np.zeros(len(given)), where=contacts > 0)  # of a contact

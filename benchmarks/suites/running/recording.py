@@ -13,7 +13,7 @@ from agents import Bidder, Episodes
 from auction_env.control.advertisers import ControlledTick, episode_totals, stack_ticks
 from auction_env.control.bidder import check_multipliers
 from auction_env.control.simulation import Simulation
-from auction_env.data.formats.auctionnet_export import trace_tick
+from auction_env.market.tracing import trace_tick
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.methods.fitting import Curve
 from benchmarks.suites.spec import Run
@@ -68,7 +68,9 @@ def _episode(run: Run, test: str, bidder: Bidder, episode: TaskEpisodes) -> pa.T
     slots = []
     for _ in range(episode.params.n_ticks):
         everyone = simulation.decide(check_multipliers(bidder, bidder.act(simulation.view()), 1))
-        traced = trace_tick(simulation.market, everyone[0], any_basis=True).slot[:, advertiser]
+        traced = trace_tick(
+            simulation.market, everyone.multipliers[0], on_impressions=everyone.on_impressions, any_basis=True
+        ).slot[:, advertiser]
         slots.append([np.count_nonzero(traced == slot) for slot in range(1, N_SLOTS_SHOWN)])
         slots[-1].append(np.count_nonzero(traced >= N_SLOTS_SHOWN))
         ticks.append(simulation.play(everyone)[0])

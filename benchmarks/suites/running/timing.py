@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from auction_env.control.bidder import Bidder, Campaigns, TickView
+from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView
 from auction_env.market.population import Float
 
 
@@ -19,8 +19,8 @@ class Timed:
     def reset(self, campaigns: Campaigns) -> None:
         self._bidder.reset(campaigns)
 
-    def act(self, view: TickView) -> Float:
+    def act(self, view: TickView) -> Float | ImpressionBids:
         start = time.perf_counter()
-        multipliers = self._bidder.act(view)
+        bids = self._bidder.act(view)
         self.seconds.append(time.perf_counter() - start)
-        return multipliers
+        return bids

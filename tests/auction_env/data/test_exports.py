@@ -16,13 +16,14 @@ from auction_env.control.actions import LOG_MULTIPLIER_FLOOR
 from auction_env.data import DataSetError, TrajectoryData, import_auctionnet, load
 from auction_env.data.dataset import TEXT_COLUMNS, VECTORS
 from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS
-from auction_env.data.formats.auctionnet_export import ImpressionWriter, trace_tick
+from auction_env.data.formats.auctionnet_export import ImpressionWriter
 from auction_env.data.formats.minari_format import export_minari, import_minari
 from auction_env.data.formats.numpy_file import export_numpy, import_numpy
 from auction_env.data.schema import UNRECORDED
 from auction_env.market.funnel import Funnel
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
+from auction_env.market.tracing import trace_tick
 from auction_env.tasks import TASKS
 
 needs_minari = pytest.mark.skipif(importlib.util.find_spec("minari") is None, reason="the extra `minari` is not there")

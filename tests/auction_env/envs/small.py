@@ -8,10 +8,12 @@ from auction_env import MarketParams
 from tests.auction_env.replay.logs import N_TICKS, three_periods
 
 BIDDING, REPLAY = "auction_env/Bidding-v0", "auction_env/Replay-v0"
-IDS = (BIDDING, REPLAY)
+LOGGED_VALUES = "auction_env/LoggedValues-v0"
+IDS = (BIDDING, REPLAY, LOGGED_VALUES)
 
 MARKET: dict[str, dict[str, Any]] = {
     BIDDING: {"params": MarketParams(n_impressions=300, n_ticks=N_TICKS)},
     REPLAY: {"market": three_periods()},
+    LOGGED_VALUES: {"market": three_periods()},
 }
 """Arguments of an environment of `N_TICKS` ticks by id."""

@@ -14,11 +14,11 @@ import pytest
 from auction_env import MarketParams, TrafficParams
 from auction_env.envs.rendering import episode_so_far
 from auction_env.envs.single import BiddingEnv
-from tests.auction_env.envs.small import BIDDING, IDS, MARKET
+from tests.auction_env.envs.small import BIDDING, MARKET, REPLAY
 
 pytest.importorskip("matplotlib")
 
-every_id = pytest.mark.parametrize("name", IDS)
+every_id = pytest.mark.parametrize("name", (BIDDING, REPLAY))  # all others draw the same
 
 
 def small(name: str) -> dict[str, Any]:

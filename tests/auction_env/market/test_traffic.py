@@ -19,6 +19,7 @@ from auction_env import (
     TrafficParams,
     auctionnet_population,
 )
+from auction_env.kernels.outcomes import draw_conversion, draw_known_conversion
 from auction_env.market.pacing import Pacer
 from auction_env.market.traffic import draw_traffic
 from tests.reference import market as reference
@@ -325,6 +326,35 @@ def test_features_of_an_absent_tick_are_passed_over() -> None:
     np.testing.assert_array_equal(masked.observe(5, **now)[1:], plain.observe(5, **now))
 
 
+def test_uncertainty_of_each_impression_is_shown_on_request_and_is_what_outcomes_are_drawn_with() -> None:
+    size = {"n_impressions": 6_000, "n_ticks": 2}
+    mean, own = (
+        Market(MarketParams(**size)),
+        Market(MarketParams(**size, traffic=TrafficParams(sigma_by_impression=True))),
+    )
+    for market in (mean, own):
+        market.reset(3)
+    advertisers = own._batch.draws().advertisers
+    variation = []
+    for j in range(48):
+        values = own._batch.values_of(0, j)
+        known = values > 0
+        np.testing.assert_array_equal(mean._batch.sigmas_of(0, j), values * advertisers.sigma[j])
+        sigmas = own._batch.sigmas_of(0, j)
+        ratio = sigmas[known] / values[known]
+        assert ratio.max() <= 0.3 + 1e-6
+        variation.append(ratio.std() / ratio.mean())
+        u, seed, bounds = 0.9, np.uint64(3), (advertisers.lower[j], advertisers.upper[j])
+        for i in np.flatnonzero(known)[:20]:  # probabilities so high that uncertainty decides
+            value = np.float32(0.9)
+            sigma = value * (sigmas[i] / values[i])
+            drawn = draw_conversion(seed, 0, i, j, value, advertisers.sigma[j], *bounds, u)
+            assert drawn == draw_known_conversion(seed, 0, i, j, value, sigma, *bounds, u)
+    assert 0.35 < np.mean(variation) < 0.5
+    for a, b in zip(mean.step(mean.cpa_target), own.step(own.cpa_target), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -332,6 +362,7 @@ def test_features_of_an_absent_tick_are_passed_over() -> None:
         (lambda: TrafficParams(diurnal_curve=(1.0, -1.0)), "`diurnal_curve` must hold numbers >= 0"),
         (lambda: TrafficParams(volume_swing=1.5), r"`volume_swing` must lie in \[0, 1.0\], found 1.5"),
         (lambda: TrafficParams(value_window=0), "`value_window` must be at least 1 tick, found 0"),
+        (lambda: TrafficParams(sigma_by_impression=0.45), "`sigma_by_impression` must be True or False, found 0.45"),
         (lambda: Population(budget=(), cpa_target=(), category=()), "must hold at least one advertiser"),
         (
             lambda: Population(budget=(1.0,), cpa_target=(1.0, 2.0), category=(0,)),

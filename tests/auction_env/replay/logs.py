@@ -29,6 +29,11 @@ def make_log(seed: int, n: int = 150, n_advertisers: int = 7, n_slots: int = 3, 
     }
 
 
+def day_of_48_ticks(seed: int = 1, budget: float = 30.0) -> dict:
+    """A log of AuctionNet's number of ticks, with 10 impressions each."""
+    return make_log(seed, n=480) | {"tick": np.repeat(np.arange(48), 10), "budget": np.full(7, budget)}
+
+
 def make_market(log: dict, *, period: int = 0, **rules: object) -> ReplayMarket:
     params = ReplayParams(**({"is_unsold_at_reserve": False} | rules))
     return replay_from_bids(**log, rules=params, n_ticks=N_TICKS, period=period)

@@ -22,9 +22,11 @@ def market() -> ReplayMarket:
     return three_periods()
 
 
-def test_save_and_load(market: ReplayMarket, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mmap", [False, True])
+def test_save_and_load(market: ReplayMarket, tmp_path: Path, mmap: bool) -> None:
     save_replay(market, tmp_path / "m")
-    loaded = load_replay(tmp_path / "m")
+    loaded = load_replay(tmp_path / "m", mmap=mmap)
+    assert isinstance(loaded.log.value.base, np.memmap) == mmap
     for name in market.log._fields:
         np.testing.assert_array_equal(getattr(loaded.log, name), getattr(market.log, name))
         assert getattr(loaded.log, name).dtype == getattr(market.log, name).dtype
@@ -51,10 +53,12 @@ def test_damaged_files_are_found(market: ReplayMarket, tmp_path: Path) -> None:
     def damaged(name: str) -> Path:
         return Path(shutil.copytree(tmp_path / "good", tmp_path / name))
 
-    truncated = damaged("truncated")
-    (truncated / "replay.npz").write_bytes((truncated / "replay.npz").read_bytes()[:-10])
+    truncated, changed = damaged("truncated"), damaged("changed")
+    value = (tmp_path / "good" / "value.npy").read_bytes()
+    (truncated / "value.npy").write_bytes(value[:-10])
+    (changed / "value.npy").write_bytes(value[:-1] + bytes([value[-1] ^ 1]))
     gone = damaged("gone")
-    (gone / "replay.npz").unlink()
+    (gone / "value.npy").unlink()
     no_json = damaged("no_json")
     (no_json / "replay.json").write_text("{")
     manifest = json.loads((tmp_path / "good" / "replay.json").read_text())
@@ -62,8 +66,11 @@ def test_damaged_files_are_found(market: ReplayMarket, tmp_path: Path) -> None:
     (newer / "replay.json").write_text(json.dumps(manifest | {"format_version": 99}))
     (wrong / "replay.json").write_text(json.dumps(manifest | {"assumption": "none"}))
     for path, message in (
-        (truncated, "changed"), (gone, "must exist"), (no_json, "must be JSON"), (newer, "found 99"),
-        (wrong, "found 'none'"),
+        (truncated, r"value\.npy: changed: it must have \d+ bytes"), (changed, "its SHA-256 must be"),
+        (gone, "must exist"), (no_json, "must be JSON"), (newer, "found 99"), (wrong, "found 'none'"),
     ):  # fmt: skip
         with pytest.raises(ReplayError, match=message):
             load_replay(path)
+        if path != changed:  # a mapped file is not read before it is needed
+            with pytest.raises(ReplayError, match=message):
+                load_replay(path, mmap=True)

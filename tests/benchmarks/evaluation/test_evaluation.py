@@ -14,6 +14,8 @@ from agents import Collection, FixedBidder, HindsightBidder, PidBidder, collect_
 from agents.families.family import make_task_family
 from agents.families.storage import collect_family
 from auction_env import MarketParams, random_population, save_replay
+from auction_env.replay.fixed_prices import FixedPriceMarket
+from auction_env.replay.logged_values import logged_values
 from auction_env.tasks import TASKS, Constraint, Task
 from benchmarks.cli import main
 from benchmarks.evaluation.episodes import FIRST_SEED, in_log, in_market, of_data
@@ -183,6 +185,16 @@ def test_a_log_is_played_by_every_advertiser_of_every_period(tmp_path: Path) -> 
     rows = evaluate(BIDDERS, some).rows
     played = rollout(PidBidder(), **some.part(0, 4))
     np.testing.assert_array_equal(rows["score_expected"][rows["method"] == "pid"], played.score(expected=True))
+    (fixed,) = in_log(log, "MaxConversions", n_episodes=4, protocol="fixed-prices")
+    assert fixed.market.difference(FixedPriceMarket(market=log)) == "" and fixed.market.difference(some.market)
+    assert (fixed.description["protocol"], some.description["protocol"]) == ("fixed-prices", "logged-bids")
+    bidder = named_bidder("fixed:ratio=3")
+    (live,) = in_log(log, "MaxConversions", n_episodes=4, protocol="live", competitors=bidder.make)
+    assert live.market.difference(logged_values(log)) == "other competitors" and live.description["protocol"] == "live"
+    with pytest.raises(ValueError, match="`competitors` must be given with `protocol` 'live' only"):
+        in_log(log, "MaxConversions", competitors=bidder.make)
+    with pytest.raises(ValueError, match=r"`protocol` must be one of .* nearest: fixed-prices"):
+        in_log(log, "MaxConversions", protocol="fixed_price")
 
 
 def test_competitors_take_all_other_seats() -> None:
@@ -253,6 +265,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("--agent pid --task TargetCPA --seeds 1 --episodes 2", "give `--episodes` or `--seeds`"),
         ("--agent pid --data logs --mechanism vcg", "`--mechanism` must not be given with `--data`"),
         ("--agent pid --task TargetCPA --replay logs --competitors pid", "`--competitors` must not be given with"),
+        ("--agent pid --task TargetCPA --protocol fixed-prices", "give `--replay DIR` with it"),
         ("--agent pidd --task TargetCPA", "nearest: pid"),
     ],
 )

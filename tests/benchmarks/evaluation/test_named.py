@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents import FixedBidder, OnlineLpBidder, PidBidder, rollout
-from auction_env import MarketParams, auctionnet_population
+from auction_env import MarketParams, auctionnet_population, logged_values, save_replay
 from auction_env.control.simulation import LiveMarket
 from auction_env.replay.simulation import LoggedMarket
 from auction_env.tasks import TASKS
@@ -82,8 +82,21 @@ def test_online_lp_takes_the_prices_of_the_market_that_is_played() -> None:
     made = named_bidder("online-lp:scale=0.9").make(LIVE, TASK)
     assert isinstance(made, OnlineLpBidder)
     assert rollout(made, seeds=[1], advertisers=[3], task=TASK, market=LIVE).total("cost")[0] > 0
-    with pytest.raises(ValueError, match="agent 'online-lp' must play a live market"):
-        named_bidder("online-lp").make(LoggedMarket(market=three_periods()), TASK)
+    log = three_periods()
+    for market in (LoggedMarket(market=log), logged_values(log)):
+        with pytest.raises(ValueError, match="agent 'online-lp' must play a live market"):
+            named_bidder("online-lp").make(market, TASK)
+
+
+def test_both_online_lps_take_the_prices_of_a_saved_log(tmp_path: Path) -> None:
+    log = three_periods()
+    save_replay(log, tmp_path / "log")
+    for text in (f"online-lp:log={tmp_path}/log,scale=0.9", f"auctionnet-lp:log={tmp_path}/log,interval=0.5,period=11"):
+        made = named_bidder(f"mine={text}").make(LoggedMarket(market=log), TASK)
+        played = rollout(made, seeds=[1], advertisers=[3], task=TASK, market=log)
+        assert played.total("cost")[0] > 0 and played.ticks.multiplier.std() > 0
+    with pytest.raises(ValueError, match=r"agent 'auctionnet-lp' needs a logged period.* write `auctionnet-lp:log"):
+        named_bidder("auctionnet-lp").make(LIVE, TASK)
 
 
 @pytest.mark.parametrize(

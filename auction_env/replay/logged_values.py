@@ -1,0 +1,214 @@
+"""Live bidders on logged values: the impressions are those of a log, all advertisers bid on them anew (protocol P2).
+
+Impressions, predicted values, standard deviations, budgets and targets come from the log; bids, prices and outcomes are
+those of a live market (`auction_env.control.simulation`): competitors react. A conversion is drawn from the normal
+distribution around the logged value with its logged deviation, truncated as in the live market.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from auction_env.control.bidder import Bidder
+from auction_env.control.simulation import LiveMarket, Simulation
+from auction_env.integers import check_integers
+from auction_env.kernels import tick as kernel
+from auction_env.kernels.clearing import BLOCK
+from auction_env.kernels.settle import Tiles
+from auction_env.kernels.values import N_BASES
+from auction_env.market.episode import MarketState
+from auction_env.market.market import BatchMarket
+from auction_env.market.params import MarketParams
+from auction_env.market.population import Population
+from auction_env.market.traffic import Traffic, draw_traffics
+from auction_env.replay.market import ReplayMarket
+from auction_env.replay.simulation import periods_in_turn
+from auction_env.tasks import Targets, Task
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+class LoggedValuesBatch(BatchMarket):
+    """`BatchMarket` whose impressions are those of a log; days are the numbers of its periods.
+
+    Args:
+        log: The log.
+        params: The rules; size and ticks are the log's.
+        population: Who the advertisers are; budgets and targets are the log's.
+        n_markets: Number of markets.
+    """
+
+    def __init__(self, log: ReplayMarket, params: MarketParams, population: Population, n_markets: int) -> None:
+        super().__init__(params, population, n_markets)
+        self.log = log
+        self._sigmas = np.empty((0, self.n_advertisers, BLOCK), np.float32)
+
+    def _draw_traffic(self, seeds: Int, days: ArrayLike | None) -> Traffic:
+        given = periods_in_turn(self.log, seeds) if days is None else np.atleast_1d(check_integers("days", days))
+        if given.shape != (self.n_markets,):
+            raise ValueError(f"`days` must be {self.n_markets} of the periods of the log, found {given.tolist()}")
+        self._row = self.log.rows(given)
+        # the bounds of the true values are those that a live market draws for the seed
+        drawn = draw_traffics(seeds.tolist(), self.params, self.population, [None] * len(seeds))
+        start, nothing = self.log.log.tick_start[self._row], np.zeros_like(drawn.mean)
+        return drawn._replace(n_impressions=np.diff(start, axis=1), mean=nothing, sd=nothing, day=given)
+
+    def _targets_on(self, day: Int) -> Targets:
+        # whoever is not in a period has values of 0 in it and never bids: any budget will do
+        budget, cpa = (np.nan_to_num(part[self._row], nan=1.0) for part in (self.log.budget, self.log.cpa_target))
+        return Targets.of(budget, cpa)
+
+    def _alike(self, state: MarketState) -> tuple[Int, Int] | None:
+        if self.n_markets == 1 or self.params.budget_rule != "in_order":
+            return None
+        _, first, kind = np.unique(self._row, return_index=True, return_inverse=True)
+        return None if len(first) == self.n_markets else (first, kind.reshape(-1))
+
+    def _draw(self, state: MarketState) -> Float:
+        """Copies the values of the tick from the log into tiles, once for all markets of a period."""
+        n, row = state.volume[state.tick], self._row
+        self._items = kernel.lay_out(n)
+        drawn, kind = self._items, np.arange(self.n_markets)
+        if self._kinds is not None:
+            first, kind = self._kinds
+            n, row = n[first], row[first]
+            drawn = kernel.lay_out(n)
+            tile = drawn.start[kind[self._items.market]] + self._items.first // BLOCK
+            self._items = self._items._replace(tile=tile)
+        if len(self._values) < len(drawn.market):
+            shape = (len(drawn.market), self.n_advertisers, BLOCK)
+            self._values, self._sigmas = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        log, mean = self.log.log, np.zeros((len(n), self.n_advertisers, N_BASES))
+        for position, period in enumerate(row):
+            tiles = slice(drawn.start[position], drawn.start[position + 1])
+            columns = slice(*log.tick_start[period, state.tick : state.tick + 2])
+            _fill(self._values[tiles], log.value[:, columns])
+            _fill(self._sigmas[tiles], log.sigma[:, columns])
+            mean[position, :, 0] = log.value_sum[:, period, state.tick] / max(int(n[position]), 1)
+        self._value_sum = self._values[self._items.tile].sum(axis=2, dtype=np.float64)
+        self._tiles = Tiles(self._values, self._values, self._sigmas)
+        return mean[kind]
+
+
+def _fill(tiles: NDArray[np.float32], columns: NDArray[np.float32]) -> None:
+    """Copies (n_advertisers, n) columns into tiles (n_tiles, n_advertisers, BLOCK), with zeros behind the last."""
+    n_advertisers, n = columns.shape
+    whole = n // BLOCK
+    tiles[:whole] = columns[:, : whole * BLOCK].reshape(n_advertisers, whole, BLOCK).transpose(1, 0, 2)
+    if whole < len(tiles):
+        tiles[whole, :, : n - whole * BLOCK] = columns[:, whole * BLOCK :]
+        tiles[whole, :, n - whole * BLOCK :] = 0.0
+
+
+class LoggedValuesSimulation(Simulation):
+    """A `Simulation` of `LoggedValuesBatch`; `reset` refuses an advertiser that is not in its period."""
+
+    market: LoggedValuesBatch
+
+    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> None:
+        """Starts the episodes; `days` (n_markets,) numbers of periods, in turn by the seed by default."""
+        super().reset(seeds, days)
+        self.market.log.index(self.market.day[self.controlled_market], self.advertiser)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoggedValuesMarket(LiveMarket):
+    """A live market on the impressions of a log: made by `logged_values`, played like any `LiveMarket`.
+
+    Attributes:
+        log: The log; days are the numbers of its periods.
+    """
+
+    log: ReplayMarket = field(repr=False)
+
+    @property
+    def mean_impressions(self) -> float:
+        return float(self.log.n_impressions.mean())
+
+    @property
+    def source(self) -> ReplayMarket:
+        return self.log
+
+    def days_of(self, seeds: Int) -> Int:  # type: ignore[override]  # the log says it, the live market draws it
+        return periods_in_turn(self.log, seeds)
+
+    def _impressions_differ(self, other: LiveMarket) -> str:
+        if not isinstance(other, LoggedValuesMarket):
+            return "one has the values of a log"
+        return self.log.difference(other.log)
+
+    def _simulation(self, task: Task, advertisers: Int, market_idx: Int, n_markets: int) -> Simulation:
+        return LoggedValuesSimulation(
+            self.params,
+            self.population,
+            controlled_market=market_idx,
+            controlled_advertiser=advertisers,
+            n_markets=n_markets,
+            task=task,
+            competitors=self.competitors,
+            competitor_task=self.competitor_task,
+            market=LoggedValuesBatch(self.log, self.params, self.population, n_markets),
+            played=self,
+        )
+
+
+def logged_values(
+    log: ReplayMarket,
+    *,
+    rules: MarketParams | None = None,
+    population: Population | None = None,
+    competitors: Mapping[int, Bidder] | None = None,
+    competitor_task: str | Task = "TargetCPA",
+) -> LoggedValuesMarket:
+    """Makes a market in which everybody bids live on the impressions of a log.
+
+    Args:
+        log: The log: `replay_from_auctionnet`, `load_replay`, `replay_from_bids`. Its bids and prices are not used.
+        rules: Slots, exposure, reserve, mechanism, budget rule and so on; AuctionNet's by default. Its number of
+            impressions and ticks is replaced by the log's; its traffic's curve is what bidders expect of the day.
+        population: How the scripted advertisers bid; by default all pace and guard their CPA. Budgets, targets and
+            categories are replaced by the log's.
+        competitors: Bidders by advertiser, in place of scripts; a bidder that several share controls them all.
+        competitor_task: Their task.
+
+    Raises:
+        ValueError: The log's advertisers are not numbered 0, 1, ..., the population has another number of them, or the
+            rules have a funnel, of which a log tells nothing, or values of their own.
+    """
+    n = log.n_advertisers
+    if log.advertisers.tolist() != list(range(n)):
+        raise ValueError(f"the advertisers of the log must be numbered 0..{n - 1}, found {log.advertisers.tolist()}")
+    rules = rules or MarketParams()
+    if rules.funnel is not None:
+        raise ValueError("`rules` must have no funnel: a log has values of conversions only, found one")
+    if rules.traffic.values is not None:
+        raise ValueError("`rules` must leave `traffic.values` out: the values are those of the log, found some")
+    if population is not None and population.n_advertisers != n:
+        raise ValueError(f"`population` must have the log's {n} advertisers, found {population.n_advertisers}")
+    params = replace(rules, n_impressions=max(1, round(float(log.n_impressions.mean()))), n_ticks=log.n_ticks)
+    budget, cpa = (_first_known(part) for part in (log.budget, log.cpa_target))
+    own: dict[str, Any] = {
+        "budget": tuple((budget / params.budget_scale).tolist()),
+        "cpa_target": tuple(cpa.tolist()),
+        "category": tuple(log.category.tolist()),
+    }
+    return LoggedValuesMarket(
+        params=params,
+        population=Population(**own) if population is None else replace(population, **own),
+        competitors=competitors,
+        competitor_task=competitor_task,
+        log=log,
+    )
+
+
+def _first_known(by_period: Float) -> Float:
+    """(n_advertisers,) what the first period says that an advertiser is in; 1 where none does."""
+    first = np.isfinite(by_period).argmax(axis=0)
+    known: Float = by_period[first, np.arange(by_period.shape[1])]
+    return np.where(np.isnan(known), 1.0, known)
