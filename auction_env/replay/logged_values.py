@@ -179,7 +179,7 @@ def logged_values(
 
     Raises:
         ValueError: The log's advertisers are not numbered 0, 1, ..., the population has another number of them, or the
-            rules have a funnel, of which a log tells nothing.
+            rules have a funnel, of which a log tells nothing, or values of their own.
     """
     n = log.n_advertisers
     if log.advertisers.tolist() != list(range(n)):
@@ -187,6 +187,8 @@ def logged_values(
     rules = rules or MarketParams()
     if rules.funnel is not None:
         raise ValueError("`rules` must have no funnel: a log has values of conversions only, found one")
+    if rules.traffic.values is not None:
+        raise ValueError("`rules` must leave `traffic.values` out: the values are those of the log, found some")
     if population is not None and population.n_advertisers != n:
         raise ValueError(f"`population` must have the log's {n} advertisers, found {population.n_advertisers}")
     params = replace(rules, n_impressions=max(1, round(float(log.n_impressions.mean()))), n_ticks=log.n_ticks)

@@ -207,6 +207,7 @@ def in_log(
             seeds=numbers,
             advertisers=log.advertisers[column[chosen]],
             days=log.periods[row[chosen]],
+            competitors=competitors,
             protocol=protocol,
         )
         for task in _distinct([get_task(task) for task in listed])

@@ -228,14 +228,10 @@ class BatSimulation:
         return features
 
     def step(self, bids: ArrayLike | ImpressionBids) -> ControlledTick:
-        """Runs the hour: multipliers (n,), currency per unit of the task's objective, finite and not negative.
-
-        Raises:
-            ValueError: Multipliers of another shape, or bids on impressions.
-        """
+        """Runs the hour: multipliers (n,), currency per unit of the task's objective, finite and not negative."""
         given, on_impressions, _ = split_bids(bids, self.n_controlled)
         if on_impressions:
-            raise ValueError("`bids` must be multipliers, as BAT's statistics have no impressions, found bids on them")
+            raise ValueError("`bids` must be multipliers: BAT tells of hours, not of impressions, found bids on some")
         own = self._offered[:, CLICKS if self._task.basis == "clicks" else CONTACTS]
         contacts = self._offered[:, CONTACTS]
         price = np.divide(given * own, contacts, out=np.zeros(len(given)), where=contacts > 0)  # of a contact
