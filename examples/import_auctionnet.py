@@ -23,7 +23,7 @@ def main(logs: Path | None = None, n_steps: int = 50) -> None:
         if logs is None:
             logs = folder / "csv"
             log_impressions(NoisyBidder(PidBidder()), logs, seeds=range(3), task=task, params=PARAMS)
-        summary = data.import_auctionnet(logs, folder / "data")
+        summary = data.import_auctionnet_impressions(logs, folder / "data")
         print(f"{summary.n_rows:,} rows -> {summary.n_trajectories} trajectories in {summary.seconds:.1f} s")
         counts = data.write_splits(folder / "data", seed=0, validation=0.2, test=0.1)
         print(", ".join(f"{part} {n}" for part, n in counts.items()))

@@ -26,6 +26,8 @@ Float = NDArray[np.float64]
 ESTIMATED = "estimated"
 """Key of the metadata: the columns that hold estimates."""
 
+_PRICE_BEFORE = "feature_least_winning_cost_last_3"
+
 NEEDED = ("n_impressions", "bid", "wins", "exposures", "cost", *(QUANTITIES[basis].sampled for basis in BASES))
 """What nothing else tells, so that a log without it cannot be completed."""
 
@@ -52,13 +54,15 @@ class Completion:
         Raises:
             ValueError: There is no such tick, or no bid.
         """
+        if not _needs_rates(data):
+            return cls(rates={}, prices=None)
         needed = _needed(data)
         known = np.logical_and.reduce([~np.isnan(data[name]) for name in needed])
         if not known.any():
             require(data, needed, "estimates of what the log lacks")
         recorded = [basis for basis in BASES if getattr(data.targets, QUANTITIES[basis].target).all()]
         fitted = cls(rates={basis: _rates(data, basis, known) for basis in recorded}, prices=None)
-        if "least_winning_cost" not in data.missing:
+        if "least_winning_cost" not in data.missing or _PRICE_BEFORE not in data.missing:
             return fitted
         bid = (fitted._bid(data) / np.maximum(data.n_impressions, 1.0))[known]
         prices = PriceDistribution.fit(bid, data.wins[known], data.n_impressions[known])
@@ -73,6 +77,9 @@ class Completion:
         - The least winning cost is, over won auctions, what was paid for an impression (right for one slot sold at the
           second price; too high where several slots are sold), and over lost ones the mean of the prices above the
           bid, as the shares that the log's bids won tell it (`agents.labels.censored_prices`).
+        - Where a log has the states, the least winning cost is that of the three ticks before, and a tick's cost is its
+          bids times the episode's cost per bid, at most the budget left: what AuctionNet's trajectories lack of an
+          episode's last tick.
         - The multiplier is bids / predicted amounts. The features follow from all these.
 
         Cells that nothing tells stay missing.
@@ -91,7 +98,10 @@ class Completion:
             fill(QUANTITIES[basis].expected, rate * data.exposures)
         fill("bid", self._bid(data))
         bid = columns.get("bid", data.bid)
-        if self.prices is not None:
+        if self.prices is None:
+            fill("least_winning_cost", data[_PRICE_BEFORE])
+            fill("cost", np.minimum(_cost_per_bid(data) * bid, data.budget_left))
+        else:
             n = np.maximum(data.n_impressions, 1.0)
             won = np.clip(data.wins / n, 0.0, 1.0)
             fill("least_winning_cost", won * _paid(data) + (1.0 - won) * self.prices.mean_above(bid / n))
@@ -138,10 +148,29 @@ def describe(metadata: Mapping[str, Any]) -> str:
     names = [name for name in metadata.get(ESTIMATED, ()) if name not in FEATURE_COLUMNS]
     if not names:
         return ""
-    how = "predicted amounts: rate x impressions"
-    if "least_winning_cost" in names:
-        how += "; prices of lost auctions: from the shares that other bids won"
-    return f"estimated, because the log lacks them: {', '.join(names)} ({how})"
+    if "cost" in names or set(names) == {"least_winning_cost"}:
+        how = ["prices: of the three ticks before; cost: bids x the episode's cost per bid"]
+    else:
+        how = ["predicted amounts: rate x impressions"]
+        how += ["prices of lost auctions: from the shares that other bids won"] * ("least_winning_cost" in names)
+    return f"estimated, because the log lacks them: {', '.join(names)} ({'; '.join(how)})"
+
+
+def _needs_rates(data: TrajectoryData) -> bool:
+    """Whether the log lacks predicted amounts or bids, or prices without the states that tell them."""
+    predicted = [name for quantity in QUANTITIES.values() for name in (quantity.offered, quantity.expected)]
+    names = {*predicted, "bid", "action", "reward_expected", *FEATURE_COLUMNS}
+    return not names.isdisjoint(data.missing)
+
+
+def _cost_per_bid(data: TrajectoryData) -> Float:
+    """(n,) cost over sum of bids of the row's episode, of the ticks whose cost is known; 0 without any."""
+    starts, known = data.episode_starts, ~np.isnan(data.cost)
+    if not len(data):
+        return np.zeros(0)
+    cost, bid = (np.add.reduceat(np.where(known, part, 0.0), starts[:-1]) for part in (data.cost, data.bid))
+    rate = np.divide(cost, bid, out=np.zeros(len(cost)), where=bid > 0)
+    return np.repeat(rate, np.diff(starts))
 
 
 def _needed(data: TrajectoryData) -> tuple[str, ...]:

@@ -85,6 +85,8 @@ class Response:
             require(data, ("action",), _PURPOSE)
             for part in _by_basis(data):
                 mask = uncensored(part)
+                known = mask & ~(np.isnan(part.wins) | np.isnan(part.cost))
+                mask = known if known.any() else mask
                 require(part, _NEEDED, _PURPOSE, mask)
                 logs.append((part, mask))
         bid = np.concatenate([_log_bid(data)[mask] for data, mask in logs]) if logs else np.empty(0)

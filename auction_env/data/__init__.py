@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from auction_env.data.checking import Problem, check
 from auction_env.data.dataset import TrajectoryData
-from auction_env.data.formats.auctionnet_csv import AuctionNetLogError
-from auction_env.data.formats.auctionnet_import import ImportSummary, import_auctionnet
+from auction_env.data.formats.auctionnet_import import ImportSummary, import_auctionnet_impressions
+from auction_env.data.formats.sources import AuctionNetLogError
 from auction_env.data.formats.table.problems import TableError, TableProblem
 from auction_env.data.formats.table.trajectories import TableSummary, from_table, import_table
+from auction_env.data.formats.trajectory_import import import_auctionnet_trajectories
 from auction_env.data.manifest import DataSetError, Manifest, read_manifest
 from auction_env.data.missing import require
 from auction_env.data.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, Column, arrow_schema
@@ -32,7 +33,8 @@ __all__ = [
     "arrow_schema",
     "check",
     "from_table",
-    "import_auctionnet",
+    "import_auctionnet_impressions",
+    "import_auctionnet_trajectories",
     "import_table",
     "load",
     "load_columns",

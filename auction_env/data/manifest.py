@@ -25,6 +25,8 @@ _DISTRIBUTION = "vamo-bidding"
 MANIFEST = "manifest.json"
 SHARD_NAME = re.compile(r"shard-\d{5,}\.parquet")
 ROWS_PER_GROUP = 32_768  # of a Parquet file: what a filter can skip
+_FEW_VALUED = [column.name for column in COLUMNS if column.dtype != "float64"]
+"""Columns for which a dictionary is worth its time: that of measured numbers would be as long as the column."""
 
 
 class DataSetError(ValueError):
@@ -193,7 +195,7 @@ def write_shard(directory: Path, index: int, table: pa.Table) -> Shard:
     """Writes a shard under its final name, whole; returns its entry in the manifest."""
     path = directory / f"shard-{index:05d}.parquet"
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", row_group_size=ROWS_PER_GROUP)
+    pq.write_table(table, sink, compression="zstd", use_dictionary=_FEW_VALUED, row_group_size=ROWS_PER_GROUP)
     raw = sink.getvalue().to_pybytes()
     write_atomically(path, raw)
     return Shard(

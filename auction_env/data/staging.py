@@ -37,12 +37,17 @@ class Stage:
     def __init__(self, target: Path, path: Path) -> None:
         self.target, self.path = target, path
 
+    @property
+    def data(self) -> Path:
+        """Where the shards lie."""
+        return self.path / _DATA
+
     def finished(self, index: int) -> Block | None:
         """The block if it is there and its file is what was written; None otherwise."""
         try:
             record = json.loads((self.path / _BLOCKS / f"{index:05d}.json").read_text(encoding="utf-8"))
             block = Block(Shard(**record["shard"]), record["n_episodes"])
-            raw = (self.path / _DATA / block.shard.file).read_bytes()
+            raw = (self.data / block.shard.file).read_bytes()
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return block if hashlib.sha256(raw).hexdigest() == block.shard.sha256 else None
@@ -53,7 +58,7 @@ class Stage:
 
     def publish(self, blocks: list[Block], *, metadata: Mapping[str, Any], parameters: Mapping[str, Any]) -> Manifest:
         """Writes the manifest over all blocks and puts the data set in its place."""
-        data = self.path / _DATA
+        data = self.data
         manifest = Manifest(
             shards=tuple(block.shard for block in blocks),
             n_episodes=sum(block.n_episodes for block in blocks),
@@ -69,7 +74,7 @@ class Stage:
         return manifest
 
 
-def write_block(path: Path, index: int, data: TrajectoryData) -> None:
+def write_block(path: Path, index: int, data: TrajectoryData) -> Block:
     """Writes a block's shard and then its record, each whole; for the process that made the block.
 
     Args:
@@ -78,8 +83,10 @@ def write_block(path: Path, index: int, data: TrajectoryData) -> None:
         data: Its episodes.
     """
     shard = write_shard(path / _DATA, index, to_table(data))
+    block = Block(shard, data.n_episodes)
     record = {"shard": dataclasses.asdict(shard), "n_episodes": data.n_episodes}
     write_atomically(path / _BLOCKS / f"{index:05d}.json", json.dumps(record).encode())
+    return block
 
 
 @contextmanager

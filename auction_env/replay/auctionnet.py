@@ -6,13 +6,15 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS, AuctionNetLogError, ParsedBlock, find_logs, parse_logs
+from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS, parse_logs
+from auction_env.data.formats.csv_blocks import BLOCK_BYTES, ParsedBlock
+from auction_env.data.formats.sources import AuctionNetLogError, Source, find_logs
 from auction_env.kernels.logs.cells import N_TICKS
 from auction_env.replay.market import (
     FULL_LADDER,
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-BLOCK_BYTES = 2 << 20
+
 _RELATIVE_ROUNDING = 1e-6  # of a logged cost against the bid that it should be
 
 
@@ -52,24 +54,63 @@ def replay_from_auctionnet(
         paths: Files that end in `.csv` or `.csv.gz`, or directories of them.
         assumption: `full_ladder` demands every advertiser's bid. `least_winning_cost` is for logs of one
             or some advertisers: an own bid above the logged least winning cost wins the only slot at that
-            price, and is seen as often as the log's won slots are on average. That price counts the own
+            price. That price counts the own
             logged bid and is one rank too low where the advertiser lost; it is the best that such a log
             says. By default the log must have every bid, and an error names this argument where it does not.
-        rules: How the market clears; AuctionNet's rules by default.
+        rules: How the market clears. By default AuctionNet's rules with the reserve price that the log shows: its
+            smallest least winning cost, where losing bids are below it. With `least_winning_cost` they need
+            one slot, and by default that slot is seen as often as the log's won slots are on average.
         block_bytes: Size of the blocks in which the logs are read.
 
     Raises:
         AuctionNetLogError: A log breaks the schema.
         FileNotFoundError: A path does not exist.
-        ValueError: The log does not have every bid and `assumption` does not say what to do about it.
+        ValueError: The log does not have every bid and `assumption` does not say what to do about it, its periods
+            have different reserve prices, or `rules` have more than a slot with `least_winning_cost`.
     """
     if assumption not in (None, FULL_LADDER, LEAST_WINNING_COST):
         raise ValueError(f"`assumption` must be {FULL_LADDER!r}, {LEAST_WINNING_COST!r} or None, found {assumption!r}")
-    rules = rules or ReplayParams()
+    if assumption == LEAST_WINNING_COST and rules is not None and rules.n_slots != 1:
+        raise ValueError(f"`rules` must have `n_slots` 1 with {LEAST_WINNING_COST!r}, found {rules.n_slots}")
     days = _read_days(find_logs(paths), block_bytes)
     if assumption == LEAST_WINNING_COST:
-        return _from_least_winning_costs(list(days))
-    return ReplayMarket.concat([_from_day(day, rules, is_forced=assumption is not None) for day in days])
+        return _from_least_winning_costs(list(days), rules)
+    is_forced = assumption is not None
+    if rules is not None:
+        return ReplayMarket.concat([_from_day(day, rules, is_forced=is_forced) for day in days])
+    return ReplayMarket.concat(_with_one_reserve([_from_day(day, None, is_forced=is_forced) for day in days]))
+
+
+def _with_one_reserve(markets: Sequence[ReplayMarket]) -> list[ReplayMarket]:
+    """Markets whose reserve prices were inferred, with the one that the periods share."""
+    found = {market.rules.reserve for market in markets if _is_bound(market, market.rules.reserve)}
+    reserve = min(found, default=min(market.rules.reserve for market in markets))
+    for market in markets:
+        if len(found) > 1 or (market.rules.reserve not in found and _is_bound(market, reserve)):
+            raise ValueError(
+                "the reserve price must be the same in all periods, found the smallest least winning costs"
+                f" {sorted(found)} as those of some, and lower ones in others: read the periods apart, or give `rules`"
+            )
+    how = "the smallest least winning cost of the log" if found else "not shown by the log: no price is at it"
+    logger.info("the reserve price is %g: %s", reserve, how)
+    return [replace(market, rules=replace(market.rules, reserve=reserve)) for market in markets]
+
+
+def _is_bound(market: ReplayMarket, reserve: float) -> bool:
+    """Whether the reserve price is the least winning cost of some impression, as all losing bids are below it."""
+    return bool((market.log.ladder_bid[market.rules.n_slots] < np.float32(reserve)).any())
+
+
+def _inferred_rules(cost: Float, best_losing_bid: NDArray[np.float32]) -> ReplayParams:
+    """AuctionNet's rules with the reserve price that a period shows.
+
+    Its smallest least winning cost is the reserve price if the best losing bid is below it somewhere. Elsewhere the
+    reserve price is below all bids that count, and its value does not matter to the log.
+    """
+    rules, smallest = ReplayParams(), float(cost.min())
+    if (best_losing_bid < np.float32(smallest)).any():
+        return replace(rules, reserve=smallest)
+    return rules if rules.reserve < smallest else replace(rules, reserve=0.0)
 
 
 class _Day(NamedTuple):
@@ -87,7 +128,7 @@ _ROW_TYPES: dict[str, type] = {
 }  # fmt: skip
 
 
-def _read_days(files: Sequence[Path], block_bytes: int) -> Iterator[_Day]:
+def _read_days(files: Sequence[Source], block_bytes: int) -> Iterator[_Day]:
     """The rows of each period, as soon as a file begins that does not go on with it."""
     pending: dict[int, list[_Rows]] = {}
     finished: set[int] = set()
@@ -100,7 +141,7 @@ def _read_days(files: Sequence[Path], block_bytes: int) -> Iterator[_Day]:
             if again:
                 raise AuctionNetLogError(
                     f"the files of a period must follow each other, found period {again[0]} again",
-                    path=parsed.block.path,
+                    path=parsed.block.source.path,
                 )
             if parsed.block.is_first:
                 for period in [period for period in pending if period not in pieces]:
@@ -196,18 +237,19 @@ def _costs(day: _Day, layout: _Layout) -> Float:
     return cost
 
 
-def _from_day(day: _Day, rules: ReplayParams, *, is_forced: bool) -> ReplayMarket:
+def _from_day(day: _Day, rules: ReplayParams | None, *, is_forced: bool) -> ReplayMarket:
     """A period whose log has every bid; checked by clearing it again."""
     layout, rows = _lay_out(day), day.rows
-    if rows["adSlot"].max() > rules.n_slots:
-        largest = rows["adSlot"].max()
-        raise ValueError(f"`n_slots` must be at least the log's `adSlot`, {largest}, found {rules.n_slots}")
+    n_slots = (rules or ReplayParams()).n_slots
+    if rows["adSlot"].max() > n_slots:
+        raise ValueError(f"`n_slots` must be at least the log's `adSlot`, {rows['adSlot'].max()}, found {n_slots}")
     n = layout.shape[0]
     bids = np.zeros(layout.shape)
     bids[layout.impression, layout.column] = rows["bid"]
-    ladder = rank_bids(bids, rules.n_slots)
+    ladder, cost = rank_bids(bids, n_slots), _costs(day, layout)
+    rules = rules or _inferred_rules(cost, ladder[0][n_slots])
     derived = np.maximum(ladder[0][rules.n_slots], rules.reserve)
-    n_different = int((~np.isclose(derived, _costs(day, layout), rtol=_RELATIVE_ROUNDING, atol=0.0)).sum())
+    n_different = int((~np.isclose(derived, cost, rtol=_RELATIVE_ROUNDING, atol=0.0)).sum())
     if n_different and not is_forced:
         raise ValueError(
             f"the log must have every advertiser's bid: in period {day.period} the least winning cost differs from"
@@ -248,15 +290,12 @@ def _count_different_slots(market: ReplayMarket, rows: _Rows, layout: _Layout) -
     return int((np.where(is_sold, log.ladder_advertiser[:n_slots], -1) != logged).any(axis=0).sum())
 
 
-def _from_least_winning_costs(days: Sequence[_Day]) -> ReplayMarket:
-    """One slot an impression at the logged least winning cost, seen as often as the logs' won slots on average."""
-    n_won = sum(int((day.rows["adSlot"] > 0).sum()) for day in days)
-    n_seen = sum(int(day.rows["isExposed"][day.rows["adSlot"] > 0].sum()) for day in days)
-    exposure = n_seen / n_won if n_won else 1.0
-    rules = ReplayParams(n_slots=1, exposure=(exposure,), reserve=0.0, is_unsold_at_reserve=False)
+def _from_least_winning_costs(days: Sequence[_Day], rules: ReplayParams | None) -> ReplayMarket:
+    """One slot an impression at the logged least winning cost; by default seen as often as the logs' won slots."""
+    rules = rules or _observed_rules(days)
     logger.warning(
-        "replaying from the least winning cost alone: assumed is a one-slot second-price auction at that cost, seen"
-        " with probability %.4f, the average of %d won slots of the log", exposure, n_won,
+        "replaying from the least winning cost alone: assumed is a one-slot %s auction at that cost, seen with"
+        " probability %.4f", "first-price" if rules.mechanism == "first_price" else "second-price", rules.exposure[0],
     )  # fmt: skip
     markets = []
     for day in days:
@@ -273,3 +312,11 @@ def _from_least_winning_costs(days: Sequence[_Day]) -> ReplayMarket:
             )
         )  # fmt: skip
     return ReplayMarket.concat(markets)
+
+
+def _observed_rules(days: Sequence[_Day]) -> ReplayParams:
+    """A slot without a reserve price, seen with the average frequency of the slots that the logs' advertisers won."""
+    n_won = sum(int((day.rows["adSlot"] > 0).sum()) for day in days)
+    n_seen = sum(int(day.rows["isExposed"][day.rows["adSlot"] > 0].sum()) for day in days)
+    exposure = n_seen / n_won if n_won else 1.0
+    return ReplayParams(n_slots=1, exposure=(exposure,), reserve=0.0, is_unsold_at_reserve=False)

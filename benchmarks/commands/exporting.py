@@ -1,4 +1,4 @@
-"""`vamo export`: trajectories for other programs, and simulated impressions as AuctionNet's CSV."""
+"""`vamo export`: trajectories for other programs, AuctionNet's among them, and simulated impressions as its CSV."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def add(commands: Commands) -> None:
     for name, what, out in (
         ("numpy", "one .npz file of plain arrays", "FILE"),
         ("minari", "a data set of Minari (needs the extra `minari`)", "DIR"),
+        (
+            "auctionnet-trajectories",
+            "AuctionNet's trajectory CSV, for forks of its repository",
+            "FILE",
+        ),
     ):
         of_data = formats.add_parser(name, help=what)
         of_data.add_argument("directory", type=Path, metavar="DATA", help="data set")
@@ -43,13 +48,19 @@ def _run(arguments: argparse.Namespace) -> None:
     from auction_env import data
     from auction_env.data.formats.minari_format import export_minari
     from auction_env.data.formats.numpy_file import export_numpy
+    from auction_env.data.formats.trajectory_export import export_auctionnet_trajectories
 
     log = data.load(
         arguments.directory,
         tasks=arguments.task and [task_or_name(text) for text in arguments.task],
         split=arguments.split,
     )
-    {"numpy": export_numpy, "minari": export_minari}[arguments.format](arguments.out, log, force=arguments.force)
+    exporters = {
+        "numpy": export_numpy,
+        "minari": export_minari,
+        "auctionnet-trajectories": export_auctionnet_trajectories,
+    }
+    exporters[arguments.format](arguments.out, log, force=arguments.force)
     console.print(f"{log.n_episodes:,} trajectories, {len(log):,} ticks: {arguments.out}")
 
 

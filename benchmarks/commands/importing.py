@@ -14,20 +14,32 @@ from benchmarks.console import console, progress_bar
 if TYPE_CHECKING:
     from auction_env.data import ImportSummary
 
+_FILES = "Reads .csv, .csv.gz, .zip (of .csv files) and .parquet, and directories of them."
+
 
 def add(commands: Commands) -> None:
     """Adds the command."""
     parser = commands.add_parser("import", help="convert logs into a trajectory data set", description="Imports logs.")
     formats = parser.add_subparsers(title="formats", required=True, metavar="FORMAT")
-    impressions = formats.add_parser(
-        "auctionnet-impressions",
-        help="AuctionNet's CSV logs of impressions",
-        description="Reads logs in AuctionNet's public 18-column CSV schema (.csv, .csv.gz, or directories of them).",
-    )
-    impressions.add_argument("paths", type=Path, nargs="+", metavar="PATH")
-    impressions.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
-    impressions.add_argument("--force", action="store_true", help="replace a data set that is there")
-    impressions.set_defaults(run=_run_impressions, kept="the rows up to the last checkpoint")
+    for name, what, schema, kept in (
+        (
+            "auctionnet-impressions",
+            "AuctionNet's logs of impressions",
+            "Reads impressions in AuctionNet's public 18-column schema.",
+            "the rows up to the last checkpoint",
+        ),
+        (
+            "auctionnet-trajectories",
+            "AuctionNet's trajectories, on which most papers train",
+            "Reads AuctionNet's trajectories (*-rlData.csv, trajectory_data*.csv).",
+            "the shards that are written",
+        ),
+    ):
+        of_format = formats.add_parser(name, help=what, description=f"{schema} {_FILES}")
+        of_format.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+        of_format.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
+        of_format.add_argument("--force", action="store_true", help="replace a data set that is there")
+        of_format.set_defaults(run=_run, format=name, kept=kept)
     _add_table(formats)
     minari = formats.add_parser("minari", help="what `vamo export minari` wrote (needs the extra `minari`)")
     minari.add_argument("directory", type=Path, metavar="DATA", help="directory of the Minari data set")
@@ -160,8 +172,9 @@ def _number(name: str, text: str) -> float:
         raise ValueError(f"`--constant` {name} must be a number, found {text!r}") from None
 
 
-def _run_impressions(arguments: argparse.Namespace) -> None:
-    summary = import_impressions(arguments.paths, arguments.out, force=arguments.force)
+def _run(arguments: argparse.Namespace) -> None:
+    importer = {"auctionnet-impressions": import_impressions, "auctionnet-trajectories": import_trajectories}
+    summary = importer[arguments.format](arguments.paths, arguments.out, force=arguments.force)
     console.print(
         f"{summary.n_rows:,} rows -> {summary.n_trajectories:,} trajectories, {summary.n_ticks:,} ticks"
         f" in {summary.seconds:.1f} s ({summary.n_rows / summary.seconds:,.0f} rows/s): {arguments.out}"
@@ -169,10 +182,28 @@ def _run_impressions(arguments: argparse.Namespace) -> None:
 
 
 def import_impressions(paths: Sequence[Path], out: Path, *, force: bool) -> ImportSummary:
-    """Imports AuctionNet logs (`auction_env.data.import_auctionnet`) with a progress bar in megabytes."""
+    """Imports AuctionNet logs (`auction_env.data.import_auctionnet_impressions`) with a progress bar in megabytes."""
     from auction_env import data
 
     with progress_bar("importing AuctionNet logs", None, "MB") as bar:
-        return data.import_auctionnet(
+        return data.import_auctionnet_impressions(
             paths, out, force=force, progress=lambda done, total: bar.update(done / 1e6, total / 1e6)
         )
+
+
+def import_trajectories(paths: Sequence[Path], out: Path, *, force: bool) -> ImportSummary:
+    """The same for trajectories (`auction_env.data.import_auctionnet_trajectories`); says what they lack."""
+    import numpy as np
+
+    from auction_env import data
+    from auction_env.data.formats.trajectory_import import LACKING
+
+    with progress_bar("importing trajectories", None, "MB") as bar:
+        summary = data.import_auctionnet_trajectories(
+            paths, out, force=force, progress=lambda done, total: bar.update(done / 1e6, total / 1e6)
+        )
+    missing = {name: int(np.isnan(values).sum()) for name, values in data.load_columns(out, LACKING).items()}
+    said = ", ".join(f"{name} in {n / summary.n_ticks:.1%}" for name, n in missing.items() if n)
+    if said:
+        console.print(f"the log lacks, of its ticks: {said}", soft_wrap=True)
+    return summary

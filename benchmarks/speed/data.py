@@ -13,11 +13,13 @@ import numpy as np
 
 from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set
 from auction_env import TASKS, Funnel, MarketParams, Task
-from auction_env.data import TrajectoryData, from_table, import_auctionnet
+from auction_env.data import TrajectoryData, from_table, import_auctionnet_impressions, import_auctionnet_trajectories
+from auction_env.data.formats.trajectory_export import export_auctionnet_trajectories
 from auction_env.data.schema import OBSERVATION_COLUMNS
 from benchmarks.speed.measure import Row, median_seconds, seconds_of
 from benchmarks.speed.reference.pandas_import import import_pandas
 from benchmarks.speed.reference.pandas_table import table_pandas
+from benchmarks.speed.reference.pandas_trajectories import import_pandas_trajectories
 from benchmarks.speed.reference.synthetic_log import write_log
 from benchmarks.speed.reference.synthetic_table import write_table
 
@@ -31,6 +33,7 @@ def data_rows(quick: bool) -> Iterator[Row]:
     yield from table_rows(quick)
     yield from collection_rows(quick)
     log = _small_log(10 if quick else 40)
+    yield from trajectory_import_rows(log)
     yield from relabelling_rows(log)
     yield from hindsight_rows(log)
     yield from family_rows(log, 16 if quick else 64)
@@ -43,7 +46,7 @@ def import_rows(quick: bool) -> Iterator[Row]:
         n_rows = write_log(log, n_periods=1)
         n_big = write_log(big, n_periods=4 if quick else 12)
         out = Path(folder, "out")
-        seconds = median_seconds(lambda: import_auctionnet([big], out, force=True), 3)
+        seconds = median_seconds(lambda: import_auctionnet_impressions([big], out, force=True), 3)
         pandas_seconds = seconds_of(lambda: import_pandas([log]))
         copy_seconds = median_seconds(lambda: big.read_bytes(), 3)
         rate, pandas_rate = n_big / seconds, n_rows / pandas_seconds
@@ -85,6 +88,35 @@ def table_rows(quick: bool) -> Iterator[Row]:
         unit="x",
         reference=f"11 of the 16 features in pandas: {n / pandas_seconds:,.0f} rows/s",
         bound=f"{pandas_seconds / copy_seconds:,.0f}x: writing the observations",
+    )
+
+
+def trajectory_import_rows(log: TrajectoryData) -> Iterator[Row]:
+    """Rows per second of the importer of AuctionNet's trajectories against a straightforward pandas version."""
+    n_copies = max(1, 300_000 // len(log))
+    copies = [replace(log, period=log.period + 1_000 * copy) for copy in range(n_copies)]
+    with tempfile.TemporaryDirectory() as folder:
+        small, big, out = Path(folder, "small.csv"), Path(folder, "big.csv"), Path(folder, "out")
+        export_auctionnet_trajectories(small, log)
+        export_auctionnet_trajectories(big, TrajectoryData.concat(copies))
+        import_auctionnet_trajectories(small, out)  # compiles
+        seconds = median_seconds(lambda: import_auctionnet_trajectories(big, out, force=True), 3)
+        pandas_rate = len(log) / seconds_of(lambda: import_pandas_trajectories([small]))
+        copy_seconds = median_seconds(lambda: big.read_bytes(), 3)
+    n_rows = n_copies * len(log)
+    yield Row(
+        name="imported_trajectory_rows_per_s",
+        value=n_rows / seconds,
+        unit="rows/s",
+        reference=f"{n_rows:,} rows of uncompressed CSV with both states",
+        bound=f"{n_rows / copy_seconds:,.0f}: reading the file from the page cache",
+    )
+    yield Row(
+        name="trajectory_import_vs_pandas",
+        value=n_rows / seconds / pandas_rate,
+        unit="x",
+        reference=f"the same columns in pandas, states by `eval`: {pandas_rate:,.0f} rows/s",
+        bound=f"{n_rows / copy_seconds / pandas_rate:,.0f}x: reading the file",
     )
 
 

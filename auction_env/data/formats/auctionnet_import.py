@@ -20,16 +20,9 @@ import numpy as np
 
 from auction_env.control.observation import N_FEATURES, StateFeatures
 from auction_env.data.dataset import Array, TrajectoryData
-from auction_env.data.formats.auctionnet_csv import (
-    LOG_COLUMNS,
-    START,
-    AuctionNetLogError,
-    ParsedBlock,
-    Position,
-    find_logs,
-    parse_logs,
-    row_error,
-)
+from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS, parse_logs
+from auction_env.data.formats.csv_blocks import BLOCK_BYTES, START, ParsedBlock, Position, row_error
+from auction_env.data.formats.sources import AuctionNetLogError, Source, find_logs
 from auction_env.data.manifest import code_version
 from auction_env.data.schema import SCHEMA_VERSION
 from auction_env.data.staging import open_stage
@@ -44,7 +37,6 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far and in all, both of the files as stored."""
 
-BLOCK_BYTES = 2 << 20
 IMPORT_TASK = "TargetCPA"
 CHECKPOINT_SECONDS = 5.0
 _INITIAL_GROUPS = 1024
@@ -61,7 +53,7 @@ class ImportSummary(NamedTuple):
     seconds: float
 
 
-def import_auctionnet(
+def import_auctionnet_impressions(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     *,
@@ -77,7 +69,7 @@ def import_auctionnet(
     set has the same bytes as that of an uninterrupted import.
 
     Args:
-        paths: Files that end in `.csv` or `.csv.gz`, or directories of them.
+        paths: Files that end in `.csv`, `.csv.gz`, `.zip` (of `.csv` files) or `.parquet`, or directories of them.
         out: Directory of the data set.
         force: Whether a data set at `out` is replaced.
         progress: Told after every block how far the import is.
@@ -93,7 +85,7 @@ def import_auctionnet(
     if block_bytes < 1:
         raise ValueError(f"`block_bytes` must be positive, found {block_bytes}")
     files = find_logs(paths)
-    with open_stage(out, _plan(files), force=force) as stage:
+    with open_stage(out, import_plan(files), force=force) as stage:
         try:
             table = _read_table(files, progress, block_bytes, _Checkpoints(stage.path / _CHECKPOINT))
         except AuctionNetLogError:
@@ -102,7 +94,7 @@ def import_auctionnet(
         data = _to_trajectories(table)
         metadata = {
             "source": "AuctionNet log",
-            "files": [path.name for path in files],
+            "files": [file.path.name for file in files],
             "n_log_rows": int(table.counts.sum()),
         }
         write(out, data, metadata=metadata, force=force)
@@ -111,10 +103,9 @@ def import_auctionnet(
     return summary
 
 
-def _plan(files: Sequence[Path]) -> dict[str, Any]:
+def import_plan(files: Sequence[Source]) -> dict[str, Any]:
     """What an import that goes on where another was killed must share with it."""
-    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return {"files": states, "versions": {"code": code_version(), "schema": SCHEMA_VERSION}}
+    return {"files": [file.state for file in files], "versions": {"code": code_version(), "schema": SCHEMA_VERSION}}
 
 
 class _Checkpoints:
@@ -148,10 +139,10 @@ class _Checkpoints:
 
 
 def _read_table(
-    files: Sequence[Path], progress: Progress | None, block_bytes: int, checkpoints: _Checkpoints
+    files: Sequence[Source], progress: Progress | None, block_bytes: int, checkpoints: _Checkpoints
 ) -> GroupTable:
     """The sums of every cell of the logs; raises AuctionNetLogError on the first bad line."""
-    n_bytes = sum(path.stat().st_size for path in files)
+    n_bytes = sum(file.n_bytes for file in files)
     table, start = checkpoints.last() or (kernels.new_table(_INITIAL_GROUPS), START)
     file = start.file
     position = start

@@ -25,7 +25,7 @@ PADDING = 16  # bytes that the text's memory must go on after its end: words of 
 # what ends `parse_lines`
 LINES_OK, NOT_A_NUMBER, BREAKS_RULE, TOO_FEW_FIELDS, TOO_MANY_FIELDS = range(5)
 
-_COMMA, _NEWLINE, _RETURN, _POINT, _MINUS, _PLUS, _ZERO, _NINE = (np.uint8(ord(c)) for c in ",\n\r.-+09")
+COMMA, NEWLINE, RETURN, _POINT, _MINUS, _PLUS, _ZERO, _NINE = (np.uint8(ord(c)) for c in ",\n\r.-+09")
 _SMALL_E, _LARGE_E = np.uint8(ord("e")), np.uint8(ord("E"))
 
 _MAX_DIGITS = 19  # always fit in 64 bits
@@ -66,21 +66,23 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _compile(function: _Function, inline: str) -> _Function:
     # No function here allocates, so reference counts are left out: they cost a third of the speed.
-    compiled: _Function = njit(  # type: ignore[call-overload]  # numba's stubs lack `_nrt`
+    result: _Function = njit(  # type: ignore[call-overload]  # numba's stubs lack `_nrt`
         cache=True, nogil=True, error_model="numpy", inline=inline, _nrt=False
     )(function)
-    return compiled
+    return result
 
 
-def _compiled(function: _Function) -> _Function:
+def compiled(function: _Function) -> _Function:
+    """Compiles a function that allocates nothing; it stands once in the machine code."""
     return _compile(function, "never")
 
 
-def _inlined(function: _Function) -> _Function:
+def inlined(function: _Function) -> _Function:
+    """The same for a function that stands wherever it is called."""
     return _compile(function, "always")
 
 
-@_inlined
+@inlined
 def _multiply(a: Word, b: Word) -> tuple[Word, Word]:
     """The 128-bit product of two 64-bit numbers: top, bottom."""
     a_top, a_low, b_top, b_low = a >> _32, a & _LOW_32, b >> _32, b & _LOW_32
@@ -90,7 +92,7 @@ def _multiply(a: Word, b: Word) -> tuple[Word, Word]:
     return a_top * b_top + (middle >> _32) + (cross >> _32), (cross << _32) | (low & _LOW_32)
 
 
-@_inlined
+@inlined
 def _leading_zeros(x: Word) -> Word:
     """Leading zero bits of a number that is not 0; without branches, which would be mispredicted."""
     n = _0
@@ -102,7 +104,7 @@ def _leading_zeros(x: Word) -> Word:
     return n
 
 
-@_inlined
+@inlined
 def _round_product(digits: Word, exponent: int) -> float:
     """digits x 10**exponent, correctly rounded; NaN if that cannot be told.
 
@@ -133,7 +135,7 @@ def _round_product(digits: Word, exponent: int) -> float:
     return np.uint64(bits).view(np.float64)
 
 
-@_inlined
+@inlined
 def _scan_digits(data: Bytes, at: Word, digits: Word) -> tuple[Word, Word]:
     """Appends the decimal digits from `at` on to `digits` (modulo 2**64); also the position after them.
 
@@ -165,7 +167,7 @@ def _scan_digits(data: Bytes, at: Word, digits: Word) -> tuple[Word, Word]:
     return at, digits
 
 
-@_compiled
+@compiled
 def _scan_exponent(data: Bytes, at: Word) -> tuple[Word, int, bool]:
     """The exponent of ten after an "e": the position after it, its value, whether it has digits."""
     is_down = data[at] == _MINUS
@@ -179,8 +181,8 @@ def _scan_exponent(data: Bytes, at: Word) -> tuple[Word, int, bool]:
     return at, -power if is_down else power, bool(at > start)
 
 
-@_inlined
-def _scan_number(data: Bytes, at: Word) -> tuple[float, Word, bool]:
+@inlined
+def scan_number(data: Bytes, at: Word) -> tuple[float, Word, bool]:
     """The number that starts at `at`: its value (NaN if slow), the position after it, whether it is one."""
     is_negative = data[at] == _MINUS
     if is_negative:
@@ -217,7 +219,7 @@ def _scan_number(data: Bytes, at: Word) -> tuple[float, Word, bool]:
     return -value if is_negative else value, at, is_sound
 
 
-@_compiled
+@compiled
 def parse_lines(data: Bytes, n_bytes: int, order: Int, rules: Float, rows: Float) -> tuple[int, int, int, int, int]:
     """Parses lines of numbers and checks every cell; stops at the first bad line. Blank lines are skipped.
 
@@ -237,21 +239,21 @@ def parse_lines(data: Bytes, n_bytes: int, order: Int, rules: Float, rows: Float
     n_rows = n_lines = n_slow = 0
     at, stop = _0, np.uint64(n_bytes)
     while at < stop:
-        if data[at] == _NEWLINE or (data[at] == _RETURN and data[at + _1] == _NEWLINE):
-            at += _1 if data[at] == _NEWLINE else np.uint64(2)
+        if data[at] == NEWLINE or (data[at] == RETURN and data[at + _1] == NEWLINE):
+            at += _1 if data[at] == NEWLINE else np.uint64(2)
             n_lines += 1
             continue
         n_slow_in_line = 0
         status, bad_field = LINES_OK, 0
         for field in range(n_fields):
-            value, at, is_number = _scan_number(data, at)
+            value, at, is_number = scan_number(data, at)
             column = order[field]
             end: Any = data[at]
-            if end == _RETURN and data[at + _1] == _NEWLINE:
+            if end == RETURN and data[at + _1] == NEWLINE:
                 at += _1
-                end = _NEWLINE
+                end = NEWLINE
             if status == LINES_OK:  # the number of fields comes first, so read on after a bad cell
-                if not is_number or (end != _COMMA and end != _NEWLINE):
+                if not is_number or (end != COMMA and end != NEWLINE):
                     status, bad_field = NOT_A_NUMBER, field
                 elif np.isnan(value):
                     n_slow_in_line += 1
@@ -259,14 +261,14 @@ def parse_lines(data: Bytes, n_bytes: int, order: Int, rules: Float, rows: Float
                     rules[column, 2] != 0.0 and value != np.floor(value)
                 ):
                     status, bad_field = BREAKS_RULE, field
-            while end != _COMMA and end != _NEWLINE:
+            while end != COMMA and end != NEWLINE:
                 at += _1
                 end = data[at]
             rows[n_rows, column] = value
             at += _1
-            if end == _NEWLINE and field + 1 < n_fields:
+            if end == NEWLINE and field + 1 < n_fields:
                 return n_rows, n_lines, n_slow, TOO_FEW_FIELDS, field + 1
-            if end == _COMMA and field + 1 == n_fields:
+            if end == COMMA and field + 1 == n_fields:
                 return n_rows, n_lines, n_slow, TOO_MANY_FIELDS, field
         if status != LINES_OK:
             return n_rows, n_lines, n_slow, status, bad_field

@@ -36,8 +36,8 @@ class Group:
 
     Attributes:
         objective: Of the task, as the log realised it.
-        spent: Share of the budget.
-        sampled, expected: Outcomes with sampled and with expected conversions.
+        spent: Share of the budget; NaN where the log does not know the whole cost.
+        sampled, expected: Outcomes with sampled and with expected conversions; NaN there, too.
         action: (n_ticks_with_a_bid,) multiplier over the worth of a unit of the objective.
         idle: Share of the ticks without a bid.
     """
@@ -105,6 +105,9 @@ def describe(directory: Path) -> Description:
         "tasks": len(tasks),
         "shards": len(manifest.shards),
     }
+    n_unknown = int(np.isnan(log.totals().cost).sum())
+    if n_unknown:
+        sizes["trajectories whose whole cost is unknown"] = n_unknown
     numbers = [column.name for column in COLUMNS if column.dtype == "float64"]
     return Description(
         path=directory,
@@ -141,10 +144,13 @@ def _group(task: Task, policy: str, log: TrajectoryData) -> Group:
 
 
 def _pace(log: TrajectoryData) -> Float:
-    """Mean share of the budget spent before each tick, and at the end; ticks that a log lacks spend nothing."""
+    """Mean share of the budget spent before each tick, and at the end; ticks that a log lacks spend nothing.
+
+    Without the end where the log does not know what some last ticks cost.
+    """
     n_ticks = int(log.tick.max()) + 1
-    share = np.bincount(log.tick, log.cost / log.budget, n_ticks) / log.n_episodes
-    return np.concatenate([[0.0], np.cumsum(share)])
+    share = np.bincount(log.tick, np.nan_to_num(log.cost) / log.budget, n_ticks) / log.n_episodes
+    return np.concatenate([[0.0], np.cumsum(share)])[: n_ticks if np.isnan(log.cost).any() else n_ticks + 1]
 
 
 def _quantiles(values: Float) -> Float | None:
@@ -192,14 +198,20 @@ def group_head(groups: Sequence[Group], *, has_policy: bool) -> list[str]:
 def group_row(group: Group, limits: Sequence[str], *, has_policy: bool) -> list[str]:
     """The numbers of a group; actions are over the worth of a unit."""
     row = [group.task.name, group.policy] if has_policy else [group.task.name]
-    means = (group.objective.mean(), group.sampled.score.mean(), group.expected.score.mean())
-    row += [f"{group.n:,}", *map(number, means), percent(float(group.spent.mean()))]
+    is_known = ~np.isnan(group.spent)
+    means = (group.objective, group.sampled.score[is_known], group.expected.score[is_known])
+    row += [f"{group.n:,}", *(number(_mean(values)) for values in means), percent(_mean(group.spent[is_known]))]
     for name in limits:
         for outcome in (group.sampled, group.expected):
-            row.append(percent(float((outcome.ratios[name] <= 1).mean())) if name in outcome.ratios else "–")
+            row.append(percent(_mean(outcome.ratios[name][is_known] <= 1)) if name in outcome.ratios else "–")
     if not len(group.action):
         return [*row, "–", "–", "–", percent(group.idle)]
     return [*row, *(number(x) for x in np.quantile(group.action, [0.05, 0.5, 0.95])), percent(group.idle)]
+
+
+def _mean(values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
+    """NaN, which is shown as a dash, where there is nothing."""
+    return float(np.mean(values)) if len(values) else float("nan")
 
 
 def constraint_names(groups: Sequence[Group]) -> list[str]:

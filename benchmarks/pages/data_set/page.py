@@ -161,7 +161,9 @@ def score_figures(found: Description) -> dict[str, Figure]:
     names, figures = _policy_names(found.policies), {}
     for k, of_task in enumerate(found.tasks if found.policies else ()):
         groups = [group for group in found.policies if group.task.name == of_task.task.name]
-        lines = [(g.policy, *_cumulative(g.expected.score), names.index(g.policy)) for g in groups]
+        known = {g.policy: g.expected.score[~np.isnan(g.expected.score)] for g in groups}
+        groups = [g for g in groups if len(known[g.policy])]
+        lines = [(g.policy, *_cumulative(known[g.policy]), names.index(g.policy)) for g in groups]
         figures[f"score-{k}"] = _figure(lines, "Predicted score")
     return figures
 

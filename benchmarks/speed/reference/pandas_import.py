@@ -2,7 +2,7 @@
 
 One group per advertiser and period; per-tick means with expanding and rolling means shifted by a tick, merged
 back into the group; then a loop over the ticks that builds the rows (arXiv 2412.10798, the offline data set).
-It holds the whole logs in memory. `auction_env.data.import_auctionnet` is tested and timed against it.
+It holds the whole logs in memory. `auction_env.data.import_auctionnet_impressions` is tested and timed against it.
 """
 
 from __future__ import annotations

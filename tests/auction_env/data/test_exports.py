@@ -13,7 +13,7 @@ import pytest
 from agents import FixedBidder, NoisyBidder, PidBidder, collect
 from agents.logging.impressions import log_impressions
 from auction_env.control.actions import LOG_MULTIPLIER_FLOOR
-from auction_env.data import DataSetError, TrajectoryData, import_auctionnet, load
+from auction_env.data import DataSetError, TrajectoryData, import_auctionnet_impressions, load
 from auction_env.data.dataset import TEXT_COLUMNS, VECTORS
 from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS
 from auction_env.data.formats.auctionnet_export import ImpressionWriter
@@ -150,7 +150,7 @@ def test_a_market_episode_written_as_csv_imports_to_the_same_trajectories(
     direct = TrajectoryData.concat(list(collect(bidder, seeds=[7, 8], task=task, params=params, first_period=3)))
     files = log_impressions(bidder, tmp_path / "csv", seeds=[7, 8], task=task, params=params, first_period=3)
     assert [path.name for path in files] == ["period-3.csv", "period-4.csv"]
-    import_auctionnet(files, tmp_path / "set")
+    import_auctionnet_impressions(files, tmp_path / "set")
     imported = load(tmp_path / "set")
     assert imported.tasks == direct.tasks
     n_exhausted = int((direct.budget_left[direct.episode_starts[1:] - 1] < 1).sum())

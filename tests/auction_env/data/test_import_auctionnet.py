@@ -25,7 +25,7 @@ from auction_env.data import (
     COLUMN_NAMES,
     AuctionNetLogError,
     TrajectoryData,
-    import_auctionnet,
+    import_auctionnet_impressions,
     load,
     write,
 )
@@ -128,7 +128,7 @@ def write_log(path: Path, text: str) -> Path:
 def imported(path: Path, text: str, *, name: str = "log.csv", block_bytes: int = 1 << 20) -> TrajectoryData:
     """The data set that comes from a log with this text."""
     log = write_log(path / name, text)
-    import_auctionnet(log, path / "out", force=True, block_bytes=block_bytes)
+    import_auctionnet_impressions(log, path / "out", force=True, block_bytes=block_bytes)
     return load(path / "out")
 
 
@@ -173,7 +173,10 @@ def test_summary_counts_and_progress_ends_at_the_total(tmp_path: Path) -> None:
     second = [impression(3, 0, 0, left=1, value=0.5, bid=1, lwc=1, period=8)]
     logs.append(write_log(tmp_path / "b.csv.gz", to_text(second)))
     calls: list[tuple[int, int]] = []
-    summary = import_auctionnet(logs, tmp_path / "out", progress=lambda *call: calls.append(call), block_bytes=200)
+
+    summary = import_auctionnet_impressions(
+        logs, tmp_path / "out", progress=lambda *call: calls.append(call), block_bytes=200
+    )
     assert summary[:3] == (len(ROWS) + 1, len(FEATURES) + 1, 3)
     assert summary.seconds > 0
     total = sum(log.stat().st_size for log in logs)
@@ -184,7 +187,7 @@ def test_summary_counts_and_progress_ends_at_the_total(tmp_path: Path) -> None:
 
 @needs_shared_logs
 def test_equals_the_pandas_reference(tmp_path: Path) -> None:
-    import_auctionnet(SHARED_LOGS, tmp_path / "out")
+    import_auctionnet_impressions(SHARED_LOGS, tmp_path / "out")
     data = load(tmp_path / "out")
     expected = import_pandas(sorted(SHARED_LOGS.glob("*.csv.gz")))
     assert len(data) == len(expected) == 2 * 48 * 48
@@ -290,7 +293,7 @@ def test_the_same_log_written_otherwise(tmp_path: Path, edit: Callable[[str], st
 def test_gzip_of_several_members(tmp_path: Path) -> None:
     text = to_text(ROWS).encode()
     (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text[:700]) + gzip.compress(text[700:]))
-    import_auctionnet(tmp_path / "log.csv.gz", tmp_path / "out")
+    import_auctionnet_impressions(tmp_path / "log.csv.gz", tmp_path / "out")
     assert_equal(load(tmp_path / "out"), imported(tmp_path, to_text(ROWS)))
 
 
@@ -300,7 +303,7 @@ def test_a_period_may_span_files_with_different_column_orders(tmp_path: Path) ->
     write_log(logs / "a.csv", to_text(ROWS[::2]))
     write_log(logs / "b.csv.gz", to_text(ROWS[1::2], LOG_COLUMNS[::-1]))
     (logs / "readme.txt").write_text("no log")
-    import_auctionnet(logs, tmp_path / "out")
+    import_auctionnet_impressions(logs, tmp_path / "out")
     data = load(tmp_path / "out")
     assert_equal(data, imported(tmp_path, to_text(ROWS)))
 
@@ -398,7 +401,7 @@ def assert_refused(
 ) -> pytest.ExceptionInfo[AuctionNetLogError]:
     before = sorted(tmp_path.iterdir())
     with pytest.raises(AuctionNetLogError) as info:
-        import_auctionnet(log, tmp_path / "out", block_bytes=block_bytes)
+        import_auctionnet_impressions(log, tmp_path / "out", block_bytes=block_bytes)
     for part in (str(log), *parts):
         assert part in str(info.value)
     assert sorted(tmp_path.iterdir()) == before  # neither `out` nor a scratch directory
@@ -493,7 +496,7 @@ def test_files_without_data(tmp_path: Path, name: str) -> None:
         assert_refused(tmp_path, write_log(tmp_path / name, text), "found only a header")
     good = write_log(tmp_path / "a.csv", to_text(ROWS))
     with pytest.raises(AuctionNetLogError, match=re.escape(str(tmp_path / name))):
-        import_auctionnet([good, tmp_path / name], tmp_path / "out")
+        import_auctionnet_impressions([good, tmp_path / name], tmp_path / "out")
 
 
 def test_broken_gzip_files(tmp_path: Path) -> None:
@@ -529,7 +532,7 @@ def test_endless_lines_are_refused(tmp_path: Path) -> None:
 def test_impressions_logged_twice_are_refused(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.csv", to_text([*ROWS, *ROWS]))
     with pytest.raises(AuctionNetLogError, match=r"`pvIndex` must be unique in \(period 7, advertiser 3, tick 0\)"):
-        import_auctionnet(log, tmp_path / "out")
+        import_auctionnet_impressions(log, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -538,17 +541,17 @@ def test_paths_that_are_no_logs(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="at least one log"):
-        import_auctionnet([], out)
+        import_auctionnet_impressions([], out)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv must be a log"):
-        import_auctionnet(tmp_path / "nowhere.csv", out)
+        import_auctionnet_impressions(tmp_path / "nowhere.csv", out)
     with pytest.raises(FileNotFoundError, match=r"empty must hold files that end in \.csv"):
-        import_auctionnet(tmp_path / "empty", out)
+        import_auctionnet_impressions(tmp_path / "empty", out)
     with pytest.raises(ValueError, match=r"found .*log\.csv twice"):
-        import_auctionnet([tmp_path, log], out)
+        import_auctionnet_impressions([tmp_path, log], out)
     with pytest.raises(ValueError, match=r"must end in \.csv"):
-        import_auctionnet(Path(__file__), out)
+        import_auctionnet_impressions(Path(__file__), out)
     with pytest.raises(ValueError, match="`block_bytes` must be positive, found 0"):
-        import_auctionnet(log, out, block_bytes=0)
+        import_auctionnet_impressions(log, out, block_bytes=0)
     assert not out.exists()
 
 
@@ -556,12 +559,12 @@ def test_an_import_replaces_a_data_set_only_on_request_and_only_when_sound(tmp_p
     log = write_log(tmp_path / "log.csv", to_text(ROWS))
     old = imported(tmp_path, to_text(random_rows(20)), name="old.csv")
     with pytest.raises(FileExistsError, match="`force=True`"):
-        import_auctionnet(log, tmp_path / "out")
+        import_auctionnet_impressions(log, tmp_path / "out")
     bad = write_log(tmp_path / "bad.csv", with_cell(3, "bid", "x"))
     with pytest.raises(AuctionNetLogError, match="line 3"):
-        import_auctionnet(bad, tmp_path / "out", force=True)
+        import_auctionnet_impressions(bad, tmp_path / "out", force=True)
     assert_equal(load(tmp_path / "out"), old)
-    import_auctionnet(log, tmp_path / "out", force=True)
+    import_auctionnet_impressions(log, tmp_path / "out", force=True)
     assert len(load(tmp_path / "out")) == len(FEATURES)
 
 
@@ -588,7 +591,7 @@ def three_logs(tmp_path_factory: pytest.TempPathFactory) -> Logs:
         texts[seed] = "\n".join([header, *moved]) + "\n"
     files = [write_log(path / name, text) for name, text in zip(("a.csv", "b.csv.gz", "c.csv"), texts, strict=True)]
     done: list[int] = []
-    import_auctionnet(files, path / "out", block_bytes=4000, progress=lambda at, total: done.append(at))
+    import_auctionnet_impressions(files, path / "out", block_bytes=4000, progress=lambda at, total: done.append(at))
     return Logs(files, contents(path / "out"), len(done))
 
 
@@ -614,9 +617,11 @@ def test_an_interrupted_import_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        import_auctionnet(files, tmp_path / "out", block_bytes=4000, progress=stop)
+        import_auctionnet_impressions(files, tmp_path / "out", block_bytes=4000, progress=stop)
     again: list[int] = []
-    import_auctionnet(files, tmp_path / "out", block_bytes=4000, progress=lambda done, total: again.append(done))
+    import_auctionnet_impressions(
+        files, tmp_path / "out", block_bytes=4000, progress=lambda done, total: again.append(done)
+    )
     assert contents(tmp_path / "out") == whole
     assert os.listdir(tmp_path) == ["out"]
     n_all = sum(path.stat().st_size for path in files)
@@ -637,7 +642,7 @@ def wait(done, total):
 
 auctionnet.CHECKPOINT_SECONDS = 0.0
 auctionnet._CHECKPOINT_SHARE = 0
-auctionnet.import_auctionnet(sys.argv[3:], sys.argv[2], block_bytes=4000, progress=wait)
+auctionnet.import_auctionnet_impressions(sys.argv[3:], sys.argv[2], block_bytes=4000, progress=wait)
 """
 
 
@@ -656,7 +661,7 @@ def test_a_killed_import_goes_on_to_the_same_bytes(three_logs: Logs, tmp_path: P
     run.communicate()
     assert (tmp_path / ".out.unfinished" / "sums.npz").exists() and not out.exists()
     first: list[int] = []
-    import_auctionnet(files, out, block_bytes=4000, progress=lambda done, total: first.append(done))
+    import_auctionnet_impressions(files, out, block_bytes=4000, progress=lambda done, total: first.append(done))
     assert first[0] > 0.5 * first[-1]
     assert contents(out) == whole
 
@@ -669,11 +674,11 @@ def test_a_changed_log_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        import_auctionnet(log, tmp_path / "out", block_bytes=4000, progress=stop)
+        import_auctionnet_impressions(log, tmp_path / "out", block_bytes=4000, progress=stop)
     write_log(log, to_text(random_rows(300, seed=1)) + "\n")
     with pytest.raises(FileExistsError, match=r"unfinished work with other arguments \(`files` differs\)"):
-        import_auctionnet(log, tmp_path / "out")
-    import_auctionnet(log, tmp_path / "out", force=True)
+        import_auctionnet_impressions(log, tmp_path / "out")
+    import_auctionnet_impressions(log, tmp_path / "out", force=True)
     (tmp_path / "fresh").mkdir()
     expected = imported(tmp_path / "fresh", log.read_text())
     assert_equal(load(tmp_path / "out"), expected)
@@ -687,9 +692,9 @@ def test_a_damaged_checkpoint_is_left_aside(tmp_path: Path, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        import_auctionnet(log, tmp_path / "out", block_bytes=4000, progress=stop)
+        import_auctionnet_impressions(log, tmp_path / "out", block_bytes=4000, progress=stop)
     (tmp_path / ".out.unfinished" / "sums.npz").write_bytes(b"PK half")
-    import_auctionnet(log, tmp_path / "out")
+    import_auctionnet_impressions(log, tmp_path / "out")
     (tmp_path / "fresh").mkdir()
     assert_equal(load(tmp_path / "out"), imported(tmp_path / "fresh", log.read_text()))
 

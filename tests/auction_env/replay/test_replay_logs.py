@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from auction_env import ReplayParams, replay_from_auctionnet
-from auction_env.data.formats.auctionnet_csv import AuctionNetLogError
+from auction_env.data.formats.sources import AuctionNetLogError
 from tests.auction_env.replay.logs import log_rows
 
 LOGS = Path(__file__).parents[4] / "shared" / "data" / "auctionnet_log"
@@ -125,3 +125,42 @@ def test_the_files_of_a_period_must_follow_each_other(tmp_path: Path) -> None:
     first.assign(pvIndex=first["pvIndex"] + 9).to_csv(tmp_path / "d.csv", index=False)
     with pytest.raises(AuctionNetLogError, match="must follow each other, found period 7 again"):
         replay_from_auctionnet(tmp_path)
+
+
+PARTLY_SOLD = [[0.5, 0.3, 0.2, 0.1], [0.5, 0.3, 0.00005, 0.00002], [0.005, 0.4, 0.0, 0.0]]
+
+
+def test_the_reserve_price_is_the_one_that_the_log_shows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = log_rows(PARTLY_SOLD, reserve=0.0001)
+    log.to_csv(tmp_path / "a.csv", index=False)
+    full = log_rows(PARTLY_SOLD[:1] * 2, reserve=0.0001).assign(deliveryPeriodIndex=8)  # shows no reserve price
+    full.to_csv(tmp_path / "b.csv", index=False)
+    with caplog.at_level(logging.INFO):
+        market = replay_from_auctionnet(tmp_path)
+    assert market.rules == ReplayParams(reserve=0.0001)
+    assert [record.message for record in caplog.records] == [
+        "the reserve price is 0.0001: the smallest least winning cost of the log"
+    ]
+    for j, rows in log.groupby("advertiserNumber"):
+        np.testing.assert_array_equal(market.clear(7, int(j), rows["bid"].to_numpy()).slot, rows["adSlot"])
+    for j, rows in full.groupby("advertiserNumber"):
+        np.testing.assert_array_equal(market.clear(8, int(j), rows["bid"].to_numpy()).slot, rows["adSlot"])
+    with pytest.raises(ValueError, match=r"reserve 0\.01, on 2 of 3 impressions"):
+        replay_from_auctionnet(tmp_path / "a.csv", rules=ReplayParams())
+    assert replay_from_auctionnet(tmp_path / "b.csv").rules.reserve == 0.01
+    log_rows(PARTLY_SOLD, reserve=0.001).assign(deliveryPeriodIndex=9).to_csv(tmp_path / "c.csv", index=False)
+    with pytest.raises(ValueError, match=r"must be the same in all periods, found .* \[0\.0001, 0\.001\]"):
+        replay_from_auctionnet(tmp_path)
+
+
+def test_rules_hold_for_logs_of_one_advertiser_too(tmp_path: Path) -> None:
+    log = log_rows(PARTLY_SOLD, reserve=0.0001)
+    log[log["advertiserNumber"] == 1].to_csv(tmp_path / "log.csv", index=False)
+    rules = ReplayParams(n_slots=1, exposure=(0.25,), reserve=0.0, mechanism="first_price")
+    market = replay_from_auctionnet(tmp_path, assumption="least_winning_cost", rules=rules)
+    assert market.rules == rules
+    found = market.clear(7, 1, [0.3, 0.3, 0.00005])
+    np.testing.assert_array_equal(found.slot, [1, 1, 0])
+    np.testing.assert_array_equal(found.price, np.float32([0.3, 0.3, 0.0]))
+    with pytest.raises(ValueError, match="`rules` must have `n_slots` 1 with 'least_winning_cost', found 3"):
+        replay_from_auctionnet(tmp_path, assumption="least_winning_cost", rules=ReplayParams())

@@ -117,6 +117,19 @@ def test_import_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len(data.load(tmp_path / "out")) == 2304
 
 
+def test_trajectories_go_out_and_come_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_log(tmp_path / "log.csv", n_periods=1)
+    data.import_auctionnet_impressions(tmp_path / "log.csv", tmp_path / "set")
+    file, again = tmp_path / "log-rlData.csv", tmp_path / "again"
+    main(["export", "auctionnet-trajectories", str(tmp_path / "set"), "--out", str(file)])
+    assert "48 trajectories, 2,304 ticks" in capsys.readouterr().out.replace("\n", " ")
+    main(["import", "auctionnet-trajectories", str(file), "--out", str(again)])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the log lacks, of its ticks: wins in 2.1%, exposures in" in shown
+    assert "2,304 rows -> 48 trajectories, 2,304 ticks" in shown
+    np.testing.assert_allclose(data.load(again).bid, data.load(tmp_path / "set").bid, rtol=1e-9)
+
+
 def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "250")
     out = tmp_path / "set"
