@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from agents.families.family import Member, Shift, TaskFamily, make_task_family
     from agents.families.harms import HARM_V1, HARM_V1_KINDS, parse_harms
     from agents.families.measurement import Marginals, MeasuredHarm, harm_losses, marginal_distance, measure_harm
-    from agents.families.storage import collect_family, load_family, read_family, sound_episodes
+    from agents.families.storage import (
+        collect_family,
+        load_family,
+        read_family,
+        read_harm,
+        save_harm,
+        sound_episodes,
+    )
     from agents.hindsight.best_constant import HindsightBidder
     from agents.hindsight.full_information import (
         Offers,
@@ -106,6 +113,7 @@ __all__ = [
     "parse_harms",
     "prices_from_log",
     "read_family",
+    "read_harm",
     "record_offers",
     "record_prices",
     "record_scenarios",
@@ -113,6 +121,7 @@ __all__ = [
     "rollout_each",
     "run_episode",
     "save",
+    "save_harm",
     "score_bound",
     "shares_of",
     "solve",

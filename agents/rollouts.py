@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from agents.learning.bars import Count, counted
 from agents.mixed import InTurn
 from auction_env.control.advertisers import episode_totals, stack_ticks
-from auction_env.control.bidder import Bidder, Campaigns, check_bidder, check_bids
+from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, check_bidder, check_bids
 from auction_env.control.controlled_market import ControlledMarket, PlayableMarket
-from auction_env.control.observation import N_FEATURES
 from auction_env.control.simulation import ControlledTick, LiveMarket
 from auction_env.data import TrajectoryData
 from auction_env.integers import check_integers
@@ -22,7 +21,7 @@ from auction_env.market.population import Population, auctionnet_population
 from auction_env.notebook import data_frame, html_table
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import LoggedMarket
-from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals
+from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -103,6 +102,12 @@ class Episodes(NamedTuple):
         """What the episodes came to, (n,) each."""
         return episode_totals(self.ticks)
 
+    def so_far(self, which: int = 0) -> Totals:
+        """What one of the episodes has come to after each tick, (n_ticks,) each."""
+        cost, seen = self.ticks.cost[:, which], self.ticks.n_impressions[:, which]
+        sums = {name: np.cumsum(getattr(self.ticks, name)[:, which]) for name in OUTCOMES}
+        return Totals(**sums, unevenness=np.array([unevenness(cost[:n], seen[:n]) for n in range(1, len(cost) + 1)]))
+
     def objective(self, *, expected: bool = False) -> Float:
         """(n,) the task's objective; `expected` replaces sampled by predicted amounts."""
         return self.task.reward(self.totals, expected=expected)
@@ -139,6 +144,22 @@ class Episodes(NamedTuple):
         return self._replace(targets=self.targets.at(rows), ticks=ticks, **fields)
 
 
+class PlayedTick(NamedTuple):
+    """A tick of n controlled campaigns: what they had at its start, and what it brought.
+
+    Attributes:
+        features: (n, 16).
+        budget_left: (n,) currency.
+        active: (n,) whether the campaign could still pay.
+        outcome: (n,) each.
+    """
+
+    features: Float
+    budget_left: Float
+    active: NDArray[np.bool_]
+    outcome: ControlledTick
+
+
 def run_episode(
     simulation: ControlledMarket, seeds: ArrayLike, bidder: Bidder, days: ArrayLike | None = None
 ) -> Episodes:
@@ -146,21 +167,39 @@ def run_episode(
 
     Raises ValueError, naming the bidder, if it returns bids of a wrong shape, negative or not finite.
     """
-    s, n_ticks, n = simulation, simulation.n_ticks, simulation.n_controlled
-    s.reset(seeds, days)
-    campaigns = s.campaigns()
+    campaigns = start_episode(simulation, seeds, bidder, days)
+    ticks = [play_tick(simulation, bidder, simulation.step) for _ in range(simulation.n_ticks)]
+    return episodes_of(simulation, campaigns, ticks)
+
+
+def start_episode(
+    simulation: ControlledMarket, seeds: ArrayLike, bidder: Bidder, days: ArrayLike | None = None
+) -> Campaigns:
+    """Starts one episode of every market and tells the bidder of its campaigns, which are returned."""
+    simulation.reset(seeds, days)
+    campaigns = simulation.campaigns()
     bidder.reset(campaigns)
-    features = np.empty((n_ticks, n, N_FEATURES))
-    budget_left, active = np.empty((n_ticks, n)), np.empty((n_ticks, n), bool)
-    ticks: list[ControlledTick] = []
-    for t in range(n_ticks):
-        view = s.view()
-        features[t], budget_left[t], active[t] = view.features, view.budget_left, s.active
-        ticks.append(s.step(check_bids(bidder, bidder.act(view), view)))
+    return campaigns
+
+
+def play_tick(
+    simulation: ControlledMarket, bidder: Bidder, step: Callable[[Float | ImpressionBids], ControlledTick]
+) -> PlayedTick:
+    """Lets the bidder decide and plays the tick with `step`: that of the simulation, or one that looks closer."""
+    view = simulation.view()
+    features, budget_left, active = view.features.copy(), view.budget_left.copy(), simulation.active
+    outcome = step(check_bids(bidder, bidder.act(view), view))
+    return PlayedTick(features, budget_left, active, outcome)
+
+
+def episodes_of(simulation: ControlledMarket, campaigns: Campaigns, ticks: Sequence[PlayedTick]) -> Episodes:
+    """The episodes of a simulation as far as they are played: at least one tick."""
+    features, budget_left, active, outcomes = zip(*ticks, strict=True)
     return Episodes(
-        task=s.task, market=s.played, seed=campaigns.seed, advertiser=campaigns.advertiser, day=_days_of(campaigns),
-        category=campaigns.category, targets=campaigns.targets, requirements=campaigns.requirements, features=features,
-        budget_left=budget_left, active=active, ticks=stack_ticks(ticks),
+        task=simulation.task, market=simulation.played, seed=campaigns.seed, advertiser=campaigns.advertiser,
+        day=_days_of(campaigns), category=campaigns.category, targets=campaigns.targets,
+        requirements=campaigns.requirements, features=np.array(features), budget_left=np.array(budget_left),
+        active=np.array(active), ticks=stack_ticks(outcomes),
     )  # fmt: skip
 
 

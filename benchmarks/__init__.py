@@ -10,8 +10,20 @@ if TYPE_CHECKING:
     from benchmarks.evaluation.episodes import EpisodeSet, in_log, in_market, of_data
     from benchmarks.evaluation.evaluate import evaluate
     from benchmarks.evaluation.result import Evaluation
+    from benchmarks.evaluation.watching.episode import WatchedEpisode
+    from benchmarks.evaluation.watching.playing import unfold, watch
 
-__all__ = ["EpisodeSet", "Evaluation", "evaluate", "in_log", "in_market", "of_data"]
+__all__ = [
+    "EpisodeSet",
+    "Evaluation",
+    "WatchedEpisode",
+    "evaluate",
+    "in_log",
+    "in_market",
+    "of_data",
+    "unfold",
+    "watch",
+]
 
 if not TYPE_CHECKING:  # type checkers know the names above and no others
     __getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -18,6 +18,7 @@ from benchmarks.commands import (
     family,
     importing,
     train,
+    watch,
 )
 from benchmarks.commands.stopping import stopping
 
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        demo, bench, collect, family, importing, exporting, data, train, evaluate, agents,
+        demo, bench, collect, family, importing, exporting, data, train, evaluate, watch, agents,
     ):  # fmt: skip
         command.add(commands)
     return parser

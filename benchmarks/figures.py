@@ -15,12 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.learning.learner import TrainResult
 from agents.rollouts import Episodes
-from auction_env.control.advertisers import ControlledTick, episode_totals
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.market.scripted import ScriptedBidders
-from auction_env.tasks import Totals
 from benchmarks.pages import pictures, plots
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.statistics.summaries import Summary, summarise
@@ -34,7 +32,7 @@ Panel = tuple[str, list[dict[str, Any]]]
 """Title and traces of a part of a figure."""
 
 SCALE = ("#f3efe4", "#bcd7cf", "#74b0bd", "#2f7fa8", "#123f7a")
-"""Colours of weights from low to high: the pages' (`assets/suite.css`)."""
+"""Colours of weights from low to high: the pages' (`assets/page.css`)."""
 
 _COLOURS = {
     "ink": pictures.INK,
@@ -46,7 +44,6 @@ _COLOURS = {
     **{f"method-{k}": colour for k, colour in enumerate(plots.METHOD_COLOURS["light"])},
     **{f"task-{k}": colour for k, colour in enumerate(plots.TASK_COLOURS["light"])},
 }
-_MOST_WRITTEN = 12  # sources whose weights are written into the cells
 
 
 def to_plotly(figure: plots.Figure, title: str) -> go.Figure:
@@ -228,24 +225,14 @@ def plot_shares(summaries: Sequence[Summary], task: str | None = None) -> go.Fig
 
 def _weight_map(result: Any) -> plots.Figure:
     rows = np.asarray(result.returned.weights)
-    trace = {
-        "type": "heatmap",
-        "x": list(range(len(result.sources))),
-        "y": [-k for k in range(len(result.targets))],
-        "z": [plots.values(row) for row in rows],
-        "zmin": 0.0,
-        "colorscale": [[k / 4, f"var(--scale-{k})"] for k in range(5)],
-        "xgap": 2,
-        "ygap": 2,
-        "hovertemplate": "%{z:.3f}<extra></extra>",
+    hover = plots.pair_hover(result.targets, result.sources, lambda k, i: f"{rows[k, i]:.3f}")
+    written = {"texttemplate": "%{z:.2f}"} if len(result.sources) <= plots.MOST_WRITTEN else {}
+    trace = plots.heat_map(rows, hover, plots.SCALE, zmin=0.0, **written)
+    return {
+        "traces": [{"trace": trace, "when": {}}],
+        "layout": plots.heat_map_layout(result.targets, result.sources),
+        "patches": [],
     }
-    if len(result.sources) <= _MOST_WRITTEN:
-        trace["texttemplate"] = "%{z:.2f}"
-    layout = plots.dot_layout(result.targets)
-    del layout["xaxis"]["nticks"]
-    names = [plots.text(name, plots.LABEL_LENGTH) for name in result.sources]
-    layout["xaxis"] |= {"tickvals": trace["x"], "ticktext": names, "tickangle": -40, "automargin": True}
-    return {"traces": [{"trace": trace, "when": {}}], "layout": layout, "patches": []}
 
 
 def _panels(panels: Sequence[Panel], title: str) -> go.Figure:
@@ -289,10 +276,8 @@ def _cumulated(amounts: ArrayLike) -> Float:
 
 def _ratios_so_far(episode: Episodes) -> dict[str, Float]:
     """Expected amounts over their limits after each tick of one episode, (n_ticks,) each; the budget left out."""
-    n_ticks = len(episode.budget_left)
-    spans = [episode_totals(ControlledTick(*(part[:n] for part in episode.ticks))) for n in range(1, n_ticks + 1)]
-    so_far = Totals(*(np.concatenate(parts) for parts in zip(*spans, strict=True)))
-    targets = episode.targets.at(np.zeros(n_ticks, np.int64))
+    so_far = episode.so_far()
+    targets = episode.targets.at(np.zeros(len(so_far.cost), np.int64))
     ratios = episode.task.ratios(so_far, targets, expected=True)
     return {name: ratio for name, ratio in ratios.items() if name != "budget"}
 

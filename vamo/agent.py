@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +55,32 @@ class ReturnTable(NamedTuple):
         return cls(task, numbers)
 
 
+class LearnedFrom(NamedTuple):
+    """How much each source counted in the training of each target, when the parameters were taken.
+
+    Attributes:
+        targets, sources: Names of their logs, K and I.
+        weights: (K, I).
+    """
+
+    targets: tuple[str, ...]
+    sources: tuple[str, ...]
+    weights: Float
+
+    def to_json(self) -> dict[str, object]:
+        """JSON values."""
+        return {"targets": list(self.targets), "sources": list(self.sources), "weights": self.weights.tolist()}
+
+    @classmethod
+    def from_json(cls, record: dict[str, list[Any]]) -> LearnedFrom:
+        """What `to_json` wrote; ValueError where the shapes differ."""
+        targets, sources = tuple(record["targets"]), tuple(record["sources"])
+        weights = np.asarray(record["weights"], np.float64)
+        if weights.shape != (len(targets), len(sources)):
+            raise ValueError(f"`weights` must have shape ({len(targets)}, {len(sources)}), found {weights.shape}")
+        return cls(targets, sources, weights)
+
+
 class VamoBidder(NamedBidder):
     """Implements `auction_env.control.bidder.Bidder` with a trained model.
 
@@ -75,6 +101,7 @@ class VamoBidder(NamedBidder):
             learned logged actions.
         name: Label in results.
         data_hash: Of the training data.
+        learned_from: The weights of the sources; None where they are not known.
     """
 
     def __init__(
@@ -86,6 +113,7 @@ class VamoBidder(NamedBidder):
         target_return: float | None = None,
         name: str = "vamo",
         data_hash: str = "",
+        learned_from: LearnedFrom | None = None,
     ) -> None:
         if target_return is not None and not np.isfinite(target_return):
             raise ValueError(f"`target_return` must be finite, found {target_return}")
@@ -96,6 +124,7 @@ class VamoBidder(NamedBidder):
         self.target_return = target_return
         self.name = name
         self.data_hash = data_hash
+        self.learned_from = learned_from
         self._inputs: EpisodeInputs | None = None
         self._bounds = float(model.get_buffer("action_low")), float(model.get_buffer("action_high"))
 
@@ -136,6 +165,7 @@ class VamoBidder(NamedBidder):
             target_return=kept if target_return is None else target_return,
             name=self.name if name is None else name,
             data_hash=self.data_hash,
+            learned_from=self.learned_from,
         )
 
     def __repr__(self) -> str:
@@ -225,7 +255,8 @@ class VamoBidder(NamedBidder):
         return float(np.mean(values))
 
     def to_file(self) -> AgentFile:
-        """Weights, normalisation, settings, and the tables of training returns with their tasks."""
+        """Weights, normalisation, settings, tables of training returns with their tasks, weights of the sources."""
+        known = {} if self.learned_from is None else {"learned_from": self.learned_from.to_json()}
         return AgentFile(
             kind="vamo",
             name=self.name,
@@ -233,7 +264,7 @@ class VamoBidder(NamedBidder):
             tasks=[table.task.to_json() for table in self.returns],
             data_hash=self.data_hash,
             tensors=self.model.state_dict(),
-            own={"quantiles": [table.quantiles.tolist() for table in self.returns]},
+            own={"quantiles": [table.quantiles.tolist() for table in self.returns], **known},
         )
 
     @classmethod
@@ -244,7 +275,14 @@ class VamoBidder(NamedBidder):
         model.load_state_dict(dict(file.tensors))
         pairs = zip(file.tasks, file.own["quantiles"], strict=True)
         returns = tuple(ReturnTable.from_numbers(Task.from_json(task), quantiles) for task, quantiles in pairs)
-        return cls(model.to(device), config, returns, name=file.name, data_hash=file.data_hash)
+        return cls(
+            model.to(device),
+            config,
+            returns,
+            name=file.name,
+            data_hash=file.data_hash,
+            learned_from=LearnedFrom.from_json(file.own["learned_from"]) if "learned_from" in file.own else None,
+        )
 
     def _tensor(self, values: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(values).to(self.model.get_buffer("action_mean").device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.families.family import Member, Shift, TaskFamily
+from agents.families.measurement import MeasuredHarm
 from agents.learning.bars import Count, counted
 from agents.logging.collection import Collection, collect_data_set
 from agents.logging.harm import Harm, sound_trajectories
@@ -24,6 +26,7 @@ from auction_env.market.population import Population
 from auction_env.tasks import Task
 
 FAMILY_FILE = "family.json"
+HARM_FILE = "harm.json"
 _PER_WORKER = 2_000  # trajectories that take as long as starting a worker and making its policy
 
 
@@ -118,9 +121,7 @@ def read_family(directory: str | os.PathLike[str]) -> TaskFamily:
         FileNotFoundError: There is no `family.json`: no family was collected there, or not to its end.
         ValueError: It is not what `collect_family` writes.
     """
-    path = Path(directory) / FAMILY_FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} must exist: no family was collected there, or its collection is not finished")
+    path = _family_file(Path(directory))
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         members = tuple(_to_member(entry) for entry in record["members"])
@@ -144,6 +145,52 @@ def _to_member(entry: dict[str, Any]) -> Member:
             "population": Population.from_json(json.dumps(entry["population"])),
         }
     )
+
+
+def save_harm(directory: str | os.PathLike[str], measured: MeasuredHarm) -> None:
+    """Writes what `measure_harm` found beside the family in a directory.
+
+    Raises:
+        FileNotFoundError: No family was collected there.
+        ValueError: It was measured of a family of another size.
+    """
+    family, root = read_family(directory), Path(directory)
+    if measured.loss.shape != (len(family), len(family)):
+        raise ValueError(f"`measured` must be of the {len(family)} tasks of {root}, found shape {measured.loss.shape}")
+    record = {"family": _digest(root), "loss": measured.loss.tolist(), "share": measured.share.tolist()}
+    write_atomically(root / HARM_FILE, (json.dumps(record) + "\n").encode())
+
+
+def read_harm(directory: str | os.PathLike[str]) -> MeasuredHarm | None:
+    """What `save_harm` wrote; None where nothing was measured of the family that is there now.
+
+    Raises:
+        FileNotFoundError: No family was collected there.
+        ValueError: The file is not what `save_harm` writes.
+    """
+    root = Path(directory)
+    path, digest = root / HARM_FILE, _digest(root)
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found = MeasuredHarm(np.asarray(record["loss"], np.float64), np.asarray(record["share"], np.float64))
+        is_of_family = record["family"] == digest
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must hold family, loss and share of a measured harm: {error!r}") from error
+    return found if is_of_family else None
+
+
+def _digest(root: Path) -> str:
+    """Tells families apart."""
+    return hashlib.sha256(_family_file(root).read_bytes()).hexdigest()
+
+
+def _family_file(root: Path) -> Path:
+    path = root / FAMILY_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must exist: no family was collected there, or its collection is not finished")
+    return path
 
 
 def load_family(directory: str | os.PathLike[str], split: str = "train") -> dict[str, TrajectoryData]:

@@ -19,11 +19,13 @@ def add(commands: Commands) -> None:
     describe = actions.add_parser("describe", help="sizes, tasks, policies, ranges, returns, constraints, actions")
     describe.add_argument("directory", type=Path, metavar="DIR", help="a data set or a family")
     describe.add_argument(
-        "--html",
+        "--page",
         type=Path,
         metavar="FILE",
-        help="also write a page with plots to FILE; of a family, FILE-TASK for each",
+        help="also write a page with plots to FILE; of a family its own page, and FILE-TASK for each data set",
     )
+    weights = "a trained agent, whose weights of the sources are shown on the page of a family"
+    describe.add_argument("--agent", type=Path, metavar="FILE", help=weights)
     describe.set_defaults(run=_run_describe)
     check = actions.add_parser("check", help="verify every file and row; exit code 1 when something is wrong")
     kinds = "data sets, or directories of task families, whose members are all checked"
@@ -51,19 +53,36 @@ def _amount(text: str) -> float | int:
 def _run_describe(arguments: argparse.Namespace) -> None:
     from benchmarks.pages.data_set.describing import describe, tables
 
-    directories = data_sets(arguments.directory)
-    for directory in directories:
+    directories, page = data_sets(arguments.directory), arguments.page
+    is_family = directories != [arguments.directory]
+    if arguments.agent is not None and (page is None or not is_family):
+        raise ValueError(
+            f"`--agent` must be given with `--page` and a family, found {'no page' if page is None else 'a data set'}"
+        )
+    pages = dict.fromkeys(directories, page)
+    if page is not None and is_family:
+        pages = {path: page.with_name(f"{page.stem}-{path.name}{page.suffix}") for path in directories}
+        _write_family_page(arguments, {path.name: own.name for path, own in pages.items()})
+    for directory, own in pages.items():
         found = describe(directory)
         for table in tables(found):
             console.print(table)
-        if arguments.html is not None:
+        if own is not None:
             from benchmarks.pages.data_set.page import write_page
 
-            page = arguments.html
-            if len(directories) > 1:  # a page a member
-                page = page.with_name(f"{page.stem}-{directory.name}{page.suffix}")
-            write_page(page, found)
-            console.print(f"page: {page}", soft_wrap=True)
+            write_page(own, found)
+            console.print(f"page: {own}", soft_wrap=True)
+
+
+def _write_family_page(arguments: argparse.Namespace, links: dict[str, str]) -> None:
+    """Writes the page of a family, with links to those of its data sets."""
+    from benchmarks.pages.data_set.family.describing import describe_family
+    from benchmarks.pages.data_set.family.page import write_page
+
+    with progress_bar("comparing tasks", 2 * len(links) ** 2, "pairs") as bar:
+        found = describe_family(arguments.directory, arguments.agent, bar.advance)
+    write_page(arguments.page, found, links)
+    console.print(f"page: {arguments.page}", soft_wrap=True)
 
 
 def _run_check(arguments: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from agents.families.distances import Distance
     from agents.families.family import Shift, TaskFamily
+    from agents.families.measurement import MeasuredHarm
 
 
 def add(commands: Commands) -> None:
@@ -34,7 +35,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--groups", type=int, metavar="G", help="default: half the tasks")
     harms = "harm/v1, none, or kind=strength,kind=strength@share,...; default: an eighth of the logs scale their bids"
     parser.add_argument("--harms", metavar="H", help=harms)
-    parser.add_argument("--measure", action="store_true", help="play the market to measure what each harm costs")
+    parser.add_argument(
+        "--measure", action="store_true", help="play the market to measure what each harm costs; kept in DIR"
+    )
     add_impressions(parser)
     for name in ("validation", "test"):
         parser.add_argument(f"--{name}", type=int, default=50, metavar="N", help="trajectories of each task")
@@ -74,7 +77,7 @@ def _run(arguments: argparse.Namespace) -> None:
     for table in family_tables(family, distances):
         console.print(table)
     if arguments.measure:
-        console.print(measured_table(family))
+        console.print(measured_table(family, measured(arguments.out, force=arguments.force)))
     console.print(f"logs, splits and family.json: {arguments.out}")
 
 
@@ -126,15 +129,24 @@ def family_tables(family: TaskFamily, distances: dict[str, Distance]) -> list[Ta
     return [tasks, apart]
 
 
-def measured_table(family: TaskFamily) -> Table:
+def measured(directory: Path, *, force: bool = False) -> MeasuredHarm:
+    """The measured harm of a family, which is kept beside it; `force` measures it again."""
+    from agents import measure_harm, read_family, read_harm, save_harm
+
+    known = None if force else read_harm(directory)
+    if known is not None:
+        return known
+    with progress_bar("measuring harm", None, "episodes") as bar:
+        found = measure_harm(read_family(directory), progress=bar.advance)
+    save_harm(directory, found)
+    return found
+
+
+def measured_table(family: TaskFamily, found: MeasuredHarm) -> Table:
     """What the harm of each harmed source (column) costs each target (row), as a share of the target's score."""
     from rich.table import Table
 
-    from agents import measure_harm
-
-    harmed = [i for i, member in enumerate(family.members) if member.is_harmful]
-    with progress_bar("measuring harm", None, "episodes") as bar:
-        mean = measure_harm(family, progress=bar.advance).mean
+    harmed, mean = [i for i, member in enumerate(family.members) if member.is_harmful], found.mean
     table = Table(title="share of the score that a source's harm costs a target (best constants)")
     table.add_column("target", overflow="fold")
     for i in harmed:

@@ -79,6 +79,13 @@ class EpisodeSet:
         shared = {"task": self.task, "market": self.market, "days": days}
         return {"seeds": self.seeds[rows], "advertisers": self.advertisers[rows], **shared}
 
+    def one(self, which: int) -> EpisodeSet:
+        """One of the episodes, by position; raises ValueError where there is no such one."""
+        if not 0 <= which < len(self):
+            raise ValueError(f"`episode` must lie in 0..{len(self) - 1}, found {which}")
+        days = None if self.days is None else self.days[[which]]
+        return replace(self, seeds=self.seeds[[which]], advertisers=self.advertisers[[which]], days=days)
+
     @property
     def description(self) -> dict[str, Any]:
         """What is played, for the record."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from agents.parallel import Failure, run_jobs, worker_count
 from agents.rollouts import rollout_each
 from auction_env.control.bidder import Bidder
 from benchmarks.evaluation.episodes import EpisodeSet
-from benchmarks.evaluation.named import NamedBidder
+from benchmarks.evaluation.named import NamedBidder, check_bidders, made_for
 from benchmarks.evaluation.result import Evaluation, save
 from benchmarks.evaluation.resuming import keeping
 from benchmarks.suites.storage.rows import Rows, concatenate, result_rows
@@ -62,12 +61,7 @@ class _Work:
         """The bidders for a set; those that are named are made for its market."""
         if number not in self._made:
             episodes = self._sets[number]
-            self._made[number] = {
-                name: bidder.make(episodes.market, episodes.task)
-                if isinstance(bidder, NamedBidder)
-                else copy.deepcopy(bidder)  # one that is given twice, or is the caller's, keeps its own state
-                for name, bidder in self._bidders.items()
-            }
+            self._made[number] = made_for(episodes.market, episodes.task, self._bidders)
         return self._made[number]
 
 
@@ -142,15 +136,9 @@ def evaluate(
 
 
 def _check(bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet], against: str | None) -> str:
-    if not bidders:
-        raise ValueError("`bidders` must hold at least one bidder, found none")
+    check_bidders(bidders)
     if not sets:
         raise ValueError("`episodes` must hold those of at least one task, found none")
-    for name, bidder in bidders.items():
-        if not isinstance(bidder, NamedBidder | Bidder):
-            raise ValueError(
-                f"`bidders` must hold bidders with `name`, `reset` and `act`, found {bidder!r} as {name!r}"
-            )
     names = [of_task.task.name for of_task in sets]
     if len(set(names)) != len(names):
         raise ValueError(f"`episodes` must be of tasks of different names, found {names}")

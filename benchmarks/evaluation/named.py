@@ -12,13 +12,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -108,6 +109,39 @@ def named_bidder(text: str) -> NamedBidder:
         return NamedBidder(label=label or rest[-1], source=source, kind="own", arguments=arguments)
     registry.get(first)
     return NamedBidder(label=label or text, source=first, kind="agent", arguments=arguments)
+
+
+def check_bidders(bidders: Mapping[str, Bidder | NamedBidder]) -> None:
+    """Raises ValueError where there is none, or something that is not a bidder."""
+    if not bidders:
+        raise ValueError("`bidders` must hold at least one bidder, found none")
+    for name, bidder in bidders.items():
+        if not isinstance(bidder, NamedBidder | Bidder):
+            raise ValueError(
+                f"`bidders` must hold bidders with `name`, `reset` and `act`, found {bidder!r} as {name!r}"
+            )
+
+
+def made_for(market: PlayableMarket, task: Task, bidders: Mapping[str, Bidder | NamedBidder]) -> dict[str, Bidder]:
+    """Bidders for episodes of this market: named ones are made, others are copied.
+
+    So a bidder that is given twice, or is the caller's, keeps its own state.
+    """
+    return {
+        name: bidder.make(market, task) if isinstance(bidder, NamedBidder) else copy.deepcopy(bidder)
+        for name, bidder in bidders.items()
+    }
+
+
+def named_bidders(texts: Sequence[str]) -> dict[str, NamedBidder]:
+    """Bidders by their label; raises as `named_bidder`, and ValueError for two of one label."""
+    found: dict[str, NamedBidder] = {}
+    for text in texts:
+        bidder = named_bidder(text)
+        if bidder.label in found:
+            raise ValueError(f"`--agent` must have different names, found {bidder.label!r} twice: write NAME={text}")
+        found[bidder.label] = bidder
+    return found
 
 
 def _arguments(text: str, settings: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from benchmarks.pages import plots
 from benchmarks.pages.document import assemble_page, plotly_script
 from benchmarks.pages.elements import Section, card, cell, escape, grid, pairs_table, swatch, table
 from benchmarks.pages.tables.cells import Cells
+from benchmarks.pages.text import ranges
 from benchmarks.statistics.summaries import Summary
 
 
@@ -44,7 +45,7 @@ def render(
     scores, *others = tables
     parts = [Section("scores", "Scores", _table(names, scores) + grid(cards))]
     parts += [Section(cells.kind, cells.title, _table(names, cells)) for cells in others]
-    parts.append(Section("played", "What was played", "".join(_played(record) for record in episodes)))
+    parts.append(Section("played", "What was played", "".join(played_table(record) for record in episodes)))
     n = sum(record["n_episodes"] for record in episodes)
     intro = [f"{', '.join(names)} on the same {n:,} episodes of {', '.join(tasks)}."]
     return assemble_page("Evaluation", intro, parts, {"figures": figures, "controls": {}}, plotly_js)
@@ -66,12 +67,12 @@ def _table(names: Sequence[str], cells: Cells) -> str:
     return table(cells.title, cells.header, {}, [(note, rows) for note in cells.notes])
 
 
-def _played(record: Mapping[str, Any]) -> str:
-    seeds = record["seeds"]
+def played_table(record: Mapping[str, Any]) -> str:
+    """What was played of a task, from the record of `EpisodeSet.description`."""
     pairs = {
         "episodes": f"{record['n_episodes']:,}",
-        "seeds": f"{min(seeds)} to {max(seeds)}",
-        "advertisers": ", ".join(map(str, sorted(set(record["advertisers"])))),
+        "seeds": ranges(record["seeds"]),
+        "advertisers": ranges(record["advertisers"]),
     }
     if "params" in record:
         params = record["params"]
@@ -79,5 +80,5 @@ def _played(record: Mapping[str, Any]) -> str:
         competing = record["competitors"]
         pairs["competitors"] = competing if isinstance(competing, str) else ", ".join(competing)
     else:
-        pairs["competitors"] = "bid what they bid in the log"
+        pairs |= {"periods": ranges(record["days"]), "competitors": "bid what they bid in the log"}
     return pairs_table(escape(record["task"]["name"]), pairs)

@@ -50,9 +50,9 @@ def card(figure: str, title: str, note: str, rows: int = 0, wide: bool = False) 
     )
 
 
-def grid(cards: Iterable[str]) -> str:
-    """Cards side by side as the width allows."""
-    return f'<div class="grid">{"".join(cards)}</div>'
+def grid(cards: Iterable[str], *, is_large: bool = False) -> str:
+    """Cards side by side as the width allows; large ones two in a row."""
+    return f'<div class="grid{" large" if is_large else ""}">{"".join(cards)}</div>'
 
 
 def radios(control: str, legend: str, labels: Sequence[str], marks: Sequence[str] | None = None) -> str:
@@ -72,6 +72,24 @@ def select(control: str, label: str, choices: Sequence[str], where: str = "") ->
     return (
         f'<p class="choice"><label for="{identity}">{escape(label)}</label> '
         f'<select id="{identity}" data-control="{control}">{options}</select></p>'
+    )
+
+
+def slider(control: str, label: str, what: str, output: str, last: int = 0) -> str:
+    """A slider with a button that plays it.
+
+    Args:
+        control: Its name.
+        label: Stands before it.
+        what: Is played, for a screen reader.
+        output: Element that says where it stands.
+        last: The highest choice, which is chosen first.
+    """
+    return (
+        f'<div class="scrub"><button type="button" id="play" data-play="{control}" data-what="{escape(what)}"'
+        f' aria-label="Play {escape(what)}">Play</button><label for="{control}">{escape(label)}</label>'
+        f'<input type="range" id="{control}" data-control="{control}" min="0" max="{last}" value="{last}">'
+        f"{output}</div>"
     )
 
 

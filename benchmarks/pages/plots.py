@@ -4,6 +4,8 @@ A figure is a dict of
     traces: list of {"trace": plotly trace, "when": {control: [choices]}}: shown while all controls agree;
     layout: plotly layout;
     patches: list of {"when": ..., "layout": {"dotted.path": value}}: laid over the layout while they agree.
+A trace may also have `until`, the name of a control: as many of its points are drawn as that control has come to.
+A map of targets by sources may have `names` in place of a text for every cell.
 A figure that is made of the page's records instead is {"build": name, "controls": [names]}: see `assets/suite.js`.
 Colours are names of CSS variables, so that they follow the colour scheme. Text is escaped for plotly's own
 markup; numbers sit on numeric axes with text labels, so that a name is never read as a date or a number.
@@ -12,7 +14,7 @@ markup; numbers sit on numeric axes with text labels, so that a name is never re
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,13 @@ TASK_COLOURS = {
 DASHES = ("solid", "dash", "dot", "dashdot")  # tell apart what shares a colour beyond the palette
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "hexagon", "star", "triangle-down")
 INK, MUTED, RULE = "var(--ink)", "var(--muted)", "var(--rule)"
+SCALE = tuple(f"var(--scale-{k})" for k in range(5))
+"""Colours of shares and weights from low to high."""
+DIVERGING = ("var(--low)", "var(--middle)", "var(--high)")
+"""Colours of what lies on both sides of a middle."""
+MOST_NAMED = 24  # rows or columns of a heat map that are named
+MOST_GAPS = 40  # columns of a heat map whose cells have gaps between them
+MOST_WRITTEN = 12  # columns of a heat map whose cells are labelled
 LABEL_LENGTH = 24  # characters of a name on an axis
 WHOLE_LABEL_LENGTH = 56  # of one on the left of a plot, which a narrow page shortens to the other (page.js)
 
@@ -175,6 +184,59 @@ def _layout() -> dict[str, Any]:
         "xaxis": {**axis, "title": {"font": title, "standoff": 8}},
         "yaxis": {**axis, "title": {"font": title}},
     }
+
+
+def heat_map(z: ArrayLike, hover: Sequence[Sequence[str]] | None, scale: Sequence[str], **more: Any) -> dict[str, Any]:
+    """A heat map whose rows go down from y = 0 and whose columns go right from x = 0.
+
+    Args:
+        z: (n_rows, n_columns); NaN is left empty.
+        hover: What each cell says; None leaves it to the script, which has `names`.
+        scale: Colours from low to high, evenly spaced.
+        more: Of plotly's trace: `zmin`, `text`, ...
+    """
+    rows = np.asarray(z, np.float64)
+    gap = 2 if rows.shape[1] <= MOST_GAPS else 0
+    trace = {
+        "type": "heatmap",
+        "x": list(range(rows.shape[1])),
+        "y": [-row for row in range(rows.shape[0])],
+        "z": [values(row) for row in rows],
+        "colorscale": [[k / (len(scale) - 1), colour] for k, colour in enumerate(scale)],
+        "xgap": gap,
+        "ygap": gap,
+        "hoverinfo": "text",
+        "hovertext": hover,
+    }
+    return trace | more
+
+
+def pair_hover(targets: Sequence[str], sources: Sequence[str], said: Callable[[int, int], str]) -> list[list[str]]:
+    """What the cells of a map of targets (rows) by sources (columns) say; `said` gets both positions."""
+    return [
+        [f"target {text(target)}<br>source {text(source)}<br>{said(k, i)}" for i, source in enumerate(sources)]
+        for k, target in enumerate(targets)
+    ]
+
+
+def heat_map_layout(rows: Sequence[str], columns: Sequence[str]) -> dict[str, Any]:
+    """Names of the rows on the left, of the columns below; of many, every second, third ..."""
+    layout = dot_layout(rows)
+    del layout["xaxis"]["nticks"]
+    every = [-(-len(names) // MOST_NAMED) for names in (rows, columns)]
+    shown = range(0, len(columns), every[1])
+    layout["xaxis"] |= {
+        "tickvals": list(shown),
+        "ticktext": [text(columns[k], LABEL_LENGTH) for k in shown],
+        "range": [-0.5, len(columns) - 0.5],
+        "tickangle": -40,
+        "automargin": True,
+        "fixedrange": True,
+        "showgrid": False,
+    }
+    layout["yaxis"] |= {name: layout["yaxis"][name][:: every[0]] for name in ("tickvals", "ticktext")}
+    layout["yaxis"] |= {"range": [-len(rows) + 0.5, 0.5], "showgrid": False}
+    return layout
 
 
 def line_trace(name: str, x: ArrayLike, y: ArrayLike, line: dict[str, Any]) -> dict[str, Any]:

@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
 from agents import Harm, collect_family, load_family, make_task_family
 from agents.families.family import TaskFamily
 from benchmarks.console import console, progress_bar
+from benchmarks.pages.data_set.family.describing import CLASSES, weight_by_class
 from vamo import Config, TrainResult, override, train
-
-CLASSES = {"own": 2, "helpful": 1, "unrelated": 0, "harmful": -1}
-"""Relation of a source to a target; the target's own source is apart."""
 
 
 class Finding(NamedTuple):
@@ -34,22 +31,6 @@ class Finding(NamedTuple):
     seed: int
     weight: dict[str, float]  # of a source of each class over that of uniform sharing, mean over sound targets
     loss: float  # validation loss at the end, mean over sound targets
-
-
-def weight_by_class(weights: NDArray[np.float64], family: TaskFamily) -> dict[str, float]:
-    """Mean weight of a source of each class over 1 / I, over the targets whose own logs are sound.
-
-    Args:
-        weights: (K, I) of targets and sources in the family's order, each row with sum 1.
-        family: Whose truth it is.
-    """
-    relations = family.relations + np.eye(len(family), dtype=np.int64)
-    sound = np.array([not member.is_harmful for member in family.members])
-    shares = weights[sound] * weights.shape[1]
-    return {
-        name: float(shares[relations[sound] == code].mean()) if (relations[sound] == code).any() else float("nan")
-        for name, code in CLASSES.items()
-    }
 
 
 def run(family: TaskFamily, logs: Path, *, steps: int, seeds: Sequence[int]) -> list[Finding]:

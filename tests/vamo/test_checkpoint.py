@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import itertools
 import json
@@ -36,13 +37,18 @@ def path(tmp_path: Path, small_config: Config) -> Path:
 
 def test_round_trip(tmp_path: Path, small_config: Config) -> None:
     """A trained agent bids the same after a save and a load, and says the same of itself."""
-    sources, validation = split({"TargetCPA": make_data(12)}, 0.25)
-    trained = train(sources, validation, small_config).bidder
+    sources, validation = split({"TargetCPA": make_data(12), "MaxClicks": make_data(8, task=TASKS["MaxClicks"])}, 0.25)
+    result = train(sources, validation, small_config)
+    trained = result.bidder
     save(tmp_path / "agent.safetensors", trained)
     loaded = load(tmp_path / "agent.safetensors")
     assert loaded.config == trained.config
     assert loaded.data_hash == trained.data_hash != ""
     assert loaded.name == "vao"
+    for bidder in (trained, loaded, copy.deepcopy(loaded)):
+        assert bidder.learned_from is not None
+        assert bidder.learned_from[:2] == (("TargetCPA", "MaxClicks"), ("TargetCPA", "MaxClicks"))
+        assert bidder.learned_from.weights.tolist() == result.returned.weights
     data = make_data(5, seed=3)
     for bidder in (trained, loaded):
         bidder.reset(campaigns_of(data, TASKS["TargetCPA"]))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from agents.learning.settings import require
 from auction_env.data import TrajectoryData
 from auction_env.notebook import data_frame
 from auction_env.tasks import Task
-from vamo.agent import ReturnTable, VamoBidder
+from vamo.agent import LearnedFrom, ReturnTable, VamoBidder
 from vamo.alignment.sharing.own_sharing import SharingRule, find_rule
 from vamo.alignment.sharing.rules import choose
 from vamo.alignment.weighting import Weighting, make_weighting
@@ -74,7 +75,7 @@ class TrainResult(AnyResult[VamoBidder, Record]):
     @property
     def returned(self) -> Record:
         """The record of the parameters that the bidder has."""
-        return self.history[-1] if self.bidder.config.train.select == "last" else best_of(self.history)
+        return _returned(self.history, self.bidder.config)
 
     def weights_to_pandas(self) -> Any:
         """A data frame of the source weights: a row a record, target and source.
@@ -297,10 +298,11 @@ def train(
         run.run(_told(processes, write, tell), partial(files.save, run.state), save_every)
     tables = _return_tables(sources, validation, targets, config)
 
-    def bidder_of(members: Sequence[Mapping[str, Tensor]]) -> VamoBidder:
-        return VamoBidder(policy_of(members), config, tables, name=label, data_hash=digest)
+    def bidder_of(members: Sequence[Mapping[str, Tensor]], record: Record | None = None) -> VamoBidder:
+        learned_from = None if record is None else LearnedFrom(targets, tuple(sources), np.asarray(record.weights))
+        return VamoBidder(policy_of(members), config, tables, name=label, data_hash=digest, learned_from=learned_from)
 
-    bidder = bidder_of([trainer.parameters for trainer in run.trainers])
+    bidder = bidder_of([trainer.parameters for trainer in run.trainers], _returned(run.history, config))
     stages = snapshot_steps(config.train.steps, config.train.snapshots)
     files.finish(bidder.to_file)
     return TrainResult(
@@ -311,6 +313,11 @@ def train(
         targets=targets,
         sources=tuple(sources),
     )
+
+
+def _returned(history: Sequence[Record], config: Config) -> Record:
+    """The record of the parameters that a run returns."""
+    return history[-1] if config.train.select == "last" else best_of(history)
 
 
 def _with_own_weighting(config: Config, weighting: Weighting) -> Config:

@@ -11,13 +11,14 @@
   const initial = page.initial ?? {};
   for (const name of Object.keys(page.controls)) state[name] = initial[name] ?? 0;
   // a page may bring more: `settle` mends choices that do not go together, `show` writes text, `build` makes figures
-  const more = window.pageExtension?.({ page, state, choose, shortened }) ?? {};
+  const more = window.pageExtension?.({ page, state, shortened }) ?? {};
 
   // what depends on a control: figure ids by control
   const dependent = {};
   for (const [id, figure] of Object.entries(page.figures)) {
     const conditions = figure.build ? [] : [...figure.traces, ...figure.patches].map((part) => part.when);
-    for (const name of [...(figure.controls ?? []), ...conditions.flatMap(Object.keys)]) {
+    const cuts = figure.build ? [] : figure.traces.flatMap((part) => part.until ?? []);
+    for (const name of [...(figure.controls ?? []), ...cuts, ...conditions.flatMap(Object.keys)]) {
       (dependent[name] ??= new Set()).add(id);
     }
   }
@@ -61,8 +62,18 @@
     }
     const names = layout.yaxis?.ticktext;
     if (names && !wide.matches) layout.yaxis.ticktext = names.map((name) => shortened(name, 24));
-    const traces = figure.traces.filter((t) => applies(t.when)).map((t) => resolved(t.trace, styles));
+    const traces = figure.traces.filter((t) => applies(t.when)).map((t) => resolved(completed(t), styles));
     Plotly.react(element, traces, layout, config);
+  }
+
+  // of a trace with `until`, as many points as that control has come to; a map with `names` says what its cells are
+  function completed({ trace, until, names }) {
+    const n = state[until] + 1;
+    if (until) return { ...trace, x: trace.x.slice(0, n), y: trace.y.slice(0, n) };
+    if (!names) return trace;
+    const said = (value) => (value === null ? "–" : value.toPrecision(3));
+    const hovertext = trace.z.map((row, k) => row.map((z, i) => `target ${names[k]}<br>source ${names[i]}<br>${said(z)}`));
+    return { ...trace, hovertext };
   }
 
   function drawAll() { Object.keys(page.figures).forEach(draw); }
@@ -74,6 +85,7 @@
         input.checked = Number(input.value) === choice;
       }
       for (const slider of document.querySelectorAll(`input[type=range][data-control="${name}"]`)) slider.value = choice;
+      for (const text of document.querySelectorAll(`output[data-control="${name}"]`)) text.textContent = page.controls[name][choice];
       for (const select of document.querySelectorAll(`select[data-control="${name}"]`)) select.value = choice;
     }
     for (const part of document.querySelectorAll("[data-when]")) part.hidden = !applies(JSON.parse(part.dataset.when));
@@ -122,6 +134,38 @@
   addEventListener("hashchange", () => { if (readAddress()) { more.settle?.(); showState(); drawAll(); } });
   dark.addEventListener("change", drawAll);
   wide.addEventListener("change", drawAll);
+
+  // a button that steps a slider to its end; who asks for less motion has the slider alone
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  for (const button of document.querySelectorAll("button[data-play]")) {
+    const name = button.dataset.play;
+    const slider = document.querySelector(`input[type=range][data-control="${name}"]`);
+    let timer = 0;
+    const label = (word) => {
+      button.textContent = word;
+      button.setAttribute("aria-label", `${word} ${button.dataset.what}`);
+    };
+    const stop = () => {
+      clearInterval(timer);
+      timer = 0;
+      delete root.dataset.playing;
+      label("Play");
+      showState();
+    };
+    const play = () => {
+      root.dataset.playing = "true";
+      label("Pause");
+      if (state[name] >= Number(slider.max)) choose(name, 0);
+      timer = setInterval(() => {
+        if (state[name] >= Number(slider.max)) stop();
+        else choose(name, state[name] + 1);
+      }, Math.max(80, Math.min(400, 8000 / (Number(slider.max) + 1))));
+    };
+    const follow = () => { button.hidden = calm.matches; if (timer) stop(); };
+    button.addEventListener("click", () => (timer ? stop() : play()));
+    button.hidden = calm.matches;
+    calm.addEventListener("change", follow);
+  }
 
   readAddress();
   more.settle?.();

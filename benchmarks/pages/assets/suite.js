@@ -1,6 +1,6 @@
 "use strict";
 // What a suite's page adds to page.js: plots made of records, the slider through the training, tables that sort.
-window.pageExtension = ({ page, state, choose, shortened }) => {
+window.pageExtension = ({ page, state, shortened }) => {
   const { weights = { entries: [] }, episodes = { entries: [] } } = page;
   const get = (id) => document.getElementById(id);
   const escaped = (text) => {
@@ -239,7 +239,6 @@ window.pageExtension = ({ page, state, choose, shortened }) => {
     }
   }
 
-  let timer = 0;
   function show() {
     const run = chosen(weights);
     if (run) {
@@ -251,7 +250,7 @@ window.pageExtension = ({ page, state, choose, shortened }) => {
       get("frame-step").textContent = `step ${step}`;
       slider.disabled = get("play").disabled = run.steps.length < 2;
       const note = get("weights-note");
-      note.setAttribute("aria-live", timer ? "off" : "polite");
+      note.setAttribute("aria-live", document.documentElement.dataset.playing ? "off" : "polite");
       const row = run.targets.indexOf(page.controls.wtarget[state.wtarget]);
       const n = run.sources.length;
       const own = run.weight[state.frame].slice(row * n, (row + 1) * n);
@@ -265,34 +264,6 @@ window.pageExtension = ({ page, state, choose, shortened }) => {
       legend(one, state.agent, two, state.other - 1);
       get("viewer-note").textContent = told(one, state.agent) + (two ? ` ${told(two, state.other - 1)}` : "");
     }
-  }
-
-  // ------------------------------------------------------------------ playing
-
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const button = get("play");
-  function stop() {
-    clearInterval(timer);
-    timer = 0;
-    button.textContent = "Play";
-    button.setAttribute("aria-label", "Play the training");
-    show();
-  }
-  function play() {
-    const last = chosen(weights).steps.length - 1;
-    if (state.frame >= last) choose("frame", 0);
-    button.textContent = "Pause";
-    button.setAttribute("aria-label", "Pause the training");
-    timer = setInterval(() => {
-      if (state.frame >= chosen(weights).steps.length - 1) stop();
-      else choose("frame", state.frame + 1);
-    }, Math.max(80, Math.min(400, 8000 / (last + 1))));
-  }
-  if (button) {
-    button.addEventListener("click", () => (timer ? stop() : play()));
-    const follow = () => { button.hidden = calm.matches; if (timer) stop(); };
-    button.hidden = calm.matches; // who asks for less motion has the slider
-    calm.addEventListener("change", follow);
   }
 
   // ------------------------------------------------------------------ tables that sort

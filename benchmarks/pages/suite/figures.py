@@ -13,12 +13,16 @@ import numpy as np
 
 from benchmarks.pages.plots import (
     LABEL_LENGTH,
+    MOST_NAMED,
+    MOST_WRITTEN,
     MUTED,
+    SCALE,
     Figure,
     colour,
     dash,
     dot_layout,
     dots,
+    heat_map,
     line_layout,
     named_rows,
     padded,
@@ -28,12 +32,6 @@ from benchmarks.pages.plots import (
 )
 from benchmarks.pages.suite.results import MEASURES, Results, counted, counted_by_task, measured
 from benchmarks.pages.text import interval, number
-
-SEQUENTIAL = [[k / 4, f"var(--scale-{k})"] for k in range(5)]
-"""Colours of shares and weights from low to high; they follow the colour scheme."""
-MOST_WRITTEN = 12  # columns of a heat map whose cells are labelled
-
-MOST_NAMED = 24  # columns of a heat map that are named; of more every second, third ...
 
 
 def leaderboard(found: Results) -> Figure:
@@ -81,26 +79,16 @@ def task_map(found: Results) -> Figure:
     for v, analysis in enumerate(found.variants.values()):
         methods, tasks = list(measured(analysis, "share")), analysis.tasks
         z = [[analysis.summary(method, task).share.value for task in tasks] for method in methods]
-        trace = {
-            "type": "heatmap",
-            "x": list(range(len(tasks))),
-            "y": [-row for row in range(len(methods))],
-            "z": [values(line) for line in z],
-            "colorscale": SEQUENTIAL,
-            "showscale": True,
-            "colorbar": {"thickness": 10, "outlinewidth": 0, "tickfont": {"color": MUTED}, "nticks": 5},
-            "xgap": 2,
-            "ygap": 2,
-            "hoverinfo": "text",
-            "hovertext": [
-                [
-                    f"{text(found.labels[method])}<br>{text(task)}<br>{number(share.value)} ({interval(share)})"
-                    for task in tasks
-                    for share in [analysis.summary(method, task).share]
-                ]
-                for method in methods
-            ],
-        }
+        hover = [
+            [
+                f"{text(found.labels[method])}<br>{text(task)}<br>{number(share.value)} ({interval(share)})"
+                for task in tasks
+                for share in [analysis.summary(method, task).share]
+            ]
+            for method in methods
+        ]
+        bar = {"thickness": 10, "outlinewidth": 0, "tickfont": {"color": MUTED}, "nticks": 5}
+        trace = heat_map(z, hover, SCALE, showscale=True, colorbar=bar)
         if len(tasks) <= MOST_WRITTEN:
             trace["texttemplate"] = "%{z:.2f}"
         when, every = {"variant": [v]}, -(-len(tasks) // MOST_NAMED)

@@ -20,6 +20,7 @@ from benchmarks.pages.elements import (
     radios,
     scroll,
     select,
+    slider,
     swatch,
 )
 from benchmarks.pages.suite.axis import n_forest_rows
@@ -250,11 +251,7 @@ def weights(records: Records) -> Section:
         for name, label in (("wvariant", "Variant"), ("wmethod", "Method"), ("wseed", "Training seed"))
         if len(records.controls[name]) > 1
     )
-    scrub = (
-        '<div class="scrub"><button type="button" id="play" aria-label="Play the training">Play</button>'
-        '<label for="frame">Training step</label><input type="range" id="frame" data-control="frame" min="0" max="0" '
-        'value="0"><output id="frame-step" for="frame"></output></div>'
-    )
+    scrub = slider("frame", "Training step", "the training", '<output id="frame-step" for="frame"></output>')
     cards = [
         card(name, title, "one run: n = 1, no interval").replace('class="plot"', 'class="plot square"')
         for name, title in (("weights", "Sources by targets"), ("weight-lines", "One target over training"))

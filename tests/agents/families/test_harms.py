@@ -11,8 +11,17 @@ import pytest
 
 from agents.families.family import TaskFamily, make_task_family
 from agents.families.harms import HARM_V1, HARM_V1_KINDS, deal_harms, parse_harms
-from agents.families.measurement import FIRST_SEED, Marginals, marginal_distance, measure_harm
-from agents.families.storage import collect_family, load_family, read_family, sound_episodes
+from agents.families.measurement import FIRST_SEED, Marginals, MeasuredHarm, marginal_distance, measure_harm
+from agents.families.storage import (
+    FAMILY_FILE,
+    HARM_FILE,
+    collect_family,
+    load_family,
+    read_family,
+    read_harm,
+    save_harm,
+    sound_episodes,
+)
 from agents.logging.harm import Harm
 
 
@@ -124,3 +133,21 @@ def test_marginals_are_kolmogorov_smirnov_distances(tmp_path: Path) -> None:
     assert found.action == pytest.approx(by_hand)
     with pytest.raises(ValueError, match="`second` must hold trajectories, found none"):
         marginal_distance(log, log.select([]))
+
+
+def test_measured_harm_is_kept_for_its_family(tmp_path: Path) -> None:
+    family = make(2, imbalance=(2, 2), harms=[Harm(kind="scaled_bid")])
+    collect_family(family, tmp_path, n_validation=1, n_test=1)
+    assert read_harm(tmp_path) is None
+    found = MeasuredHarm(np.array([[0.0, 0.5], [0.0, 0.25]]), np.array([[0.0, 1.0], [0.0, 1.0]]))
+    save_harm(tmp_path, found)
+    for mine, read in zip(found, read_harm(tmp_path) or (), strict=True):
+        np.testing.assert_array_equal(mine, read)
+    with pytest.raises(ValueError, match=r"must be of the 2 tasks of .*, found shape \(3, 3\)"):
+        save_harm(tmp_path, MeasuredHarm(np.zeros((3, 3)), np.zeros((3, 3))))
+    record = tmp_path / FAMILY_FILE
+    record.write_text(record.read_text().replace('"seed": 0', '"seed": 1'))
+    assert read_harm(tmp_path) is None  # it was measured of another family
+    (tmp_path / HARM_FILE).write_text("{}")
+    with pytest.raises(ValueError, match="must hold family, loss and share of a measured harm"):
+        read_harm(tmp_path)

@@ -149,7 +149,7 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     main([*collected, "--policy", "random,noisy-pid", "--task", "TargetCPA"])
     main(["data", "split", str(out), "--test", "40", "--validation", "0.1"])
     assert "train 133, validation 19, test 40 episodes" in capsys.readouterr().out
-    main(["data", "describe", str(out), "--html", str(tmp_path / "page.html")])
+    main(["data", "describe", str(out), "--page", str(tmp_path / "page.html")])
     shown = capsys.readouterr().out
     for text in ("192", "9,216", "noisy-pid", "cpa kept", "s: budget_left", "test 40 (seed 0)"):
         assert text in shown
@@ -180,10 +180,15 @@ def test_a_family_counts_as_all_its_data_sets(
     main(["data", "check", str(out)])
     shown = capsys.readouterr().out
     assert len(names) == 2 and all(f"{out / name}: sound" in shown for name in names)
-    main(["data", "describe", str(out), "--html", str(tmp_path / "page.html")])
+    main(["data", "describe", str(out), "--page", str(tmp_path / "page.html")])
     shown = capsys.readouterr().out
     for name in names:
         assert name in shown.replace("\n", "") and (tmp_path / f"page-{name}.html").exists()
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(f'<a href="page-{name}.html">{name}</a>' in page for name in names)
+    with pytest.raises(SystemExit):
+        main(["data", "describe", str(out / names[0]), "--agent", "x", "--page", str(tmp_path / "page.html")])
+    assert "`--agent` must be given with `--page` and a family, found a data set" in capsys.readouterr().err
     main(["data", "split", str(out), "--validation", "3", "--test", "3", "--force"])
     assert all(data.read_manifest(out / name).splits["validation"] == 3 for name in names)  # type: ignore[index]
     next((out / names[1]).glob("shard-*")).unlink()

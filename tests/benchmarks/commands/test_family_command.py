@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agents import read_family
+from agents import read_family, read_harm
 from benchmarks.cli import main
 
 SMALL = "--tasks 3 --groups 2 --most 20 --fewest 10 --impressions 240 --validation 2 --test 2 --workers 1"
@@ -21,6 +21,10 @@ def test_the_table_says_who_is_harmed(
     out = capsys.readouterr().out
     assert "delay=0.5@0.5" in out and "scaled_bid=1" in out and "sound" in out
     assert "share of the score that a source's harm costs a target" in out
+    assert read_harm(tmp_path / "logs") is not None  # kept, and not measured again
+    main(["family", "--out", str(tmp_path / "logs"), *SMALL.split(), *harms])
+    again = capsys.readouterr().out
+    assert "measuring harm" not in again and "share of the score that a source's harm costs a target" in again
     members = read_family(tmp_path / "logs").members
     assert len(members) == 3
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +23,12 @@ from benchmarks.statistics.analysis import analyse
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.publishing import publish
 from benchmarks.suites.storage.store import Store, SuiteRecord
+from tests.benchmarks.browser import Opened, data_of, needs_browser
 from tests.benchmarks.suites.made_up import ERROR, METHODS, N_TICKS, STEPS, TASKS, write_results
 
 FAST = Bootstrap(n_resamples=200)
 NASTY = "<script>alert(1)</script> & 'q' $x_1$ %{x} {{title}}"
 GRID = {"n=2": 2.0, "n=8": 8.0, "n=32": 32.0}
-
-
-def data_of(page: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="page-data">(.*?)</script>', page, re.S)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 def found_of(directory: Path) -> Results:
@@ -281,23 +272,6 @@ def run_command(arguments: list[str]) -> int:
 
 # ------------------------------------------------------------------ in a browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-    reason="no chromium on the path" if CHROMIUM is None else "the package `playwright` is not installed",
-)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
-
 
 @pytest.fixture(scope="module")
 def plain_page(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -307,42 +281,6 @@ def plain_page(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def grid_page(grid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_page(grid, tmp_path_factory.mktemp("page") / "grid.html", FAST)
-
-
-class Opened:
-    """A page in the browser that collects what goes wrong."""
-
-    def __init__(self, browser: Any, path: Path, address: str = "", **options: Any) -> None:
-        self.page = browser.new_page(**options)
-        self.trouble: list[str] = []
-        self.page.on("console", lambda message: self.trouble.append(message.text))
-        self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        self.page.on("request", lambda request: self._asked(request.url))
-        self.page.goto(path.as_uri() + address)
-        self.page.wait_for_selector("html[data-rendered=true]")
-
-    def _asked(self, url: str) -> None:
-        if not url.startswith(("file:", "data:", "blob:")):
-            self.trouble.append(f"network: {url}")
-
-    def drawn(self, figure: str) -> Any:
-        """Traces and layout that plotly shows."""
-        return self.page.evaluate(
-            f"(() => {{ const e = document.getElementById('plot-{figure}');"
-            " return {data: e.data, title: e.layout.xaxis.title?.text, shapes: e.layout.shapes}; })()"
-        )
-
-    def pick(self, control: str, choice: int) -> None:
-        """With a list or radio buttons."""
-        radio = self.page.locator(f'input[type=radio][data-control="{control}"][value="{choice}"]')
-        if radio.count():
-            radio.first.check(force=True)
-        else:
-            self.page.locator(f'select[data-control="{control}"]').first.select_option(str(choice))
-
-    def close(self) -> None:
-        self.page.close()
-        assert not self.trouble, self.trouble
 
 
 @needs_browser
