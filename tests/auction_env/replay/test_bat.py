@@ -12,7 +12,7 @@ import pytest
 from agents import FixedBidder, PidBidder, rollout
 from agents.rollouts import to_trajectories
 from auction_env import data
-from auction_env.control.bidder import TickView
+from auction_env.control.bidder import ImpressionBids, TickView
 from auction_env.data import TableError
 from auction_env.replay.bat.market import BatMarket, read_bat, sum_of_clicks
 from auction_env.tasks import Task
@@ -161,6 +161,10 @@ def test_wrong_tables_and_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="`contact_worth` must be positive, found 0"):
         read_bat(campaigns, stats, contact_worth=0.0)
     market = read_bat(campaigns, stats)
+    simulation = market.one_each(CONTACTS, np.array([0]))
+    simulation.reset([0])
+    with pytest.raises(ValueError, match=r"must be multipliers: BAT tells of hours, not of impressions"):
+        simulation.step(ImpressionBids(bids=[np.ones(3)]))
     with pytest.raises(ValueError, match="`advertiser` must be from 0 to 2, found 3"):
         rollout(PidBidder(), seeds=[0], advertisers=[3], task=CLICKS, market=market)
     with pytest.raises(ValueError, match="`days` must not be given"):

@@ -15,6 +15,8 @@ from auction_env import (
     MarketParams,
     Population,
     ReplayMarket,
+    TrafficParams,
+    ValueDistribution,
     clear_auctions,
     logged_values,
     random_population,
@@ -156,6 +158,9 @@ def test_what_does_not_fit_is_named(log: ReplayMarket) -> None:
         rollout(FixedBidder(), seeds=[2], advertisers=[1], days=[9], task=TASK, market=market)
     with pytest.raises(ValueError, match="`rules` must have no funnel"):
         logged_values(log, rules=MarketParams(funnel=Funnel()))
+    own = TrafficParams(values=ValueDistribution.of_samples([0.1, 0.2]))
+    with pytest.raises(ValueError, match=r"`rules` must leave `traffic\.values` out"):
+        logged_values(log, rules=MarketParams(traffic=own))
     with pytest.raises(ValueError, match="`population` must have the log's 7 advertisers, found 3"):
         logged_values(log, population=random_population(3, seed=0))
     numbered = replay_from_bids(**make_log(1), n_ticks=6, advertisers=np.arange(1, 8))
