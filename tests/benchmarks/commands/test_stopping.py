@@ -28,7 +28,7 @@ def _collect(out: Path) -> list[str]:
 
 
 def _bench(out: Path) -> list[str]:
-    return ["bench", "run", "demo/v1/testing", "--out", str(out), "--workers", "2", "--agents", "pid", "dual"]
+    return ["bench", "run", "demo/v1/testing", "--out", str(out), "--workers", "2"]
 
 
 def _group(pgid: int) -> list[int]:
