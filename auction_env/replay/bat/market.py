@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledTick, tick_view
+from auction_env.control.advertisers import ControlledTick, tick_view, without_funnel
 from auction_env.control.bidder import Campaigns, ImpressionBids, TickView, split_bids
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.control.observation import FEATURE_NAMES, StateFeatures
@@ -248,8 +248,7 @@ class BatSimulation:
         return self._last
 
     def _outcome(self, multiplier: Float, price: Float, won: Float, cost: Float) -> ControlledTick:
-        nothing = np.zeros(len(cost))
-        return ControlledTick(
+        return without_funnel(  # clicks aside
             multiplier=multiplier,
             n_impressions=self._offered[:, VIEWS],
             bid=price * self._offered[:, CONTACTS],
@@ -264,13 +263,7 @@ class BatSimulation:
             budget_left=self._left.copy(),
             clicks=won[:, CLICKS],
             expected_clicks=won[:, CLICKS],
-            add_to_carts=nothing,
-            expected_add_to_carts=nothing,
-            gmv=nothing,
-            expected_gmv=nothing,
             offered_clicks=self._offered[:, CLICKS],
-            offered_add_to_carts=nothing,
-            offered_gmv=nothing,
         )
 
     def _update(self, tick: ControlledTick) -> None:
