@@ -18,6 +18,7 @@ from numba.core.dispatcher import Dispatcher
 from agents.labels.hindsight import best_log_multipliers
 from agents.labels.response import Response
 from auction_env import BatchMarket, TrafficParams
+from auction_env.market.shapes.value_distribution import ValueDistribution
 from auction_env.replay.simulation import ReplaySimulation
 from auction_env.tasks import TASKS
 from tests.agents.labels.test_response import exact
@@ -32,6 +33,7 @@ KERNELS = {
     "auction_env.kernels.tick.settle_items",
     "auction_env.kernels.values.draw_correlated_values",
     "auction_env.kernels.values.draw_funnel_values",
+    "auction_env.kernels.values.draw_shaped_values",
     "auction_env.kernels.values.draw_values",
 }
 """Those that `numbers` runs."""
@@ -41,7 +43,9 @@ OF_CUDA = {"auction_env.kernels.cuda.commit"}  # one market a thread; `test_cuda
 def numbers() -> dict[str, list[float]]:
     """What the kernels find, by what uses them."""
     found: dict[str, list[float]] = {}
-    for number, options in enumerate((*CASES, {"traffic": TrafficParams(value_correlation=0.4)})):
+    shape = ValueDistribution.of_samples(np.random.default_rng(0).lognormal(-8.0, 1.0, 2000))
+    traffic = (TrafficParams(value_correlation=0.4), TrafficParams(values=shape))
+    for number, options in enumerate((*CASES, *({"traffic": of_market} for of_market in traffic))):
         market = BatchMarket(small_params(n_impressions=10_000, **options), small_population(budget=0.2), 2)
         found |= {f"market {number} {name}": v.ravel().tolist() for name, v in run_all(market, [3, 4]).items()}
     replay = ReplaySimulation(three_periods(), np.arange(1, 7))
