@@ -8,6 +8,7 @@ import pytest
 
 from agents import Campaigns, FixedBidder, HindsightBidder, MixedBidder, PidBidder, TickView, collect, rollout
 from auction_env import TASKS, MarketParams, Shock, TrafficParams, auctionnet_population
+from auction_env.control.bidder import Impressions
 from auction_env.control.simulation import Simulation
 
 PARAMS = MarketParams(n_impressions=4_000)
