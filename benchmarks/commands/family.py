@@ -107,15 +107,19 @@ def parse_shift(text: str) -> Shift:
 
 
 def family_tables(family: TaskFamily, distances: dict[str, Distance]) -> list[Table]:
-    """What the family is and how far its tasks lie apart, a row a task."""
+    """What the family is and how far its tasks lie apart, a row a task; the page of the family says more."""
+    from rich import box
     from rich.table import Table
 
     from agents.families.distances import Distance
 
-    tasks, apart = Table(title=f"{len(family)} tasks"), Table(title="distance from the first task (validation data)")
-    for name in ("task", "policy", "harm"):
-        tasks.add_column(name, overflow="fold")
-    for name in ("group", "trajectories", "sound", "helpful sources", "harmful sources"):
+    tasks, apart = (
+        Table(title=title, box=box.SIMPLE, title_justify="left")
+        for title in (f"{len(family)} tasks", "distance from the first task (validation data)")
+    )
+    tasks.add_column("task", no_wrap=True)
+    tasks.add_column("harm", overflow="fold")
+    for name in ("group", "logs", "sound", "helpful sources", "harmful sources"):
         tasks.add_column(name, justify="right")
     apart.add_column("task")
     for name in Distance._fields:
@@ -123,7 +127,7 @@ def family_tables(family: TaskFamily, distances: dict[str, Distance]) -> list[Ta
     for member, relations in zip(family.members, family.relations, strict=True):
         n_sound = int(family.sound_episodes(member.name).sum())
         counts = (member.n_trajectories, n_sound, int((relations > 0).sum()) - 1, int((relations < 0).sum()))
-        about = (member.name, member.policy, str(member.harm or ""), str(member.group))
+        about = (member.name, str(member.harm or ""), str(member.group))
         tasks.add_row(*about, *(f"{count:,}" for count in counts))
         apart.add_row(member.name, *(f"{value:.2f}" for value in distances[member.name]))
     return [tasks, apart]
