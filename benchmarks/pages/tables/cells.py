@@ -11,8 +11,8 @@ from rich.table import Table
 
 from benchmarks.statistics.bootstrap import Estimate
 
-_LEAST_TEXT, _LEAST_HEADING = 16, 8
-"""Characters of a column of text, and of the heading of a column of figures, however narrow the terminal is."""
+_LEAST_TEXT = 16  # characters of a column of text, however narrow the terminal is
+_MOST_HEADING = 14  # characters of a word in the heading of a column of figures, beyond which it is broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,8 @@ class Cells:
             if position in self.text_columns:
                 table.add_column(name, overflow="fold", min_width=min(width, _LEAST_TEXT))
             else:  # figures do not fold, their heading does
-                heading = wrap(name, max(width, _LEAST_HEADING))
+                longest = max(map(len, name.split()), default=1)
+                heading = wrap(name, max(width, min(longest, _MOST_HEADING)))
                 width = max(width, *map(len, heading))
                 table.add_column("\n".join(heading), justify="right", no_wrap=True, min_width=width)
         for row in self.rows:

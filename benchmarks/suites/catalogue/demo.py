@@ -54,7 +54,6 @@ def _shared(size: Size) -> dict[str, Any]:
     if size == "cpu":  # three minutes in all on 2 cores
         settings |= {
             "train_seeds": TRAIN_SEEDS[:3],
-            "training": ("train.steps=120",),
             "test": replace(settings["test"], n=48),
             "n_candidates": 6,  # as many as a policy has conditions
         }
@@ -66,8 +65,8 @@ def _shared(size: Size) -> dict[str, Any]:
         "question": (
             "Does a task with few logs gain from the logs of another task, and do learned policies beat tuned rules?"
         ),
-        "arms": (*arms.RULES, arms.SINGLE, arms.POOLED, arms.UNIFORM, arms.VAO),
+        "arms": (*arms.RULES, arms.SINGLE, arms.POOLED, arms.UNIFORM, arms.VAO, arms.INTEGRAL),
         "n_viewed": 1,
         "baseline": "single",
-        "ours": ("vao",),
+        "ours": ("integral", "vao"),
     }
