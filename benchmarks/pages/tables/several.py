@@ -101,7 +101,7 @@ def each_family_cells(record: SuiteRecord, group: FamilyGroup, found: Mapping[st
         for variant in group.variants
     )
     return Cells(
-        kind="families",
+        kind="each-family",
         title=f"Each family: {group.name} ({record.id})",
         header=("family", *(record.labels.get(method, method) for method in group.share)),
         rows=rows,

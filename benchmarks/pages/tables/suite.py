@@ -40,9 +40,9 @@ from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
 
 AGAINST = "against="
-KINDS = ("registered", "families", "axis", "scores", "tasks", "comparisons", "feasibility", "cost")
-"""Kinds of tables: "registered" contrasts, "families" means over those of a group, "axis" the mean score by variant,
-"cost" of all; the others are of one variant."""
+KINDS = ("registered", "families", "each-family", "axis", "scores", "tasks", "comparisons", "feasibility", "cost")
+"""Kinds of tables: "registered" contrasts, "families" means over those of a group, "each-family" each of them, "axis"
+the mean score by variant, "cost" of all; the others are of one variant."""
 
 
 def tables(
@@ -91,9 +91,11 @@ def all_cells(
     if "registered" in kinds and record.contrasts:
         out.append(registered_cells(record, registered_contrasts(record, found, bootstrap)))
     groups = family_groups(record, found)
-    if "families" in kinds:
-        for group in groups:
-            out += [family_cells(record, group), each_family_cells(record, group, found)]
+    for group in groups:
+        if "families" in kinds:
+            out.append(family_cells(record, group))
+        if "each-family" in kinds:
+            out.append(each_family_cells(record, group, found))
     in_groups = {name for group in groups for name in group.variants}
     others = {name: analysis for name, analysis in found.items() if name not in in_groups}
     if len(others) > 1 and "axis" in kinds:
