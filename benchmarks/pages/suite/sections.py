@@ -46,6 +46,10 @@ _DASHES = {**DASH_ARRAYS, "longdash": "12 5"}
 _NUMBER = re.compile(r"[<+\-−]?\s*([\d,]*\.?\d+(?:e[+-]?\d+)?)")
 
 
+MOST_LISTED = 8
+"""Variants whose tables of tasks stand side by side; those of more are folded into one."""
+
+
 def about(record: SuiteRecord, runs: pa.Table, found: Results) -> Section:
     """What was run: counts, machine, commits, the command, tasks and versions."""
     done = [run for run in runs.to_pylist() if not run["failed"]]
@@ -56,16 +60,25 @@ def about(record: SuiteRecord, runs: pa.Table, found: Results) -> Section:
         "Tasks": str(len(found.tasks)),
         "Training seeds": f"{len(record.train_seeds)} ({ranges(record.train_seeds)})" if record.train_seeds else "none",
         "Runs": f"{len(done):,} finished, {len(runs) - len(done):,} failed",
-        "Test episodes": "; ".join(
-            f"{found.label(name)}: {counted(analysis)}" if len(found.variants) > 1 else counted(analysis)
-            for name, analysis in found.variants.items()
-        ),
+        "Test episodes": _counts(found),
         "Machine": "; ".join(sorted({run["machine"] for run in done})),
         "Commit": ", ".join(sorted({run["commit"] for run in done} - {""})) or record.commit,
     }
     body = _facts(facts) + command(record)
-    body += "".join(_tasks_table(record, name, found.label(name)) for name in found.variants)
+    tables = "".join(_tasks_table(record, name, found.label(name)) for name in found.variants)
+    if len(found.variants) > MOST_LISTED:
+        tables = f"<details><summary>Tasks of the {len(found.variants)} variants</summary>{tables}</details>"
+    body += tables
     return Section("about", "What was run", body + versions(record))
+
+
+def _counts(found: Results) -> str:
+    """How many episodes and seeds each variant has, once where all have the same."""
+    counts = {found.label(name): counted(analysis) for name, analysis in found.variants.items()}
+    if len(set(counts.values())) == 1:
+        (same,) = set(counts.values())
+        return same if len(counts) == 1 else f"each of the {len(counts)} variants: {same}"
+    return "; ".join(f"{label}: {count}" for label, count in counts.items())
 
 
 def _facts(facts: dict[str, str]) -> str:

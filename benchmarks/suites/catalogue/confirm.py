@@ -36,7 +36,7 @@ FAMILIES: dict[Size, tuple[int, ...]] = {
 N_TASKS, N_HARMFUL = 9, 3
 WORLDS = {
     "sound": ("none", "sound logs"),
-    "scaled-bids": (",".join(["scaled_bid=1"] * N_HARMFUL), f"{N_HARMFUL} of {N_TASKS} logs are wrong"),
+    "scaled-bids": (",".join(["scaled_bid=1"] * N_HARMFUL), f"{N_HARMFUL} of {N_TASKS} logs record tripled bids"),
     "harm-v1": (HARM_V1, f"{N_HARMFUL} of {N_TASKS} logs harm conditionally"),
 }
 """Harms and label by the name of the world."""

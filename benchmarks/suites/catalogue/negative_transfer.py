@@ -1,4 +1,4 @@
-"""`negative-transfer/v2`: a third of the sources are wrong, plainly or conditionally; who is not misled?"""
+"""`negative-transfer/v2`: a third of the sources harm, plainly or conditionally; which methods keep them out?"""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ def make(size: Size) -> Suite:
         id=ID,
         size=size,
         title="Negative transfer",
-        question="Where a third of the sources are wrong, which way of sharing keeps out what harms, and that alone?",
+        question="Where a third of the sources are harmful, which way of sharing keeps out what harms, and that alone?",
         variants=(
-            harmed(size, name="scaled-bids", label=f"{N_HARMFUL} of {N_TASKS} logs are wrong", harms=SCALED_BIDS),
+            harmed(
+                size, name="scaled-bids", label=f"{N_HARMFUL} of {N_TASKS} logs record tripled bids", harms=SCALED_BIDS
+            ),
             harmed(size, name="harm-v1", label=f"{N_HARMFUL} of {N_TASKS} logs harm conditionally", harms=HARM_V1),
         ),
         arms=(
