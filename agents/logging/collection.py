@@ -55,7 +55,7 @@ def collect(
 
     Period p of the log is market `seeds[p - first_period]`, and day `days[p - first_period]` of it if `days` are
     given (`BatchMarket.reset`). Iterating keeps memory bounded; pass the iterator to `auction_env.data.write`.
-    `progress` is told 1 after each market episode; True, False and None are those of `agents.rollouts.rollout`.
+    `progress` is called with 1 after each market episode; True, False and None are those of `agents.rollouts.rollout`.
     """
     check_days(seeds, days)
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()

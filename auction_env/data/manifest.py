@@ -240,12 +240,12 @@ def read_shard(
 
 
 def _read_rows(raw: bytes, file: pq.ParquetFile, columns: Sequence[str], filters: Any) -> pa.Table:
-    if file.num_row_groups > 1 and filters is not None:
-        return pq.read_table(pa.BufferReader(raw), columns=list(columns), filters=filters)
     if filters is None:
         return file.read(columns=list(columns))
-    # a small file is decoded whole: the scanner of data sets, which skips row groups, takes longer to set up
-    return file.read().filter(filters).select(list(columns))
+    if file.num_row_groups == 1 and set(columns) == set(COLUMN_NAMES):
+        # the scanner of data sets skips row groups and columns; where there are none to skip, decoding all is sooner
+        return file.read().filter(filters)
+    return pq.read_table(pa.BufferReader(raw), columns=list(columns), filters=filters)
 
 
 def _verified_bytes(path: Path, shard: Shard) -> bytes:
