@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledTick, mean_multiplier
-from auction_env.control.bidder import Campaigns, ImpressionBids, ImpressionOutcomes, split_bids
-from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
+from auction_env.control.bidder import ImpressionBids, ImpressionOutcomes, split_bids
+from auction_env.control.controlled_market import PlayableMarket
 from auction_env.kernels import outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import add_ticks
 from auction_env.replay.market import ReplayMarket
-from auction_env.replay.simulation import ReplaySimulation, controlled_tick, periods_in_turn
+from auction_env.replay.simulation import MarketOfLog, ReplaySimulation, controlled_tick
 from auction_env.tasks import Task
 
 Float = NDArray[np.float64]
@@ -40,34 +40,15 @@ _OVER_COST_GUARD = 1e-4  # currency, in the share of wins that is dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FixedPriceMarket:
+class FixedPriceMarket(MarketOfLog):
     """A `PlayableMarket` with the logged prices alone: the module's docstring has its rules.
 
     Attributes:
         market: The log; days are the numbers of its periods.
     """
 
-    market: ReplayMarket
-
-    @property
-    def n_ticks(self) -> int:
-        return self.market.n_ticks
-
-    @property
-    def mean_impressions(self) -> float:
-        return float(self.market.n_impressions.mean())
-
-    def needed(self, task: Task) -> FixedPriceMarket:
-        return self
-
     def one_each(self, task: Task, advertisers: Int) -> FixedPriceSimulation:
         return FixedPriceSimulation(self.market, advertisers, task=task)
-
-    def again(self, task: Task, campaigns: Campaigns) -> SameEpisodes:
-        return SameEpisodes(self.one_each(task, campaigns.advertiser), campaigns.seed, campaigns.day)
-
-    def days_of(self, seeds: Int) -> Int:
-        return periods_in_turn(self.market, seeds)
 
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, FixedPriceMarket):

@@ -5,9 +5,10 @@ Any number of episodes, in any of the logged periods, are one kernel call a tick
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numba import get_num_threads
@@ -43,16 +44,14 @@ _VALUE_NOW = FEATURE_NAMES.index("value_now")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LoggedMarket:
-    """A `PlayableMarket` whose competitors bid what they bid in a log; days are the numbers of its periods.
+class MarketOfLog(ABC):
+    """What the `PlayableMarket`s of a log have in common; days are the numbers of its periods.
 
     Attributes:
         market: The log.
-        conversions: As of `ReplaySimulation`.
     """
 
     market: ReplayMarket
-    conversions: Conversions = "sampled"
 
     @property
     def n_ticks(self) -> int:
@@ -62,17 +61,33 @@ class LoggedMarket:
     def mean_impressions(self) -> float:
         return float(self.market.n_impressions.mean())
 
-    def needed(self, task: Task) -> LoggedMarket:
+    def needed(self, task: Task) -> Self:
         return self
 
+    @abstractmethod
     def one_each(self, task: Task, advertisers: Int) -> ReplaySimulation:
-        return ReplaySimulation(self.market, advertisers, task=task, conversions=self.conversions)
+        """See `PlayableMarket`."""
 
     def again(self, task: Task, campaigns: Campaigns) -> SameEpisodes:
         return SameEpisodes(self.one_each(task, campaigns.advertiser), campaigns.seed, campaigns.day)
 
     def days_of(self, seeds: Int) -> Int:
         return periods_in_turn(self.market, seeds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoggedMarket(MarketOfLog):
+    """A `PlayableMarket` whose competitors bid what they bid in a log.
+
+    Attributes:
+        market: The log.
+        conversions: As of `ReplaySimulation`.
+    """
+
+    conversions: Conversions = "sampled"
+
+    def one_each(self, task: Task, advertisers: Int) -> ReplaySimulation:
+        return ReplaySimulation(self.market, advertisers, task=task, conversions=self.conversions)
 
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, LoggedMarket):
