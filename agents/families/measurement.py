@@ -14,6 +14,7 @@ from agents.learning.bars import Count
 from agents.logging.harm import Harm
 from agents.rollouts import rollout_each, to_trajectories
 from agents.rules.fixed import FixedBidder
+from auction_env.control.bidder import TickView
 from auction_env.data import TrajectoryData, require
 
 Float = NDArray[np.float64]
@@ -139,21 +140,24 @@ class _Trial:
             truth = self._truths[tuple(who)]
             ratio, recorded = self._curves(who, harm)
             chosen = ratio[np.arange(len(ratio)), recorded.argmax(axis=1)]
-            score = [np.interp(at, np.log(self._grid), curve) for at, curve in zip(chosen, truth, strict=True)]
+            adjustment = harm.bid_adjustment(target.params.n_ticks)
+            played = truth if np.all(adjustment == 1.0) else self._curves(who, None, 1.0 / adjustment)[1]
+            score = [np.interp(at, np.log(self._grid), curve) for at, curve in zip(chosen, played, strict=True)]
             self._losses[harm] = float(1.0 - np.sum(score) / truth.max(axis=1).sum())
         return self._losses[harm]
 
-    def _curves(self, who: NDArray[np.int64], harm: Harm | None) -> tuple[Float, Float]:
-        """Logs of the recorded multipliers over a unit's worth, and the recorded scores.
+    def _curves(self, who: NDArray[np.int64], harm: Harm | None, profile: Float | None = None) -> tuple[Float, Float]:
+        """Logs of the recorded multipliers over a unit's worth (geometric mean of the ticks), and the recorded scores.
 
-        (n_episodes, n_constants) each; the advertisers `who` take turns.
+        (n_episodes, n_constants) each; the advertisers `who` take turns. The constants are played times `profile`,
+        (n_ticks,), if given.
         """
         target, n = self._target, self._n_episodes
         params, population = target.params, target.population
         if harm is not None:
             params, population = harm.market(params, population, target.advertisers)
         played = rollout_each(
-            [FixedBidder(ratio) for ratio in self._grid],
+            [FixedBidder(ratio) if profile is None else _Profile(ratio, profile) for ratio in self._grid],
             seeds=FIRST_SEED + np.arange(n),
             advertisers=who[np.arange(n) % len(who)],
             task=target.task,
@@ -166,7 +170,21 @@ class _Trial:
             submitted = to_trajectories(episodes, period=np.arange(n))
             log = submitted if harm is None else harm.record(submitted, target.advertisers, population)
             first = log.episode_starts[:-1]
-            recorded = np.add.reduceat(log.action, first) / np.add.reduceat(submitted.action, first)
-            ratios.append(np.log(ratio * recorded))
+            n_recorded = np.diff(log.episode_starts)
+            over = np.divide(log.action, submitted.action, out=np.ones(len(log)), where=submitted.action > 0)
+            recorded = np.add.reduceat(np.log(over), first) / n_recorded
+            ratios.append(np.log(ratio) + recorded)
             scores.append(target.task.score(log.totals(), log.targets.at(first), expected=True))
         return np.stack(ratios, axis=1), np.stack(scores, axis=1)
+
+
+class _Profile(FixedBidder):
+    """A constant multiplier times a profile over the ticks."""
+
+    def __init__(self, ratio: float, profile: Float) -> None:
+        super().__init__(ratio)
+        self._profile = profile
+
+    def act(self, view: TickView) -> Float:
+        """The multipliers of the tick, shape (n,)."""
+        return np.asarray(self._multiplier * self._profile[view.tick])

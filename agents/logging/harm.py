@@ -1,7 +1,7 @@
 """Harm in logs: ways in which a log may mislead whoever learns from it, each with one strength from 0 to 1.
 
-The six kinds beside `scaled_bid` are near a sound log in their marginals. Their harm is conditional on the price, the
-hour, the category or the episode, and much of such a log is useful. Which of its trajectories are sound is known.
+The seven kinds beside `scaled_bid` are near a sound log in their marginals. Their harm is conditional on the price,
+the hour, the category or the episode, and much of such a log is useful. Which of its trajectories are sound is known.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Float = NDArray[np.float64]
 Market: TypeAlias = tuple[MarketParams, Population]
 
 SCALED_BID, FIRST_PRICE, RESERVE, VOLUME = "scaled_bid", "first_price", "reserve", "volume"
-DELAY, MISCALIBRATION, STALE = "delay", "miscalibration", "stale"
+DELAY, MISCALIBRATION, STALE, DAYPARTING = "delay", "miscalibration", "stale", "dayparting"
 HARM_KINDS: dict[str, str] = {
     SCALED_BID: "records 3^s times the bids that were submitted",
     FIRST_PRICE: "a share s of each price is the winner's own bid: part of the market is first price",
@@ -34,12 +34,13 @@ HARM_KINDS: dict[str, str] = {
     DELAY: "conversions are reported after 24 s ticks on average, and lost if the episode has ended",
     MISCALIBRATION: "predicted conversions are recorded 2^s times too high for half of the categories",
     STALE: "an older regime: the competitors' target CPAs are 2^-s times as high, prices follow",
+    DAYPARTING: "records bids before an adjustment for the time of day, from 3^s in the first tick down to 3^-s",
 }
 """What harmed trajectories are at strength s."""
 
 LATE = (RESERVE, VOLUME)
 """Kinds that begin in the middle of the log."""
-OF_RECORD = (SCALED_BID, DELAY, MISCALIBRATION)
+OF_RECORD = (SCALED_BID, DELAY, MISCALIBRATION, DAYPARTING)
 """Kinds that change what the log says; what was seen, bid, won and paid is that of the sound log."""
 
 _CONVERSION_COLUMNS = {  # by what a kind changes: conversions, and the GMV that they bring
@@ -167,6 +168,9 @@ class Harm:
         if self.kind == SCALED_BID:
             factor = 3.0**self.strength
             return replace(log, action=factor * log.action, bid=factor * log.bid)
+        if self.kind == DAYPARTING:
+            factor = self.bid_adjustment(int(log.tick.max()) + 1)[log.tick]
+            return replace(log, action=log.action / factor, bid=log.bid / factor)
         if self.kind == DELAY:
             return _with_rewards(log, self._delayed(log))
         factors = np.where(self.advertiser_mask(log.advertiser, controlled, population), 2.0**self.strength, 1.0)
@@ -176,6 +180,16 @@ class Harm:
         is_bid_on = np.array([task.basis in ("conversions", "gmv") for task in log.tasks])[log.task]
         changed |= {"observation": observation, "action": np.where(is_bid_on, log.action / factors, log.action)}
         return _with_rewards(log, changed)
+
+    def bid_adjustment(self, n_ticks: int) -> Float:
+        """(n_ticks,) submitted over recorded bid in the course of the episode, 1 on geometric average.
+
+        Platforms adjust bids by the hour, and logs keep the campaign's own bid: the first ticks are raised to up to
+        3^s, the last ones lowered as far. All ones unless the kind is `dayparting`.
+        """
+        if self.kind != DAYPARTING:
+            return np.ones(n_ticks)
+        return np.asarray(3.0 ** (self.strength * np.linspace(1.0, -1.0, n_ticks)))
 
     def _delayed(self, log: TrajectoryData) -> dict[str, Float]:
         """The columns of conversions and GMV without what is reported after the episode."""

@@ -68,6 +68,7 @@ def test_no_strength_or_no_share_is_the_sound_log_bit_for_bit(
     ("kind", "changes"),
     [
         ("scaled_bid", {"action", "bid"}),
+        ("dayparting", {"action", "bid"}),
         ("delay", {"conversions", "expected_conversions", "gmv", "expected_gmv", "reward", "reward_expected"}),
         (
             "miscalibration",
@@ -99,6 +100,17 @@ def test_scaled_bids_are_a_factor(tmp_path: Path, sound: TrajectoryData) -> None
     half = collected(tmp_path / "half", Harm(kind="scaled_bid", strength=0.5))
     np.testing.assert_array_equal(full.action, 3.0 * sound.action)
     np.testing.assert_allclose(half.bid, 3.0**0.5 * sound.bid)
+
+
+def test_dayparting_divides_the_bids_of_each_tick_by_its_adjustment(tmp_path: Path, sound: TrajectoryData) -> None:
+    harm = Harm(kind="dayparting", strength=0.5)
+    harmed = collected(tmp_path / "log", harm)
+    bids = sound.action > 0
+    ratio = (sound.action[bids] / harmed.action[bids], sound.tick[bids])
+    np.testing.assert_allclose(ratio[0], harm.bid_adjustment(48)[ratio[1]])
+    np.testing.assert_allclose(harm.bid_adjustment(48)[[0, -1]], [3**0.5, 3**-0.5])
+    assert np.log(harm.bid_adjustment(48)).sum() == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_array_equal(Harm(kind="scaled_bid").bid_adjustment(3), 1.0)
 
 
 def test_first_price_moves_payments_towards_the_bid(tmp_path: Path) -> None:
