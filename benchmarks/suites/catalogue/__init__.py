@@ -10,6 +10,7 @@ from benchmarks.suites.catalogue import (
     data_scarce,
     demo,
     from_logs,
+    hidden_harm,
     many_tasks,
     negative_transfer,
     online,
@@ -34,6 +35,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         optimisers,
         negative_transfer,
         confirm,
+        hidden_harm,
         scarce,
         demo,
     )

@@ -54,7 +54,8 @@ ALIKE = 0.01
 """Share of the best constant multiplier below which two methods are called equal."""
 
 
-def _family(seed: int, harms: str, size: Size) -> FamilyData:
+def family(seed: int, harms: str, size: Size) -> FamilyData:
+    """Logs of one of the families of a confirmation."""
     most, fewest, n_impressions, n_collected = {
         "full": (1000, 30, 50_000, 100),
         "cpu": (400, 20, 4_800, 40),
@@ -122,7 +123,7 @@ def make(size: Size) -> Suite:
             Variant(
                 name=name,
                 label=f"family {seed}, {label}",
-                data=_family(seed, harms, size),
+                data=family(seed, harms, size),
                 arms=tuple(arm.name for arm in of_world[world]),
                 group=world,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import get_args
 
@@ -9,7 +10,7 @@ import pytest
 
 from agents import registry
 from agents.offline import ALGORITHMS
-from benchmarks.suites.catalogue import SUITES, demo, get_suite
+from benchmarks.suites.catalogue import SUITES, demo, get_suite, hidden_harm
 from benchmarks.suites.methods.methods import METHODS, method_of
 from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.spec import SIZES, Condition, Contrast, FamilyData, MarketData, Size, Suite
@@ -51,6 +52,9 @@ HASHES: dict[str, str] = {
     "confirm/v1": "3e872bed09d1e5d2",
     "confirm/v1/cpu": "b88729acedac5636",
     "confirm/v1/testing": "a68fa2614ec5e339",
+    "hidden-harm/v1": "9f3b79aacaa6ea31",
+    "hidden-harm/v1/cpu": "bfcc56ab77826dd3",
+    "hidden-harm/v1/testing": "ed639f3320885ffb",
     "scarce/v1": "02006ba14594ce5d",
     "scarce/v1/cpu": "1a6b2443e524a60c",
     "scarce/v1/testing": "dd9c43c4db20817a",
@@ -82,7 +86,7 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         else:
             method_of(arm).resolve(arm.settings, found.training)
     assert len({run.id for run in found.runs()}) == len(found.runs())
-    few = {"testing": 1, "cpu": 3} if name == demo.ID else {"testing": 2}
+    few = {demo.ID: {"testing": 1, "cpu": 3}, hidden_harm.ID: hidden_harm.N_SEEDS}.get(name, {"testing": 2})
     assert len(found.train_seeds) == few.get(size, 10)
 
 
@@ -135,19 +139,25 @@ def test_a_run_does_not_depend_on_what_else_is_run() -> None:
 
 
 def test_confirmation_families_are_seen_by_no_other_suite() -> None:
-    confirmed = get_suite("confirm/v1")
-    for world in ("sound", "harm-v1"):
-        of_world = [variant for variant in confirmed.variants if variant.group == world]
-        assert len({variant.data.seed for variant in of_world}) == 10
+    confirmations = {name: get_suite(name) for name in ("confirm/v1", "hidden-harm/v1")}
+    for confirmed in confirmations.values():
+        for world in {variant.group for variant in confirmed.variants} - {"scaled-bids"}:  # those of `sound`
+            of_world = [variant for variant in confirmed.variants if variant.group == world]
+            assert len({variant.data.seed for variant in of_world}) == 10
     for name, size in ALL:
         found = get_suite(name, size)
-        is_confirmation = name == "confirm/v1"
-        for variant in found.variants:
-            if isinstance(variant.data, FamilyData):
-                assert (variant.data.seed >= 100) == is_confirmation
-        if not is_confirmation:
-            episodes = range(found.test.first, found.test.first + found.test.n)
-            assert confirmed.test.first not in episodes and confirmed.test.first + confirmed.test.n - 1 not in episodes
+        for other, confirmed in confirmations.items():
+            if name == other:
+                continue
+            known = {variant.data.seed for variant in confirmed.variants}
+            for variant in found.variants:
+                if isinstance(variant.data, FamilyData):
+                    assert variant.data.seed not in known
+                    assert variant.data.seed < 100 or name in confirmations
+            for mine, theirs in itertools.product(
+                (found.test, found.validation), (confirmed.test, confirmed.validation)
+            ):
+                assert mine.first + mine.n <= theirs.first or theirs.first + theirs.n <= mine.first
 
 
 def test_contrasts_name_what_is_compared() -> None:
