@@ -6,6 +6,8 @@ mean over ticks of the tick's mean over impressions, so that a quiet tick weighs
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -49,6 +51,11 @@ class StateFeatures:
         self._sum = np.zeros((n, kernel.N_STATISTICS))
         self._running = (self._sum, np.zeros((n, WINDOW, kernel.N_STATISTICS)), np.zeros(n), np.zeros((n, WINDOW)))
         self._n_past = np.zeros(n, np.int64)
+
+    @property
+    def running(self) -> tuple[NDArray[Any], ...]:
+        """The running sums as kernels take them, which update them in place: `kernels.step.controlled`."""
+        return (*self._running, self._n_past)
 
     def observe(self, tick: int, *, budget_left: ArrayLike, value_now: ArrayLike, volume_now: ArrayLike) -> Float:
         """The features at the start of `tick`.

@@ -46,13 +46,14 @@ def whole_vectors(n):
 
 
 @njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
-def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry_idx, top_bid, top_idx):
+def rank_bids(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
     """Ranks the eligible bids of impressions [start, stop) of a block by bid x quality, and somewhat beyond.
 
     A bid is multiplier x basis; it is eligible if positive and at least the reserve. Equal scores rank by
-    advertiser index. Each advertiser in turn is inserted from the top of the ladder, and whoever is displaced is
-    carried on downwards. The loops have no branches and vectorise; that they do depends on the carried bids
-    having arrays of their own (rows of one array may alias, as far as the compiler knows).
+    advertiser index. The advertisers are inserted in the order of their indices, so that a new score comes behind
+    equal ones: it goes to the first rank whose score it exceeds, and all from there on move down by one. A rank
+    keeps its score, takes the new one or that of the rank above, which the new one alone decides. So the ranks are
+    changed from the last one up, in loops without branches, which vectorise.
 
     Args:
         basis: (n_advertisers, BLOCK) float: predicted values, or bids with multipliers of 1.
@@ -60,14 +61,14 @@ def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry
         quality: (n_advertisers,) float > 0; with qualities of 1 a score is the bid.
         reserve: (BLOCK,) float, reserve price per impression.
         start, stop: Range of impressions.
-        carry_bid, carry_idx: (BLOCK,) scratch, of the types of `top_bid` and `top_idx`.
+        new_bid: (BLOCK,) scratch, of the type of `top_bid`.
         top_bid: (n_slots + 1, BLOCK) float, written: scores in descending order, 0 where there is none.
         top_idx: (n_slots + 1, BLOCK) int32, written: their advertisers, -1 where there is none.
     """
     stop = min(start + whole_vectors(stop - start), BLOCK)
     n_top, n = top_bid.shape[0], stop - start
     # indices from 0 on are known not to be negative, which the vectoriser needs
-    floor, new_bids, new_idxs = reserve[start:stop], carry_bid[start:stop], carry_idx[start:stop]
+    floor, score = reserve[start:stop], new_bid[start:stop]
     for rank in range(n_top):
         top_bid[rank, start:stop] = 0
         top_idx[rank, start:stop] = -1
@@ -75,23 +76,25 @@ def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry
         m, q = multiplier[j], quality[j]
         if m <= 0:
             continue
-        column = basis[j, start:stop]
+        column, own = basis[j, start:stop], np.int32(j)
         for i in range(n):
             bid = m * column[i]
-            score = bid * q
-            new_bids[i] = score if bid >= floor[i] else 0
-            new_idxs[i] = j
-        for rank in range(n_top):
+            score[i] = bid * q if bid >= floor[i] else 0
+        for rank in range(n_top - 1, 0, -1):
             held_bid, held_idx = top_bid[rank, start:stop], top_idx[rank, start:stop]
+            above_bid, above_idx = top_bid[rank - 1, start:stop], top_idx[rank - 1, start:stop]
             for i in range(n):
-                new, old = new_bids[i], held_bid[i]
-                new_idx, old_idx = new_idxs[i], held_idx[i]
-                # a displaced bid meets equal ones further down, whose indices are higher than its own
-                better = (new > old) | ((new == old) & (new_idx < old_idx))
-                held_bid[i] = new if better else old
-                new_bids[i] = old if better else new
-                held_idx[i] = new_idx if better else old_idx
-                new_idxs[i] = old_idx if better else new_idx
+                new, held, above = score[i], held_bid[i], above_bid[i]
+                idx, idx_above = held_idx[i], above_idx[i]
+                taken = new if new > held else held
+                idx = own if new > held else idx
+                held_bid[i] = above if new > above else taken
+                held_idx[i] = idx_above if new > above else idx
+        held_bid, held_idx = top_bid[0, start:stop], top_idx[0, start:stop]
+        for i in range(n):
+            new, held, idx = score[i], held_bid[i], held_idx[i]
+            held_bid[i] = new if new > held else held
+            held_idx[i] = own if new > held else idx
 
 
 @njit(cache=True, inline="always")
@@ -148,7 +151,7 @@ def clear_bids(bids, quality, reserve, n_slots, mechanism, weight, slot, price, 
     score = np.empty((n_advertisers, BLOCK))
     top_bid = np.empty((n_slots + 1, BLOCK))
     top_idx = np.empty((n_slots + 1, BLOCK), np.int32)
-    carry_bid, carry_idx = np.empty(BLOCK), np.empty(BLOCK, np.int32)
+    new_bid = np.empty(BLOCK)
     slot[:] = 0
     price[:] = 0
     for first in range(0, n_impressions, BLOCK):
@@ -159,7 +162,7 @@ def clear_bids(bids, quality, reserve, n_slots, mechanism, weight, slot, price, 
             for j in range(n_advertisers):
                 bid = bids[first + i, j]
                 score[j, i] = bid * quality[first + i, j] if bid >= floor[i] else 0.0
-        rank_bids(score, ones, ones, no_floor, 0, n, carry_bid, carry_idx, top_bid, top_idx)
+        rank_bids(score, ones, ones, no_floor, 0, n, new_bid, top_bid, top_idx)
         for i in range(n):
             lwc[first + i] = least_winning_cost(top_bid, i, floor[i])
             for s in range(n_slots):

@@ -8,7 +8,7 @@ from numba import njit
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.outcomes import COST, N_TOTALS, conversion_keys
 from auction_env.kernels.rng import STREAM_DROP, bits, high_word, low_word, make_key, mix64
-from auction_env.kernels.tick import add_item, list_items, settle_items
+from auction_env.kernels.tick import add_item, list_items, settle_items, settle_items_serially
 
 
 @njit(cache=True)
@@ -50,9 +50,12 @@ def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, 
 
 @njit(cache=True)
 def run_tick_dropping(
-    seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum
+    seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum,
+    is_parallel,
 ):  # fmt: skip
-    """Runs the tick of every market under AuctionNet's rule; arguments as those of `tick.run_tick`.
+    """Runs the tick of every market under AuctionNet's rule, on all threads or, if not `is_parallel`, on one.
+
+    The other arguments are those of `tick.run_tick`.
 
     In every round, an advertiser whose costs of the tick exceed its budget by a factor f > 1 loses a share
     1 - 1 / f of its exposed wins, at random, and the impressions concerned are cleared again without it; all
@@ -69,10 +72,14 @@ def run_tick_dropping(
     todo = list_items(items.start[:-1], items.start[1:])
     turn = 0
     while todo.shape[0] > 0:
-        settle_items(
+        arguments = (
             todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
             item_totals, item_lwc, left, is_broke, exposed,
         )  # fmt: skip
+        if is_parallel:
+            settle_items(*arguments)
+        else:
+            settle_items_serially(*arguments)
         open_mask = np.zeros(n_items, np.bool_)
         for e in range(seed.shape[0]):
             start, stop = items.start[e], items.start[e + 1]
