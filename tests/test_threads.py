@@ -30,6 +30,7 @@ KERNELS = {
     "agents.labels.kernels.best_places",
     "agents.labels.kernels.evaluate_curves",
     "auction_env.kernels.replay.step_envs_parallel",
+    "auction_env.kernels.step.auctions.run_markets_parallel",
     "auction_env.kernels.tick.settle_items",
     "auction_env.kernels.values.draw_correlated_values",
     "auction_env.kernels.values.draw_funnel_values",
@@ -48,6 +49,8 @@ def numbers() -> dict[str, list[float]]:
     for number, options in enumerate((*CASES, *({"traffic": of_market} for of_market in traffic))):
         market = BatchMarket(small_params(n_impressions=10_000, **options), small_population(budget=0.2), 2)
         found |= {f"market {number} {name}": v.ravel().tolist() for name, v in run_all(market, [3, 4]).items()}
+    several = BatchMarket(small_params(n_impressions=2_000), small_population(budget=0.2), 8)
+    found |= {f"markets {name}": v.ravel().tolist() for name, v in run_all(several, list(range(8))).items()}
     replay = ReplaySimulation(three_periods(), np.arange(1, 7))
     replay._is_serial = False  # this small log is not worth a thread
     replay.reset(np.arange(6), np.array([10, 11, 12, 12, 11, 10]))

@@ -6,8 +6,6 @@ mean over ticks of the tick's mean over impressions, so that a quiet tick weighs
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -53,7 +51,7 @@ class StateFeatures:
         self._n_past = np.zeros(n, np.int64)
 
     @property
-    def running(self) -> tuple[NDArray[Any], ...]:
+    def running(self) -> tuple[Float, Float, Float, Float, NDArray[np.int64]]:
         """The running sums as kernels take them, which update them in place: `kernels.step.controlled`."""
         return (*self._running, self._n_past)
 

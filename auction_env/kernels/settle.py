@@ -32,7 +32,7 @@ from auction_env.kernels.values import impression_amounts
 class Rules(NamedTuple):
     """Rules of the auction as the kernels take them."""
 
-    mechanism: int  # a value of `clearing.MECHANISMS`
+    mechanism: Any  # int64, a value of `clearing.MECHANISMS`
     first_price_share: Any  # float32, share of a price that is the winner's bid: `MarketParams.first_price_share`
     exposure: NDArray[np.float32]  # (n_slots,): probability that a slot is seen given that the one above is
     weight: NDArray[np.float32]  # (n_slots, n_slots): `clearing.price_weights`

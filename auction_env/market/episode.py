@@ -174,5 +174,5 @@ class DrawnMarkets(NamedTuple):
         """These markets of a state; None: all."""
         if which is None:
             return cls(state.seed, state.basis, state.volume, state.mean, state.sd)
-        by_tick = (np.take(part, which, axis=1) for part in (state.volume, state.mean, state.sd))
-        return cls(state.seed[which], state.basis[which], *by_tick)
+        mean, sd = (np.take(part, which, axis=1) for part in (state.mean, state.sd))
+        return cls(state.seed[which], state.basis[which], np.take(state.volume, which, axis=1), mean, sd)

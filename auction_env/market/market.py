@@ -58,6 +58,7 @@ class BatchMarket:
         self._rules = _rules(self.params, self.population)
         self._rule_arrays = RuleArrays.of(self._rules)
         self._targets = market_targets(self.params, self.population)
+        self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
         # buffers of a tick, by block: they grow to the busiest one
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
         self._sums = np.empty((0, 1, self._shape[1]))  # of the values, or of all four amounts
@@ -256,7 +257,8 @@ class BatchMarket:
     def _items(self) -> kernel.Items:
         """The blocks of the current tick's impressions."""
         state = self._episode
-        return kernel.lay_out(state.volume[state.tick], self._kind)
+        items: kernel.Items = kernel.lay_out(state.volume[state.tick], self._kind)
+        return items
 
     def values(self, market: int = 0) -> NDArray[np.float32]:
         """Predicted values of the current tick's impressions: (n_impressions, n_advertisers), in arrival order.
@@ -356,7 +358,7 @@ class BatchMarket:
 
     def _targets_on(self, day: Int) -> Targets:
         """What the advertisers have and would pay on these days, (n_markets, n_advertisers) each."""
-        return Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
+        return self._targets_of_all
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:

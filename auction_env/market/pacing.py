@@ -85,7 +85,8 @@ class Pacer:
         by_tick = plan[:, None] if plan.ndim == 1 else np.stack([self._flat(plan[..., t]) for t in range(n_ticks)])
         self._share = np.ascontiguousarray(by_tick)  # (n_ticks, n) or, of all alike, (n_ticks, 1)
         self._gains = np.array([gains.p, gains.i, gains.d, gains.cpa_p, gains.cpa_i])
-        self._state = (left, *np.zeros((5, len(left))))
+        sum_error, last_error, spent, gained, sum_cpa_error = np.zeros((5, len(left)))
+        self._state = (left, sum_error, last_error, spent, gained, sum_cpa_error)
 
     def multipliers(self, tick: int, *, last_cost: ArrayLike, last_expected_conversions: ArrayLike) -> Float:
         """Multipliers for `tick`, given cost and predicted conversions of the tick before (0 at tick 0)."""
@@ -96,7 +97,8 @@ class Pacer:
         )  # fmt: skip
         np.exp(factor, out=factor)  # in NumPy: compiled exponentials differ in the last bit
         factor *= self._scale
-        return np.minimum(factor[0], factor[1]).reshape(self._shape)
+        multipliers: Float = np.minimum(factor[0], factor[1]).reshape(self._shape)
+        return multipliers
 
     def _flat(self, given: ArrayLike) -> Float:
         """`given` broadcast to the bidders' shape, as a vector."""
