@@ -18,6 +18,7 @@ from numba.core.dispatcher import Dispatcher
 from agents.labels.hindsight import best_log_multipliers
 from agents.labels.response import Response
 from auction_env import BatchMarket, TrafficParams
+from auction_env.kernels.threads import drawing, settling
 from auction_env.market.shapes.value_distribution import ValueDistribution
 from auction_env.replay.simulation import ReplaySimulation
 from auction_env.tasks import TASKS
@@ -44,6 +45,7 @@ OF_CUDA = {"auction_env.kernels.cuda.commit"}  # one market a thread; `test_cuda
 def numbers() -> dict[str, list[float]]:
     """What the kernels find, by what uses them."""
     found: dict[str, list[float]] = {}
+    drawing.is_fixed = settling.is_fixed = True
     shape = ValueDistribution.of_samples(np.random.default_rng(0).lognormal(-8.0, 1.0, 2000))
     traffic = (TrafficParams(value_correlation=0.4), TrafficParams(values=shape))
     for number, options in enumerate((*CASES, *({"traffic": of_market} for of_market in traffic))):

@@ -83,6 +83,9 @@ class CudaBatchMarket(BatchMarket):
         """See `BatchMarket.values_of`."""
         return self.values(market)[:, advertiser]
 
+    def _alike(self, state: MarketState) -> None:
+        """Every market draws its own values."""
+
     def _reserve(self, n_blocks: int) -> None:
         """Nothing on the host: `_allocate` makes room on the device."""
 

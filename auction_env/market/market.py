@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.integers import check_integers
-from auction_env.kernels import outcomes, overspend, threads, useful_threads
+from auction_env.kernels import outcomes, threads
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
 from auction_env.kernels.settle import Advertisers, RuleArrays, Rules, Tiles
-from auction_env.kernels.step import auctions
+from auction_env.kernels.step import auctions, overspend
 from auction_env.kernels.step import opening as serial
 from auction_env.kernels.values import (
     N_BASES,
@@ -233,12 +233,11 @@ class BatchMarket:
             state.seed, tick, state.volume, self._kind, *self._tiles, self._value_sum, multiplier, *self._rule_arrays,
             traffic.sigma, traffic.lower, traffic.upper, state.mean, state.sd, state.budget_left, *found,
         )  # fmt: skip
-        n_threads = useful_threads(self._n_blocks[tick])
         is_in_order = self.params.budget_rule == "in_order"
-        if is_in_order and n_threads == 1:
-            auctions.run_markets(*by_market)
-            return found
-        with threads(n_threads):
+        with threads.settling.of(self._n_blocks[tick]) as n_threads:
+            if is_in_order and n_threads == 1:
+                auctions.run_markets(*by_market)
+                return found
             if is_in_order and self.n_markets >= _MARKETS_PER_THREAD * n_threads:
                 auctions.run_markets_parallel(*by_market)
                 return found
@@ -430,11 +429,10 @@ class BatchMarket:
         """Draws the values of the tick's impressions; their means (n_kinds, n_advertisers, N_BASES)."""
         self._tiles, self._value_sum = Tiles(self._values, self._values, _UNKNOWN), self._basis_sum
         means = np.zeros((len(self._drawn.seed), self.n_advertisers, N_BASES))
-        n_threads = useful_threads(self._n_drawn[state.tick])
-        if n_threads == 1:
-            self._draw_serially(state.tick, means)
-        else:
-            with threads(n_threads):
+        with threads.drawing.of(self._n_drawn[state.tick]) as n_threads:
+            if n_threads == 1:
+                self._draw_serially(state.tick, means)
+            else:
                 self._draw_parallel(state.tick, means)
         return means
 

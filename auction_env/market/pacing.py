@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.kernels.pacing import pace
+from auction_env.kernels.step.pacing import pace
 
 Float = NDArray[np.float64]
 

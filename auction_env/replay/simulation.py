@@ -27,9 +27,10 @@ from auction_env.control.bidder import (
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.integers import check_integers
-from auction_env.kernels import may_start_threads, outcomes
+from auction_env.kernels import outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import WINDOW
+from auction_env.kernels.threads import may_start_threads
 from auction_env.replay.market import ReplayMarket
 from auction_env.tasks import BASES, Targets, Task, get_task
 
