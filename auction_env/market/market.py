@@ -249,7 +249,7 @@ class BatchMarket:
             if is_in_order:
                 kernel.run_tick(*by_item, max(32, 8 * n_threads))
             else:
-                overspend.run_tick_dropping(*by_item, n_threads > 1)
+                overspend.run_tick_dropping(*by_item, n_threads=n_threads)
         return found
 
     @property
