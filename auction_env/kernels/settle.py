@@ -104,6 +104,25 @@ class Tiles(NamedTuple):
     sigma: NDArray[np.float32]
 
 
+@njit(cache=True)
+def first_blocks(n, kind):
+    """Where the blocks of each market begin, (n_markets,) int64: markets of a kind share theirs.
+
+    Args:
+        n: (n_markets,) int64 impressions.
+        kind: (n_markets,) int64 from 0 on.
+    """
+    start = np.zeros(kind.max() + 2, np.int64)
+    for e in range(n.shape[0]):
+        start[kind[e] + 1] = (n[e] + BLOCK - 1) // BLOCK
+    for k in range(1, start.shape[0]):
+        start[k] += start[k - 1]
+    first = np.empty(n.shape[0], np.int64)
+    for e in range(n.shape[0]):
+        first[e] = start[kind[e]]
+    return first
+
+
 class Ladder(NamedTuple):
     """What is known of an item's impressions before anybody pays: scratch of one thread."""
 

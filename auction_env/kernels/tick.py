@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.outcomes import COST, N_TOTALS, conversion_keys
-from auction_env.kernels.settle import settle_block
-from auction_env.kernels.step.auctions import first_blocks
+from auction_env.kernels.settle import first_blocks, settle_block
 
 
 class Items(NamedTuple):
@@ -38,7 +37,7 @@ def lay_out(n, kind):
 
     Args:
         n: (n_markets,) int64 impressions.
-        kind: (n_markets,) int64: markets of a kind share their tiles; see `auctions.first_blocks`.
+        kind: (n_markets,) int64: markets of a kind share their tiles; see `settle.first_blocks`.
     """
     n_markets = n.shape[0]
     start = np.zeros(n_markets + 1, np.int64)

@@ -11,7 +11,7 @@ from numba import njit, prange
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.outcomes import COST, N_TOTALS
 from auction_env.kernels.rng import STREAM_CONVERSION, lane_key, tick_key
-from auction_env.kernels.settle import rules_of, settle_block
+from auction_env.kernels.settle import first_blocks, rules_of, settle_block
 
 
 @njit(cache=True)
@@ -30,25 +30,6 @@ def take_multipliers(given, active, most, multiplier):
             is_valid &= (given[e, j] >= 0) & (given[e, j] <= most)
             multiplier[e, j] = np.float32(given[e, j]) if active[e, j] else np.float32(0.0)
     return is_valid
-
-
-@njit(cache=True)
-def first_blocks(n, kind):
-    """Where the blocks of each market begin, (n_markets,) int64: markets of a kind share theirs.
-
-    Args:
-        n: (n_markets,) int64 impressions.
-        kind: (n_markets,) int64 from 0 on.
-    """
-    start = np.zeros(kind.max() + 2, np.int64)
-    for e in range(n.shape[0]):
-        start[kind[e] + 1] = (n[e] + BLOCK - 1) // BLOCK
-    for k in range(1, start.shape[0]):
-        start[k] += start[k - 1]
-    first = np.empty(n.shape[0], np.int64)
-    for e in range(n.shape[0]):
-        first[e] = start[kind[e]]
-    return first
 
 
 @njit(cache=True)
