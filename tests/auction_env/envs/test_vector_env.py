@@ -268,6 +268,6 @@ def test_processes_forked_after_the_market_ran_with_threads_play_on(tmp_path: Pa
     script.write_text(_FORKED)
     environment = os.environ | {"NUMBA_NUM_THREADS": "2", "NUMBA_THREADING_LAYER": "omp", "PYTHONPATH": os.getcwd()}
     out = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, script], env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert out.stdout == "equal\n", out.stderr
