@@ -45,15 +45,86 @@ def whole_vectors(n):
     return min((n + 7) // 8 * 8, BLOCK)
 
 
+@njit(cache=True, inline="always")
+def score_bid(multiplier, basis, quality, reserve):
+    """bid x quality of an eligible bid; 0 of one that is below the reserve price."""
+    bid = multiplier * basis
+    return bid * quality if bid >= reserve else np.float32(0.0)
+
+
+@njit(cache=True, inline="always")
+def insert_score(new, own, held, held_idx, above, above_idx):
+    """What a rank holds after an insertion, (score, advertiser): what it held, the new one, or that of the rank above.
+
+    Args:
+        new, own: The score and its advertiser, whose index is higher than all in the ladder: equal ones stay in front.
+        held, held_idx: What the rank holds.
+        above, above_idx: What the rank above held before; for the first rank, the new score and its advertiser.
+    """
+    taken = new if new > held else held
+    taken_idx = own if new > held else held_idx
+    return (above if new > above else taken), (above_idx if new > above else taken_idx)
+
+
 @njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+def rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_idx):
+    """`rank_bids` for ladders of four ranks, which three slots need, the default: one pass for all ranks.
+
+    Half of the time of a pass for each rank is reading and writing the ladder.
+    """
+    n, floor = stop - start, reserve[start:stop]
+    bid_0, bid_1, bid_2, bid_3 = (
+        top_bid[0, start:stop], top_bid[1, start:stop], top_bid[2, start:stop], top_bid[3, start:stop]
+    )  # fmt: skip
+    idx_0, idx_1, idx_2, idx_3 = (
+        top_idx[0, start:stop], top_idx[1, start:stop], top_idx[2, start:stop], top_idx[3, start:stop]
+    )  # fmt: skip
+    for j in range(basis.shape[0]):
+        m, q, own, column = multiplier[j], quality[j], np.int32(j), basis[j, start:stop]
+        if m <= 0:
+            continue
+        for i in range(n):
+            new = score_bid(m, column[i], q, floor[i])
+            # all is read before anything is written: the rows may be one array's, as far as the compiler knows
+            held_0, held_1, held_2, held_3 = bid_0[i], bid_1[i], bid_2[i], bid_3[i]
+            who_0, who_1, who_2, who_3 = idx_0[i], idx_1[i], idx_2[i], idx_3[i]
+            bid_3[i], idx_3[i] = insert_score(new, own, held_3, who_3, held_2, who_2)
+            bid_2[i], idx_2[i] = insert_score(new, own, held_2, who_2, held_1, who_1)
+            bid_1[i], idx_1[i] = insert_score(new, own, held_1, who_1, held_0, who_0)
+            bid_0[i], idx_0[i] = insert_score(new, own, held_0, who_0, new, own)
+
+
+@njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+def rank_in_any(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
+    """`rank_bids` for ladders of any number of ranks: a pass for each."""
+    n, floor, score = stop - start, reserve[start:stop], new_bid[start:stop]
+    for j in range(basis.shape[0]):
+        m, q, own, column = multiplier[j], quality[j], np.int32(j), basis[j, start:stop]
+        if m <= 0:
+            continue
+        for i in range(n):
+            score[i] = score_bid(m, column[i], q, floor[i])
+        for rank in range(top_bid.shape[0] - 1, 0, -1):
+            held_bid, held_idx = top_bid[rank, start:stop], top_idx[rank, start:stop]
+            above_bid, above_idx = top_bid[rank - 1, start:stop], top_idx[rank - 1, start:stop]
+            for i in range(n):
+                held, who, above, who_above = held_bid[i], held_idx[i], above_bid[i], above_idx[i]
+                held_bid[i], held_idx[i] = insert_score(score[i], own, held, who, above, who_above)
+        held_bid, held_idx = top_bid[0, start:stop], top_idx[0, start:stop]
+        for i in range(n):
+            new, held, who = score[i], held_bid[i], held_idx[i]
+            held_bid[i], held_idx[i] = insert_score(new, own, held, who, new, own)
+
+
+@njit(cache=True)
 def rank_bids(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
     """Ranks the eligible bids of impressions [start, stop) of a block by bid x quality, and somewhat beyond.
 
     A bid is multiplier x basis; it is eligible if positive and at least the reserve. Equal scores rank by
     advertiser index. The advertisers are inserted in the order of their indices, so that a new score comes behind
     equal ones: it goes to the first rank whose score it exceeds, and all from there on move down by one. A rank
-    keeps its score, takes the new one or that of the rank above, which the new one alone decides. So the ranks are
-    changed from the last one up, in loops without branches, which vectorise.
+    keeps its score, takes the new one or that of the rank above, which the new one alone decides: the loops have no
+    branches and vectorise.
 
     Args:
         basis: (n_advertisers, BLOCK) float: predicted values, or bids with multipliers of 1.
@@ -66,35 +137,13 @@ def rank_bids(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid
         top_idx: (n_slots + 1, BLOCK) int32, written: their advertisers, -1 where there is none.
     """
     stop = min(start + whole_vectors(stop - start), BLOCK)
-    n_top, n = top_bid.shape[0], stop - start
-    # indices from 0 on are known not to be negative, which the vectoriser needs
-    floor, score = reserve[start:stop], new_bid[start:stop]
-    for rank in range(n_top):
+    for rank in range(top_bid.shape[0]):
         top_bid[rank, start:stop] = 0
         top_idx[rank, start:stop] = -1
-    for j in range(basis.shape[0]):
-        m, q = multiplier[j], quality[j]
-        if m <= 0:
-            continue
-        column, own = basis[j, start:stop], np.int32(j)
-        for i in range(n):
-            bid = m * column[i]
-            score[i] = bid * q if bid >= floor[i] else 0
-        for rank in range(n_top - 1, 0, -1):
-            held_bid, held_idx = top_bid[rank, start:stop], top_idx[rank, start:stop]
-            above_bid, above_idx = top_bid[rank - 1, start:stop], top_idx[rank - 1, start:stop]
-            for i in range(n):
-                new, held, above = score[i], held_bid[i], above_bid[i]
-                idx, idx_above = held_idx[i], above_idx[i]
-                taken = new if new > held else held
-                idx = own if new > held else idx
-                held_bid[i] = above if new > above else taken
-                held_idx[i] = idx_above if new > above else idx
-        held_bid, held_idx = top_bid[0, start:stop], top_idx[0, start:stop]
-        for i in range(n):
-            new, held, idx = score[i], held_bid[i], held_idx[i]
-            held_bid[i] = new if new > held else held
-            held_idx[i] = own if new > held else idx
+    if top_bid.shape[0] == 4:
+        rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_idx)
+    else:
+        rank_in_any(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx)
 
 
 @njit(cache=True, inline="always")
