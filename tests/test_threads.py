@@ -18,6 +18,7 @@ from numba.core.dispatcher import Dispatcher
 from agents.labels.hindsight import best_log_multipliers
 from agents.labels.response import Response
 from auction_env import BatchMarket, TrafficParams
+from auction_env.kernels.threads import drawing, settling
 from auction_env.market.shapes.value_distribution import ValueDistribution
 from auction_env.replay.simulation import ReplaySimulation
 from auction_env.tasks import TASKS
@@ -30,6 +31,7 @@ KERNELS = {
     "agents.labels.kernels.best_places",
     "agents.labels.kernels.evaluate_curves",
     "auction_env.kernels.replay.step_envs_parallel",
+    "auction_env.kernels.step.auctions.run_markets_parallel",
     "auction_env.kernels.tick.settle_items",
     "auction_env.kernels.values.draw_correlated_values",
     "auction_env.kernels.values.draw_funnel_values",
@@ -43,11 +45,14 @@ OF_CUDA = {"auction_env.kernels.cuda.commit"}  # one market a thread; `test_cuda
 def numbers() -> dict[str, list[float]]:
     """What the kernels find, by what uses them."""
     found: dict[str, list[float]] = {}
+    drawing.is_fixed = settling.is_fixed = True
     shape = ValueDistribution.of_samples(np.random.default_rng(0).lognormal(-8.0, 1.0, 2000))
     traffic = (TrafficParams(value_correlation=0.4), TrafficParams(values=shape))
     for number, options in enumerate((*CASES, *({"traffic": of_market} for of_market in traffic))):
         market = BatchMarket(small_params(n_impressions=10_000, **options), small_population(budget=0.2), 2)
         found |= {f"market {number} {name}": v.ravel().tolist() for name, v in run_all(market, [3, 4]).items()}
+    several = BatchMarket(small_params(n_impressions=2_000), small_population(budget=0.2), 8)
+    found |= {f"markets {name}": v.ravel().tolist() for name, v in run_all(several, list(range(8))).items()}
     replay = ReplaySimulation(three_periods(), np.arange(1, 7))
     replay._is_serial = False  # this small log is not worth a thread
     replay.reset(np.arange(6), np.array([10, 11, 12, 12, 11, 10]))

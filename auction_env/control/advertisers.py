@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.bidder import Campaigns, ImpressionOutcomes, Impressions, TickImpressions, TickView
-from auction_env.control.observation import StateFeatures
+from auction_env.control.observation import N_FEATURES, StateFeatures
+from auction_env.kernels.step import controlled as kernel
 from auction_env.market.episode import Opening, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.tracing import TracedTick
-from auction_env.tasks import BASES, FUNNEL_OUTCOMES, OUTCOMES, QUANTITIES, Task, Totals, unevenness
+from auction_env.tasks import OUTCOMES, Task, Totals, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -110,6 +111,7 @@ class ControlledAdvertisers:
         self.targets = market.episode_targets.at(self.pick)  # what the advertisers have and would pay, (n,) each
         self._market = market
         self._features = StateFeatures(len(market_idx), market.params.n_ticks)
+        self._running = self._features.running
         self._last: ControlledTick | None = None
         self._n_past = 0  # ticks
         self._before: dict[int, ImpressionOutcomes] = {}  # of those that asked for it
@@ -152,13 +154,12 @@ class ControlledAdvertisers:
             return self._features.observe(
                 n_ticks, budget_left=self._last.budget_left / self.budget, value_now=0.0, volume_now=0.0
             )
-        opening = self._market.opening
-        return self._features.observe(
-            opening.tick,
-            budget_left=opening.budget_left[self.pick] / self.budget,
-            value_now=opening.value_mean[self.pick],
-            volume_now=opening.n_impressions[self.pick[0]],
-        )
+        opening, features = self._market.opening, np.empty((len(self), N_FEATURES))
+        kernel.observe_tick(
+            *self.pick, self.budget, opening.budget_left, opening.predicted_mean, opening.n_impressions,
+            (n_ticks - opening.tick) / n_ticks, *self._running, features,
+        )  # fmt: skip
+        return features
 
     def view(self) -> TickView:
         """What the bidder of these advertisers sees at the start of the current tick."""
@@ -201,33 +202,11 @@ class ControlledAdvertisers:
 
     def record(self, multiplier: Float, opening: Opening, result: TickResult) -> ControlledTick:
         """Takes in what the tick that began with `opening` brought; returns these advertisers' part of it."""
-        pick = self.pick
-        n = result.n_impressions[pick[0]].astype(np.float64)
-        offered = opening.predicted_mean[pick] * n[:, None]
-        tick = ControlledTick(
-            multiplier=multiplier,
-            n_impressions=n,
-            bid=result.bid[pick],
-            offered_conversions=opening.value_mean[pick] * n,
-            wins=result.wins[pick],
-            exposures=result.exposures[pick],
-            cost=result.cost[pick],
-            conversions=result.conversions[pick],
-            expected_conversions=result.expected_conversions[pick],
-            least_winning_cost=result.least_winning_cost[pick[0]],
-            budget_left=result.budget_left[pick],
-            **{name: getattr(result, name)[pick] for name in FUNNEL_OUTCOMES},
-            **{QUANTITIES[b].offered: offered[:, k] for k, b in enumerate(BASES) if b != "conversions"},
-        )
-        per_impression = 1.0 / np.maximum(n, 1.0)
-        self._features.update(
-            bid=tick.bid * per_impression,
-            least_winning_cost=tick.least_winning_cost,
-            value=opening.value_mean[pick],
-            conversions=tick.conversions * per_impression,
-            win_rate=tick.wins * per_impression,
-            volume=n,
-        )
-        self._last = tick
+        columns = np.empty((kernel.N_COLUMNS, len(multiplier)))
+        kernel.record_tick(
+            *self.pick, multiplier, result.n_impressions, opening.predicted_mean, result.bid, result.totals,
+            result.least_winning_cost, result.budget_left, *self._running, columns,
+        )  # fmt: skip
+        tick = self._last = ControlledTick(*columns)
         self._n_past += 1
         return tick

@@ -50,6 +50,11 @@ class StateFeatures:
         self._running = (self._sum, np.zeros((n, WINDOW, kernel.N_STATISTICS)), np.zeros(n), np.zeros((n, WINDOW)))
         self._n_past = np.zeros(n, np.int64)
 
+    @property
+    def running(self) -> tuple[Float, Float, Float, Float, NDArray[np.int64]]:
+        """The running sums as kernels take them, which update them in place: `kernels.step.controlled`."""
+        return (*self._running, self._n_past)
+
     def observe(self, tick: int, *, budget_left: ArrayLike, value_now: ArrayLike, volume_now: ArrayLike) -> Float:
         """The features at the start of `tick`.
 

@@ -290,9 +290,10 @@ class Simulation:
         for theirs, given in (*decided, (self._controlled, bids)):
             multipliers, own, is_reported = split_bids(given, len(theirs))
             everyone[theirs.pick] = multipliers
-            of_theirs = {(int(theirs.pick[0][i]), int(theirs.pick[1][i])): column for i, column in own.items()}
-            on_impressions |= of_theirs
-            reported |= set(of_theirs if is_reported else ())
+            if own:
+                of_theirs = {(int(theirs.pick[0][i]), int(theirs.pick[1][i])): column for i, column in own.items()}
+                on_impressions |= of_theirs
+                reported |= set(of_theirs if is_reported else ())
         return TickBids(everyone, on_impressions, frozenset(reported))
 
     def play(self, everyone: TickBids) -> tuple[ControlledTick, TickResult]:

@@ -5,6 +5,7 @@ Each environment converts its interface's arguments, calls `Bidding` and returns
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from auction_env.control.controlled_market import ControlledMarket
 from auction_env.control.observation import N_FEATURES
 from auction_env.envs.own import reward_of
 from auction_env.envs.spec import BiddingSpec, EnvMarket
+from auction_env.kernels.step.controlled import clip_actions
 from auction_env.tasks import BASES, FUNNEL_OUTCOMES, N_REQUIREMENTS, Totals
 
 Float = NDArray[np.float64]
@@ -27,6 +29,7 @@ TICK_INFO = (
     "n_impressions", "budget_left", *FUNNEL_OUTCOMES,
 )  # fmt: skip
 """Fields of `ControlledTick` that every step's info holds."""
+_INFO_OF = attrgetter(*TICK_INFO)
 
 
 MOST_RATIO = 1e6
@@ -88,13 +91,13 @@ class Bidding:
         """
         if not self.in_episode or self.campaigns is None:
             raise RuntimeError("the episode is over or has not begun: call `reset` first")
-        action = np.minimum(np.maximum(self._check(actions), -1.0), 1.0)
+        action = self._clip(actions)
         multiplier = self.spec.action_kind.multipliers(action, base=self.campaigns.base, previous=self._previous)
         tick = self.market.step(multiplier)
         self._previous = multiplier
         self.ticks.append(tick)
         self.in_episode = len(self.ticks) < self.market.n_ticks
-        info: dict[str, Any] = {name: getattr(tick, name) for name in TICK_INFO}
+        info: dict[str, Any] = dict(zip(TICK_INFO, _INFO_OF(tick), strict=True))
         totals = None if self.in_episode else episode_totals(stack_ticks(self.ticks))
         if totals is not None:
             info |= self._summary(self.campaigns, totals)
@@ -146,15 +149,15 @@ class Bidding:
             last=last,
         )
 
-    def _check(self, actions: ArrayLike) -> Float:
-        action = np.asarray(actions, np.float64)
+    def _clip(self, actions: ArrayLike) -> Float:
+        given = np.ascontiguousarray(actions, np.float64)
         shape = (self.market.n_controlled, self.spec.action_kind.n_actions)
-        if action.shape != shape:
-            raise ValueError(f"`action` must have shape {shape}, found {action.shape}")
-        finite = np.isfinite(action)
-        if not finite.all():
-            row = int(np.flatnonzero(~finite.all(axis=1))[0])
-            raise ValueError(f"`action` must be finite, found {action[row]} in row {row}")
+        if given.shape != shape:
+            raise ValueError(f"`action` must have shape {shape}, found {given.shape}")
+        action = np.empty(shape)
+        row = clip_actions(given, action)
+        if row >= 0:
+            raise ValueError(f"`action` must be finite, found {given[row]} in row {row}")
         return action
 
 

@@ -45,14 +45,86 @@ def whole_vectors(n):
     return min((n + 7) // 8 * 8, BLOCK)
 
 
+@njit(cache=True, inline="always")
+def score_bid(multiplier, basis, quality, reserve):
+    """bid x quality of an eligible bid; 0 of one that is below the reserve price."""
+    bid = multiplier * basis
+    return bid * quality if bid >= reserve else np.float32(0.0)
+
+
+@njit(cache=True, inline="always")
+def insert_score(new, own, held, held_idx, above, above_idx):
+    """What a rank holds after an insertion, (score, advertiser): what it held, the new one, or that of the rank above.
+
+    Args:
+        new, own: The score and its advertiser, whose index is higher than all in the ladder: equal ones stay in front.
+        held, held_idx: What the rank holds.
+        above, above_idx: What the rank above held before; for the first rank, the new score and its advertiser.
+    """
+    taken = new if new > held else held
+    taken_idx = own if new > held else held_idx
+    return (above if new > above else taken), (above_idx if new > above else taken_idx)
+
+
 @njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
-def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry_idx, top_bid, top_idx):
+def rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_idx):
+    """`rank_bids` for ladders of four ranks, which three slots need, the default: one pass for all ranks.
+
+    Half of the time of a pass for each rank is reading and writing the ladder.
+    """
+    n, floor = stop - start, reserve[start:stop]
+    bid_0, bid_1, bid_2, bid_3 = (
+        top_bid[0, start:stop], top_bid[1, start:stop], top_bid[2, start:stop], top_bid[3, start:stop]
+    )  # fmt: skip
+    idx_0, idx_1, idx_2, idx_3 = (
+        top_idx[0, start:stop], top_idx[1, start:stop], top_idx[2, start:stop], top_idx[3, start:stop]
+    )  # fmt: skip
+    for j in range(basis.shape[0]):
+        m, q, own, column = multiplier[j], quality[j], np.int32(j), basis[j, start:stop]
+        if m <= 0:
+            continue
+        for i in range(n):
+            new = score_bid(m, column[i], q, floor[i])
+            # all is read before anything is written: the rows may be one array's, as far as the compiler knows
+            held_0, held_1, held_2, held_3 = bid_0[i], bid_1[i], bid_2[i], bid_3[i]
+            who_0, who_1, who_2, who_3 = idx_0[i], idx_1[i], idx_2[i], idx_3[i]
+            bid_3[i], idx_3[i] = insert_score(new, own, held_3, who_3, held_2, who_2)
+            bid_2[i], idx_2[i] = insert_score(new, own, held_2, who_2, held_1, who_1)
+            bid_1[i], idx_1[i] = insert_score(new, own, held_1, who_1, held_0, who_0)
+            bid_0[i], idx_0[i] = insert_score(new, own, held_0, who_0, new, own)
+
+
+@njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+def rank_in_any(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
+    """`rank_bids` for ladders of any number of ranks: a pass for each."""
+    n, floor, score = stop - start, reserve[start:stop], new_bid[start:stop]
+    for j in range(basis.shape[0]):
+        m, q, own, column = multiplier[j], quality[j], np.int32(j), basis[j, start:stop]
+        if m <= 0:
+            continue
+        for i in range(n):
+            score[i] = score_bid(m, column[i], q, floor[i])
+        for rank in range(top_bid.shape[0] - 1, 0, -1):
+            held_bid, held_idx = top_bid[rank, start:stop], top_idx[rank, start:stop]
+            above_bid, above_idx = top_bid[rank - 1, start:stop], top_idx[rank - 1, start:stop]
+            for i in range(n):
+                held, who, above, who_above = held_bid[i], held_idx[i], above_bid[i], above_idx[i]
+                held_bid[i], held_idx[i] = insert_score(score[i], own, held, who, above, who_above)
+        held_bid, held_idx = top_bid[0, start:stop], top_idx[0, start:stop]
+        for i in range(n):
+            new, held, who = score[i], held_bid[i], held_idx[i]
+            held_bid[i], held_idx[i] = insert_score(new, own, held, who, new, own)
+
+
+@njit(cache=True)
+def rank_bids(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
     """Ranks the eligible bids of impressions [start, stop) of a block by bid x quality, and somewhat beyond.
 
     A bid is multiplier x basis; it is eligible if positive and at least the reserve. Equal scores rank by
-    advertiser index. Each advertiser in turn is inserted from the top of the ladder, and whoever is displaced is
-    carried on downwards. The loops have no branches and vectorise; that they do depends on the carried bids
-    having arrays of their own (rows of one array may alias, as far as the compiler knows).
+    advertiser index. The advertisers are inserted in the order of their indices, so that a new score comes behind
+    equal ones: it goes to the first rank whose score it exceeds, and all from there on move down by one. A rank
+    keeps its score, takes the new one or that of the rank above, which the new one alone decides: the loops have no
+    branches and vectorise.
 
     Args:
         basis: (n_advertisers, BLOCK) float: predicted values, or bids with multipliers of 1.
@@ -60,38 +132,18 @@ def rank_bids(basis, multiplier, quality, reserve, start, stop, carry_bid, carry
         quality: (n_advertisers,) float > 0; with qualities of 1 a score is the bid.
         reserve: (BLOCK,) float, reserve price per impression.
         start, stop: Range of impressions.
-        carry_bid, carry_idx: (BLOCK,) scratch, of the types of `top_bid` and `top_idx`.
+        new_bid: (BLOCK,) scratch, of the type of `top_bid`.
         top_bid: (n_slots + 1, BLOCK) float, written: scores in descending order, 0 where there is none.
         top_idx: (n_slots + 1, BLOCK) int32, written: their advertisers, -1 where there is none.
     """
     stop = min(start + whole_vectors(stop - start), BLOCK)
-    n_top, n = top_bid.shape[0], stop - start
-    # indices from 0 on are known not to be negative, which the vectoriser needs
-    floor, new_bids, new_idxs = reserve[start:stop], carry_bid[start:stop], carry_idx[start:stop]
-    for rank in range(n_top):
+    for rank in range(top_bid.shape[0]):
         top_bid[rank, start:stop] = 0
         top_idx[rank, start:stop] = -1
-    for j in range(basis.shape[0]):
-        m, q = multiplier[j], quality[j]
-        if m <= 0:
-            continue
-        column = basis[j, start:stop]
-        for i in range(n):
-            bid = m * column[i]
-            score = bid * q
-            new_bids[i] = score if bid >= floor[i] else 0
-            new_idxs[i] = j
-        for rank in range(n_top):
-            held_bid, held_idx = top_bid[rank, start:stop], top_idx[rank, start:stop]
-            for i in range(n):
-                new, old = new_bids[i], held_bid[i]
-                new_idx, old_idx = new_idxs[i], held_idx[i]
-                # a displaced bid meets equal ones further down, whose indices are higher than its own
-                better = (new > old) | ((new == old) & (new_idx < old_idx))
-                held_bid[i] = new if better else old
-                new_bids[i] = old if better else new
-                held_idx[i] = new_idx if better else old_idx
-                new_idxs[i] = old_idx if better else new_idx
+    if top_bid.shape[0] == 4:
+        rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_idx)
+    else:
+        rank_in_any(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx)
 
 
 @njit(cache=True, inline="always")
@@ -148,7 +200,7 @@ def clear_bids(bids, quality, reserve, n_slots, mechanism, weight, slot, price, 
     score = np.empty((n_advertisers, BLOCK))
     top_bid = np.empty((n_slots + 1, BLOCK))
     top_idx = np.empty((n_slots + 1, BLOCK), np.int32)
-    carry_bid, carry_idx = np.empty(BLOCK), np.empty(BLOCK, np.int32)
+    new_bid = np.empty(BLOCK)
     slot[:] = 0
     price[:] = 0
     for first in range(0, n_impressions, BLOCK):
@@ -159,7 +211,7 @@ def clear_bids(bids, quality, reserve, n_slots, mechanism, weight, slot, price, 
             for j in range(n_advertisers):
                 bid = bids[first + i, j]
                 score[j, i] = bid * quality[first + i, j] if bid >= floor[i] else 0.0
-        rank_bids(score, ones, ones, no_floor, 0, n, carry_bid, carry_idx, top_bid, top_idx)
+        rank_bids(score, ones, ones, no_floor, 0, n, new_bid, top_bid, top_idx)
         for i in range(n):
             lwc[first + i] = least_winning_cost(top_bid, i, floor[i])
             for s in range(n_slots):

@@ -32,7 +32,7 @@ from auction_env.kernels.values import impression_amounts
 class Rules(NamedTuple):
     """Rules of the auction as the kernels take them."""
 
-    mechanism: int  # a value of `clearing.MECHANISMS`
+    mechanism: Any  # int64, a value of `clearing.MECHANISMS`
     first_price_share: Any  # float32, share of a price that is the winner's bid: `MarketParams.first_price_share`
     exposure: NDArray[np.float32]  # (n_slots,): probability that a slot is seen given that the one above is
     weight: NDArray[np.float32]  # (n_slots, n_slots): `clearing.price_weights`
@@ -49,6 +49,40 @@ class Rules(NamedTuple):
     funnel_correlation: NDArray[np.float32]  # (3,)
     value_correlation: Any  # float32
     value_shape: NDArray[np.float32]  # (n_advertisers, N_POINTS), or (n_advertisers, 0)
+
+
+class RuleArrays(NamedTuple):
+    """`Rules` in few arrays: a call of a kernel costs 0.1 us for every array in a record, `Rules` together 2 us."""
+
+    numbers: NDArray[np.float32]  # (7,): mechanism .. has_funnel and value_correlation, see `rules_of`
+    exposure: NDArray[np.float32]  # (n_slots,)
+    weight: NDArray[np.float32]  # (n_slots, n_slots)
+    by_advertiser: NDArray[np.float32]  # (4, n_advertisers): quality, click rate, cart rate, order value
+    funnel: NDArray[np.float32]  # (2, 3): funnel_sd, funnel_correlation
+    value_shape: NDArray[np.float32]  # (n_advertisers, N_POINTS), or (n_advertisers, 0)
+
+    @classmethod
+    def of(cls, rules: Rules) -> RuleArrays:
+        """The same rules."""
+        numbers = (
+            rules.mechanism, rules.first_price_share, rules.reserve, rules.reserve_noise, rules.has_quality,
+            rules.has_funnel, rules.value_correlation,
+        )  # fmt: skip
+        return cls(
+            np.array(numbers, np.float32), rules.exposure, rules.weight,
+            np.stack((rules.quality, rules.click_rate, rules.cart_rate, rules.order_value)),
+            np.stack((rules.funnel_sd, rules.funnel_correlation)), rules.value_shape,
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def rules_of(numbers, exposure, weight, by_advertiser, funnel, value_shape):
+    """`Rules` from `RuleArrays`."""
+    return Rules(
+        np.int64(numbers[0]), numbers[1], exposure, weight, numbers[2], numbers[3], by_advertiser[0], numbers[4] != 0,
+        numbers[5] != 0, by_advertiser[1], by_advertiser[2], by_advertiser[3], funnel[0], funnel[1], numbers[6],
+        value_shape,
+    )  # fmt: skip
 
 
 class Advertisers(NamedTuple):
@@ -70,6 +104,25 @@ class Tiles(NamedTuple):
     sigma: NDArray[np.float32]
 
 
+@njit(cache=True)
+def first_blocks(n, kind):
+    """Where the blocks of each market begin, (n_markets,) int64: markets of a kind share theirs.
+
+    Args:
+        n: (n_markets,) int64 impressions.
+        kind: (n_markets,) int64 from 0 on.
+    """
+    start = np.zeros(kind.max() + 2, np.int64)
+    for e in range(n.shape[0]):
+        start[kind[e] + 1] = (n[e] + BLOCK - 1) // BLOCK
+    for k in range(1, start.shape[0]):
+        start[k] += start[k - 1]
+    first = np.empty(n.shape[0], np.int64)
+    for e in range(n.shape[0]):
+        first[e] = start[kind[e]]
+    return first
+
+
 class Ladder(NamedTuple):
     """What is known of an item's impressions before anybody pays: scratch of one thread."""
 
@@ -78,8 +131,7 @@ class Ladder(NamedTuple):
     reserve: NDArray[np.float32]  # (BLOCK,)
     n_exposed: NDArray[np.int32]  # (BLOCK,) slots that are seen, from the top
     price: NDArray[np.float32]  # (n_slots, BLOCK) of the slots that are won
-    carry_bid: NDArray[np.float32]  # (BLOCK,) scratch of `rank_bids`
-    carry_idx: NDArray[np.int32]  # (BLOCK,) scratch of `rank_bids`
+    new_bid: NDArray[np.float32]  # (BLOCK,) scratch of `rank_bids`
 
 
 @njit(cache=True)
@@ -92,7 +144,6 @@ def new_ladder(n_slots):
         np.empty(BLOCK, np.int32),
         np.empty((n_slots, BLOCK), np.float32),
         np.empty(BLOCK, np.float32),
-        np.empty(BLOCK, np.int32),
     )
 
 
@@ -157,8 +208,7 @@ def open_ladder(seed, tick, first, n, rules):
 def clear_block(basis, multiplier, rules, ladder, start, stop):
     """Ranks the bids of impressions [start, stop) and prices their slots, in the ladder."""
     rank_bids(
-        basis, multiplier, rules.quality, ladder.reserve, start, stop, ladder.carry_bid, ladder.carry_idx,
-        ladder.top_bid, ladder.top_idx,
+        basis, multiplier, rules.quality, ladder.reserve, start, stop, ladder.new_bid, ladder.top_bid, ladder.top_idx
     )  # fmt: skip
     price_slots(basis, multiplier, rules, ladder, start, stop)
 
@@ -237,15 +287,23 @@ def settle(
 
 
 @njit(cache=True)
-def settle_item(
-    item, seed, tick, items, tiles, submitted, multiplier, rules, advertisers, keys, is_exact, limit, totals,
-    value_sum, exposed,
+def settle_block(
+    seed, tick, first, n, basis, values, sigmas, submitted, multiplier, rules, sigma, lower, upper, mean, sd, keys,
+    is_exact, limit, totals, value_sum, exposed,
 ):  # fmt: skip
-    """Settles one item in arrival order: whoever cannot pay an impression is out from that impression on.
+    """Settles a block of a market in arrival order: whoever cannot pay an impression is out from that impression on.
 
     Args:
+        seed: uint64 of the market's episode.
+        tick: Index of the tick.
+        first, n: First impression of the block and their number.
+        basis, values: (n_advertisers, BLOCK) float32: its tiles.
+        sigmas: The same, or (0, 0): its tile of `Tiles.sigma`.
         submitted: (n_advertisers,) float32 multipliers.
         multiplier: (n_advertisers,) float32, written: `submitted`, but 0 for the exhausted.
+        rules: `Rules`.
+        sigma, lower, upper, mean, sd: (n_advertisers,) float32: `Advertisers`.
+        keys: (n_advertisers,) uint64: `outcomes.conversion_keys`.
         is_exact: Whether to stop those whose money runs out, or to settle as if it never did.
         limit: (n_advertisers,) float64 money left.
         totals: (n_advertisers, N_TOTALS) float64, written.
@@ -256,9 +314,7 @@ def settle_item(
     Returns:
         (sum of the least winning costs, whether somebody was exhausted).
     """
-    market, first, n, tile = items.market[item], items.first[item], items.n[item], items.tile[item]
-    basis, values, sigmas = tiles.basis[tile], tiles.value[tile], tiles.sigma[min(tile, tiles.sigma.shape[0] - 1)]
-    ladder = open_ladder(seed[market], tick, first, n, rules)
+    ladder = open_ladder(seed, tick, first, n, rules)
     totals[:] = 0
     for j in range(multiplier.shape[0]):
         multiplier[j] = submitted[j]
@@ -266,9 +322,8 @@ def settle_item(
     while start < n:
         clear_block(basis, multiplier, rules, ladder, start, n)
         end, broke, lwc = settle(
-            seed[market], tick, first, start, n, values, sigmas, rules, ladder, advertisers.sigma[market],
-            advertisers.lower[market], advertisers.upper[market], advertisers.mean[market],
-            advertisers.sd[market], keys[market], is_exact, limit, totals,
+            seed, tick, first, start, n, values, sigmas, rules, ladder, sigma, lower, upper, mean, sd, keys, is_exact,
+            limit, totals,
         )  # fmt: skip
         lwc_sum += lwc
         if broke >= 0 and not is_broke:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.outcomes import COST, N_TOTALS, conversion_keys
-from auction_env.kernels.settle import settle_item
+from auction_env.kernels.settle import first_blocks, settle_block
 
 
 class Items(NamedTuple):
@@ -32,20 +32,43 @@ class Items(NamedTuple):
 
 
 @njit(cache=True)
-def lay_out(n):
-    """Cuts the impressions of a tick into blocks: (n_markets,) int64 impressions -> `Items`, a tile for each."""
+def lay_out(n, kind):
+    """Cuts the impressions of a tick into blocks: `Items`.
+
+    Args:
+        n: (n_markets,) int64 impressions.
+        kind: (n_markets,) int64: markets of a kind share their tiles; see `settle.first_blocks`.
+    """
     n_markets = n.shape[0]
     start = np.zeros(n_markets + 1, np.int64)
     for e in range(n_markets):
         start[e + 1] = start[e] + (n[e] + BLOCK - 1) // BLOCK
-    n_items = start[n_markets]
+    n_items, first_tile = start[n_markets], first_blocks(n, kind)
     market, first, size = np.empty(n_items, np.int64), np.empty(n_items, np.int64), np.empty(n_items, np.int64)
+    tile = np.empty(n_items, np.int64)
     for e in range(n_markets):
         for item in range(start[e], start[e + 1]):
             market[item] = e
             first[item] = (item - start[e]) * BLOCK
             size[item] = min(BLOCK, n[e] - first[item])
-    return Items(start, market, first, size, np.arange(n_items))
+            tile[item] = first_tile[e] + item - start[e]
+    return Items(start, market, first, size, tile)
+
+
+@njit(cache=True)
+def settle_item(
+    item, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left, totals, lwc,
+    left, is_broke, exposed,
+):  # fmt: skip
+    """Settles one of the items: see `settle_items`."""
+    market, tile = items.market[item], items.tile[item]
+    lwc[item], is_broke[item] = settle_block(
+        seed[market], tick, items.first[item], items.n[item], tiles.basis[tile], tiles.value[tile],
+        tiles.sigma[min(tile, tiles.sigma.shape[0] - 1)], multiplier[market], left[item], rules,
+        advertisers.sigma[market], advertisers.lower[market], advertisers.upper[market], advertisers.mean[market],
+        advertisers.sd[market], keys[market], item == cursor[market], budget_left[market], totals[item],
+        value_sum[item], exposed[item],
+    )  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
@@ -58,18 +81,30 @@ def settle_items(
     Args:
         todo: (n_todo,) int64.
         cursor: (n_markets,) int64, the first open item of each market; -1: none is settled exactly.
+        value_sum: (n_items, n_advertisers) float64.
         multiplier: (n_markets, n_advertisers) float32, read.
         totals, lwc: Written for each item.
         left: (n_items, n_advertisers) float32, written: `multiplier` after the item, 0 for the exhausted.
         is_broke: (n_items,) bool, written.
-        exposed: (n_items, n_slots, BLOCK), or (n_items, 0, 0) if not needed: see `settle_item`.
+        exposed: (n_items, n_slots, BLOCK), or (n_items, 0, 0) if not needed: see `settle_block`.
     """
     for index in prange(todo.shape[0]):
-        item = todo[index]
-        market = items.market[item]
-        lwc[item], is_broke[item] = settle_item(
-            item, seed, tick, items, tiles, multiplier[market], left[item], rules, advertisers, keys,
-            item == cursor[market], budget_left[market], totals[item], value_sum[item], exposed[item],
+        settle_item(
+            todo[index], cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            totals, lwc, left, is_broke, exposed,
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def settle_items_serially(
+    todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
+    totals, lwc, left, is_broke, exposed,
+):  # fmt: skip
+    """`settle_items` on one thread."""
+    for index in range(todo.shape[0]):
+        settle_item(
+            todo[index], cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
+            totals, lwc, left, is_broke, exposed,
         )  # fmt: skip
 
 

@@ -163,6 +163,24 @@ def draw_row(low, high, first, n, mean, sd, out):
     return np.float64(total)
 
 
+@njit(cache=True)
+def draw_block(seed, tick, first, n, mean, sd, values, value_sum):
+    """Draws the predicted values of a block of one market.
+
+    Args:
+        seed: uint64.
+        tick: Index of the tick.
+        first, n: First impression of the block and their number.
+        mean, sd: (n_advertisers,) float32: of the tick's value distribution.
+        values: (n_advertisers, BLOCK) float32, written.
+        value_sum: (n_advertisers,) float64, written.
+    """
+    shared = tick_key(seed, tick)
+    for j in range(mean.shape[0]):
+        key = lane_key(shared, j, STREAM_VALUE)
+        value_sum[j] = draw_row(low_word(key), high_word(key), first, n, mean[j], sd[j], values[j])
+
+
 @njit(cache=True, parallel=True)
 def draw_values(seed, tick, items, mean, sd, values, value_sum):
     """Draws the predicted values of every impression of a tick.
@@ -176,14 +194,8 @@ def draw_values(seed, tick, items, mean, sd, values, value_sum):
         value_sum: (>= n_items, n_advertisers) float64, written.
     """
     for item in prange(items.market.shape[0]):
-        market = items.market[item]
-        shared = tick_key(seed[market], tick)
-        for j in range(mean.shape[1]):
-            key = lane_key(shared, j, STREAM_VALUE)
-            value_sum[item, j] = draw_row(
-                low_word(key), high_word(key), items.first[item], items.n[item], mean[market, j], sd[market, j],
-                values[item, j],
-            )  # fmt: skip
+        e = items.market[item]
+        draw_block(seed[e], tick, items.first[item], items.n[item], mean[e], sd[e], values[item], value_sum[item])
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
@@ -207,26 +219,33 @@ def draw_correlated_row(low, high, first, n, mean, sd, weight, shared, out):
     return np.float64(total)
 
 
-@njit(cache=True, parallel=True)
-def draw_correlated_values(seed, tick, items, mean, sd, correlation, values, value_sum):
-    """`draw_values` with a part that all advertisers share: an impression is good or bad for everybody.
+@njit(cache=True)
+def draw_correlated_block(seed, tick, first, n, mean, sd, correlation, values, value_sum):
+    """`draw_block` with a part that all advertisers share: an impression is good or bad for everybody.
 
     Every advertiser keeps its distribution: its normal is sqrt(correlation) x shared + sqrt(1 - correlation) x own,
-    and its own normal is that of `draw_values`. `correlation` is a float32 in [0, 1].
+    and its own normal is that of `draw_block`. `correlation` is a float32 in [0, 1].
     """
     shared_weight = np.float32(np.sqrt(correlation))
     own_weight = np.float32(np.sqrt(np.float32(1.0) - correlation))
+    shared = np.empty(values.shape[1], np.float32)
+    key = make_key(seed, tick, 0, STREAM_SHARED_VALUE)
+    draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
+    for j in range(mean.shape[0]):
+        key = make_key(seed, tick, j, STREAM_VALUE)
+        value_sum[j] = draw_correlated_row(
+            low_word(key), high_word(key), first, n, mean[j], sd[j], own_weight, shared, values[j]
+        )
+
+
+@njit(cache=True, parallel=True)
+def draw_correlated_values(seed, tick, items, mean, sd, correlation, values, value_sum):
+    """`draw_values` by `draw_correlated_block`."""
     for item in prange(items.market.shape[0]):
-        market, first, n = items.market[item], items.first[item], items.n[item]
-        shared = np.empty(values.shape[2], np.float32)
-        key = make_key(seed[market], tick, 0, STREAM_SHARED_VALUE)
-        draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
-        for j in range(mean.shape[1]):
-            key = make_key(seed[market], tick, j, STREAM_VALUE)
-            value_sum[item, j] = draw_correlated_row(
-                low_word(key), high_word(key), first, n, mean[market, j], sd[market, j], own_weight, shared,
-                values[item, j],
-            )  # fmt: skip
+        e = items.market[item]
+        draw_correlated_block(
+            seed[e], tick, items.first[item], items.n[item], mean[e], sd[e], correlation, values[item], value_sum[item]
+        )
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
@@ -242,9 +261,9 @@ def draw_shaped_row(low, high, first, n, mean, shape, j, weight, shared, out):
     return np.float64(total)
 
 
-@njit(cache=True, parallel=True)
-def draw_shaped_values(seed, tick, items, mean, correlation, shape, values, value_sum):
-    """`draw_correlated_values` under distributions of the advertisers' own; the normals are the same.
+@njit(cache=True)
+def draw_shaped_block(seed, tick, first, n, mean, correlation, shape, values, value_sum):
+    """`draw_correlated_block` under distributions of the advertisers' own; the normals are the same.
 
     Args:
         correlation: float32 in [0, 1]; 0 makes the advertisers' values independent.
@@ -252,18 +271,25 @@ def draw_shaped_values(seed, tick, items, mean, correlation, shape, values, valu
     """
     shared_weight = np.float32(np.sqrt(correlation))
     own_weight = np.float32(np.sqrt(np.float32(1.0) - correlation))
+    shared = np.zeros(values.shape[1], np.float32)
+    if correlation > 0:
+        key = make_key(seed, tick, 0, STREAM_SHARED_VALUE)
+        draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
+    for j in range(mean.shape[0]):
+        key = make_key(seed, tick, j, STREAM_VALUE)
+        value_sum[j] = draw_shaped_row(
+            low_word(key), high_word(key), first, n, mean[j], shape, j, own_weight, shared, values[j]
+        )
+
+
+@njit(cache=True, parallel=True)
+def draw_shaped_values(seed, tick, items, mean, correlation, shape, values, value_sum):
+    """`draw_values` by `draw_shaped_block`."""
     for item in prange(items.market.shape[0]):
-        market, first, n = items.market[item], items.first[item], items.n[item]
-        shared = np.zeros(values.shape[2], np.float32)
-        if correlation > 0:
-            key = make_key(seed[market], tick, 0, STREAM_SHARED_VALUE)
-            draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
-        for j in range(mean.shape[1]):
-            key = make_key(seed[market], tick, j, STREAM_VALUE)
-            value_sum[item, j] = draw_shaped_row(
-                low_word(key), high_word(key), first, n, mean[market, j], shape, j, own_weight, shared,
-                values[item, j],
-            )  # fmt: skip
+        e = items.market[item]
+        draw_shaped_block(
+            seed[e], tick, items.first[item], items.n[item], mean[e], correlation, shape, values[item], value_sum[item]
+        )
 
 
 @njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
@@ -292,64 +318,54 @@ def fill_amounts(normals, n, click_rate, cart_rate, order_value, funnel, amounts
         amounts[3, i] = value * order
 
 
-@njit(cache=True, parallel=True)
-def draw_funnel_values(seed, tick, items, mean, sd, funnel, basis, values, value_sum, expected_sum):
-    """Draws what everybody bids on, and the sums of all four amounts, for every impression of a tick.
+@njit(cache=True)
+def draw_funnel_block(seed, tick, first, n, mean, sd, funnel, basis, values, value_sum, expected_sum):
+    """Draws what everybody bids on, and the sums of all four amounts, for a block of one market.
 
     Args:
-        seed: (n_markets,) uint64.
+        seed: uint64.
         tick: Index of the tick.
-        items: `tick.Items`.
-        mean, sd: (n_markets, n_advertisers) float32: of the tick's conversion probability.
+        first, n: First impression of the block and their number.
+        mean, sd: (n_advertisers,) float32: of the tick's conversion probability.
         funnel: `FunnelRules`, or `settle.Rules`.
-        basis: (n_markets, n_advertisers) int64: which amount each advertiser bids on, in the order of `tasks.BASES`.
-        values: (>= n_items, n_advertisers, BLOCK) float32, written: that amount.
-        value_sum: (n_items, n_advertisers) float64, written: its sum over the block.
-        expected_sum: (4, n_items, n_advertisers) float64, written: the sums of all amounts.
+        basis: (n_advertisers,) int64: which amount each advertiser bids on, in the order of `tasks.BASES`.
+        values: (n_advertisers, BLOCK) float32, written: that amount.
+        value_sum: (n_advertisers,) float64, written: its sum over the block.
+        expected_sum: (4, n_advertisers) float64, written: the sums of all amounts.
     """
     own_weight, shared_weight = np.sqrt(np.float32(1.0) - funnel.value_correlation), np.sqrt(funnel.value_correlation)
-    for item in prange(items.market.shape[0]):
-        market, first, n = items.market[item], items.first[item], items.n[item]
-        normals = np.empty((N_BASES, values.shape[2]), np.float32)
-        amounts = np.empty((N_BASES, values.shape[2]), np.float32)
-        common = np.zeros(values.shape[2], np.float32)
+    normals = np.empty((N_BASES, values.shape[1]), np.float32)
+    amounts = np.empty((N_BASES, values.shape[1]), np.float32)
+    common = np.zeros(values.shape[1], np.float32)
+    if funnel.value_correlation > 0:
+        key = make_key(seed, tick, 0, STREAM_SHARED_VALUE)
+        draw_normals(low_word(key), high_word(key), first, n, common)
+    for j in range(mean.shape[0]):
+        for k in range(N_BASES):
+            key = make_key(seed, tick, j, _STREAMS[k])
+            draw_normals(low_word(key), high_word(key), first, n, normals[k])
         if funnel.value_correlation > 0:
-            key = make_key(seed[market], tick, 0, STREAM_SHARED_VALUE)
-            draw_normals(low_word(key), high_word(key), first, n, common)
-        for j in range(mean.shape[1]):
-            for k in range(N_BASES):
-                key = make_key(seed[market], tick, j, _STREAMS[k])
-                draw_normals(low_word(key), high_word(key), first, n, normals[k])
-            if funnel.value_correlation > 0:
-                for i in range(n):
-                    normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
-            fill_values(normals, n, mean[market, j], sd[market, j], funnel.value_shape, j, amounts)
-            fill_amounts(normals, n, funnel.click_rate[j], funnel.cart_rate[j], funnel.order_value[j], funnel, amounts)
-            chosen = basis[market, j]
-            for k in range(N_BASES):
-                total = 0.0
-                for i in range(n):
-                    total += amounts[k, i]
-                expected_sum[k, item, j] = total
             for i in range(n):
-                values[item, j, i] = amounts[chosen, i]
-            value_sum[item, j] = expected_sum[chosen, item, j]
+                normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
+        fill_values(normals, n, mean[j], sd[j], funnel.value_shape, j, amounts)
+        fill_amounts(normals, n, funnel.click_rate[j], funnel.cart_rate[j], funnel.order_value[j], funnel, amounts)
+        chosen = basis[j]
+        for k in range(N_BASES):
+            total = 0.0
+            for i in range(n):
+                total += amounts[k, i]
+            expected_sum[k, j] = total
+        for i in range(n):
+            values[j, i] = amounts[chosen, i]
+        value_sum[j] = expected_sum[chosen, j]
 
 
-@njit(cache=True)
-def mean_values(items, n, value_sum):
-    """Mean predicted value of each market's impressions: (n_markets, n_advertisers); 0 if there are none.
-
-    Args:
-        items: `tick.Items`.
-        n: (n_markets,) int64 impressions.
-        value_sum: (n_items, n_advertisers) float64.
-    """
-    mean = np.zeros((n.shape[0], value_sum.shape[1]))
-    for e in range(n.shape[0]):
-        for item in range(items.start[e], items.start[e + 1]):
-            for j in range(mean.shape[1]):
-                mean[e, j] += value_sum[item, j]
-        for j in range(mean.shape[1]):
-            mean[e, j] /= max(n[e], 1)
-    return mean
+@njit(cache=True, parallel=True)
+def draw_funnel_values(seed, tick, items, mean, sd, funnel, basis, values, value_sum, expected_sum):
+    """`draw_values` by `draw_funnel_block`; `basis` (n_markets, n_advertisers), `expected_sum` (n_items, 4, ..)."""
+    for item in prange(items.market.shape[0]):
+        e = items.market[item]
+        draw_funnel_block(
+            seed[e], tick, items.first[item], items.n[item], mean[e], sd[e], funnel, basis[e], values[item],
+            value_sum[item], expected_sum[item],
+        )  # fmt: skip

@@ -83,7 +83,13 @@ class CudaBatchMarket(BatchMarket):
         """See `BatchMarket.values_of`."""
         return self.values(market)[:, advertiser]
 
-    def _bid_on_impressions(self, submitted: NDArray[np.float32], bids: Mapping[tuple[int, int], ArrayLike]) -> None:
+    def _alike(self, state: MarketState) -> None:
+        """Every market draws its own values."""
+
+    def _reserve(self, n_blocks: int) -> None:
+        """Nothing on the host: `_allocate` makes room on the device."""
+
+    def _bid_on_impressions(self, submitted: Float, bids: Mapping[tuple[int, int], ArrayLike]) -> None:
         raise ValueError(
             "bids on impressions must be made in a market on the CPU, found some on CUDA, where everybody bids with a"
             " multiplier: use `BatchMarket`"

@@ -69,6 +69,8 @@ class TickResult(NamedTuple):
         clicks, add_to_carts: Sampled, of exposed slots; 0 if the market has no funnel (`MarketParams.funnel`).
         gmv: Gross merchandise value of the conversions made in this tick, currency; 0 without a funnel.
         expected_clicks, expected_add_to_carts, expected_gmv: Predicted clicks, add-to-carts and GMV of exposed slots.
+        totals: (n_markets, n_advertisers, N_TOTALS) the array of which all these totals but `bid` are columns, in the
+            order of `kernels.outcomes`.
     """
 
     tick: int
@@ -88,6 +90,7 @@ class TickResult(NamedTuple):
     expected_add_to_carts: Float
     gmv: Float
     expected_gmv: Float
+    totals: Float
 
 
 class TickDraws(NamedTuple):
@@ -148,3 +151,28 @@ class MarketState:
         """What the outcomes of the current tick depend on besides the values."""
         traffic = self.traffic
         return Advertisers(traffic.sigma, traffic.lower, traffic.upper, self.mean[self.tick], self.sd[self.tick])
+
+
+class DrawnMarkets(NamedTuple):
+    """The markets whose values are drawn: one of those that are alike (`BatchMarket.reset`); fields of `MarketState`.
+
+    Attributes:
+        seed: (n,).
+        basis: (n, n_advertisers).
+        volume: (n_ticks, n).
+        mean, sd: (n_ticks, n, n_advertisers).
+    """
+
+    seed: NDArray[np.uint64]
+    basis: Int
+    volume: Int
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, state: MarketState, which: Int | None) -> DrawnMarkets:
+        """These markets of a state; None: all."""
+        if which is None:
+            return cls(state.seed, state.basis, state.volume, state.mean, state.sd)
+        mean, sd = (np.take(part, which, axis=1) for part in (state.mean, state.sd))
+        return cls(state.seed[which], state.basis[which], np.take(state.volume, which, axis=1), mean, sd)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
-from numba import get_num_threads, set_num_threads
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.integers import check_integers
-from auction_env.kernels import check_fork, outcomes, overspend
+from auction_env.kernels import outcomes, threads
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
-from auction_env.kernels.settle import Advertisers, Rules, Tiles
+from auction_env.kernels.settle import Advertisers, RuleArrays, Rules, Tiles
+from auction_env.kernels.step import auctions, overspend
+from auction_env.kernels.step import opening as serial
 from auction_env.kernels.values import (
     N_BASES,
     draw_correlated_values,
     draw_funnel_values,
     draw_shaped_values,
     draw_values,
-    mean_values,
 )
-from auction_env.market.episode import MarketState, Opening, TickDraws, TickResult
+from auction_env.market.episode import DrawnMarkets, MarketState, Opening, TickDraws, TickResult
 from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
 from auction_env.market.population import Population, auctionnet_population
@@ -33,6 +32,7 @@ from auction_env.tasks import BASES, Targets
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Int = NDArray[np.int64]
+_MARKETS_PER_THREAD = 4  # so many are shared among threads one by one, fewer block by block
 _UNKNOWN = np.empty((1, 0, 0), np.float32)  # standard deviations that each outcome draws for itself: `settle.Tiles`
 
 
@@ -56,10 +56,18 @@ class BatchMarket:
         self._shape = (n_markets, self.population.n_advertisers)
         self.params.check_population(self.population)
         self._rules = _rules(self.params, self.population)
-        self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
-        self._items: kernel.Items
+        self._rule_arrays = RuleArrays.of(self._rules)
+        self._targets = market_targets(self.params, self.population)
+        self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
+        # buffers of a tick, by block: they grow to the busiest one
+        self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
+        self._sums = np.empty((0, 1, self._shape[1]))  # of the values, or of all four amounts
+        self._basis_sum = self._sums[:, 0]  # of what is bid on
+        self._value_sum: Float  # of the basis of this tick: values, or bids on impressions
         self._tiles: Tiles
-        self._value_sum: Float
+        self._identity = np.arange(n_markets)
+        self._kind: Int  # (n_markets,) markets of a kind share their tiles in this tick
+        self._drawn: DrawnMarkets
         self._state: MarketState | None = None
 
     def __repr__(self) -> str:
@@ -100,7 +108,7 @@ class BatchMarket:
     @property
     def targets(self) -> Targets:
         """What the advertisers have and would pay, (n_advertisers,) each, at this market's size."""
-        return market_targets(self.params, self.population)
+        return Targets(*(part.copy() for part in self._targets))
 
     @property
     def episode_targets(self) -> Targets:
@@ -154,6 +162,9 @@ class BatchMarket:
         budget = self._episode_targets.budget
         state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, budget, n_delayed)
         self._kinds = self._alike(state)
+        self._drawn = DrawnMarkets.of(state, None if self._kinds is None else self._kinds[0])
+        self._n_blocks, self._n_drawn = _blocks(state.volume), _blocks(self._drawn.volume)
+        self._reserve(max(self._n_drawn))
         state.opening = self._open(state)
         self._state = state
         return state.opening
@@ -175,41 +186,36 @@ class BatchMarket:
             ValueError: On multipliers or bids of another shape, negative or not finite.
         """
         state, opening = self._episode, self.opening
-        submitted = self._check(multipliers)
+        given = np.ascontiguousarray(multipliers, np.float64)
+        multiplier = np.empty(self._shape, np.float32)
+        if given.shape != self._shape or not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
+            raise self._invalid(given)
         if on_impressions:
-            self._bid_on_impressions(submitted, on_impressions)
-        multiplier = np.where(state.active, submitted, np.float32(0.0))
-        totals, lwc_sum, bid_sum = self._settle(state, multiplier)
-        conversions = totals[..., outcomes.CONVERSIONS]
+            given = given.copy()
+            self._bid_on_impressions(given, on_impressions)
+            auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier)
+        totals, lwc, bid = self._settle(state, multiplier)
+        auctions.close_tick(given, multiplier, opening.n_impressions, lwc, state.active)
+        by_column = totals.transpose(2, 0, 1)
         delay = self.params.conversion_delay
         if delay > 0:
+            conversions = by_column[outcomes.CONVERSIONS]
             outcomes.delay_conversions(state.seed, state.tick, delay / (1.0 + delay), conversions, state.pending)
-        state.active &= (multiplier > 0) | (submitted <= 0)
         state.tick += 1
         done = state.tick == self.params.n_ticks
+        budget_left = state.budget_left.copy()
+        (
+            wins, exposures, cost, conversions, expected_conversions, clicks, expected_clicks, add_to_carts,
+            expected_add_to_carts, gmv, expected_gmv,
+        ) = by_column  # fmt: skip
         result = TickResult(
-            tick=opening.tick,
-            n_impressions=opening.n_impressions,
-            bid=bid_sum,
-            wins=totals[..., outcomes.WINS],
-            exposures=totals[..., outcomes.EXPOSURES],
-            cost=totals[..., outcomes.COST],
-            conversions=conversions,
-            expected_conversions=totals[..., outcomes.EXPECTED_CONVERSIONS],
-            least_winning_cost=lwc_sum / np.maximum(opening.n_impressions, 1),
-            budget_left=state.budget_left.copy(),
-            done=done,
-            clicks=totals[..., outcomes.CLICKS],
-            expected_clicks=totals[..., outcomes.EXPECTED_CLICKS],
-            add_to_carts=totals[..., outcomes.ADD_TO_CARTS],
-            expected_add_to_carts=totals[..., outcomes.EXPECTED_ADD_TO_CARTS],
-            gmv=totals[..., outcomes.GMV],
-            expected_gmv=totals[..., outcomes.EXPECTED_GMV],
-        )
+            opening.tick, opening.n_impressions, bid, wins, exposures, cost, conversions, expected_conversions, lwc,
+            budget_left, done, clicks, expected_clicks, add_to_carts, expected_add_to_carts, gmv, expected_gmv, totals,
+        )  # fmt: skip
         state.opening = None if done else self._open(state)
         return result
 
-    def _settle(self, state: MarketState, multiplier: NDArray[np.float32]) -> tuple[Float, Float, Float]:
+    def _settle(self, state: MarketState, multiplier: Float32) -> tuple[Float, Float, Float]:
         """Runs the auctions of the current tick and takes the costs off `state.budget_left`.
 
         Args:
@@ -222,16 +228,36 @@ class BatchMarket:
         """
         totals = np.empty((*self._shape, outcomes.N_TOTALS))
         lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
-        arguments = (
-            state.seed, state.tick, self._items, self._tiles, self._value_sum, multiplier, self._rules,
-            state.advertisers, state.budget_left, totals, lwc_sum, bid_sum,
+        tick, traffic, found = state.tick, state.traffic, (totals, lwc_sum, bid_sum)
+        by_market = (
+            state.seed, tick, state.volume, self._kind, *self._tiles, self._value_sum, multiplier, *self._rule_arrays,
+            traffic.sigma, traffic.lower, traffic.upper, state.mean, state.sd, state.budget_left, *found,
         )  # fmt: skip
-        with _threads(len(self._items.market)):
-            if self.params.budget_rule == "in_order":
-                kernel.run_tick(*arguments, max(32, 8 * get_num_threads()))
+        is_in_order = self.params.budget_rule == "in_order"
+        with threads.settling.of(self._n_blocks[tick]) as n_threads:
+            if is_in_order and n_threads == 1:
+                auctions.run_markets(*by_market)
+                return found
+            if is_in_order and self.n_markets >= _MARKETS_PER_THREAD * n_threads:
+                auctions.run_markets_parallel(*by_market)
+                return found
+            items = self._items
+            by_item = (
+                state.seed, tick, items, self._tiles, self._value_sum[items.tile], multiplier, self._rules,
+                state.advertisers, state.budget_left, *found,
+            )  # fmt: skip
+            if is_in_order:
+                kernel.run_tick(*by_item, max(32, 8 * n_threads))
             else:
-                overspend.run_tick_dropping(*arguments)
-        return totals, lwc_sum, bid_sum
+                overspend.run_tick_dropping(*by_item, n_threads=n_threads)
+        return found
+
+    @property
+    def _items(self) -> kernel.Items:
+        """The blocks of the current tick's impressions."""
+        state = self._episode
+        items: kernel.Items = kernel.lay_out(state.volume[state.tick], self._kind)
+        return items
 
     def values(self, market: int = 0) -> NDArray[np.float32]:
         """Predicted values of the current tick's impressions: (n_impressions, n_advertisers), in arrival order.
@@ -298,24 +324,25 @@ class BatchMarket:
 
     def _tiles_of(self, market: int) -> Int:
         """Where the blocks of a market lie, in arrival order."""
-        tile: Int = self._items.tile[self._items.start[market] : self._items.start[market + 1]]
+        items = self._items
+        tile: Int = items.tile[items.start[market] : items.start[market + 1]]
         return tile
 
-    def _bid_on_impressions(self, submitted: Float32, bids: Mapping[tuple[int, int], ArrayLike]) -> None:
+    def _bid_on_impressions(self, submitted: Float, bids: Mapping[tuple[int, int], ArrayLike]) -> None:
         """Puts bids into the tiles of the tick in place of values, with a multiplier of 1; `submitted` is changed."""
         # every market gets tiles of its own: those that are alike in their values no longer are in their bids
         tile = self._items.tile
         values = self._tiles.value[tile]
         sigma = self._tiles.sigma[tile] if self._tiles.sigma.size else self._tiles.sigma
-        self._items = self._items._replace(tile=np.arange(len(tile)))
-        self._tiles = Tiles(values.copy(), values, sigma)
+        self._tiles, self._kind = Tiles(values.copy(), values, sigma), self._identity
+        self._value_sum, items = self._value_sum[tile], self._items
         for (market, advertiser), given in bids.items():
             if not (0 <= market < self.n_markets and 0 <= advertiser < self.n_advertisers):
                 raise ValueError(
                     f"`on_impressions` must have keys (market, advertiser) below {self._shape}, found"
                     f" {(market, advertiser)}"
                 )
-            rows = slice(self._items.start[market], self._items.start[market + 1])
+            rows = slice(items.start[market], items.start[market + 1])
             column = np.zeros((rows.stop - rows.start) * BLOCK, np.float32)
             of_all = check_impression_bids(given, int(self.opening.n_impressions[market]), f"advertiser {advertiser}")
             column[: len(of_all)] = of_all
@@ -330,7 +357,7 @@ class BatchMarket:
 
     def _targets_on(self, day: Int) -> Targets:
         """What the advertisers have and would pay on these days, (n_markets, n_advertisers) each."""
-        return Targets(*(np.broadcast_to(part, self._shape) for part in self.targets))
+        return self._targets_of_all
 
     def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
         if days is None:
@@ -366,69 +393,80 @@ class BatchMarket:
         _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         return None if len(first) == self.n_markets else (first, kind.reshape(-1))
 
-    def _check(self, multipliers: ArrayLike) -> NDArray[np.float32]:
-        given = np.asarray(multipliers, np.float64)
+    def _invalid(self, given: Float) -> ValueError:
+        """What is wrong with the multipliers of a tick."""
         if given.shape != self._shape:
-            raise ValueError(f"`multipliers` must have shape {self._shape}, found {given.shape}")
+            return ValueError(f"`multipliers` must have shape {self._shape}, found {given.shape}")
         bad = ~(np.isfinite(given) & (given >= 0))
         if bad.any():
             market, advertiser = np.argwhere(bad)[0]
-            raise ValueError(
+            return ValueError(
                 f"`multipliers` must be finite and not negative, found {given[market, advertiser]}"
                 f" for advertiser {advertiser} of market {market}"
             )
-        if given.max() > MAX_MONEY:
-            raise ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
-        return given.astype(np.float32)
+        return ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
 
     def _open(self, state: MarketState) -> Opening:
         """Draws the values of the state's tick: what is known at its start."""
-        expected_mean = self._draw(state)
+        self._kind = self._identity if self._kinds is None else self._kinds[1]
+        predicted_mean = self._draw(state)
+        if self._kinds is not None:
+            predicted_mean = predicted_mean[self._kind]
         return Opening(
-            tick=state.tick,
-            n_impressions=state.volume[state.tick].copy(),
-            value_mean=expected_mean[..., 0].copy(),
-            predicted_mean=expected_mean,
-            budget_left=state.budget_left.copy(),
-            active=state.active.copy(),
-        )
+            state.tick, state.volume[state.tick].copy(), predicted_mean[..., 0], predicted_mean,
+            state.budget_left.copy(), state.active.copy(),
+        )  # fmt: skip
+
+    def _reserve(self, n_blocks: int) -> None:
+        """Makes room for the impressions of a tick of so many blocks."""
+        if len(self._values) < n_blocks:
+            n_advertisers, has_funnel = self.n_advertisers, self.params.funnel is not None
+            self._values = np.empty((n_blocks, n_advertisers, BLOCK), np.float32)
+            self._sums = np.empty((n_blocks, N_BASES if has_funnel else 1, n_advertisers))
+            self._basis_sum = np.empty((n_blocks, n_advertisers)) if has_funnel else self._sums[:, 0]
 
     def _draw(self, state: MarketState) -> Float:
-        """Lays out the tick's items and draws their values; their means (n_markets, n_advertisers, N_BASES)."""
-        n, mean, sd = state.volume[state.tick], state.mean[state.tick], state.sd[state.tick]
-        self._items = kernel.lay_out(n)
-        seed, basis, drawn = state.seed, state.basis, self._items
-        if self._kinds is not None:
-            first, kind = self._kinds
-            n, mean, sd, seed, basis = n[first], mean[first], sd[first], seed[first], basis[first]
-            drawn = kernel.lay_out(n)
-            tile = drawn.start[kind[self._items.market]] + self._items.first // BLOCK
-            self._items = self._items._replace(tile=tile)
-        n_items = len(drawn.market)
-        if len(self._values) < n_items:
-            self._values = np.empty((n_items, self._shape[1], BLOCK), np.float32)
-        self._value_sum = np.empty((n_items, self._shape[1]))
-        key = (seed, state.tick, drawn)
-        correlation = np.float32(self.params.traffic.value_correlation)
-        expected_sum = np.empty((N_BASES, n_items, self._shape[1])) if self.params.funnel else None
-        with _threads(n_items):
-            if expected_sum is not None:
-                draw_funnel_values(*key, mean, sd, self._rules, basis, self._values, self._value_sum, expected_sum)
-            elif self.params.traffic.values is not None:
-                shape = self._rules.value_shape
-                draw_shaped_values(*key, mean, correlation, shape, self._values, self._value_sum)
-            elif correlation > 0:
-                draw_correlated_values(*key, mean, sd, correlation, self._values, self._value_sum)
+        """Draws the values of the tick's impressions; their means (n_kinds, n_advertisers, N_BASES)."""
+        self._tiles, self._value_sum = Tiles(self._values, self._values, _UNKNOWN), self._basis_sum
+        means = np.zeros((len(self._drawn.seed), self.n_advertisers, N_BASES))
+        with threads.drawing.of(self._n_drawn[state.tick]) as n_threads:
+            if n_threads == 1:
+                self._draw_serially(state.tick, means)
             else:
-                draw_values(*key, mean, sd, self._values, self._value_sum)
-        expected_mean = np.zeros((len(n), self._shape[1], N_BASES))
-        for k, value_sum in enumerate((self._value_sum,) if expected_sum is None else expected_sum):
-            expected_mean[..., k] = mean_values(drawn, n, value_sum)
-        if self._kinds is not None:
-            expected_mean = expected_mean[self._kinds[1]]
-            self._value_sum = self._value_sum[self._items.tile]  # a tick changes an item's own where somebody is broke
-        self._tiles = Tiles(self._values, self._values, _UNKNOWN)
-        return expected_mean
+                self._draw_parallel(state.tick, means)
+        return means
+
+    def _draw_serially(self, tick: int, means: Float) -> None:
+        drawn, rules = self._drawn, self._rules
+        at, out = (drawn.seed, tick, drawn.volume, drawn.mean), (self._values, self._sums, means)
+        if self.params.funnel is not None:
+            serial.open_funnel(*at, drawn.sd, rules, drawn.basis, self._values, self._value_sum, self._sums, means)
+        elif self.params.traffic.values is not None:
+            serial.open_shaped(*at, rules.value_correlation, rules.value_shape, *out)
+        elif rules.value_correlation > 0:
+            serial.open_correlated(*at, drawn.sd, rules.value_correlation, *out)
+        else:
+            serial.open_plain(*at, drawn.sd, *out)
+
+    def _draw_parallel(self, tick: int, means: Float) -> None:
+        drawn, rules, n = self._drawn, self._rules, self._drawn.volume[tick]
+        items = kernel.lay_out(n, np.arange(len(n)))
+        at, sd, out = (drawn.seed, tick, items, drawn.mean[tick]), drawn.sd[tick], (self._values, self._value_sum)
+        if self.params.funnel is not None:
+            draw_funnel_values(*at, sd, rules, drawn.basis, *out, self._sums)
+        elif self.params.traffic.values is not None:
+            draw_shaped_values(*at, rules.value_correlation, rules.value_shape, *out)
+        elif rules.value_correlation > 0:
+            draw_correlated_values(*at, sd, rules.value_correlation, *out)
+        else:
+            draw_values(*at, sd, *out)
+        serial.write_means(items.start, n, self._sums, means)
+
+
+def _blocks(volume: Int) -> list[int]:
+    """Blocks of all markets by tick, from their impressions (n_ticks, n_markets)."""
+    n_blocks: list[int] = (-(-volume // BLOCK)).sum(axis=1).tolist()
+    return n_blocks
 
 
 def check_impression_bids(bids: ArrayLike, n: int, whose: str) -> Float32:
@@ -449,22 +487,6 @@ def market_targets(params: MarketParams, population: Population) -> Targets:
     """What the advertisers of a market have and would pay, (n_advertisers,) each, at its size."""
     budget = np.asarray(population.budget) * params.budget_scale
     return campaign_targets(budget, population.cpa_target, params.funnel, params.traffic.value_mean)
-
-
-@contextmanager
-def _threads(n_items: int) -> Iterator[None]:
-    """Limits the threads to what so few items are worth: waking one takes about as long as an item."""
-    check_fork()
-    n_threads = get_num_threads()
-    n_useful = max(1, min(n_threads, n_items // 2))
-    if n_useful == n_threads:
-        yield
-        return
-    set_num_threads(n_useful)
-    try:
-        yield
-    finally:
-        set_num_threads(n_threads)
 
 
 def _rules(params: MarketParams, population: Population) -> Rules:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.kernels.pacing import control_budget, guard_cpa
+from auction_env.kernels.step.pacing import pace
 
 Float = NDArray[np.float64]
 
@@ -78,26 +78,27 @@ class Pacer:
             gains: The controller's gains.
         """
         self._shape = np.shape(base)
-        self._base = self._flat(base)
-        self._limit = self._flat(cpa_limit)
-        self._left = self._flat(budget).copy()
-        self._plan_share = plan_shares(expected_traffic)
-        self._gains = gains
-        self._spent, self._gained, self._sum_error, self._error, self._sum_cpa_error = np.zeros((5, len(self._base)))
+        self._limit, left = self._flat(cpa_limit), self._flat(budget).copy()
+        self._scale = np.stack((self._flat(base), self._limit))
+        plan = plan_shares(expected_traffic)
+        n_ticks = plan.shape[-1]
+        by_tick = plan[:, None] if plan.ndim == 1 else np.stack([self._flat(plan[..., t]) for t in range(n_ticks)])
+        self._share = np.ascontiguousarray(by_tick)  # (n_ticks, n) or, of all alike, (n_ticks, 1)
+        self._gains = np.array([gains.p, gains.i, gains.d, gains.cpa_p, gains.cpa_i])
+        sum_error, last_error, spent, gained, sum_cpa_error = np.zeros((5, len(left)))
+        self._state = (left, sum_error, last_error, spent, gained, sum_cpa_error)
 
     def multipliers(self, tick: int, *, last_cost: ArrayLike, last_expected_conversions: ArrayLike) -> Float:
         """Multipliers for `tick`, given cost and predicted conversions of the tick before (0 at tick 0)."""
-        g, cost, value = self._gains, self._flat(last_cost), self._flat(last_expected_conversions)
-        control, guard = np.zeros((2, len(self._base)))
-        if tick > 0:
-            share = self._flat(self._plan_share[..., tick - 1])
-            control_budget(share, cost, g.p, g.i, g.d, MAX_LOG_RATIO, self._left, self._sum_error, self._error, control)
-        guard_cpa(
-            self._limit, cost, value, g.cpa_p, g.cpa_i, MAX_LOG_RATIO,
-            self._spent, self._gained, self._sum_cpa_error, guard,
+        factor = np.empty_like(self._scale)
+        pace(
+            tick == 0, self._share[max(tick - 1, 0)], self._limit, self._flat(last_cost),
+            self._flat(last_expected_conversions), self._gains, MAX_LOG_RATIO, *self._state, factor,
         )  # fmt: skip
-        # the exponentials stay in NumPy: compiled ones differ in the last bit
-        return np.minimum(self._base * np.exp(control), self._limit * np.exp(guard)).reshape(self._shape)
+        np.exp(factor, out=factor)  # in NumPy: compiled exponentials differ in the last bit
+        factor *= self._scale
+        multipliers: Float = np.minimum(factor[0], factor[1]).reshape(self._shape)
+        return multipliers
 
     def _flat(self, given: ArrayLike) -> Float:
         """`given` broadcast to the bidders' shape, as a vector."""

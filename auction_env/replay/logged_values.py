@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from auction_env.control.bidder import Bidder
 from auction_env.control.simulation import LiveMarket, Simulation
 from auction_env.integers import check_integers
-from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.settle import Tiles
 from auction_env.kernels.values import N_BASES
@@ -70,30 +69,26 @@ class LoggedValuesBatch(BatchMarket):
         _, first, kind = np.unique(self._row, return_index=True, return_inverse=True)
         return None if len(first) == self.n_markets else (first, kind.reshape(-1))
 
+    def _reserve(self, n_blocks: int) -> None:
+        super()._reserve(n_blocks)
+        if len(self._sigmas) < n_blocks:
+            self._sigmas = np.empty((n_blocks, self.n_advertisers, BLOCK), np.float32)
+
     def _draw(self, state: MarketState) -> Float:
         """Copies the values of the tick from the log into tiles, once for all markets of a period."""
-        n, row = state.volume[state.tick], self._row
-        self._items = kernel.lay_out(n)
-        drawn, kind = self._items, np.arange(self.n_markets)
-        if self._kinds is not None:
-            first, kind = self._kinds
-            n, row = n[first], row[first]
-            drawn = kernel.lay_out(n)
-            tile = drawn.start[kind[self._items.market]] + self._items.first // BLOCK
-            self._items = self._items._replace(tile=tile)
-        if len(self._values) < len(drawn.market):
-            shape = (len(drawn.market), self.n_advertisers, BLOCK)
-            self._values, self._sigmas = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        log, mean = self.log.log, np.zeros((len(n), self.n_advertisers, N_BASES))
+        n, log = self._drawn.volume[state.tick], self.log.log
+        row = self._row if self._kinds is None else self._row[self._kinds[0]]
+        mean, start = np.zeros((len(n), self.n_advertisers, N_BASES)), 0
         for position, period in enumerate(row):
-            tiles = slice(drawn.start[position], drawn.start[position + 1])
+            stop = start - int(-n[position] // BLOCK)
             columns = slice(*log.tick_start[period, state.tick : state.tick + 2])
-            _fill(self._values[tiles], log.value[:, columns])
-            _fill(self._sigmas[tiles], log.sigma[:, columns])
+            _fill(self._values[start:stop], log.value[:, columns])
+            _fill(self._sigmas[start:stop], log.sigma[:, columns])
             mean[position, :, 0] = log.value_sum[:, period, state.tick] / max(int(n[position]), 1)
-        self._value_sum = self._values[self._items.tile].sum(axis=2, dtype=np.float64)
+            start = stop
+        self._value_sum = self._values[:start].sum(axis=2, dtype=np.float64)
         self._tiles = Tiles(self._values, self._values, self._sigmas)
-        return mean[kind]
+        return mean
 
 
 def _fill(tiles: NDArray[np.float32], columns: NDArray[np.float32]) -> None:

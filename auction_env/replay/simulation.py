@@ -27,9 +27,10 @@ from auction_env.control.bidder import (
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.integers import check_integers
-from auction_env.kernels import check_fork, outcomes
+from auction_env.kernels import outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import WINDOW
+from auction_env.kernels.threads import may_start_threads
 from auction_env.replay.market import ReplayMarket
 from auction_env.tasks import BASES, Targets, Task, get_task
 
@@ -236,10 +237,9 @@ class ReplaySimulation:
         features, totals = np.zeros((n, N_FEATURES)), np.zeros((n, kernel.N_TOTALS))
         before = {i: self._impressions(i) for i in on_impressions} if is_reported else {}
         arguments = (self.market.log, self._rules, self._state, self._everyone, given, own)
-        if self._is_serial:
+        if self._is_serial or not may_start_threads():
             kernel.step_envs(*arguments, self._scratch, totals, features)
         else:
-            check_fork()
             kernel.step_envs_parallel(_PARTS_PER_THREAD * get_num_threads(), *arguments, totals, features)
         self._tick += 1
         self._features = features

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.outcomes import COST, N_TOTALS, conversion_keys
 from auction_env.kernels.rng import STREAM_DROP, bits, high_word, low_word, make_key, mix64
-from auction_env.kernels.tick import add_item, list_items, settle_items
+from auction_env.kernels.settle import Advertisers, Rules, Tiles
+from auction_env.kernels.tick import Items, add_item, settle_items, settle_items_serially
+
+Float = NDArray[np.float64]
 
 
 @njit(cache=True)
@@ -49,50 +53,70 @@ def drop_wins(advertiser, share, seed, tick, turn, items, start, stop, exposed, 
 
 
 @njit(cache=True)
+def drop_overspenders(seed, tick, turn, items, exposed, basis, item_totals, budget_left):
+    """Drops wins of those whose costs exceed their budgets; the items to be cleared again, (n,) int64.
+
+    Args:
+        seed, tick, turn, items, exposed, basis: As of `drop_wins`; `seed` (n_markets,).
+        item_totals: (n_items, n_advertisers, N_TOTALS) float64.
+        budget_left: (n_markets, n_advertisers) float64.
+    """
+    open_mask = np.zeros(items.market.shape[0], np.bool_)
+    for e in range(seed.shape[0]):
+        start, stop = items.start[e], items.start[e + 1]
+        for j in range(budget_left.shape[1]):
+            cost = 0.0
+            for item in range(start, stop):
+                cost += item_totals[item, j, COST]
+            if cost > budget_left[e, j]:
+                share = 1.0 - budget_left[e, j] / cost
+                drop_wins(j, share, seed[e], tick, turn, items, start, stop, exposed, basis, open_mask)
+    return np.flatnonzero(open_mask)
+
+
+@njit(cache=True)
+def add_items(items, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum):
+    """Adds up all items of a tick whose wins are paid for; whoever has nothing left bids no more."""
+    totals[:] = 0
+    lwc_sum[:] = 0
+    bid_sum[:] = 0
+    for item in range(items.market.shape[0]):
+        e = items.market[item]
+        add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
+    for e in range(multiplier.shape[0]):
+        for j in range(multiplier.shape[1]):
+            budget_left[e, j] = max(budget_left[e, j], 0.0)  # the items' costs were added up in another order
+            if budget_left[e, j] == 0:
+                multiplier[e, j] = 0
+
+
 def run_tick_dropping(
-    seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, budget_left, totals, lwc_sum, bid_sum
-):  # fmt: skip
-    """Runs the tick of every market under AuctionNet's rule; arguments as those of `tick.run_tick`.
+    seed: NDArray[np.uint64], tick: int, items: Items, tiles: Tiles, value_sum: Float, multiplier: NDArray[np.float32],
+    rules: Rules, advertisers: Advertisers, budget_left: Float, totals: Float, lwc_sum: Float, bid_sum: Float,
+    *, n_threads: int,
+) -> None:  # fmt: skip
+    """Runs the tick of every market under AuctionNet's rule; the other arguments are those of `tick.run_tick`.
 
     In every round, an advertiser whose costs of the tick exceed its budget by a factor f > 1 loses a share
     1 - 1 / f of its exposed wins, at random, and the impressions concerned are cleared again without it; all
     others move up. Exposure stays what it was. An advertiser goes on bidding as long as it has money left.
     The basis of the tiles is set to 0 for dropped wins, so that no two items may share a tile; a dropped bid still
     counts as submitted.
+
+    The rounds are plain Python: a compiled function that holds parallel and serial calls loads the pool for both.
     """
     n_items, n_advertisers = items.market.shape[0], multiplier.shape[1]
     item_totals, item_lwc = np.empty((n_items, n_advertisers, N_TOTALS)), np.empty(n_items)
     left, is_broke = np.empty((n_items, n_advertisers), np.float32), np.empty(n_items, np.bool_)
     exposed = np.empty((n_items, rules.exposure.shape[0], BLOCK), np.int32)
-    cursor = np.full(seed.shape[0], -1)
-    keys = conversion_keys(seed, tick, n_advertisers)
-    todo = list_items(items.start[:-1], items.start[1:])
-    turn = 0
-    while todo.shape[0] > 0:
-        settle_items(
+    cursor, keys = np.full(len(seed), -1), conversion_keys(seed, tick, n_advertisers)
+    settle = settle_items if n_threads > 1 else settle_items_serially
+    todo, turn = np.arange(n_items), 0
+    while len(todo):
+        settle(
             todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
             item_totals, item_lwc, left, is_broke, exposed,
         )  # fmt: skip
-        open_mask = np.zeros(n_items, np.bool_)
-        for e in range(seed.shape[0]):
-            start, stop = items.start[e], items.start[e + 1]
-            for j in range(n_advertisers):
-                cost = 0.0
-                for item in range(start, stop):
-                    cost += item_totals[item, j, COST]
-                if cost > budget_left[e, j]:
-                    share = 1.0 - budget_left[e, j] / cost
-                    drop_wins(j, share, seed[e], tick, turn, items, start, stop, exposed, tiles.basis, open_mask)
-        todo = np.flatnonzero(open_mask)
+        todo = drop_overspenders(seed, tick, turn, items, exposed, tiles.basis, item_totals, budget_left)
         turn += 1
-    totals[:] = 0
-    lwc_sum[:] = 0
-    bid_sum[:] = 0
-    for item in range(n_items):
-        e = items.market[item]
-        add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
-    for e in range(multiplier.shape[0]):
-        for j in range(n_advertisers):
-            budget_left[e, j] = max(budget_left[e, j], 0.0)  # the items' costs were added up in another order
-            if budget_left[e, j] == 0:
-                multiplier[e, j] = 0
+    add_items(items, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum)
