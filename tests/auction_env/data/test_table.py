@@ -231,10 +231,11 @@ def test_more_problems_than_are_shown_are_counted() -> None:
         ("t.csv", "kampány,tick\ná,1\n".encode("utf-16"), "must be text in UTF-8"),
         ("t.csv", f"{HEADER}\n\xe1,0,1,1,1,1,1,1\n".encode("latin-1"), "`campaign` must be text in UTF-8"),
         ("t.csv", b"campaign,tick\na,1\na,1,2\n", "every line with the header's number of cells"),
-        ("t.csv.gz", gzip.compress(b"campaign,tick\n" + bytes(range(256)) * 64)[:80], r"t\.csv\.gz: "),
+        ("t.csv.gz", gzip.compress(b"campaign,tick\n" + bytes(range(256)) * 64, mtime=0)[:80], r"t\.csv\.gz: "),
         ("t.csv", b"", r"t\.csv: must be a whole CSV file"),
         ("t.xlsx", b"", "must end in one of"),
     ],
+    ids=("cut", "no-parquet", "utf-16", "latin-1", "cells", "cut-gzip", "empty", "ending"),
 )
 def test_a_damaged_file_is_refused_and_nothing_is_written(
     tmp_path: Path, name: str, content: bytes, message: str
