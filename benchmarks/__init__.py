@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from auction_env.names import lazy_names
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmarks.evaluation.episodes import EpisodeSet, in_log, in_market, of_data
@@ -26,4 +24,14 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # type checkers know the names above and no others
-    __getattr__, __dir__ = lazy_names(__name__, __file__)
+
+    def __getattr__(name: str) -> Any:
+        return _lazy()[0](name)
+
+    def __dir__() -> list[str]:
+        return _lazy()[1]()
+
+    def _lazy() -> tuple[Any, Any]:
+        from auction_env.names import lazy_names  # not above: the market takes longer to import than a signal may wait
+
+        return lazy_names(__name__, __file__)

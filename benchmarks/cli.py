@@ -1,4 +1,4 @@
-"""The `vamo` command. Subcommands import what they need only when they run."""
+"""The `vamo` command. Subcommands are imported once signals stop it, and import what they need only when they run."""
 
 from __future__ import annotations
 
@@ -7,19 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from benchmarks.commands import (
-    agents,
-    bench,
-    collect,
-    data,
-    demo,
-    evaluate,
-    exporting,
-    family,
-    importing,
-    train,
-    watch,
-)
 from benchmarks.commands.stopping import stopping
 
 
@@ -59,6 +46,20 @@ class _Version(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
+    from benchmarks.commands import (
+        agents,
+        bench,
+        collect,
+        data,
+        demo,
+        evaluate,
+        exporting,
+        family,
+        importing,
+        train,
+        watch,
+    )
+
     parser = argparse.ArgumentParser(prog="vamo", description="Auto-bidding: market, agents, training, benchmarks.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -166,6 +166,26 @@ def test_every_long_command_is_stopped_without_a_traceback(
     assert shown.count("stopped; ") == 1
 
 
+def test_an_interrupt_while_python_imports_the_packages_is_a_quiet_stop() -> None:
+    code = """
+import os, signal, sys
+
+class Impatient:
+    def find_spec(self, name, path=None, target=None):
+        if name == "gymnasium":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Impatient())
+sys.argv = ["vamo", "agents"]
+from benchmarks.cli import main
+main()
+"""
+    environment = {**os.environ, "PYTHONPATH": "."}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert done.stdout == "\nstopped; nothing is kept. To start again: vamo agents\n"
+
+
 def test_an_interrupt_that_a_library_makes_an_error_of_is_a_stop(tmp_path: Path) -> None:
     code = """
 import os, signal
