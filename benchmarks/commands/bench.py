@@ -78,7 +78,7 @@ def _add_suites(kinds: Commands) -> None:
         "--variant", metavar="NAME", help="instead: the tables of one variant, such as one of many families"
     )
     table.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write all comparisons to FILE, registered and exploratory"
+        "--json", type=Path, metavar="FILE", help="also write the comparisons to FILE, registered and exploratory"
     )
     table.set_defaults(run=_run_table)
     report = kinds.add_parser(
@@ -152,7 +152,7 @@ def _run_table(arguments: argparse.Namespace) -> None:
     for table in tables.tables(arguments.directory, arguments.metric, arguments.against, variant=arguments.variant):
         print_table(table)
     if arguments.json is not None:
-        records = tables.comparison_records(arguments.directory, arguments.metric)
+        records = tables.comparison_records(arguments.directory, arguments.metric, variant=arguments.variant)
         write_atomically(arguments.json, (json.dumps(records, indent=1) + "\n").encode())
 
 

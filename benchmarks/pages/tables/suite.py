@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def all_cells(
         return [speed_cells(record, json.loads((directory / FIGURES).read_text(encoding="utf-8")))]
     found = analyse(store, metric, bootstrap)
     if variant is not None:
-        check_name("variant", variant, found, rule="must be a variant with rows, one of")
+        _check_variant(variant, found)
         return [*_of_variant(record, found[variant], kinds, only)]
     out = []
     if "registered" in kinds and record.contrasts:
@@ -138,16 +138,32 @@ def against_cells(directory: Path, baseline: str, metric: str = METRIC, variant:
     ]
 
 
-def comparison_records(directory: Path, metric: str = METRIC, bootstrap: Bootstrap | None = None) -> dict[str, Any]:
-    """All comparisons of a suite as JSON values: `registered` ones and, by variant, `exploratory` ones."""
+def comparison_records(
+    directory: Path, metric: str = METRIC, bootstrap: Bootstrap | None = None, variant: str | None = None
+) -> dict[str, Any]:
+    """All comparisons of a suite as JSON values: `registered` ones and, by variant, `exploratory` ones.
+
+    With a `variant`, only those of it alone; the correction of registered ones is still that of all.
+    """
     store = Store(directory)
     record = store.suite()
     found = analyse(store, metric, bootstrap)
+    if variant is not None:
+        _check_variant(variant, found)
+    contrasts = registered_contrasts(record, found, bootstrap)
     return {
         "suite": record.id,
-        "registered": [asdict(contrast) for contrast in registered_contrasts(record, found, bootstrap)],
-        EXPLORATORY: {name: [asdict(c) for c in analysis.comparisons] for name, analysis in found.items()},
+        "registered": [asdict(one) for one in contrasts if variant is None or one.variants == (variant,)],
+        EXPLORATORY: {
+            name: [asdict(comparison) for comparison in analysis.comparisons]
+            for name, analysis in found.items()
+            if variant is None or name == variant
+        },
     }
+
+
+def _check_variant(variant: str, found: Mapping[str, VariantAnalysis]) -> None:
+    check_name("variant", variant, found, rule="must be a variant with rows, one of")
 
 
 def speed_cells(record: SuiteRecord, figures: Sequence[dict[str, Any]]) -> Cells:

@@ -114,10 +114,11 @@ def test_registered_contrasts_come_first_and_the_rest_is_exploratory(tmp_path: P
     headings = ("Registered contrasts", "Mean over families", "Each family", "Cost of a run")
     assert [printed.count(heading) for heading in headings] == [1, 1, 1, 1], "no tables of each family"
     assert sorted(headings, key=printed.index) == list(headings)
-    cli.main(["bench", "table", str(out), "--variant", "f2"])
+    cli.main(["bench", "table", str(out), "--variant", "f2", "--json", str(tmp_path / "f2.json")])
     printed = capsys.readouterr().out
     assert "(exploratory): variant f2" in " ".join(printed.split()) and "Each family" not in printed
-    records = json.loads((tmp_path / "c.json").read_text())
+    records, of_one = (json.loads((tmp_path / name).read_text()) for name in ("c.json", "f2.json"))
+    assert of_one == {**records, "registered": [], "exploratory": {"f2": records["exploratory"]["f2"]}}
     assert [c["name"] for c in records["registered"]] == ["gain", "tie"]
     assert records["registered"][0]["p_holm"] < 0.05 and records["registered"][0]["variants"] == ["f1", "f2", "f3"]
     assert all(c["is_exploratory"] for c in records["exploratory"]["f1"]) and records["exploratory"]["f1"]
