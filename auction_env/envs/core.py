@@ -79,7 +79,7 @@ class Bidding:
         self._previous = campaigns.base
         self.ticks = []
         self.in_episode = True
-        chosen = (campaigns.advertiser.copy(), np.asarray(days))
+        chosen = (campaigns.advertiser.copy(), np.asarray(campaigns.day))
         return self._observe(), dict(zip(self.spec.market.chosen_by, chosen, strict=False))
 
     def step(self, actions: ArrayLike) -> BiddingStep:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -11,25 +11,24 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
+from auction_env.control.controlled_market import ControlledMarket
 from auction_env.envs.core import Bidding, info_of
 from auction_env.envs.live import MarketArguments, live_spec
 from auction_env.envs.rendering import Frame, Screen, check_render_mode, episode_so_far
+from auction_env.envs.spec import BiddingSpec, EnvMarket, EpisodeId
 from auction_env.integers import check_integer, check_integers
 
 Observation = NDArray[np.float32]
 
 
-class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships no types
-    """Several advertisers of one market, each an agent; all others are scripted and live.
+class MarketParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships no types
+    """Several advertisers of any kind of market, each an agent: the classes below it say which market.
 
-    Observation, action, reward and info of an agent are those of `BiddingEnv`; with one agent the two are equal. All
-    agents bid in the same auctions and end together: `terminated` after the last tick, `truncated` never.
-
-    Agents are named `advertiser_<index>`. `advertisers` are their indices: a subset in any order; all by default. The
-    other arguments are those of `BiddingEnv`. A picture shows all agents.
-
-    `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int}` selects one market episode. Other
-    options are ignored, as PettingZoo's API test demands.
+    Args:
+        spec: Task, market and action kind.
+        market: One market in which the agents are controlled.
+        advertisers: The agents' advertisers, in the market's order of the controlled ones.
+        render_mode: One of `metadata["render_modes"]`, or None.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - PettingZoo reads a plain class attribute
@@ -41,23 +40,17 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
 
     def __init__(
         self,
+        spec: BiddingSpec[EnvMarket],
+        market: ControlledMarket,
+        advertisers: Sequence[int],
         *,
-        advertisers: Iterable[int] | None = None,
-        render_mode: str | None = None,
-        **arguments: Unpack[MarketArguments],
+        render_mode: str | None,
     ) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
-        spec = live_spec(**arguments)
-        market = spec.market
-        everybody = range(market.population.n_advertisers)
-        indices = check_integers("advertisers", list(everybody if advertisers is None else advertisers)).tolist()
-        if not indices or len(set(indices)) != len(indices):
-            raise ValueError(f"`advertisers` must hold different indices, at least one, found {indices}")
         self.task, self.render_mode = spec.task, render_mode
-        self.possible_agents = [f"advertiser_{index}" for index in indices]
+        self.possible_agents = [f"advertiser_{index}" for index in advertisers]
         self.agents: list[str] = []
-        in_one_market = np.zeros(len(indices), np.int64)
-        self._bidding = Bidding(spec, market.simulation(spec.task, markets=in_one_market, advertisers=indices))
+        self._bidding = Bidding(spec, market)
         self._observation_spaces = {agent: spec.observation_space for agent in self.possible_agents}
         self._action_spaces = {agent: spec.action_space for agent in self.possible_agents}
         self._rng: np.random.Generator | None = None
@@ -77,9 +70,9 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         """Starts an episode; see the class docstring."""
         if seed is not None or self._rng is None:
             self._rng, _ = seeding.np_random(None if seed is None else check_integer("seed", seed))
-        drawn = self._bidding.spec.market.draw(self._rng, {})
+        drawn = self._draw(self._rng, options or {})
         self.episode_seed = check_integer("episode_seed", (options or {}).get("episode_seed", drawn.seed))
-        observation, info = self._bidding.reset([self.episode_seed])
+        observation, info = self._bidding.reset([self.episode_seed], days=None if drawn.day is None else [drawn.day])
         self.agents = list(self.possible_agents)
         self._show_if_human()
         return self._by_agent(observation), {agent: info_of(info, row) for row, agent in enumerate(self.agents)}
@@ -126,6 +119,10 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
         """Closes the window, if there is one."""
         self._screen.close()
 
+    def _draw(self, rng: np.random.Generator, options: Mapping[str, Any]) -> EpisodeId:
+        """The next episode; its advertiser does not matter."""
+        return self._bidding.spec.market.draw(rng, {})
+
     def _by_agent(self, observation: Observation) -> dict[str, Observation]:
         self._last = observation
         return {agent: observation[row].copy() for row, agent in enumerate(self.possible_agents)}
@@ -133,3 +130,39 @@ class BiddingParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships 
     def _show_if_human(self) -> None:
         if self.render_mode == "human":
             self.render()
+
+
+class BiddingParallelEnv(MarketParallelEnv):
+    """Several advertisers of one market, each an agent; all others are scripted and live.
+
+    Observation, action, reward and info of an agent are those of `BiddingEnv`; with one agent the two are equal. All
+    agents bid in the same auctions and end together: `terminated` after the last tick, `truncated` never.
+
+    Agents are named `advertiser_<index>`. `advertisers` are their indices: a subset in any order; all by default. The
+    other arguments are those of `BiddingEnv`. A picture shows all agents.
+
+    `reset(seed=...)` fixes everything that follows; `options={"episode_seed": int}` selects one market episode. Other
+    options are ignored, as PettingZoo's API test demands.
+    """
+
+    def __init__(
+        self,
+        *,
+        advertisers: Iterable[int] | None = None,
+        render_mode: str | None = None,
+        **arguments: Unpack[MarketArguments],
+    ) -> None:
+        spec = live_spec(**arguments)
+        market = spec.market
+        indices = different_advertisers(advertisers, range(market.population.n_advertisers))
+        in_one_market = np.zeros(len(indices), np.int64)
+        simulation = market.simulation(spec.task, markets=in_one_market, advertisers=indices)
+        super().__init__(spec, simulation, indices, render_mode=render_mode)
+
+
+def different_advertisers(given: Iterable[int] | None, everybody: Iterable[int]) -> list[int]:
+    """The advertisers of the agents, all by default; ValueError where one is given twice, or none."""
+    indices: list[int] = check_integers("advertisers", list(everybody if given is None else given)).tolist()
+    if not indices or len(set(indices)) != len(indices):
+        raise ValueError(f"`advertisers` must hold different indices, at least one, found {indices}")
+    return indices

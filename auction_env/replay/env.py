@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Unpack
 
@@ -153,9 +153,16 @@ class LoggedValuesEnvMarket(LoggedValuesMarket):
         return self.episodes.draw(rng, choice)
 
     def controlled_market(self, task: Task, n: int) -> Simulation:
+        return self._own(task, np.zeros(n, np.int64), np.arange(n), n)
+
+    def shared(self, task: Task, advertisers: Sequence[int]) -> Simulation:
+        """One market in which all of these advertisers are controlled."""
+        return self._own(task, np.asarray(advertisers), np.zeros(len(advertisers), np.int64), 1)
+
+    def _own(self, task: Task, advertisers: Int, markets: Int, n_markets: int) -> Simulation:
         # bidders have a state, which environments must not share
         own = dataclasses.replace(self, competitors=copy.deepcopy(self.competitors))
-        return own._simulation(task, np.zeros(n, np.int64), np.arange(n), n)
+        return own._simulation(task, advertisers, markets, n_markets)
 
 
 class ReplayArguments(ActionArguments, total=False):

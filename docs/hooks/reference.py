@@ -15,6 +15,7 @@ SPECIFICATIONS = {
     "replay-vector-env": ("Replay-v0, vector", "auction_env.replay.env.ReplayVectorEnv"),
     "logged-values-env": ("LoggedValues-v0", "auction_env.replay.env.LoggedValuesEnv"),
     "logged-values-vector-env": ("LoggedValues-v0, vector", "auction_env.replay.env.LoggedValuesVectorEnv"),
+    "logged-values-parallel-env": ("LoggedValues, self-play", "auction_env.replay.parallel.LoggedValuesParallelEnv"),
 }
 """Page -> its title and the class whose docstring it shows."""
 
