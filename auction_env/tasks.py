@@ -46,9 +46,11 @@ OBJECTIVES: dict[str, str] = {
     "clicks": "clicks",
     "add_to_carts": "add_to_carts",
     "gmv": "gmv",
+    "surplus": "gmv",
 }
 """Objectives and their bases. `expected_conversions` counts predicted instead of sampled conversions, in the
-constraints too: the same expectation, far less noise (AuctionNet, arXiv 2412.10798)."""
+constraints too: the same expectation, far less noise (AuctionNet, arXiv 2412.10798). `surplus` is GMV minus cost,
+currency: the utility of auction theory, whose bidders bid their value in a second-price auction."""
 
 RewardSignal = Literal["expected", "sampled"]
 """What returns and rewards are made of: expected amounts, or those that were drawn."""
@@ -74,13 +76,15 @@ REQUIREMENT_NAMES = (
     *(f"wants_{basis}" for basis in BASES),
     *(name for kind in CONSTRAINT_KINDS for name in (f"{kind}_limit", f"has_{kind}_limit")),
 )
-"""Layout of the requirement vector y: the budget, which of the bases the objective counts (one of four is 1), and a
-limit and its mask for each kind of constraint. A limit that does not apply is 0 and its mask `has_*` is 0, so that an
-irrelevant constraint never leaks its number into a model (METHOD.md, relabelling)."""
+"""Layout of the requirement vector y: the budget, which of the bases the objective counts (one of four is 1, or 2
+where the objective is that amount minus the cost), and a limit and its mask for each kind of constraint. A limit that
+does not apply is 0 and its mask `has_*` is 0, so that an irrelevant constraint never leaks its number into a model
+(METHOD.md, relabelling)."""
 N_REQUIREMENTS = len(REQUIREMENT_NAMES)
 _MAX_QUOTED = 80  # characters of a text that is no task
 _FLAGS = [i for i, name in enumerate(REQUIREMENT_NAMES) if name.startswith(("wants_", "has_"))]
 _WANTS = [REQUIREMENT_NAMES.index(f"wants_{basis}") for basis in BASES]
+_AMOUNT, _AMOUNT_MINUS_COST = 1.0, 2.0  # what an objective makes of the basis that it wants
 
 
 class Targets(NamedTuple):
@@ -135,8 +139,10 @@ FUNNEL_OUTCOMES = tuple(name for name in OUTCOMES if name not in ("cost", "conve
 
 
 class Amounts(Protocol):
-    """Whatever has the columns of `QUANTITIES` as attributes: a tick, a log, an episode's totals."""
+    """Whatever has the cost and the columns of `QUANTITIES` as attributes: a tick, a log, an episode's totals."""
 
+    @property
+    def cost(self) -> Float: ...
     @property
     def conversions(self) -> Float: ...
     @property
@@ -160,9 +166,21 @@ def wanted_basis(requirements: Float) -> NDArray[np.intp]:
     return np.asarray(np.argmax(requirements[:, _WANTS], axis=1))
 
 
-def requirement_flags(requirements: Float) -> NDArray[np.bool_]:
-    """(..., n_flags) which objective and which limits requirement vectors (..., N_REQUIREMENTS) name."""
-    return np.asarray(requirements)[..., _FLAGS] > 0
+def wants_surplus(requirements: Float) -> NDArray[np.bool_]:
+    """(n,) whether each objective subtracts the cost, from requirement vectors (n, N_REQUIREMENTS)."""
+    return np.asarray((requirements[:, _WANTS] == _AMOUNT_MINUS_COST).any(axis=1))
+
+
+def earned(requirements: Float, amounts: Float, cost: Float) -> Float:
+    """(n,) what each objective has earned: `Task.reward` where the task is known by its requirement vector alone.
+
+    Args:
+        requirements: (n, N_REQUIREMENTS).
+        amounts: (n, 4) in the order of `BASES`.
+        cost: (n,) currency.
+    """
+    own = np.take_along_axis(amounts, wanted_basis(requirements)[:, None], axis=1)[:, 0]
+    return np.asarray(np.where(wants_surplus(requirements), own - cost, own))
 
 
 def same_requirements(task: Task, requirements: Float) -> NDArray[np.bool_]:
@@ -172,8 +190,8 @@ def same_requirements(task: Task, requirements: Float) -> NDArray[np.bool_]:
         task: For instance the one that a policy was trained on.
         requirements: (n, N_REQUIREMENTS) of the campaigns.
     """
-    wanted = requirement_flags(task.requirements(Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)))
-    return np.asarray((requirement_flags(requirements) == wanted).all(axis=-1))
+    wanted = task.requirements(Targets.of(1.0, 1.0, 1.0, 1.0, 1.0))[_FLAGS]
+    return np.asarray((np.asarray(requirements)[..., _FLAGS] == wanted).all(axis=-1))
 
 
 def unevenness(cost: Float, n_impressions: Float, axis: int = 0) -> Float:
@@ -265,7 +283,8 @@ class Task:
     """An objective under a budget and further constraints.
 
     The score of an episode is AuctionNet's: the objective times, for every constraint,
-    min(1, limit / realised) ** beta (arXiv 2412.10798, section 3; beta = 2).
+    min(1, limit / realised) ** beta (arXiv 2412.10798, section 3; beta = 2). A surplus below 0 is its own score, since
+    a penalty would make a loss smaller.
 
     Attributes:
         name: Label of the task in logs and tables.
@@ -297,6 +316,11 @@ class Task:
         return OBJECTIVES[self.objective]
 
     @property
+    def is_surplus(self) -> bool:
+        """Whether the objective subtracts the cost from the amount of its basis."""
+        return self.objective == "surplus"
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """The `BASES` that the objective and the constraints count, in their order."""
         used = {self.basis, *(constraint.basis for constraint in self.constraints)}
@@ -320,8 +344,13 @@ class Task:
                 )
 
     def unit_worth(self, targets: Targets) -> Float:
-        """What the advertisers would pay for a unit of the objective: the base of the multiplier, currency."""
+        """What the advertisers would pay for a unit of the objective: the base of the multiplier, currency.
+
+        A unit of GMV is worth 1 where the objective is the surplus, so that a ratio of 1 bids the true value.
+        """
         self.check(targets)
+        if self.is_surplus:
+            return np.ones(np.shape(targets.budget))
         worth: Float = getattr(targets, QUANTITIES[self.basis].target)
         return 1.0 / worth if self.basis == "gmv" else worth.copy()
 
@@ -335,7 +364,7 @@ class Task:
         limits = self.limits(targets)
         out = np.zeros((*targets.budget.shape, N_REQUIREMENTS))
         out[..., 0] = limits.pop("budget")
-        out[..., REQUIREMENT_NAMES.index(f"wants_{self.basis}")] = 1.0
+        out[..., REQUIREMENT_NAMES.index(f"wants_{self.basis}")] = _AMOUNT_MINUS_COST if self.is_surplus else _AMOUNT
         for kind, limit in limits.items():
             out[..., REQUIREMENT_NAMES.index(f"{kind}_limit")] = limit
             out[..., REQUIREMENT_NAMES.index(f"has_{kind}_limit")] = 1.0
@@ -345,7 +374,12 @@ class Task:
         """The objective earned in a tick (or any span); `expected` takes predicted instead of sampled amounts."""
         column = QUANTITIES[self.basis]
         is_expected = expected or self.objective == "expected_conversions"
-        return np.asarray(getattr(amounts, column.expected if is_expected else column.sampled), np.float64)
+        amount = np.asarray(getattr(amounts, column.expected if is_expected else column.sampled), np.float64)
+        return self.net(amount, amounts.cost)
+
+    def net(self, amount: Float, cost: Float) -> Float:
+        """The objective from the amount of its basis: the amount itself, or the amount minus the cost."""
+        return amount - cost if self.is_surplus else amount
 
     def ratios(self, totals: Totals, targets: Targets, *, expected: bool = False) -> dict[str, Float]:
         """Realised over limit for each constraint of finished episodes: at most 1 is feasible."""
@@ -357,11 +391,11 @@ class Task:
         return ratios
 
     def score(self, totals: Totals, targets: Targets, *, expected: bool = False) -> Float:
-        """Score of finished episodes: objective x product of min(1, limit / realised) ** beta."""
-        out = self.reward(totals, expected=expected)
+        """Score of finished episodes: objective x product of min(1, limit / realised) ** beta; a loss as it is."""
+        objective = out = self.reward(totals, expected=expected)
         for ratio in self.ratios(totals, targets, expected=expected).values():
             out = out * np.maximum(ratio, 1.0) ** -self.beta
-        return out
+        return np.minimum(objective, out) if self.is_surplus else out
 
     def to_json(self) -> str:
         """One line of JSON, from which `Task.from_json` rebuilds an equal task."""
@@ -436,6 +470,7 @@ TASKS: dict[str, Task] = {
         Task(name="MaxClicks", objective="clicks", constraints=(Constraint(kind="cpc"),)),
         Task(name="MultiConstraint", constraints=(Constraint(kind="cpa"), Constraint(kind="roas"))),
         Task(name="AddToCart", objective="add_to_carts"),
+        Task(name="MaxSurplus", objective="surplus"),
     )
 }
 """The registered tasks, by name."""

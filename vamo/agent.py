@@ -21,6 +21,7 @@ from auction_env.tasks import (
     Task,
     same_requirements,
     wanted_basis,
+    wants_surplus,
 )
 from vamo.config import Config
 from vamo.examples.inputs import Conditions, EpisodeInputs
@@ -221,7 +222,7 @@ class VamoBidder(NamedBidder):
         log_ratio = {kind: np.full(len(returns), np.log(wanted)) for kind in CONSTRAINT_KINDS}
         basis = wanted_basis(requirements)
         for kind, counted in RATIO_BASES.items():  # a ratio of the objective itself is bounded by what is affordable
-            is_own = basis == BASES.index(counted)
+            is_own = (basis == BASES.index(counted)) & ~wants_surplus(requirements)
             log_ratio[kind][is_own] = np.log(np.minimum(wanted, affordable[is_own]))
         return Conditions(returns, log_ratio)
 
@@ -232,6 +233,7 @@ class VamoBidder(NamedBidder):
         basis = wanted_basis(requirements)
         for kind, counted in RATIO_BASES.items():
             has = (requirements[:, REQUIREMENT_NAMES.index(f"has_{kind}_limit")] > 0) & (basis == BASES.index(counted))
+            has &= ~wants_surplus(requirements)  # a surplus is no amount that has a price
             limit = requirements[has, REQUIREMENT_NAMES.index(f"{kind}_limit")]
             price[has] = 1.0 / limit if kind in LOWER_LIMITS else limit
         return price

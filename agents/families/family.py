@@ -31,6 +31,7 @@ _BUDGET_SPAN, _TARGET_SPAN, _LEVEL_SPAN = np.log(3.0), np.log(1.6), np.log(1.6)
 _SEASON_SPAN = 6  # points of the diurnal curve, three hours: with more, the day's two humps meet again
 _WITHIN = 0.15  # how far the members of a group lie apart, as a share of how far groups do
 _GOOD, _POOR = "noisy-pid", "random"
+_GROUP_TASKS = ("MaxConversions", "TargetCPA", "TargetROAS", "MaxClicks", "MultiConstraint", "AddToCart")
 _TURNS = 20  # trajectories among which the policies of a member are dealt
 
 
@@ -382,7 +383,7 @@ class _Centre:
 
 def _task(group: int, turn: int, k: int, n_turns: int) -> Task:
     """The task of a member: its group's registered one, with limits of its own."""
-    base = list(TASKS.values())[group % len(TASKS)]
+    base = TASKS[_GROUP_TASKS[group % len(_GROUP_TASKS)]]
     scale = 1.0 + 0.1 * (turn - (n_turns - 1) / 2) / max(n_turns - 1, 1)  # 0.95 .. 1.05
     constraints = tuple(
         Constraint(kind=constraint.kind, scale=round(constraint.scale * scale, 6)) for constraint in base.constraints

@@ -111,7 +111,8 @@ class Completion:
             for names in ([part.offered for part in own], [part.expected for part in own])
         )
         fill("action", np.divide(bid, offered, out=np.zeros(len(data)), where=~(offered <= 0)))
-        fill("reward_expected", expected)
+        is_surplus = np.array([task.is_surplus for task in data.tasks])[data.task]
+        fill("reward_expected", np.where(is_surplus, expected - columns.get("cost", data.cost), expected))
         if any(name in data.missing for name in FEATURE_COLUMNS):
             columns["observation"] = _observation(data, columns)
         return _noted(data, columns)

@@ -53,6 +53,7 @@ def score_rule(task: Task, targets: Targets) -> ScoreRule:
     over, under, factor = zip(*ratios, strict=True)
     return ScoreRule(
         objective_idx=_place(task, task.basis),
+        cost_weight=float(task.is_surplus),
         over_idx=np.array(over),
         under_idx=np.array(under),
         factor=np.stack(factor),

@@ -29,12 +29,14 @@ class TickCurves(NamedTuple):
 
 
 class ScoreRule(NamedTuple):
-    """`Task.score` as numbers: quantities[objective_idx] x product over r ratios of max(1, ratio) ** -beta.
+    """`Task.score` as numbers: an objective x product over r ratios of max(1, ratio) ** -beta; a loss as it is.
 
-    A ratio is factor * quantities[over_idx] / quantities[under_idx], and 0 where the numerator is 0.
+    The objective is quantities[objective_idx] - cost_weight * quantities[COST]. A ratio is factor *
+    quantities[over_idx] / quantities[under_idx], and 0 where the numerator is 0.
     """
 
     objective_idx: int
+    cost_weight: float  # 1 where the objective subtracts the cost, else 0
     over_idx: Int  # (r,)
     under_idx: Int  # (r,)
     factor: Float  # (r, n)
@@ -131,13 +133,15 @@ def score_all(quantities: Float, rule: ScoreRule, row: int, excess: Float, score
         for j in range(m):
             ratio = factor * over[j] / under[j] if over[j] > 0.0 else 0.0
             excess[j] *= max(ratio, 1.0)
-    objective = quantities[rule.objective_idx]
+    amount, cost = quantities[rule.objective_idx], quantities[COST]
     if rule.beta == 2.0:  # mostly, and without a power, which takes as long as all else
         for j in range(m):
-            score[j] = objective[j] * (1.0 / (excess[j] * excess[j]))
+            objective = amount[j] - rule.cost_weight * cost[j]
+            score[j] = min(objective, objective * (1.0 / (excess[j] * excess[j])))
     else:
         for j in range(m):
-            score[j] = objective[j] * excess[j] ** -rule.beta if excess[j] > 1.0 else objective[j]
+            objective = amount[j] - rule.cost_weight * cost[j]
+            score[j] = min(objective, objective * excess[j] ** -rule.beta) if excess[j] > 1.0 else objective
 
 
 @njit(cache=True)

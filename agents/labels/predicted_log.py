@@ -211,8 +211,8 @@ def _as_logs(
     columns["action"] = np.stack([tick.multiplier for tick in ticks], axis=1)
     after = np.stack([tick.budget_left for tick in ticks], axis=1)
     columns["budget_left"] = np.concatenate([after[:, :1] + columns["cost"][:, :1], after[:, :-1]], axis=1)
-    columns["reward"] = columns[QUANTITIES[task.basis].sampled]
-    columns["reward_expected"] = columns[QUANTITIES[task.basis].expected]
+    columns["reward"] = task.net(columns[QUANTITIES[task.basis].sampled], columns["cost"])
+    columns["reward_expected"] = task.net(columns[QUANTITIES[task.basis].expected], columns["cost"])
     out, start = [], 0
     for data in logs:
         part = slice(start, start + data.n_episodes)

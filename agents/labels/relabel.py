@@ -69,14 +69,16 @@ def relabel(data: TrajectoryData, task: Task, signal: RewardSignal = "expected")
     targets = data.targets.at(first)
     amounts = {basis: data[name] for basis, name in zip(QUANTITIES, named, strict=True)}
     amounts_so_far = np.stack([sums_so_far(amounts[basis], starts) for basis in BASES], axis=1)
-    reward, reward_so_far = amounts[task.basis], amounts_so_far[:, BASES.index(task.basis)]
+    cost_so_far = sums_so_far(data.cost, starts)
+    reward = task.net(amounts[task.basis], data.cost)
+    reward_so_far = task.net(amounts_so_far[:, BASES.index(task.basis)], cost_so_far)
     total = reward_so_far[last] + reward[last]
     base = task.unit_worth(data.targets)
     totals = data.totals()
     return Relabelled(
         reward=reward,
         amounts_so_far=amounts_so_far,
-        cost_so_far=sums_so_far(data.cost, starts),
+        cost_so_far=cost_so_far,
         returns_to_go=np.repeat(total, np.diff(starts)) - reward_so_far,
         requirements=task.requirements(data.targets),
         action=log_multiplier(relative_multiplier(data, task), base),

@@ -13,7 +13,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.tasks import QUANTITIES, RewardSignal, Targets, Task
+from auction_env.tasks import RewardSignal, Targets, Task
 
 SIGNALS: tuple[RewardSignal, ...] = get_args(RewardSignal)
 """What amounts, objective and score are of: expected outcomes, or what happened."""
@@ -22,13 +22,6 @@ SIGNALS: tuple[RewardSignal, ...] = get_args(RewardSignal)
 def reward_unit(task: Task, targets: Targets, scale: float) -> NDArray[np.float64]:
     """What a unit of the objective adds to the reward, of the targets' shape."""
     return scale * task.unit_worth(targets) / targets.budget
-
-
-def reward_column(task: Task, signal: str) -> str:
-    """The column of ticks and logs that holds the amounts of a signal."""
-    quantity = QUANTITIES[task.basis]
-    is_expected = signal == "expected" or task.objective == "expected_conversions"
-    return quantity.expected if is_expected else quantity.sampled
 
 
 def check_signal(name: str, signal: str) -> None:

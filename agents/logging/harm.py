@@ -217,7 +217,7 @@ def _with_rewards(log: TrajectoryData, changed: dict[str, Any]) -> TrajectoryDat
         column, rows = QUANTITIES[task.basis], log.task == code
         for name, source in (("reward", column.sampled), ("reward_expected", column.expected)):
             if source in changed:
-                rewards[name][rows] = changed[source][rows]
+                rewards[name][rows] = task.net(changed[source], log.cost)[rows]
     return replace(log, **changed, **rewards)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.labels.actions import ActionLabel, action_labels
 from agents.learning.observation import observe
-from agents.learning.reward import check_signal, reward_column, reward_unit
+from agents.learning.reward import check_signal, reward_unit
 from auction_env.data import TrajectoryData, require
 from auction_env.data.multipliers import relative_multiplier
 from auction_env.data.schema import FEATURE_COLUMNS
@@ -120,7 +120,7 @@ def _rewards(
     first = starts[:-1]
     score = task.score(data.totals(), data.targets.at(first), expected=signal == "expected")
     returns = score * unit[first]
-    reward = data[reward_column(task, signal)] * unit
+    reward = task.reward(data, expected=signal == "expected") * unit
     row = np.arange(len(data))
     last = np.maximum.reduceat(np.where(has_action, row, -1), first)
     reward[row > np.repeat(last, length)] = 0.0

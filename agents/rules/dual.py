@@ -2,8 +2,9 @@
 
 The best bids under a budget B and a limit on the cost per unit, maximise sum x v subject to sum x c <= B and
 sum x (c - cap v) <= 0 over x in [0, 1], are those of a second-price bidder whose multiplier is
-(1 + lambda cap) / (mu + lambda), with mu and lambda the constraints' dual prices. Nobody knows the prices beforehand;
-online mirror descent on the dual learns them from what each period used.
+(1 + lambda cap) / (mu + lambda), with mu and lambda the constraints' dual prices. With the surplus sum x (v - c) as
+objective it is (1 + lambda cap) / (1 + mu + lambda): the true value where nothing binds. Nobody knows the prices
+beforehand; online mirror descent on the dual learns them from what each period used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from agents.rules.cost_ratios import CostLimits, Float
 from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.market.pacing import MAX_LOG_RATIO, plan_shares
+from auction_env.tasks import wants_surplus
 
 LOWEST_LOG_PRICE = -4.0  # a price that low binds nothing, and finds its way back within an episode
 
@@ -66,15 +68,18 @@ class DualBidder(NamedBidder):
             plan_shares(campaigns.traffic_shares), (len(campaigns.budget), campaigns.n_ticks)
         )
         self._spent = np.zeros(len(campaigns.budget))
-        self._log_mu, self._log_lambda = first_log_prices(self._start, self._cap_ratio, self._limits.is_limited)
+        self._own_price = wants_surplus(campaigns.requirements).astype(np.float64)  # of money, in the objective itself
+        self._log_mu, self._log_lambda = first_log_prices(
+            self._start, self._cap_ratio, self._limits.is_limited, self._own_price
+        )
 
     def act(self, view: TickView) -> Float:
         """The multipliers at the prices so far, shape (n,)."""
         if view.tick > 0:
             self._update(view)
-        return self._base * multiplier_ratio(
-            np.exp(self._log_mu), np.where(self._limits.is_limited, np.exp(self._log_lambda), 0.0), self._cap_ratio
-        )
+        money_price = self._own_price + np.exp(self._log_mu)
+        ratio_price = np.where(self._limits.is_limited, np.exp(self._log_lambda), 0.0)
+        return self._base * multiplier_ratio(money_price, ratio_price, self._cap_ratio)
 
     def _update(self, view: TickView) -> None:
         self._spent += view.last_cost
@@ -98,12 +103,15 @@ def multiplier_ratio(mu: Float, ratio_price: Float, cap_ratio: Float) -> Float:
     return np.clip(ratio, np.exp(-MAX_LOG_RATIO), np.exp(MAX_LOG_RATIO))
 
 
-def first_log_prices(start: float, cap_ratio: Float, is_limited: np.ndarray) -> tuple[Float, Float]:
+def first_log_prices(
+    start: float, cap_ratio: Float, is_limited: np.ndarray, own_price: Float | float = 0.0
+) -> tuple[Float, Float]:
     """Logs of the prices (mu, lambda), (n,) each, at which the multiplier is `start`; lambda starts at 1.
 
-    With a limit no multiplier above 1 + cap ratio has a positive mu; the nearest is taken.
+    With a limit no multiplier above 1 + cap ratio has a positive mu; the nearest is taken. `own_price` is what the
+    objective itself takes for money: 1 in a surplus, else 0.
     """
-    mu = np.where(is_limited, (1.0 + cap_ratio) / start - 1.0, 1.0 / start)
+    mu = np.where(is_limited, (1.0 + cap_ratio) / start - 1.0, 1.0 / start) - own_price
     return _clip(np.log(np.maximum(mu, np.exp(LOWEST_LOG_PRICE)))), np.zeros(len(cap_ratio))
 
 

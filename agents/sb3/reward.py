@@ -27,7 +27,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from agents.learning.reward import reward_column, reward_unit
+from agents.learning.reward import reward_unit
 from agents.sb3.settings import RewardSettings
 from auction_env.envs.vector import BiddingVectorEnv
 from auction_env.tasks import OUTCOMES, Totals, unevenness
@@ -77,7 +77,8 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
         self._cost.append(tick["cost"])
         self._volume.append(tick["n_impressions"])
         expected = self._settings.signal == "expected"
-        reward = tick[reward_column(self._task, self._settings.signal)] * self._unit + self._potential_change()
+        earned = Totals(**{name: tick[name] for name in OUTCOMES}, unevenness=np.zeros(self.num_envs))
+        reward = self._task.reward(earned, expected=expected) * self._unit + self._potential_change()
         if is_over:
             totals = Totals(**self._sums, unevenness=unevenness(np.stack(self._cost), np.stack(self._volume)))
             score = self._task.score(totals, self._targets, expected=expected)

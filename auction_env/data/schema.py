@@ -68,7 +68,7 @@ COLUMNS = (
     *(Column(name, "float64", "state feature (`auction_env.control.observation`)") for name in FEATURE_COLUMNS),
     *(Column(name, "float64", "requirement (`auction_env.tasks`)") for name in REQUIREMENT_COLUMNS),
     Column("action", "float64", "multiplier: bids / predicted amount of what the task's objective counts; 0 without"),
-    Column("reward", "float64", "the task's objective earned, sampled: conversions, clicks, add-to-carts or GMV"),
+    Column("reward", "float64", "the objective earned, sampled: conversions, clicks, add-to-carts, GMV or surplus"),
     Column("reward_expected", "float64", "the same, predicted"),
     Column("done", "bool", "last tick of the period, or the campaign had ended when the tick began"),
     Column("n_impressions", "float64", "impressions of the tick"),

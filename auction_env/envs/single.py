@@ -110,7 +110,7 @@ class BiddingEnv(MarketEnv):
     | 17 | requirement wants_conversions: whether the objective counts them | flag | 0 or 1 |
     | 18 | requirement wants_clicks | flag | 0 or 1 |
     | 19 | requirement wants_add_to_carts | flag | 0 or 1 |
-    | 20 | requirement wants_gmv: gross merchandise value | flag | 0 or 1 |
+    | 20 | requirement wants_gmv: gross merchandise value; 2 for the surplus, GMV minus cost | flag | 0, 1 or 2 |
     | 21 | requirement cpa_limit | currency per conversion | >= 0 |
     | 22 | requirement has_cpa_limit | mask | 0 or 1 |
     | 23 | requirement cpc_limit | currency per click | >= 0 |
@@ -129,7 +129,8 @@ class BiddingEnv(MarketEnv):
 
     ## Reward
     The task's objective earned in the tick: sampled conversions of exposed impressions for `MaxConversions` and
-    `TargetCPA`, clicks for `MaxClicks` and so on. Constraints do not enter the reward; they enter the score.
+    `TargetCPA`, clicks for `MaxClicks` and so on; for `MaxSurplus` GMV minus
+    cost, which may be negative. Constraints do not enter the reward; they enter the score.
 
     ## Episode end
     `terminated` after the last of the market's ticks (48 by default). An advertiser whose money runs out wins

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from auction_env.tasks import (
+    BASES,
     N_REQUIREMENTS,
     REQUIREMENT_NAMES,
     TASKS,
@@ -13,6 +14,7 @@ from auction_env.tasks import (
     Targets,
     Task,
     Totals,
+    earned,
     feasibility,
     get_task,
     same_requirements,
@@ -62,6 +64,25 @@ def test_expected_scores_count_predictions_in_the_constraints_too() -> None:
     assert expected.reward(played) == 0.5
 
 
+def test_a_surplus_is_gmv_minus_cost_and_no_penalty_makes_a_loss_smaller() -> None:
+    played = totals(cost=[100.0, 100.0, 300.0, 0.0], gmv=[400.0, 30.0, 500.0, 0.0], expected_gmv=[250.0, 90.0, 0, 0])
+    surplus = TASKS["MaxSurplus"]
+    np.testing.assert_allclose(surplus.reward(played), [300.0, -70.0, 200.0, 0.0])
+    np.testing.assert_allclose(surplus.reward(played, expected=True), [150.0, -10.0, -300.0, 0.0])
+    np.testing.assert_allclose(surplus.score(played, TARGETS), [300.0, -70.0, 200.0 / 1.5**2, 0.0])  # budget of 200
+    with_roas = Task(name="t", objective="surplus", constraints=(Constraint(kind="roas"),))
+    np.testing.assert_allclose(with_roas.score(played, TARGETS)[:2], [300.0, -70.0])
+    assert (surplus.basis, surplus.unit_worth(TARGETS), surplus.needs) == ("gmv", 1.0, ("gmv",))
+
+
+def test_what_is_earned_follows_from_the_requirement_vector() -> None:
+    amounts, cost = np.arange(24.0).reshape(6, 4), np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    for task in TASKS.values():
+        own = amounts[:, BASES.index(task.basis)]
+        requirements = task.requirements(Targets.of(np.ones(6), 1.0, 1.0, 1.0, 1.0))
+        np.testing.assert_array_equal(earned(requirements, amounts, cost), task.net(own, cost))
+
+
 def test_unevenness_by_hand() -> None:
     seen = np.array([[1.0, 1.0], [1.0, 1.0], [2.0, 0.0]])
     spent = np.array([[1.0, 0.0], [1.0, 0.0], [2.0, 4.0]])
@@ -108,6 +129,7 @@ def test_a_unit_is_worth_what_its_target_says() -> None:
     worth = {name: float(task.unit_worth(TARGETS)) for name, task in TASKS.items()}
     assert worth["MaxConversions"] == worth["TargetCPA"] == worth["MultiConstraint"] == 100.0
     assert (worth["MaxClicks"], worth["AddToCart"], worth["TargetROAS"]) == (5.0, 20.0, pytest.approx(1 / 3))
+    assert worth["MaxSurplus"] == 1.0
 
 
 def test_feasibility_reports_share_and_excess() -> None:
@@ -169,7 +191,6 @@ def test_campaigns_of_a_task_are_told_by_objective_and_limits_not_by_numbers() -
     targets = Targets.of(np.array([100.0, 5.0]), 20.0, 1.0, 2.0, 3.0)
     for task in TASKS.values():
         for other in TASKS.values():
-            is_alike = task.basis == other.basis and {c.kind for c in task.constraints} == {
-                c.kind for c in other.constraints
-            }
+            kinds, other_kinds = ({c.kind for c in one.constraints} for one in (task, other))
+            is_alike = (task.basis, task.is_surplus, kinds) == (other.basis, other.is_surplus, other_kinds)
             assert same_requirements(task, other.requirements(targets)).tolist() == [is_alike] * 2

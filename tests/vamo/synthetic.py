@@ -68,7 +68,8 @@ def episode(index: int, rng: np.random.Generator, task: Task, policy: Policy, is
     }
     columns |= {name: np.full(N_TICKS, amount) for name, amount in offered.items()}
     columns["bid"] = multiplier * columns[column.offered]
-    return columns | {"reward": columns[column.sampled], "reward_expected": columns[column.expected]}
+    reward, expected = (task.net(columns[name], cost) for name in (column.sampled, column.expected))
+    return columns | {"reward": reward, "reward_expected": expected}
 
 
 def make_data(

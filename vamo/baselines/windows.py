@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.labels.relabel import Float, relabel, return_scale
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
-from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, wanted_basis
+from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, REQUIREMENT_NAMES, earned
 from vamo.alignment.pairs import Pairs
 from vamo.baselines.settings import GenerativeSettings
 from vamo.examples.episodes import Episodes
@@ -77,8 +77,7 @@ def so_far(requirements: Float, base: Float, amounts: Float, cost: Float, penalt
         penalties: Exponents of the scores.
     """
     budget = requirements[:, _COLUMN["budget"]]
-    own = np.take_along_axis(amounts, wanted_basis(requirements)[:, None], axis=1)[:, 0]
-    returned = own / return_scale(budget, base)
+    returned = earned(requirements, amounts, cost) / return_scale(budget, base)
     excess, ratio = np.full(len(cost), -np.inf), np.zeros(len(cost))
     for kind, counted in RATIO_BASES.items():
         has = requirements[:, _COLUMN[f"has_{kind}_limit"]] > 0

@@ -25,6 +25,7 @@ from auction_env.tasks import (
     RATIO_BASES,
     REQUIREMENT_NAMES,
     RewardSignal,
+    earned,
     wanted_basis,
 )
 
@@ -33,7 +34,7 @@ Float32 = NDArray[np.float32]
 REQUIREMENT_INPUTS = (
     "return_to_go",  # dimensionless: `relabel.return_to_go`; 0 for a policy that is not conditioned on a return
     "budget",  # log of the currency amount
-    *(f"wants_{basis}" for basis in BASES),  # 0 or 1: what the objective counts
+    *(f"wants_{basis}" for basis in BASES),  # 0 or 1: what the objective counts; 2 where it subtracts the cost
     "worth_now",  # log of what the tick's impressions are worth by the objective over what they are by conversions
     *(name for kind in CONSTRAINT_KINDS for name in (f"has_{kind}_limit", f"{kind}_limit", f"{kind}_ratio")),
     *(f"{kind}_slack" for kind in RATIO_BASES),
@@ -153,12 +154,12 @@ def requirement_inputs(
     budget = requirements[:, _COLUMN["budget"]]
     out = np.zeros((len(requirements), len(REQUIREMENT_INPUTS)))
     if conditions.target_return is not None:
-        so_far = np.take_along_axis(amounts_so_far, wanted_basis(requirements)[:, None], axis=1)[:, 0]
+        so_far = earned(requirements, amounts_so_far, cost_so_far)
         out[:, _INPUT["return_to_go"]] = return_to_go(conditions.target_return, so_far, return_scale(budget, base))
     out[:, _INPUT["budget"]] = np.log(budget)
     out[:, _INPUT["worth_now"]] = worth_now
     for name in REQUIREMENT_FLAGS:
-        out[:, _INPUT[name]] = requirements[:, _COLUMN[name]] > 0
+        out[:, _INPUT[name]] = requirements[:, _COLUMN[name]]
     for kind in CONSTRAINT_KINDS:
         has = requirements[:, _COLUMN[f"has_{kind}_limit"]] > 0
         if not has.any():  # all of its inputs read 0; a decision has no time to compute that

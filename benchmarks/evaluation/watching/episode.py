@@ -112,7 +112,8 @@ class WatchedEpisode:
     @property
     def counted(self) -> str:
         """What the objective counts, for people."""
-        return QUANTITIES[self.task.basis].sampled.replace("_", "-")
+        counted = self.task.objective if self.task.is_surplus else QUANTITIES[self.task.basis].sampled
+        return counted.replace("_", "-")
 
     def cells(self) -> Cells:
         """The state after the last tick that is played, a row a bidder."""

@@ -273,7 +273,8 @@ class TableLog:
         offered = out[own.offered]
         out["bid"] = given["bid"] * out["n_impressions"] if "bid" in given else given["multiplier"] * offered
         out["action"] = given["multiplier"] if "multiplier" in given else _over(out["bid"], offered)
-        out["reward"], out["reward_expected"] = out[own.sampled], out[own.expected]
+        for name, amount in (("reward", own.sampled), ("reward_expected", own.expected)):
+            out[name] = self.task.net(out[amount], out["cost"])
         return out
 
     def _observation(self, columns: Mapping[str, Array], starts: NDArray[np.int64], mean_bid: Float | None) -> Float:
