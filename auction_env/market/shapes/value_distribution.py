@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -143,6 +144,34 @@ class ValueDistribution:
         """A log-normal distribution, for all advertisers: `sd` is its standard deviation over its mean."""
         return cls.mixture((1.0, mean, sd))
 
+    def taking_part(self, share: float | Sequence[float]) -> ValueDistribution:
+        """The same values in a share of the auctions only: in the others a value is 0, so that nobody bids.
+
+        Who takes part is drawn for each impression and advertiser with the value. Between quantiles a distribution is
+        linear, so that a share is met to 0.025. Values keep their size relative to each other, but the mean over all
+        impressions still counts as `TrafficParams.value_mean` (see the class).
+
+        Args:
+            share: In (0, 1], for all rows or one a row; with one row for all, one an advertiser.
+
+        Raises:
+            ValueError: A share outside (0, 1], or another number of them than rows.
+        """
+        shares = [float(one) for one in np.atleast_1d(np.asarray(share, np.float64))]
+        rows, per = list(self.quantiles), self.per
+        if np.ndim(share) and per == "all":
+            rows, per = rows * len(shares), "advertiser"
+        if np.ndim(share) == 0:
+            shares *= len(rows)
+        if len(shares) != len(rows):
+            raise ValueError(f"`share` must be one number, or one a row ({len(rows)}), found {len(shares)}")
+        for one in shares:
+            if not 0 < one <= 1:
+                raise ValueError(f"`share` must lie in (0, 1], found {one}")
+        return ValueDistribution(
+            quantiles=tuple(_with_zeros(row, one) for row, one in zip(rows, shares, strict=True)), per=per
+        )
+
     @property
     def mean(self) -> float:
         """Mean over the rows, conversions per impression."""
@@ -250,6 +279,13 @@ def _split(path: Path, group: str, member: NDArray[np.generic], values: Float) -
         )
     order = np.argsort(who, kind="stable")
     return np.split(values[order], np.cumsum(np.bincount(who))[:-1])
+
+
+def _with_zeros(row: tuple[float, ...], share: float) -> tuple[float, ...]:
+    """The quantiles of a value that is 0 but for a share of the impressions."""
+    above = _PROBABILITY[::-1] / share  # of those that take part: (N_POINTS,), exact in the upper tail
+    z = np.array([-NormalDist().inv_cdf(one) if one < 1 else np.nan for one in above.tolist()])
+    return _row(np.where(above < 1, np.interp(z, _Z, np.asarray(row)), 0.0))
 
 
 def _row(points: ArrayLike) -> tuple[float, ...]:

@@ -90,6 +90,29 @@ def test_an_empirical_distribution_keeps_its_mean_spread_and_zeros_in_the_market
     assert values.std() == pytest.approx(samples.std(), rel=0.05)
 
 
+def test_who_takes_part_in_a_share_of_the_auctions_has_a_value_in_it_and_no_other() -> None:
+    base = ValueDistribution.lognormal(sd=0.8)
+    assert base.taking_part(1.0).quantiles[0] == pytest.approx(base.quantiles[0], rel=1e-5)
+    shares = (0.25, *[1.0] * 46, 0.6)
+    some = base.taking_part(shares)
+    assert some.per == "advertiser"
+    points = np.array(some.quantiles[0])  # the upper quarter of the normals spans the whole distribution
+    high = ndtr(-Z) < 0.25
+    assert np.all(points[~high] == 0.0)
+    np.testing.assert_allclose(points[high], np.interp(-ndtri(ndtr(-Z[high]) / 0.25), Z, base.quantiles[0]), rtol=1e-5)
+    market = market_of(some)
+    market.reset([3])
+    values = market.values()
+    present = (values > 0).mean(axis=0)
+    np.testing.assert_allclose(present[[0, 5, 47]], [0.25, 1.0, 0.6], atol=0.03)
+    together = (values[:, 0] > 0) & (values[:, 47] > 0)
+    assert together.mean() == pytest.approx(present[0] * present[47], abs=0.03)  # drawn for each advertiser
+    level = values.mean(axis=0)[[0, 5]] / [0.25, 1.0]
+    np.testing.assert_allclose(level, values.mean() / np.mean(shares), rtol=0.1)
+    alone = market.step(np.where(np.arange(48) == 0, 1e9, 0.0)[None])
+    assert alone.wins[0, 0] == (values[:, 0] > 0).sum()  # no rival, money to the end, and yet not every impression
+
+
 def test_outcomes_are_of_the_drawn_values_with_a_funnel_and_without() -> None:
     """With a funnel the values of winners are drawn again: a funnel changes no conversion."""
     made, played = ValueDistribution.of_samples(np.array([0.0, 0.02, 0.2])), []
@@ -146,6 +169,11 @@ GOOD = ValueDistribution.lognormal(1.0)
         (lambda p: ValueDistribution(quantiles=(GOOD.quantiles[0][::-1],)), "must not fall"),
         (lambda p: ValueDistribution(quantiles=GOOD.quantiles * 2), "one row for all, or one a group, found 2"),
         (lambda p: ValueDistribution.of_samples([[0.1]], per="advertisers"), "nearest: advertiser"),
+        (lambda p: GOOD.taking_part(0.0), r"`share` must lie in \(0, 1\], found 0.0"),
+        (
+            lambda p: GOOD.taking_part((0.5, 0.5)).taking_part((0.1, 0.2, 0.3)),
+            r"`share` must be one number, or one a row \(2\), found 3",
+        ),
         (lambda p: ValueDistribution.mixture(), r"must be \(weight, mean, sd over mean\)"),
         (lambda p: ValueDistribution.lognormal(-1.0), "positive finite numbers"),
         (lambda p: TrafficParams(values=GOOD, sd_ratio_mean=0.3), "`sd_ratio_mean` must not be given with `values`"),
