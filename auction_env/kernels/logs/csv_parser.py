@@ -136,16 +136,22 @@ def _round_product(digits: Word, exponent: int) -> float:
 
 
 @inlined
+def word_at(data: Bytes, at: Word) -> Word:
+    """The eight bytes from `at` on as one number, the first byte lowest: one load of the processor."""
+    word = np.uint64(data[at])
+    for k in (1, 2, 3, 4, 5, 6, 7):
+        word |= np.uint64(data[at + np.uint64(k)]) << np.uint64(8 * k)
+    return word
+
+
+@inlined
 def _scan_digits(data: Bytes, at: Word, digits: Word) -> tuple[Word, Word]:
     """Appends the decimal digits from `at` on to `digits` (modulo 2**64); also the position after them.
 
     Eight bytes a step: the run of digits is found and summed with arithmetic on the whole word.
     """
     while True:
-        word = np.uint64(data[at])
-        for k in (1, 2, 3, 4, 5, 6, 7):
-            word |= np.uint64(data[at + np.uint64(k)]) << np.uint64(8 * k)
-        word ^= _ONES * np.uint64(ord("0"))  # a digit becomes 0..9, every other byte is larger
+        word = word_at(data, at) ^ _ONES * np.uint64(ord("0"))  # a digit becomes 0..9, every other byte is larger
         other = ((word & ~_HIGH_BITS) + _ONES * np.uint64(0x76) | word) & _HIGH_BITS
         n = _8
         if other != _0:  # a branch, for the processor to guess: what follows does not wait for it

@@ -19,6 +19,7 @@ from auction_env.kernels.logs.csv_parser import (
     Word,
     compiled,
     scan_number,
+    word_at,
 )
 
 N_STATE = 16  # numbers of a state
@@ -31,7 +32,7 @@ _OTHER, _NUMBER, _SLOW, _MISSING = range(4)
 _QUOTE, _SPACE, _OPEN, _CLOSE, _POINT = (np.uint8(ord(c)) for c in '" ().')
 _OPEN_LIST, _CLOSE_LIST = np.uint8(ord("[")), np.uint8(ord("]"))
 _N, _A, _P, _LARGE_N = (np.uint8(ord(c)) for c in "napN")
-_1, _2, _3 = (np.uint64(n) for n in (1, 2, 3))
+_0, _1, _2, _3, _8 = (np.uint64(n) for n in (0, 1, 2, 3, 8))
 _MAX_TYPE_NAME = 16  # bytes of "np.float64("
 
 
@@ -68,6 +69,22 @@ def _scan_cell(data: Bytes, at: Word) -> tuple[float, Word, int, Word]:
         else:
             kind = _OTHER
     return value, at, kind, start
+
+
+@compiled
+def _is_repeated(data: Bytes, at: Word, start: Word, end: Word) -> bool:
+    """Whether the text from `at` on begins with that from `start` to `end`, which comes before it."""
+    while start + _8 <= end:
+        if word_at(data, at) != word_at(data, start):
+            return False
+        at += _8
+        start += _8
+    while start < end:
+        if data[at] != data[start]:
+            return False
+        at += _1
+        start += _1
+    return True
 
 
 @compiled
@@ -127,6 +144,8 @@ def parse_trajectories(
 ) -> tuple[int, int, int, int, int]:
     """Parses lines of trajectories and checks every plain cell; stops at the first bad line. Skips blank lines.
 
+    The state of a line is mostly the text of the next state of the line before: then its numbers are copied.
+
     Args:
         data: At least `n_bytes + PADDING` bytes; the last of the text is a newline.
         n_bytes: Bytes to parse.
@@ -143,7 +162,9 @@ def parse_trajectories(
     """
     n_fields, n_plain = len(order), len(rules)
     n_rows = n_lines = n_slow = 0
-    at, stop = np.uint64(0), np.uint64(n_bytes)
+    at, stop = _0, np.uint64(n_bytes)
+    next_start = next_end = _0  # the text of the last next state, if all its numbers were parsed here
+    next_row = 0  # where these stand
     while at < stop:
         if data[at] == NEWLINE or (data[at] == RETURN and data[at + _1] == NEWLINE):
             at += _1 if data[at] == NEWLINE else _2
@@ -156,10 +177,19 @@ def parse_trajectories(
             column = order[field]
             kind: Any = _OTHER
             if column < 0:
-                first = n_plain + 1 + (N_STATE if column == NEXT_STATE else 0)
-                at, kind, n_slow = _scan_state(data, at, rows, n_rows, first, slow, n_slow)
+                first, begin, n_noted = n_plain + 1 + (N_STATE if column == NEXT_STATE else 0), at, n_slow
+                if column == STATE and next_start < next_end and _is_repeated(data, at, next_start, next_end):
+                    kind = _NUMBER
+                    at += next_end - next_start
+                    for k in range(N_STATE):
+                        rows[n_rows, first + k] = rows[next_row, first + N_STATE + k]
+                else:
+                    at, kind, n_slow = _scan_state(data, at, rows, n_rows, first, slow, n_slow)
                 if column == NEXT_STATE:
                     rows[n_rows, n_plain] = 1.0 if kind == _NUMBER else 0.0
+                    next_row, next_start, next_end = n_rows, begin, begin
+                    if kind == _NUMBER and n_slow == n_noted:
+                        next_end = at
                 elif kind == _MISSING:
                     kind = _OTHER
                 if kind == _OTHER:

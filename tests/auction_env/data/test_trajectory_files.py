@@ -37,7 +37,8 @@ from auction_env.data import (
     require,
     write,
 )
-from auction_env.data.formats.trajectory_csv import N_COLUMNS, TRAJECTORY_COLUMNS
+from auction_env.data.formats.sources import find_logs
+from auction_env.data.formats.trajectory_csv import N_COLUMNS, TRAJECTORY_COLUMNS, parse_trajectory_logs
 from auction_env.data.formats.trajectory_export import export_auctionnet_trajectories
 from auction_env.data.formats.trajectory_import import LACKING
 from auction_env.market.params import MarketParams
@@ -127,6 +128,32 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Logs:
 
 
 # --- numbers -----------------------------------------------------------------------------------------------
+
+
+NEXT_FIRST = ("next_state", *(name for name in TRAJECTORY_COLUMNS if name != "next_state"))
+
+
+@pytest.mark.parametrize("columns", [TRAJECTORY_COLUMNS, NEXT_FIRST], ids=["state first", "next state first"])
+def test_a_state_is_read_alike_after_the_same_text_and_after_another(
+    columns: tuple[str, ...], logs: Logs, tmp_path: Path
+) -> None:
+    """Lines backwards: a state never follows the next state that has its text, and every number is parsed."""
+    rows = [dict(row) for row in logs.rows[:30]]
+    for row, other in ((3, 4), (7, 8)):  # a number too long for the compiled parser, in both texts
+        value = ast.literal_eval(rows[row]["next_state"])[12]
+        rows[row]["next_state"] = rows[other]["state"] = rows[other]["state"].replace(repr(value), f"{value:.24f}")
+    rows[11]["state"] = rows[11]["state"].replace(".0)", "1.0)")  # only the end differs: another volume
+
+    def parsed(ordered: Rows) -> np.ndarray:
+        (tmp_path / "log.csv").write_text(to_text(ordered, columns))
+        blocks = parse_trajectory_logs(find_logs([tmp_path / "log.csv"]))
+        found = []
+        for block in blocks:
+            assert block.error is None
+            found.append(block.rows.copy())
+        return np.concatenate(found)
+
+    np.testing.assert_array_equal(parsed(rows), parsed(rows[::-1])[::-1])
 
 
 def test_a_period_by_impressions_and_by_trajectories_is_the_same(logs: Logs, tmp_path: Path) -> None:
