@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         solve,
     )
     from agents.hindsight.joint_constants import JointHindsightBidder
+    from agents.hindsight.welfare import Welfare, measure_welfare
     from agents.logging.collection import Collection, CollectionSummary, collect, collect_data_set
     from agents.logging.harm import HARM_KINDS, Harm
     from agents.logging.noisy import NoisyBidder
@@ -94,6 +95,7 @@ __all__ = [
     "Shift",
     "TaskFamily",
     "TickView",
+    "Welfare",
     "as_auctionnet_strategy",
     "auctionnet_lp_table",
     "collect",
@@ -110,6 +112,7 @@ __all__ = [
     "make_task_family",
     "marginal_distance",
     "measure_harm",
+    "measure_welfare",
     "parse_harms",
     "prices_from_log",
     "read_family",

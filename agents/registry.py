@@ -40,6 +40,8 @@ KINDS: dict[str, str] = {
 """Kinds of agents."""
 
 ANY_OBJECTIVE = tuple(OBJECTIVES)
+AMOUNTS = tuple(name for name in OBJECTIVES if name != "surplus")
+"""Objectives without their cost: what rules pursue that buy as much as money and limits allow."""
 COST_LIMITS = ("cpa", "cpc", "roas")
 
 
@@ -79,6 +81,14 @@ class AgentEntry:
             unknown = [name for name in getattr(self, label) if name not in known]
             if unknown:
                 raise ValueError(f"`{label}` of agent {self.name!r} must be of {tuple(known)}, found {unknown[0]!r}")
+
+    @property
+    def objectives_text(self) -> str:
+        """The objectives for people."""
+        others = [name for name in OBJECTIVES if name not in self.objectives]
+        if len(others) >= len(self.objectives):
+            return ", ".join(self.objectives)
+        return f"all but {', '.join(others)}" if others else "all"
 
     def make_learner(self) -> Learner:
         """The learner; ValueError if the agent does not learn, or names nothing that can be called."""
@@ -124,7 +134,7 @@ def _check_gains(given: Mapping[str, float], kind: type[PacingGains] | type[Mpid
 BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="fixed",
-        summary="the same multiple of a unit's worth all day",
+        summary="the same multiple of a unit's worth all day; at 1 the fixed CPA bid of AuctionNet and rlbidder",
         factory="agents.rules.fixed:FixedBidder",
         kind="rule",
     ),
@@ -139,6 +149,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
         summary="paces the budget along the expected traffic, caps the multiplier by its cost limits",
         factory=make_pid,
         kind="rule",
+        objectives=AMOUNTS,
         constraints=COST_LIMITS,
         paper="X. Yang et al., KDD 2019, without the model",
     ),
@@ -147,6 +158,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
         summary="two dual prices controlled by two PIDs, mixed by a linear model of their cross effects",
         factory=make_mpid,
         kind="rule",
+        objectives=AMOUNTS,
         constraints=COST_LIMITS,
         paper="X. Yang et al., KDD 2019",
     ),
@@ -161,15 +173,24 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="adaptive-pacing",
         summary="bids worth / (1 + mu); mu descends on what each tick spent beyond a fixed plan",
-        factory="agents.rules.adaptive_pacing:AdaptivePacingBidder",
+        factory="agents.rules.pacing.adaptive_pacing:AdaptivePacingBidder",
         kind="rule",
         paper="Balseiro and Gur 2019, algorithm 1",
+    ),
+    AgentEntry(
+        name="budget-pacer",
+        summary="the target first, then a factor up or down where the rest of the day would not fit the money left",
+        factory="agents.rules.pacing.budget_pacer:BudgetPacerBidder",
+        kind="rule",
+        objectives=AMOUNTS,
+        paper="rlbidder's BudgetPacer",
     ),
     AgentEntry(
         name="mpc",
         summary="learns the response to its bid within the episode, bids what keeps every limit to the end",
         factory="agents.rules.mpc:MpcBidder",
         kind="rule",
+        objectives=AMOUNTS,
         constraints=COST_LIMITS,
         paper="Rawlings, Mayne and Diehl 2017; arXiv 2603.07721",
     ),
@@ -178,6 +199,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
         summary="the threshold that money and cost limits allow for the rest of an episode like those of a history",
         factory="agents.rules.online_lp:OnlineLpBidder",
         kind="offline",
+        objectives=AMOUNTS,
         constraints=COST_LIMITS,
         paper="Agrawal, Wang and Ye 2014",
     ),
@@ -194,6 +216,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
         summary="the smallest multiplier that spends the budget or reaches a cost limit, by a response of logs",
         factory="agents.rules.grm:GrmBidder",
         kind="offline",
+        objectives=AMOUNTS,
         constraints=COST_LIMITS,
         paper="arXiv 2605.27811, the controller",
     ),

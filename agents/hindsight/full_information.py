@@ -5,8 +5,9 @@ Given what each slot of each impression would have cost, take the shares x of im
     maximise sum x v   subject to   sum x c <= budget,   sum x (c - price g) <= 0 for each cost ratio,
     sum over the slots of an impression <= 1,   0 <= x <= 1,
 
-where v is the amount of the objective, c the cost and g the amount that a ratio (CPA, CPC, ROAS) counts, at its
-allowed price. v, c and g are expectations over exposure: a slot's count with the probability that it is seen.
+where v is the amount of the objective (of the surplus: GMV minus cost), c the cost and g the amount that a ratio (CPA,
+CPC, ROAS) counts, at its allowed price. v, c and g are expectations over exposure: a slot's count with the probability
+that it is seen.
 
 **What it bounds.** The expected amount of the objective of every policy that keeps budget and ratios, those that bid
 on each impression as they like included, against competitors whose bids are the ones recorded. A slot costs what the
@@ -35,15 +36,15 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
+from agents.hindsight.tracing import traced_episode
 from agents.learning.bars import Count, counted
 from agents.rollouts import Episodes, check_days
-from auction_env.control.bidder import Bidder, check_multipliers
+from auction_env.control.bidder import Bidder
 from auction_env.control.simulation import LiveMarket, Simulation
 from auction_env.integers import check_integers
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population, auctionnet_population
-from auction_env.market.tracing import trace_tick
 from auction_env.tasks import BASES, LOWER_LIMITS, RATIO_BASES, Targets, Task
 
 Float = NDArray[np.float64]
@@ -134,20 +135,14 @@ def record_offers(
     counting = {basis: BatchMarket(params, population) for basis in task.needs if basis != task.basis}
     for basis, market in counting.items():
         market.reset([seed], days, np.full((1, market.n_advertisers), BASES.index(basis)))
-    bidder.reset(simulation.campaigns())
     amounts: dict[str, list[Float]] = {basis: [] for basis in task.needs}
     prices = []
-    for _ in range(params.n_ticks):
-        everyone = simulation.decide(check_multipliers(bidder, bidder.act(simulation.view()), 1))
-        traced = trace_tick(
-            simulation.market, everyone.multipliers[0], on_impressions=everyone.on_impressions, any_basis=True
-        )
+    for traced in traced_episode(simulation, bidder):
         amounts[task.basis].append(traced.value[:, advertiser].astype(np.float64))
         for basis, market in counting.items():
             amounts[basis].append(market.values()[:, advertiser].astype(np.float64))
             market.step(np.zeros((1, market.n_advertisers)))
         prices.append(_slot_prices(params, traced.bid, advertiser))
-        simulation.play(everyone)
     of_all = {basis: np.concatenate(parts) for basis, parts in amounts.items()}
     return _offers(params, task, simulation.targets.at(0), np.concatenate(prices, axis=1), of_all)
 
@@ -183,7 +178,8 @@ def _offers(params: MarketParams, task: Task, targets: Targets, prices: Float, a
             limit = float(constraint.limit_of(targets))
             gained[constraint.kind] = seen * amounts[RATIO_BASES[constraint.kind]]
             allowed[constraint.kind] = 1.0 / limit if constraint.kind in LOWER_LIMITS else limit
-    return Offers(seen * amounts[task.basis], seen * prices, gained, allowed, float(targets.budget))
+    value = seen * task.net(amounts[task.basis], prices)
+    return Offers(value, seen * prices, gained, allowed, float(targets.budget))
 
 
 def solve(offers: Offers, method: Literal["dual", "highs"] = "dual", *, tolerance: float = _TOLERANCE) -> Optimum:
@@ -252,7 +248,7 @@ def _relaxed(offers: Offers, factor: float) -> Offers:
 def _solve_dual(offers: Offers, tolerance: float, cuts: list[Float] | None = None) -> Optimum:
     """Cutting planes; `cuts` of the same offers under other limits are a start, and get those that are added."""
     cuts = [] if cuts is None else cuts
-    unit = max(float(offers.value.max(axis=0).sum()), np.finfo(float).tiny)
+    unit = max(float(np.maximum(offers.value.max(axis=0), 0.0).sum()), np.finfo(float).tiny)
     prices = _solve_cuts(offers, cuts, unit)[1] if cuts else np.zeros(1 + len(offers.allowed))
     bound = np.inf
     for n_passes in range(1, _MAX_CUTS + 1):

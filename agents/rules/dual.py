@@ -41,7 +41,7 @@ class DualBidder(NamedBidder):
     (Operations Research 71, 2023); for ratios, Z. Feng, S. Padmanabhan, D. Wang, "Online bidding algorithms for
     return-on-spend constrained advertisers" (WWW 2023, arXiv 2208.13713), algorithm 1. Theirs update after every
     impression and from a fixed plan; here once a tick, from a plan that follows the money left. The additive step of
-    Balseiro and Gur (2019) is `agents.rules.adaptive_pacing`.
+    Balseiro and Gur (2019) is `agents.rules.pacing.adaptive_pacing`.
     """
 
     def __init__(

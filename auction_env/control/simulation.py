@@ -267,6 +267,11 @@ class Simulation:
         return self.market.opening.active[self._market_idx, self._advertiser_idx]
 
     @property
+    def bases(self) -> Int:
+        """(n_markets, n_advertisers) indices into `BASES`: what everybody's bids are proportional to, since `reset`."""
+        return self._basis
+
+    @property
     def budget_left(self) -> Float:
         """(n_controlled,) currency, at the start of the current tick."""
         return self.market.opening.budget_left[self._market_idx, self._advertiser_idx]

@@ -52,18 +52,17 @@ def agent_table(name: str) -> Table:
     Raises:
         ValueError: No such agent; the nearest is named.
     """
-    from agents.registry import ANY_OBJECTIVE, KINDS, get
+    from agents.registry import KINDS, get
     from auction_env.tasks import CONSTRAINT_KINDS
 
     entry = get(name)
-    objectives = "all" if set(entry.objectives) == set(ANY_OBJECTIVE) else ", ".join(entry.objectives)
     limits = "all" if set(entry.constraints) == set(CONSTRAINT_KINDS) else ", ".join(("budget", *entry.constraints))
     made = f"vamo train --agent {name}, agents.load(FILE)" if entry.learner else f"agents.make({name!r})"
     table = Table(title=name, show_header=False)
     for label, text in (
         ("what it does", entry.summary),
         ("kind", f"{entry.kind}: {KINDS[entry.kind]}"),
-        ("objectives", objectives),
+        ("objectives", entry.objectives_text),
         ("limits it heeds", limits),
         ("made by", made),
         ("paper", entry.paper or "-"),

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -56,6 +57,15 @@ class Evaluation:
     def summaries(self) -> tuple[Summary, ...]:
         """The scores of every bidder, by task and, for several, over all."""
         return summarise(self.rows, METRIC, self.bootstrap)
+
+    @cached_property
+    def regrets(self) -> tuple[Summary, ...]:
+        """Summaries of the regret: the best constant in hindsight minus the score, on the same episodes.
+
+        `share` is the regret over the mean of the reference.
+        """
+        regret = np.asarray(self.rows["reference"], np.float64) - np.asarray(self.rows[METRIC], np.float64)
+        return summarise({**self.rows, "regret": regret}, "regret", self.bootstrap)
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:

@@ -141,7 +141,7 @@ def score_formula(task: Task) -> str:
 
 def agents_page(agents: Iterable[AgentEntry]) -> str:
     """The table of all agents."""
-    rows = [(f"[`{e.name}`]({e.name}.md)", e.kind, e.summary, _objectives(e), _limits(e)) for e in agents]
+    rows = [(f"[`{e.name}`]({e.name}.md)", e.kind, e.summary, e.objectives_text, _limits(e)) for e in agents]
     kinds = "\n".join(f"- **{kind}**: {text}" for kind, text in KINDS.items())
     return f"""# All agents
 
@@ -152,12 +152,6 @@ point.
 
 {kinds}
 """
-
-
-def _objectives(entry: AgentEntry) -> str:
-    from agents.registry import ANY_OBJECTIVE
-
-    return "all" if set(entry.objectives) == set(ANY_OBJECTIVE) else ", ".join(entry.objectives)
 
 
 def _limits(entry: AgentEntry) -> str:
@@ -195,7 +189,7 @@ def agent_page(entry: AgentEntry, space: Mapping[str, Range] | None) -> str:
 | | |
 | --- | --- |
 | kind | {entry.kind}: {KINDS[entry.kind]} |
-| objectives | {_objectives(entry)} |
+| objectives | {entry.objectives_text} |
 | limits it heeds | {_limits(entry)} |
 | paper | {entry.paper or "-"} |
 {_made(entry)}

@@ -25,7 +25,7 @@ from agents import (
     solve,
 )  # fmt: skip
 from agents.hindsight.full_information import Offers, Optimum
-from agents.rules.adaptive_pacing import AdaptivePacingBidder
+from agents.rules.pacing.adaptive_pacing import AdaptivePacingBidder
 from auction_env import TASKS, Constraint, PacingGains, Task
 from benchmarks.studies.known_optimum.markets import stationary_market
 

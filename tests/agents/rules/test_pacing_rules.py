@@ -17,16 +17,17 @@ from agents import (
     rollout,
     to_trajectories,
 )
-from agents.rules.adaptive_pacing import AdaptivePacingBidder
 from agents.rules.dual import LOWEST_LOG_PRICE, first_log_prices, multiplier_ratio
 from agents.rules.mpc import _Line
 from agents.rules.mpid import LinearModel
+from agents.rules.pacing.adaptive_pacing import AdaptivePacingBidder
+from agents.rules.pacing.budget_pacer import BudgetPacerBidder
 from auction_env import TASKS, MarketParams, Targets
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.observation import N_FEATURES
 from auction_env.tasks import Task
 
-BIDDERS = [AdaptivePacingBidder, DualBidder, MpidBidder, MpcBidder]
+BIDDERS = [AdaptivePacingBidder, BudgetPacerBidder, DualBidder, MpidBidder, MpcBidder]
 
 
 def campaigns_of(task: Task, n: int, n_ticks: int = 10) -> Campaigns:
@@ -90,6 +91,20 @@ def test_a_broken_cost_limit_lowers_the_bid(make: type[Bidder]) -> None:
         bidder.act(view_of(0, 1, budget_left=100.0))
         bids.append(bidder.act(view_of(1, 1, budget_left=90.0, last_cost=10.0, last_expected_conversions=value))[0])
     assert bids[0] > bids[1]
+
+
+def test_the_pacer_moves_by_a_factor_where_the_rest_of_the_day_would_not_fit() -> None:
+    bidder = BudgetPacerBidder(start=0.8)
+    bids = []
+    for cost in (6.0, 7.5, 9.5, 12.5):  # after the first of ten even ticks nine more such would follow
+        bidder.reset(campaigns_of(TASKS["MaxConversions"], 1))
+        bidder.act(view_of(0, 1, budget_left=100.0))
+        bids.append(bidder.act(view_of(1, 1, budget_left=100.0 - cost, last_cost=cost))[0] / 1.6)
+    np.testing.assert_allclose(bids, [1.2, 1.0, 1.0, 0.7])  # 54 / 94 is below 0.7, 112.5 / 87.5 above 1.1
+    with pytest.raises(ValueError, match=r"`high` must be finite and at least `low` \(0.9\), found 0.5"):
+        BudgetPacerBidder(low=0.9, high=0.5)
+    with pytest.raises(ValueError, match=r"`increase` must be at least 1 and `decrease` at most 1, found 1.2 and 1.5"):
+        BudgetPacerBidder(decrease=1.5)
 
 
 def test_a_dual_step_is_that_of_the_formula() -> None:

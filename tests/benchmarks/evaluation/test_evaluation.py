@@ -61,6 +61,8 @@ def test_the_table_fits_on_80_columns_and_says_what_the_rows_say(found: Evaluati
     lines = found.table().splitlines()
     assert max(map(len, lines)) <= 80
     share = next(s.share for s in found.summaries if s.method == "pid" and s.task is None)
+    regret = next(s.share for s in found.regrets if s.method == "pid" and s.task is None)
+    assert regret.value == pytest.approx(1 - share.value) and regret.low == pytest.approx(1 - share.high)
     assert any("pid" in line and "all tasks" in line and f"{share.value:.3f}" in line for line in lines)
     assert "Score minus that of low" in found.table() and "6 paired episodes" in " ".join(found.table().split())
     task = Task(name="a task with a long name as well", objective="conversions")

@@ -1,0 +1,1 @@
+"""Bidders that follow a spending plan and heed the budget alone."""
