@@ -56,3 +56,12 @@ GAS = AgentEntry(
     constraints=COST_LIMITS,
     paper="arXiv 2412.17018",
 )
+
+QGA = AgentEntry(
+    name="qga",
+    summary="decision transformer that two action-value functions regularise and choose for, from logs",
+    learner="vamo.baselines.training:GenerativeLearner",
+    kind="offline",
+    constraints=COST_LIMITS,
+    paper="arXiv 2601.02754",
+)

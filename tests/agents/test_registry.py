@@ -186,7 +186,7 @@ def generative_entries() -> dict[str, str]:
 
 
 def test_the_generative_agents_are_entry_points_of_this_package() -> None:
-    assert set(generative_entries()) == {"vamo", "dt", "cdt", "diffbid", "gave", "gas"}
+    assert set(generative_entries()) == {"vamo", "dt", "cdt", "diffbid", "gave", "gas", "qga"}
 
 
 @pytest.mark.parametrize("name", generative_entries())

@@ -171,6 +171,12 @@ class Critic(nn.Module):
         return self.value_head(h[:, :, 0])[..., 0], self.action_value_head(h[:, :, 1])[..., 0]
 
 
+def repeated(batch: Windows, n: int) -> Windows:
+    """Windows with what critics read of each n times in a row: for n actions to compare."""
+    names = ("observation", "category", "tick")
+    return batch._replace(**{name: getattr(batch, name).repeat_interleave(n, dim=0) for name in names})
+
+
 def expectile_loss(error: Tensor, tau: float) -> Tensor:
     """|tau - 1(u < 0)| u^2 of u = target - value (implicit Q-learning, arXiv 2110.06169)."""
     return torch.where(error < 0, 1 - tau, tau) * error.square()

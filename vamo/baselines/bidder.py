@@ -20,7 +20,8 @@ from vamo.baselines.diffbid import DiffBid
 from vamo.baselines.dt import DecisionTransformer
 from vamo.baselines.gas import Gas
 from vamo.baselines.gave import Gave
-from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, GenerativeSettings
+from vamo.baselines.qga import Qga
+from vamo.baselines.settings import CdtSettings, DiffbidSettings, GasSettings, GenerativeSettings, QgaSettings
 from vamo.baselines.windows import COST, Player, Statistics
 
 MODELS: dict[str, type[Baseline]] = {
@@ -29,6 +30,7 @@ MODELS: dict[str, type[Baseline]] = {
     "diffbid": DiffBid,
     "gave": Gave,
     "gas": Gas,
+    "qga": Qga,
 }
 _UNIT = Targets.of(1.0, 1.0, 1.0, 1.0, 1.0)
 
@@ -65,7 +67,7 @@ class GenerativeBidder(NamedBidder):
             quantile: Of the training returns or scores, in [0, 1]; of a policy that learned logged actions.
             cost: Of CDT and DiffBid: excess over the limit, as a share of the budget.
             budget_ratio: Of one that learned hindsight-optimal actions: the budget, over the true one.
-            search_sd: Of GAS: of the search's first round, in standard deviations of the logged actions.
+            search_sd: Of GAS (of its first round) and QGA: of the search, in standard deviations of the logged actions.
             name: Label in results.
 
         Raises:
@@ -75,7 +77,7 @@ class GenerativeBidder(NamedBidder):
         if cost is not None and not isinstance(own, CdtSettings | DiffbidSettings):
             raise ValueError(f"`cost` must not be given for {self.settings.name!r}, found {cost}")
         if search_sd is not None:
-            if not isinstance(own, GasSettings):
+            if not isinstance(own, GasSettings | QgaSettings):
                 raise ValueError(f"`search_sd` must not be given for {self.settings.name!r}, found {search_sd}")
             own = dataclasses.replace(own, search_sd=search_sd)
         label = self.settings.data.action_label

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vamo.baselines.backbone import Baseline, Critic, expectile_loss
+from vamo.baselines.backbone import Baseline, Critic, expectile_loss, repeated
 from vamo.baselines.dt import DecisionTransformer
 from vamo.baselines.settings import GasSettings, GenerativeSettings
 from vamo.baselines.windows import FIRST_SCORE, Statistics, Windows
@@ -70,12 +70,7 @@ class Gas(Baseline):
         """
         best = self.policy.decide(batch)
         n_children = self.own.n_candidates
-        tiled = batch._replace(
-            **{
-                name: getattr(batch, name).repeat_interleave(n_children, dim=0)
-                for name in ("observation", "category", "tick")
-            }
-        )
+        tiled = repeated(batch, n_children)
         past = self.actions(batch).repeat_interleave(n_children, dim=0)
         generator = torch.Generator().manual_seed(self.own.seed * 1000 + batch.seed)
         search_sd = self.own.search_sd

@@ -19,7 +19,7 @@ from agents.learning.settings import (
 )
 from vamo.config import Config, DataConfig, ModelConfig, TrainConfig
 
-ALGORITHMS = ("dt", "cdt", "diffbid", "gave", "gas")
+ALGORITHMS = ("dt", "cdt", "diffbid", "gave", "gas", "qga")
 DEFAULTS = Path(__file__).with_name("settings.toml")
 
 
@@ -216,13 +216,44 @@ class GasSettings(Settings):
         require_positive(self, "search_sd")
 
 
-Own = DtSettings | CdtSettings | DiffbidSettings | GaveSettings | GasSettings
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QgaSettings(Settings):
+    """Of QGA.
+
+    Attributes:
+        penalty: gamma of the score that is valued.
+        q_weight: Of the value of the policy's own actions, beside their squared error.
+        return_factors: On the return to go that a decision conditions the policy on, one try each.
+        n_candidates: Perturbed actions a try, the policy's own included.
+        search_sd: Of the perturbations, standard deviations of the logged actions.
+        seed: Of the perturbations.
+    """
+
+    penalty: float
+    q_weight: float
+    return_factors: tuple[float, ...]
+    n_candidates: int
+    search_sd: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require_not_negative(self, "penalty", "q_weight")
+        is_list = len(self.return_factors) > 0 and min(self.return_factors) > 0
+        require(is_list, "return_factors", "a list of positive numbers", self.return_factors)
+        for name, least in (("n_candidates", 1), ("seed", 0)):
+            require(getattr(self, name) >= least, name, f"at least {least}", getattr(self, name))
+        require_positive(self, "search_sd")
+
+
+Own = DtSettings | CdtSettings | DiffbidSettings | GaveSettings | GasSettings | QgaSettings
 _OWN: dict[str, type[Own]] = {
     "dt": DtSettings,
     "cdt": CdtSettings,
     "diffbid": DiffbidSettings,
     "gave": GaveSettings,
     "gas": GasSettings,
+    "qga": QgaSettings,
 }
 
 
@@ -253,7 +284,7 @@ class GenerativeSettings(Settings):
     @property
     def penalties(self) -> tuple[float, ...]:
         """The exponents of the scores that the algorithm needs."""
-        if isinstance(self.algorithm, GaveSettings):
+        if isinstance(self.algorithm, GaveSettings | QgaSettings):
             return (self.algorithm.penalty,)
         return self.algorithm.penalties if isinstance(self.algorithm, GasSettings) else ()
 

@@ -25,7 +25,7 @@ from vamo.baselines.training import GenerativeLearner
 
 N_TICKS = 12
 LEAST_SHARE = 0.8  # of the best constant in hindsight; the logs earn 0.7
-STEPS = {"dt": 200, "cdt": 200, "gave": 200, "gas": 200, "diffbid": 800}
+STEPS = {"dt": 200, "cdt": 200, "gave": 200, "gas": 200, "qga": 200, "diffbid": 800}
 ASKED = {"diffbid": 0.8}  # quantile of the logged returns; of the others the best logged one
 _MARKET = stationary_market(N_TICKS, 400, budget_per_tick=2.0)
 _TASK = TASKS["MaxConversions"]

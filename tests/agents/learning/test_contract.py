@@ -35,7 +35,7 @@ TINY = {
     **dict.fromkeys(("bc", "td3_bc", "iql", "bcq"), OFFLINE),
     "cql": [*OFFLINE, "n_actions=2", "cloning_steps=2"],
     "mopo": [*OFFLINE, "model_steps=2", "n_members=2", "n_rollouts=8", "rollout_length=2", "rollout_every=2"],
-    **dict.fromkeys(("dt", "cdt", "diffbid", "gave", "gas"), GENERATIVE),
+    **dict.fromkeys(("dt", "cdt", "diffbid", "gave", "gas", "qga"), GENERATIVE),
     "vamo": VAMO,
     **dict.fromkeys(("ppo", "recurrent_ppo"), ON_POLICY),
     **dict.fromkeys(("sac", "td3", "tqc"), OFF_POLICY),

@@ -52,7 +52,7 @@ def learner_and_batch(algo: str, data: TrajectoryData, n: int = 8) -> tuple[Base
     return make_model(settings, tape.statistics()), tape.draw(n, (1, 2, 3))
 
 
-@pytest.mark.parametrize("algo", ["dt", "cdt", "gave", "gas"])
+@pytest.mark.parametrize("algo", ["dt", "cdt", "gave", "gas", "qga"])
 def test_a_decision_knows_nothing_later(algo: str, data: TrajectoryData) -> None:
     """Neither its own action nor later ticks change it."""
     learner, batch = learner_and_batch(algo, data)
@@ -195,7 +195,7 @@ def test_errors(data: TrajectoryData) -> None:
         trained(data, small("dt"), other)
 
 
-@pytest.mark.parametrize("algo", ["dt", "gave", "gas"])
+@pytest.mark.parametrize("algo", ["dt", "gave", "gas", "qga"])
 def test_hindsight_optimal_actions_are_learned_where_logged_ones_were_played(algo: str, data: TrajectoryData) -> None:
     tapes = {label: Tape("log", data, small(algo, f"data.action_label={label}")) for label in ("logged", "hindsight")}
     logged, best = (tape.draw(8, (1, 2, 3)) for tape in tapes.values())
@@ -211,7 +211,7 @@ def test_hindsight_optimal_actions_are_learned_where_logged_ones_were_played(alg
     assert not torch.allclose(learner(best).mean(), learner(other).mean())
 
 
-@pytest.mark.parametrize("algo", ["dt", "gave", "gas"])
+@pytest.mark.parametrize("algo", ["dt", "gave", "gas", "qga"])
 def test_a_policy_of_hindsight_optimal_actions_is_told_nothing_of_the_future(algo: str, data: TrajectoryData) -> None:
     for label in ("logged", "hindsight"):
         settings = small(algo, f"data.action_label={label}")

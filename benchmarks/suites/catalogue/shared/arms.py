@@ -192,14 +192,16 @@ GENERATIVE_LABELS = {
     "diffbid": "DiffBid",
     "gave": "GAVE",
     "gas": "GAS",
+    "qga": "QGA",
 }
+_OF_RELEASED = ("dt", "cdt", "diffbid", "gave", "gas")
 
 
 def generative(*names: str) -> tuple[Arm, ...]:
-    """Generative baselines on the tasks' own logs; all by default."""
+    """Generative baselines on the tasks' own logs; by default those of the released suites."""
     return tuple(
         Arm(name=name, label=GENERATIVE_LABELS[name], method="generative", settings=(f"algo={name}",))
-        for name in names or GENERATIVE_LABELS
+        for name in names or _OF_RELEASED
     )
 
 
