@@ -229,6 +229,14 @@ BUILT_IN: tuple[AgentEntry, ...] = (
         paper="Rawlings, Mayne and Diehl 2017",
     ),
     AgentEntry(
+        name="oil",
+        summary="plays and imitates an oracle that knows the others' bids, tick by tick",
+        learner="agents.imitation.oil:OilLearner",
+        kind="online",
+        constraints=COST_LIMITS,
+        paper="arXiv 2412.11434",
+    ),
+    AgentEntry(
         name="ppo",
         summary="proximal policy optimisation, Stable-Baselines3",
         learner="agents.sb3.training:Sb3Learner",

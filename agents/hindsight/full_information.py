@@ -120,7 +120,7 @@ def record_offers(
             to an impression is not settled when it arrives (`trace_tick`).
     """
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
-    _check_market(params)
+    check_prices_settled(params)
     simulation = Simulation(
         params,
         population,
@@ -142,12 +142,13 @@ def record_offers(
         for basis, market in counting.items():
             amounts[basis].append(market.values()[:, advertiser].astype(np.float64))
             market.step(np.zeros((1, market.n_advertisers)))
-        prices.append(_slot_prices(params, traced.bid, advertiser))
+        prices.append(slot_prices(params, traced.bid, advertiser))
     of_all = {basis: np.concatenate(parts) for basis, parts in amounts.items()}
     return _offers(params, task, simulation.targets.at(0), np.concatenate(prices, axis=1), of_all)
 
 
-def _check_market(params: MarketParams) -> None:
+def check_prices_settled(params: MarketParams) -> None:
+    """Raises ValueError for a market whose slots have no price that the others' bids settle."""
     if params.mechanism == "vcg" and params.n_slots > 1:
         raise ValueError(f"`mechanism` must be 'gsp' or 'first_price' with {params.n_slots} slots, found 'vcg'")
     if params.first_price_share > 0:
@@ -156,7 +157,7 @@ def _check_market(params: MarketParams) -> None:
         raise ValueError(f"`reserve_noise` must be 0 for prices in hindsight, found {params.reserve_noise}")
 
 
-def _slot_prices(params: MarketParams, bids: NDArray[np.float32], advertiser: int) -> Float:
+def slot_prices(params: MarketParams, bids: NDArray[np.float32], advertiser: int) -> Float:
     """(n_slots, n) what winning each slot of a tick's impressions takes; bids (n, n_advertisers)."""
     n, n_advertisers = bids.shape
     quality = np.ones(n_advertisers, np.float32) if params.quality is None else np.asarray(params.quality, np.float32)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torchrl.objectives import LossModule, SoftUpdate, ValueEstimators  # type: ignore[import-untyped]
 
-from agents.offline.networks import Policy
+from agents.learning.policy import Policy
 from agents.offline.settings import OfflineSettings
 
 

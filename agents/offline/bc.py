@@ -17,8 +17,8 @@ from tensordict.nn import TensorDictModule, TensorDictParams  # type: ignore[imp
 from torch import Tensor
 from torchrl.objectives import BCLoss  # type: ignore[import-untyped]
 
+from agents.learning.policy import DeterministicActor
 from agents.offline.algorithm import Algorithm, adam
-from agents.offline.networks import DeterministicActor
 from agents.offline.settings import OfflineSettings
 
 

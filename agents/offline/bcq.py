@@ -22,9 +22,10 @@ import torch
 from tensordict import TensorDict  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
+from agents.learning.policy import N_OBSERVATION, mlp
 from agents.learning.settings import require_positive, require_share
 from agents.offline.algorithm import Algorithm, adam
-from agents.offline.networks import N_OBSERVATION, QNetwork, mlp
+from agents.offline.networks import QNetwork
 from agents.offline.settings import OfflineSettings
 
 N_LATENT = 2

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torchrl.modules import IndependentNormal, ProbabilisticActor  # type: ignore[import-untyped]
 from torchrl.objectives import IQLLoss  # type: ignore[import-untyped]
 
+from agents.learning.policy import N_OBSERVATION, mlp
 from agents.learning.settings import require_not_negative, require_share
 from agents.offline.algorithm import Algorithm, adam, prepared
-from agents.offline.networks import LOG_STD_RANGE, N_OBSERVATION, mlp, q_pair
+from agents.offline.networks import LOG_STD_RANGE, q_pair
 from agents.offline.settings import OfflineSettings
 
 

@@ -36,9 +36,10 @@ from torch import Tensor, nn
 from torchrl.modules import TanhNormal  # type: ignore[import-untyped]
 from torchrl.objectives import SACLoss  # type: ignore[import-untyped]
 
+from agents.learning.policy import N_OBSERVATION, Policy
 from agents.learning.settings import require_not_negative, require_positive, require_share
 from agents.offline.algorithm import Algorithm, adam, prepared
-from agents.offline.networks import N_OBSERVATION, Policy, SquashedGaussianActor, action_spec, q_pair, squashed
+from agents.offline.networks import SquashedGaussianActor, action_spec, q_pair, squashed
 from agents.offline.settings import OfflineSettings
 from auction_env.control.observation import FEATURE_NAMES
 

@@ -20,9 +20,10 @@ from tensordict.nn import TensorDictModule  # type: ignore[import-untyped]
 from torch import Tensor
 from torchrl.objectives import TD3BCLoss  # type: ignore[import-untyped]
 
+from agents.learning.policy import DeterministicActor
 from agents.learning.settings import require_not_negative, require_positive, require_share
 from agents.offline.algorithm import Algorithm, adam, prepared
-from agents.offline.networks import DeterministicActor, action_spec, q_pair
+from agents.offline.networks import action_spec, q_pair
 from agents.offline.settings import OfflineSettings
 
 

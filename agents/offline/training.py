@@ -31,12 +31,12 @@ from agents.learning.learner import (
     one_task,
 )
 from agents.learning.observation import scale_of
+from agents.learning.policy import Policy
+from agents.learning.policy_bidder import PolicyBidder
 from agents.learning.progress import Progress, shown
 from agents.learning.run_state import RunFiles, State, below, load_optimizer, optimizer_tensors
 from agents.learning.scalars import scalar_writer
 from agents.offline.algorithm import Algorithm
-from agents.offline.bidder import OfflineBidder
-from agents.offline.networks import Policy
 from agents.offline.settings import OfflineSettings, packaged_settings, settings_class
 from agents.offline.transitions import Transitions, read_transitions
 from auction_env.data import TrajectoryData
@@ -47,7 +47,7 @@ LEAST_RANGE = 0.02  # of the log multiplier: logs of one constant give a policy 
 LOG_EVERY = 20  # steps between two records
 SAVE_EVERY = 500  # steps between two states
 
-OfflineResult = TrainResult[OfflineBidder, Numbers]
+OfflineResult = TrainResult[PolicyBidder, Numbers]
 
 
 class OfflineLearner(Learner):
@@ -59,10 +59,11 @@ class OfflineLearner(Learner):
         """See `Learner`."""
         return packaged_settings(self.name)
 
-    def restore(self, file: AgentFile, device: str) -> OfflineBidder:
+    def restore(self, file: AgentFile, device: str) -> PolicyBidder:
         """See `Learner`."""
         check_cpu(self.name, device)
-        return OfflineBidder.from_file(file)
+        settings = settings_class(file.kind).from_dict(file.settings)
+        return PolicyBidder.from_file(file, settings, algorithm_module(file.kind).build_actor(settings))
 
     def train(
         self,
@@ -109,7 +110,7 @@ class OfflineLearner(Learner):
         with torch.random.fork_rng(devices=[]), shown(progress, self.name) as tell:
             run = _Run(self.name, settings, seed, transitions)
             run.train(files, SAVE_EVERY if save_every is None else save_every, tell, log_dir)
-        bidder = OfflineBidder(run.policy.eval(), self.name, settings, learned, data_hash=digest)
+        bidder = PolicyBidder(run.policy.eval(), self.name, settings, learned, data_hash=digest)
         files.finish(bidder.to_file)
         return TrainResult(bidder=bidder, history=run.history, best=None)
 
@@ -120,7 +121,7 @@ class _Run:
     def __init__(self, name: str, settings: OfflineSettings, seed: int, transitions: Transitions) -> None:
         self._name, self._settings, self._seed = name, settings, seed
         torch.manual_seed(_draw(seed, -1))
-        self._algorithm: Algorithm = importlib.import_module(f"agents.offline.{name}").ALGORITHM(settings)
+        self._algorithm: Algorithm = algorithm_module(name).ALGORITHM(settings)
         self.policy = make_policy(self._algorithm.actor, transitions, settings.action_share)
         self._batches = as_tensors(transitions, self.policy)
         torch.manual_seed(_draw(seed, -2))
@@ -170,6 +171,11 @@ class _Run:
             load_optimizer(f"optimizer/{name}", optimizer, tensors)
         self.n_steps = int(record["step"])
         self.history = [Numbers(**line) for line in record["history"]]
+
+
+def algorithm_module(name: str) -> Any:
+    """The module of an algorithm."""
+    return importlib.import_module(f"agents.offline.{name}")
 
 
 def make_policy(actor: torch.nn.Module, transitions: Transitions, action_share: float) -> Policy:

@@ -37,6 +37,15 @@ TINY = {
     "mopo": [*OFFLINE, "model_steps=2", "n_members=2", "n_rollouts=8", "rollout_length=2", "rollout_every=2"],
     **dict.fromkeys(("dt", "cdt", "diffbid", "gave", "gas", "qga"), GENERATIVE),
     "vamo": VAMO,
+    "oil": [
+        "hidden=[8]",
+        "iterations=4",
+        "episodes=2",
+        "epochs=1",
+        "scaling_episodes=2",
+        "validation_episodes=2",
+        "validate_every=1",
+    ],
     **dict.fromkeys(("ppo", "recurrent_ppo"), ON_POLICY),
     **dict.fromkeys(("sac", "td3", "tqc"), OFF_POLICY),
 }

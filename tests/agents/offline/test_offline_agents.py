@@ -16,8 +16,8 @@ from agents import offline, rollout
 from agents.labels.actions import ActionLabel
 from agents.learning.checkpoint import CheckpointError, read
 from agents.learning.checkpoint import write as write_checkpoint
+from agents.learning.policy_bidder import PolicyBidder
 from agents.offline import ALGORITHMS
-from agents.offline.bidder import OfflineBidder
 from agents.offline.training import OfflineLearner
 from auction_env import TASKS
 from auction_env.data import TrajectoryData, write
@@ -37,7 +37,7 @@ def tiny(algo: str, *more: str) -> Any:
     return OfflineLearner(algo).settings(assignments=[*TINY, *MORE.get(algo, []), *more])
 
 
-def train(algo: str, log: TrajectoryData, **arguments: Any) -> OfflineBidder:
+def train(algo: str, log: TrajectoryData, **arguments: Any) -> PolicyBidder:
     return OfflineLearner(algo).train(log, **({"task": TASK} | arguments)).bidder
 
 
@@ -47,7 +47,7 @@ def log() -> TrajectoryData:
 
 
 @pytest.fixture(scope="module", params=ALGORITHMS)
-def trained(request: pytest.FixtureRequest, log: TrajectoryData) -> OfflineBidder:
+def trained(request: pytest.FixtureRequest, log: TrajectoryData) -> PolicyBidder:
     return train(request.param, log, settings=tiny(request.param), seed=3)
 
 
@@ -55,23 +55,23 @@ def play(policy: agents.Bidder, n: int = 2) -> agents.Episodes:
     return rollout(policy, seeds=np.arange(n) + 50, advertisers=np.arange(n) + 3, task=TASK, params=PARAMS)
 
 
-def weights(one: OfflineBidder) -> dict[str, Any]:
+def weights(one: PolicyBidder) -> dict[str, Any]:
     return {name: tensor.numpy() for name, tensor in one.policy.state_dict().items()}
 
 
-def test_training_is_a_function_of_the_seed_and_of_nothing_else(trained: OfflineBidder, log: TrajectoryData) -> None:
+def test_training_is_a_function_of_the_seed_and_of_nothing_else(trained: PolicyBidder, log: TrajectoryData) -> None:
     torch.manual_seed(123)
     before = torch.random.get_rng_state()
-    again = train(trained.algorithm, log, settings=trained.settings, seed=3)
+    again = train(trained.kind, log, settings=trained.settings, seed=3)
     assert torch.equal(torch.random.get_rng_state(), before)  # the caller's generator is left alone
-    other = train(trained.algorithm, log, settings=trained.settings, seed=4)
+    other = train(trained.kind, log, settings=trained.settings, seed=4)
     for name, values in weights(trained).items():
         np.testing.assert_array_equal(weights(again)[name], values)
     assert any(not np.array_equal(weights(other)[name], values) for name, values in weights(trained).items())
 
 
-def test_a_file_of_another_decision_problem_is_refused(trained: OfflineBidder, tmp_path: Path) -> None:
-    path, algo = tmp_path / "agent.safetensors", trained.algorithm
+def test_a_file_of_another_decision_problem_is_refused(trained: PolicyBidder, tmp_path: Path) -> None:
+    path, algo = tmp_path / "agent.safetensors", trained.kind
     agents.save(path, trained)
     loaded = agents.make(algo, path=path)
     np.testing.assert_array_equal(play(loaded).ticks.multiplier, play(trained).ticks.multiplier)
@@ -89,7 +89,7 @@ def test_a_file_of_another_decision_problem_is_refused(trained: OfflineBidder, t
             agents.load(path)
 
 
-def test_bids_stay_in_the_range_of_the_log(trained: OfflineBidder, log: TrajectoryData) -> None:
+def test_bids_stay_in_the_range_of_the_log(trained: PolicyBidder, log: TrajectoryData) -> None:
     read = offline.read_transitions(log, TASK)
     played = play(trained, 4)
     ratio = np.log(played.ticks.multiplier / TASK.unit_worth(played.targets))
@@ -99,8 +99,8 @@ def test_bids_stay_in_the_range_of_the_log(trained: OfflineBidder, log: Trajecto
     assert read.action.min() - 0.1 * spread < low < high < read.action.max() + 0.1 * spread
 
 
-def test_bad_input_is_refused(log: TrajectoryData, trained: OfflineBidder) -> None:
-    algo = trained.algorithm
+def test_bad_input_is_refused(log: TrajectoryData, trained: PolicyBidder) -> None:
+    algo = trained.kind
     with pytest.raises(ValueError, match="`data` must hold at least 8 trajectories, found 7"):
         train(algo, log.select(np.arange(7)), settings=tiny(algo))
     with pytest.raises(ValueError, match=f"`settings` must be those of '{'bc' if algo != 'bc' else 'iql'}'"):

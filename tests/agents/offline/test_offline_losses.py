@@ -14,12 +14,12 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.modules import TanhNormal
 
+from agents.learning.policy import DeterministicActor, Policy
 from agents.offline.bc import Bc
 from agents.offline.bcq import Bcq, spread_latents
 from agents.offline.cql import Cql
 from agents.offline.iql import Iql
 from agents.offline.mopo import BUDGET_LEFT, Ensemble, Mopo
-from agents.offline.networks import DeterministicActor, Policy
 from agents.offline.td3_bc import Td3Bc
 from agents.offline.training import OfflineLearner
 

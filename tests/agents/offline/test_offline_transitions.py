@@ -16,9 +16,9 @@ from agents.labels.actions import ActionLabel
 from agents.labels.hindsight import best_log_multipliers
 from agents.labels.relabel import relabel
 from agents.labels.response import Response
+from agents.learning.policy import DeterministicActor, Policy
+from agents.learning.policy_bidder import PolicyBidder
 from agents.offline import read_transitions
-from agents.offline.bidder import OfflineBidder
-from agents.offline.networks import DeterministicActor, Policy
 from agents.offline.training import OfflineLearner
 from auction_env import TASKS, MarketParams
 from auction_env.data import TrajectoryData
@@ -56,7 +56,7 @@ def test_returns_and_actions_are_those_of_the_relabelling(log: TrajectoryData, n
 def test_what_acts_sees_the_numbers_that_the_reader_reads() -> None:
     task = TASKS["TargetCPA"]
     policy = Policy(DeterministicActor((4,)), torch.zeros(31), torch.ones(31), -1.0, 1.0)
-    learned = OfflineBidder(policy, "bc", OfflineLearner("bc").settings(), task)
+    learned = PolicyBidder(policy, "bc", OfflineLearner("bc").settings(), task)
     seen = []
 
     class Watched:

@@ -1,47 +1,46 @@
-"""A policy learned from logs as a bidder, and what its file holds."""
+"""A learned policy as a bidder, and what its file holds."""
 
 from __future__ import annotations
-
-import importlib
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from agents.learning.checkpoint import AgentFile, CheckpointError
 from agents.learning.observation import OBSERVATION_NAMES, check_campaigns, observe
-from agents.offline.networks import N_OBSERVATION, Policy
-from agents.offline.settings import OfflineSettings, settings_class
+from agents.learning.policy import N_OBSERVATION, Policy
+from agents.learning.settings import Settings
 from auction_env.control.bidder import Campaigns, NamedBidder, TickView
 from auction_env.tasks import Task
 
 ACTION = "log multiplier over the worth of a unit"
 
 
-class OfflineBidder(NamedBidder):
+class PolicyBidder(NamedBidder):
     """Plays the policy's action from the observation of `Bidding-v0`, for n campaigns in one forward pass.
 
     Args:
         policy: Raw observations (n, 31) to log multipliers over the worth of a unit (n,).
-        algorithm: That it was trained with, one of `settings.ALGORITHMS`.
+        kind: The name in the registry of what it was trained with.
         settings: Of the training.
         task: What it was trained for.
-        name: Label in tables; None is the algorithm's name.
-        data_hash: Of the transitions that it learned from.
+        name: Label in tables; None is the kind.
+        data_hash: Of what it learned from.
     """
 
     def __init__(
         self,
         policy: Policy,
-        algorithm: str,
-        settings: OfflineSettings,
+        kind: str,
+        settings: Settings,
         task: Task,
         *,
         name: str | None = None,
         data_hash: str = "",
     ) -> None:
-        self.name = algorithm if name is None else name
-        self.policy, self.algorithm, self.settings, self.task = policy, algorithm, settings, task
+        self.name = kind if name is None else name
+        self.policy, self.kind, self.settings, self.task = policy, kind, settings, task
         self.data_hash = data_hash
 
     def reset(self, campaigns: Campaigns) -> None:
@@ -62,7 +61,7 @@ class OfflineBidder(NamedBidder):
     def to_file(self) -> AgentFile:
         """Weights, normalisation, range of actions, settings and task."""
         return AgentFile(
-            kind=self.algorithm,
+            kind=self.kind,
             name=self.name,
             settings=self.settings.to_dict(),
             tasks=[self.task.to_json()],
@@ -72,13 +71,17 @@ class OfflineBidder(NamedBidder):
         )
 
     @classmethod
-    def from_file(cls, file: AgentFile) -> OfflineBidder:
-        """The bidder that `to_file` described; CheckpointError for one of another observation or action."""
+    def from_file(cls, file: AgentFile, settings: Settings, actor: nn.Module) -> PolicyBidder:
+        """The bidder that `to_file` described; CheckpointError for one of another observation or action.
+
+        Args:
+            file: What was read.
+            settings: Those that it describes.
+            actor: The network of these settings, whose weights are replaced.
+        """
         for what, wanted in (("observation", list(OBSERVATION_NAMES)), ("action", ACTION)):
             if file.own[what] != wanted:
                 raise CheckpointError(f"must be for the {what} {wanted!r}, found {file.own[what]!r}")
-        settings = settings_class(file.kind).from_dict(file.settings)
-        actor = importlib.import_module(f"agents.offline.{file.kind}").build_actor(settings)
         policy = Policy(actor, torch.zeros(N_OBSERVATION), torch.ones(N_OBSERVATION), -1.0, 1.0)
         policy.load_state_dict(dict(file.tensors))
         (task,) = (Task.from_json(text) for text in file.tasks)

@@ -1,0 +1,102 @@
+"""OIL: what the oracle says is what playing brings, and the student learns it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents import FixedBidder, HindsightBidder, learner, rollout
+from agents.hindsight.tracing import traced_episode
+from agents.imitation.oracle import Brought, best_log_ratios, brought_by, check_oracle
+from agents.labels.hindsight import LOG_GRID
+from agents.learning.learner import MarketExperience
+from auction_env import MarketParams, Population
+from auction_env.control.simulation import Simulation
+from auction_env.tasks import QUANTITIES, TASKS, Targets, Task, Totals
+from benchmarks.studies.known_optimum.markets import stationary_market
+
+PARAMS = MarketParams(n_impressions=600, n_ticks=4, n_slots=2, exposure=(1.0, 1.0))
+RIVALS = Population(
+    budget=(1e9,) * 4, cpa_target=(100.0, 90.0, 100.0, 110.0), category=(0, 1, 0, 1), behaviour=("fixed",) * 4
+)
+
+
+@pytest.mark.parametrize("mechanism", ["gsp", "first_price"])
+def test_the_oracle_knows_what_a_constant_would_bring(mechanism: str) -> None:
+    params, task = dataclasses.replace(PARAMS, mechanism=mechanism), TASKS["MaxConversions"]
+    simulation = Simulation(params, RIVALS, controlled_market=[0], controlled_advertiser=[2], n_markets=1, task=task)
+    simulation.reset([5])
+    worth = float(simulation.campaigns().base[0])
+    brought = [brought_by(params, traced, 2, worth) for traced in traced_episode(simulation, FixedBidder(0.7))]
+    for place in (15, 25, 32):
+        ratio = float(np.exp(LOG_GRID[place]))
+        played = rollout(FixedBidder(ratio), seeds=[5], advertisers=[2], task=task, params=params, population=RIVALS)
+        assert sum(part.cost[place] for part in brought) == pytest.approx(played.total("cost")[0], rel=1e-4)
+        expected = played.total("expected_conversions")[0]
+        assert sum(part.amount[place] for part in brought) == pytest.approx(expected, rel=1e-4) and expected > 0
+
+
+@pytest.mark.parametrize("name", ["MaxConversions", "TargetCPA", "MaxSurplus"])
+@pytest.mark.parametrize("budget", [4.0, 1e3])
+def test_the_best_from_each_tick_on_is_that_of_a_plain_search(name: str, budget: float) -> None:
+    task, rng = TASKS[name], np.random.default_rng(0)
+    level = np.exp(LOG_GRID)
+    price = rng.uniform(0.4, 0.9, 5)
+    brought = [
+        Brought(cost=c * level**1.8, amount=level**0.9 * rng.uniform(0.5, 1.5) * (3.0 if name == "MaxSurplus" else 1.0))
+        for c in price
+    ]
+    spent, earned = np.cumsum(rng.uniform(0, 0.8, 5)), np.cumsum(rng.uniform(0, 0.5, 5))
+    targets = Targets.of(budget, 1.0, 1.0, 1.0, 1.0)
+    found = best_log_ratios(task, targets, brought, spent, earned)
+    for tick in range(5):
+        scores = []
+        for place in range(len(LOG_GRID)):
+            cost, amount = spent[tick], earned[tick]
+            for part in brought[tick:]:
+                share = min(max(budget - cost, 0.0) / part.cost[place], 1.0)
+                cost, amount = cost + share * part.cost[place], amount + share * part.amount[place]
+            column = QUANTITIES[task.basis]
+            known = {"cost": cost, column.expected: amount, column.sampled: amount}
+            totals = Totals(**{field: np.array(known.get(field, 0.0)) for field in Totals._fields})
+            scores.append(float(task.score(totals, targets, expected=True)))
+        step = LOG_GRID[1] - LOG_GRID[0]
+        assert abs(found[tick] - LOG_GRID[int(np.argmax(scores))]) <= step  # the parabola moves it by less
+
+
+def test_the_student_comes_near_the_best_constant_where_one_is_best() -> None:
+    market = stationary_market(12, 400, budget_per_tick=2.0)
+    oil, task = learner("oil"), TASKS["MaxConversions"]
+    settings = oil.settings(assignments=[
+        "hidden=[32]", "iterations=12", "episodes=6", "learning_rate=3e-3", "scaling_episodes=8",
+        "validation_episodes=8", "validate_every=6",
+    ])  # fmt: skip
+    experience = MarketExperience(params=market.params, population=market.population, advertiser=0)
+    result = oil.train(experience, task=task, settings=settings, progress=False)
+    arguments: dict[str, Any] = {
+        "seeds": np.arange(900, 908), "advertisers": np.zeros(8, int), "task": task, "params": market.params,
+        "population": market.population,
+    }  # fmt: skip
+    mine, best = (rollout(one, **arguments).score(expected=True).mean() for one in (result.bidder, HindsightBidder()))
+    assert result.history[0].numbers["score"] < result.best.numbers["score"]
+    assert mine > 0.93 * best
+
+
+@pytest.mark.parametrize(
+    ("task", "params", "message"),
+    [
+        (TASKS["MultiConstraint"], PARAMS, r"constraints of task 'MultiConstraint' must count .* conversions.*'roas'"),
+        (
+            TASKS["TargetCPA"],
+            dataclasses.replace(PARAMS, mechanism="vcg"),
+            "`mechanism` must be 'gsp' or 'first_price'",
+        ),
+        (TASKS["TargetCPA"], dataclasses.replace(PARAMS, reserve_noise=0.1), "`reserve_noise` must be 0"),
+    ],
+)
+def test_what_the_oracle_cannot_answer_is_refused(task: Task, params: MarketParams, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_oracle(task, params)
