@@ -231,7 +231,7 @@ BUILT_IN: tuple[AgentEntry, ...] = (
     AgentEntry(
         name="oil",
         summary="plays and imitates an oracle that knows the others' bids, tick by tick",
-        learner="agents.imitation.oil:OilLearner",
+        learner="agents.hindsight.imitation.oil:OilLearner",
         kind="online",
         constraints=COST_LIMITS,
         paper="arXiv 2412.11434",

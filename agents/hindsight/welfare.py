@@ -90,7 +90,8 @@ def measure_welfare(
                 competitor_task=competitor_task,
             )
             simulation.reset([int(seed[row])], None if days is None else [int(np.asarray(days)[row])])
-            worth, seen = _unit_worth(simulation), np.cumprod(np.asarray(params.exposure, np.float64))
+            worth = _unit_worth(simulation)
+            seen = np.asarray(np.cumprod(params.exposure), np.float64)
             for traced in traced_episode(simulation, bidder):
                 sums[row] += tick_welfare(traced, worth, seen)
             if tell is not None:

@@ -100,7 +100,7 @@ def test_all_learners_and_optimisers_are_compared_somewhere() -> None:
     learners = {
         arm.settings[0].removeprefix("algo=") for arm in from_logs.arms if arm.method in ("offline", "generative")
     }
-    assert learners == {*ALGORITHMS, *GENERATIVE}
+    assert learners == {*ALGORITHMS, *GENERATIVE} - {"qga"}  # which came after the suite's release
     methods = {setting for arm in optimisers.arms for setting in arm.settings if setting.startswith("train.method=")}
     assert methods == {f"train.method={name}" for name in METHODS_OF_TRAINING}
 

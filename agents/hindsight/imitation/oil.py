@@ -2,7 +2,7 @@
 
 The student begins at random and plays its own episodes, so that the oracle answers for the states that the student
 gets into, as in DAgger. Each iteration's episodes are used for some epochs and then dropped, as the authors found best.
-The oracle knows what all others bid in the episode (`agents.imitation.oracle`); theirs solves a knapsack over slots
+The oracle knows what all others bid in the episode (`agents.hindsight.imitation.oracle`); theirs solves a knapsack over slots
 greedily, ours takes the best constant multiplier of the rest of the episode, which is what that greedy choice by value
 over cost comes to where an action is one multiplier a tick.
 """
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.imitation.oracle import Brought, best_log_ratios, brought_by, check_oracle
+from agents.hindsight.imitation.oracle import Brought, best_log_ratios, brought_by, check_oracle
 from agents.labels.hindsight import LOG_GRID
 from agents.learning.checkpoint import AgentFile
 from agents.learning.learner import (

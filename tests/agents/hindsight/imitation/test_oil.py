@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from agents import FixedBidder, HindsightBidder, learner, rollout
+from agents.hindsight.imitation.oracle import Brought, best_log_ratios, brought_by, check_oracle
 from agents.hindsight.tracing import traced_episode
-from agents.imitation.oracle import Brought, best_log_ratios, brought_by, check_oracle
 from agents.labels.hindsight import LOG_GRID
 from agents.learning.learner import MarketExperience
 from auction_env import MarketParams, Population
@@ -71,7 +71,7 @@ def test_the_student_comes_near_the_best_constant_where_one_is_best() -> None:
     market = stationary_market(12, 400, budget_per_tick=2.0)
     oil, task = learner("oil"), TASKS["MaxConversions"]
     settings = oil.settings(assignments=[
-        "hidden=[32]", "iterations=12", "episodes=6", "learning_rate=3e-3", "scaling_episodes=8",
+        "hidden=[32]", "iterations=10", "episodes=6", "learning_rate=3e-3", "scaling_episodes=8",
         "validation_episodes=8", "validate_every=6",
     ])  # fmt: skip
     experience = MarketExperience(params=market.params, population=market.population, advertiser=0)
