@@ -2,9 +2,9 @@
 
 The student begins at random and plays its own episodes, so that the oracle answers for the states that the student
 gets into, as in DAgger. Each iteration's episodes are used for some epochs and then dropped, as the authors found best.
-The oracle knows what all others bid in the episode (`agents.hindsight.imitation.oracle`); theirs solves a knapsack over slots
-greedily, ours takes the best constant multiplier of the rest of the episode, which is what that greedy choice by value
-over cost comes to where an action is one multiplier a tick.
+The oracle knows what all others bid in the episode (`agents.hindsight.imitation.oracle`); theirs solves a knapsack over
+slots greedily, ours takes the best constant multiplier of the rest of the episode, which is what that greedy choice by
+value over cost comes to where an action is one multiplier a tick.
 """
 
 from __future__ import annotations
