@@ -232,8 +232,9 @@ class _School:
         generator = torch.Generator().manual_seed(_draw(self._seed, _BATCHES, self._n_done))
         losses: list[Tensor] = []
         for _ in range(self._settings.epochs):
-            losses = []
-            for rows in torch.randperm(len(label), generator=generator).split(self._settings.batch_size):
+            losses, order = [], torch.randperm(len(label), generator=generator)
+            for first in range(0, len(order), self._settings.batch_size):
+                rows = order[first : first + self._settings.batch_size]
                 loss = (self._policy.actor(observation[rows]) - label[rows]).square().mean()
                 self._optimizer.zero_grad()
                 loss.backward()
