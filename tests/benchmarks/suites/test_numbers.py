@@ -51,6 +51,8 @@ def test_golden_rows_are_not_written_without_a_new_version(tmp_path: Path, monke
     what = next(name for name in numbers["vamo"] if name.startswith(golden.TRAINED))
     numbers["vamo"][what] = [value * (1 + 1e-4) for value in numbers["vamo"][what]]
     assert golden.moved(committed, numbers) == {}  # another processor
+    golden.write(numbers | {"vamo": numbers["vamo"] | {f"{golden.EXACT}: another": [1.0]}})  # a new one has not moved
+    assert golden.moved(golden.read(), numbers) == {"vamo": [f"{golden.EXACT}: another"]}
     numbers["vamo"][what] = [value * 1.01 for value in numbers["vamo"][what]]
     assert golden.moved(committed, numbers) == {"vamo": [what]}
     with pytest.raises(ValueError, match=r"version of 'vamo' .* must be above"):
