@@ -74,8 +74,8 @@ class OilSettings(Settings):
     hidden: tuple[int, ...] = (64, 64)
     iterations: int = 40
     episodes: int = 24
-    epochs: int = 4
-    batch_size: int = 256
+    epochs: int = 8
+    batch_size: int = 64
     learning_rate: float = 1e-3
     scaling_episodes: int = 48
     validation_episodes: int = 48

@@ -39,7 +39,7 @@ TINY = {
     "vamo": VAMO,
     "oil": [
         "hidden=[8]",
-        "iterations=4",
+        "iterations=3",
         "episodes=2",
         "epochs=1",
         "scaling_episodes=2",

@@ -71,8 +71,8 @@ def test_the_student_comes_near_the_best_constant_where_one_is_best() -> None:
     market = stationary_market(12, 400, budget_per_tick=2.0)
     oil, task = learner("oil"), TASKS["MaxConversions"]
     settings = oil.settings(assignments=[
-        "hidden=[32]", "iterations=10", "episodes=6", "learning_rate=3e-3", "scaling_episodes=8",
-        "validation_episodes=8", "validate_every=6",
+        "hidden=[32]", "iterations=4", "episodes=4", "epochs=8", "batch_size=16", "learning_rate=3e-3",
+        "scaling_episodes=4", "validation_episodes=4", "validate_every=2",
     ])  # fmt: skip
     experience = MarketExperience(params=market.params, population=market.population, advertiser=0)
     result = oil.train(experience, task=task, settings=settings, progress=False)
@@ -82,7 +82,7 @@ def test_the_student_comes_near_the_best_constant_where_one_is_best() -> None:
     }  # fmt: skip
     mine, best = (rollout(one, **arguments).score(expected=True).mean() for one in (result.bidder, HindsightBidder()))
     assert result.history[0].numbers["score"] < result.best.numbers["score"]
-    assert mine > 0.93 * best
+    assert mine > 0.95 * best
 
 
 @pytest.mark.parametrize(
