@@ -41,7 +41,8 @@ def add_values(parser: argparse.ArgumentParser) -> None:
     """Adds `--values`, which `traffic` reads."""
     values = (
         "distribution of the predicted values: lognormal:SD, mixture:WEIGHT,MEAN,SD/..., FILE (.npy, .csv, .parquet),"
-        " advertiser=FILE or category=FILE (docs/market.md); default: normal"
+        " advertiser=FILE or category=FILE; with @SHARE behind it, in this share of the auctions only, in the others 0"
+        " (docs/market.md); default: normal"
     )
     parser.add_argument("--values", metavar="SPEC", help=values)
 
@@ -57,9 +58,16 @@ def read_values(text: str) -> ValueDistribution:
     """A distribution of predicted values as the command line names it.
 
     Raises:
-        ValueError: Numbers that are none, or a file that holds no predicted values.
+        ValueError: Numbers that are none, a share outside (0, 1], or a file that holds no predicted values.
         OSError: The file cannot be read.
     """
+    spec, _, share = text.rpartition("@")
+    if spec and share.replace(".", "", 1).isdigit():
+        return _read_values(spec).taking_part(float(share))
+    return _read_values(text)
+
+
+def _read_values(text: str) -> ValueDistribution:
     from auction_env.market.shapes.value_distribution import ValueDistribution, load_values
 
     kind, _, numbers = text.partition(":")

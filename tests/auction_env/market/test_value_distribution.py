@@ -152,6 +152,7 @@ def test_files_of_all_kinds_say_the_same(tmp_path: Path) -> None:
     assert read_values(f"{tmp_path / 'all.npy'}") == load_values(tmp_path / "all.npy")
     assert read_values("mixture:1,2e-4,0.5/2,1e-3,1") == ValueDistribution.mixture((1, 2e-4, 0.5), (2, 1e-3, 1))
     assert read_values("lognormal:1.5") == ValueDistribution.lognormal(1.5)
+    assert read_values("lognormal:1.5@0.4") == ValueDistribution.lognormal(1.5).taking_part(0.4)
 
 
 GOOD = ValueDistribution.lognormal(1.0)
@@ -185,6 +186,7 @@ GOOD = ValueDistribution.lognormal(1.0)
         (lambda p: load_values(p / "table.csv", column="b"), "`b` must hold numbers, found string"),
         (lambda p: load_values(p / "table.csv", column="c"), "found 1 empty fields"),
         (lambda p: load_values(p / "table.csv", column="a", group="a", per="category"), r"without a gap, found \[0.1"),
+        (lambda p: read_values("lognormal:1@1.5"), r"`share` must lie in \(0, 1\], found 1.5"),
         (lambda p: read_values("lognormal:much"), "`--values` must be lognormal:SD with numbers"),
         (lambda p: read_values("mixture:1,2"), "`--values` must be mixture:WEIGHT,MEAN,SD"),
     ],
