@@ -330,21 +330,24 @@ class BatchMarket:
 
     def _bid_on_impressions(self, submitted: Float, bids: Mapping[tuple[int, int], ArrayLike]) -> None:
         """Puts bids into the tiles of the tick in place of values, with a multiplier of 1; `submitted` is changed."""
-        # every market gets tiles of its own: those that are alike in their values no longer are in their bids
-        tile = self._items.tile
-        values = self._tiles.value[tile]
-        sigma = self._tiles.sigma[tile] if self._tiles.sigma.size else self._tiles.sigma
-        self._tiles, self._kind = Tiles(values.copy(), values, sigma), self._identity
-        self._value_sum, items = self._value_sum[tile], self._items
+        checked: dict[tuple[int, int], Float32] = {}
         for (market, advertiser), given in bids.items():
             if not (0 <= market < self.n_markets and 0 <= advertiser < self.n_advertisers):
                 raise ValueError(
                     f"`on_impressions` must have keys (market, advertiser) below {self._shape}, found"
                     f" {(market, advertiser)}"
                 )
+            n = int(self.opening.n_impressions[market])
+            checked[market, advertiser] = check_impression_bids(given, n, f"advertiser {advertiser}")
+        # every market gets tiles of its own: those that are alike in their values no longer are in their bids
+        items = self._items
+        values = self._tiles.value[items.tile]
+        sigma = self._tiles.sigma[items.tile] if self._tiles.sigma.size else self._tiles.sigma
+        self._tiles, self._kind = Tiles(values.copy(), values, sigma), self._identity
+        self._value_sum = self._value_sum[items.tile]
+        for (market, advertiser), of_all in checked.items():
             rows = slice(items.start[market], items.start[market + 1])
             column = np.zeros((rows.stop - rows.start) * BLOCK, np.float32)
-            of_all = check_impression_bids(given, int(self.opening.n_impressions[market]), f"advertiser {advertiser}")
             column[: len(of_all)] = of_all
             blocks = column.reshape(-1, BLOCK)
             self._tiles.basis[rows, advertiser] = blocks

@@ -97,8 +97,10 @@ def test_bids_of_their_own_win_what_they_are_worth() -> None:
     assert result.cost[5] == pytest.approx(result.exposures[5] * market.params.reserve)
     with pytest.raises(ValueError, match=re.escape(f"must have shape ({int(market.opening.n_impressions)},)")):
         market.step(multipliers, {5: [1.0]})
+    valid = np.full(int(market.opening.n_impressions), 1e4)
     with pytest.raises(ValueError, match=r"keys \(market, advertiser\) below \(1, 48\), found \(0, 48\)"):
-        market.step(multipliers, {48: bids})
+        market.step(multipliers, {5: valid, 48: valid})
+    assert market.step(multipliers).wins.sum() == 0  # refused bids leave nothing behind
 
 
 @pytest.mark.parametrize("plain", [(), (1,)], ids=["all", "one with a multiplier"])
