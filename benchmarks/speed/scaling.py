@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from agents import Collection, PidBidder, collect_data_set, rollout
-from agents.parallel import run_jobs
+from agents.parallel import Failure, run_jobs
 from auction_env import TASKS, Funnel, MarketParams
 from benchmarks.speed.measure import Row, seconds_of
 from benchmarks.suites.catalogue import get_suite
@@ -20,6 +20,8 @@ from benchmarks.suites.running.suite import run_suite
 
 N_RAY = 4
 """Workers of the local Ray cluster."""
+N_IMPRESSIONS, N_EPISODES = 4_800, 30 * 48
+"""Of the collected log, and of what is evaluated."""
 
 
 def scaling_rows(quick: bool) -> Iterator[Row]:
@@ -59,20 +61,24 @@ def scaling_row(
 
 
 def _collect(n_workers: int, ray: str | None) -> None:
-    params = MarketParams(n_impressions=4_800, funnel=Funnel())
-    collection = Collection(task=TASKS["MaxConversions"], n_episodes=30 * 48, control="all", params=params)
+    params = MarketParams(n_impressions=N_IMPRESSIONS, funnel=Funnel())
+    collection = Collection(task=TASKS["MaxConversions"], n_episodes=N_EPISODES // 48, control="all", params=params)
     with tempfile.TemporaryDirectory() as folder:
         collect_data_set(collection, Path(folder, "log"), n_workers=n_workers, ray=ray)
 
 
 def _evaluate(n_workers: int, ray: str | None) -> None:
-    run_jobs(_play, range(16), lambda job, played: None, n_workers=n_workers, ray=ray)
+    def ended(job: int, score: float | Failure) -> None:
+        if isinstance(score, Failure):
+            raise RuntimeError(f"an evaluation must be played to its end, found {score.error}")
+
+    run_jobs(_play, range(N_EPISODES // 48), ended, n_workers=n_workers, ray=ray)
 
 
 def _play(job: int) -> float:
     """The mean score of 48 episodes."""
     seeds, advertisers = np.arange(48) + 48 * job, np.arange(48)
-    params, task = MarketParams(n_impressions=4_800), TASKS["TargetCPA"]
+    params, task = MarketParams(n_impressions=N_IMPRESSIONS), TASKS["TargetCPA"]
     played = rollout(PidBidder(), seeds=seeds, advertisers=advertisers, task=task, params=params, progress=False)
     return float(played.score().mean())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.parallel import Failure
 from benchmarks.speed import processes, scaling
 from benchmarks.speed.reference.synthetic_log import write_log
 
@@ -38,6 +39,16 @@ def test_an_import_prints_its_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write_log(tmp_path / "log.csv", n_periods=1)
     found = processes.peak_megabytes(processes._IMPORT_LOG, str(tmp_path / "log.csv"), str(tmp_path / "out"))
     assert 20 < found < 2_000
+
+
+def test_what_is_scaled_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scaling, "N_IMPRESSIONS", 480)
+    monkeypatch.setattr(scaling, "N_EPISODES", 48)
+    scaling._collect(1, None)
+    scaling._evaluate(1, None)
+    monkeypatch.setattr(scaling, "run_jobs", lambda work, jobs, ended, **how: ended(0, Failure("a lost worker")))
+    with pytest.raises(RuntimeError, match="must be played to its end, found a lost worker"):
+        scaling._evaluate(2, None)
 
 
 def test_speed_up_is_over_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
