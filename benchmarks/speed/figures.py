@@ -73,7 +73,9 @@ def run(
             machine=provenance.machine(),
             date=history.now(),
             commit=provenance.commit(),
-            command=provenance.command_line(),
+            command=" ".join(
+                ["vamo bench speed", *(["--quick"] if quick else []), *([f"--only {only}"] if only else [])]
+            ),
             others=round(others, 3),
             rows=tuple(rows),
         )

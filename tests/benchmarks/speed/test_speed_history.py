@@ -55,9 +55,10 @@ def test_the_table_fits_80_columns_and_cuts_nothing(
 def test_a_run_is_added_to_the_file_of_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "all_rows", lambda quick, only: ([FAST], 0.0))
     for _ in range(2):
-        figures.run(history_folder=tmp_path)
+        figures.run(quick=True, only="env", history_folder=tmp_path)
     (path,) = tmp_path.iterdir()
     assert [run.rows for run in load(path)] == [(FAST,), (FAST,)]
+    assert {run.command for run in load(path)} == {"vamo bench speed --quick --only env"}
     assert save(replace(RUN, rows=(FAST,)), tmp_path).name == "a-cpu-2-cores-no-gpu.json"
 
 
