@@ -24,6 +24,8 @@ from typing import Any, Generic, TypeVar
 import numba
 import pyarrow as pa
 
+from auction_env import kernels
+
 logger = logging.getLogger(__name__)
 
 JobT = TypeVar("JobT")
@@ -132,13 +134,13 @@ def one_thread(*, has_torch: bool = False) -> Iterator[None]:
 class _Worker(Generic[JobT, ResultT]):
     """A process that does one job after the other."""
 
-    def __init__(self, work: Callable[[JobT], ResultT], preload: Sequence[str]) -> None:
+    def __init__(self, work: Callable[[JobT], ResultT], preload: Sequence[str], *, says_compiling: bool) -> None:
         # not `fork`: the parent may have run kernels, which GNU OpenMP does not survive. The server, from which the
         # children are forked, has run none, but has imported what takes longest
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__, *preload])
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(work, other))
+        self.process = context.Process(target=_serve, args=(work, other, says_compiling))
         with _one_thread_environment():  # the server has it from its first child on
             self.process.start()
         other.close()
@@ -170,6 +172,7 @@ class _Processes(Generic[JobT, ResultT]):
         self._work, self._has_fresh_workers, self._preload = work, has_fresh_workers, preload
         self._idle: list[_Worker[JobT, ResultT]] = []
         self._busy: dict[Connection, tuple[_Worker[JobT, ResultT], int]] = {}
+        self._says_compiling = kernels.logger.isEnabledFor(logging.INFO)
 
     def run(self, jobs: Sequence[JobT], ended: Callable[[JobT, ResultT | Failure], None], n_workers: int) -> None:
         """See `run_jobs`."""
@@ -196,7 +199,11 @@ class _Processes(Generic[JobT, ResultT]):
                 ended(jobs[index], result)
 
     def _begin(self, jobs: Sequence[JobT], index: int) -> None:
-        worker = self._idle.pop() if self._idle else _Worker(self._work, self._preload)
+        if self._idle:
+            worker = self._idle.pop()
+        else:
+            worker = _Worker(self._work, self._preload, says_compiling=self._says_compiling)
+            self._says_compiling = False  # they compile the same kernels: one says it
         self._busy[worker.connection] = (worker, index)
         worker.begin(jobs[index])
 
@@ -231,8 +238,10 @@ def _one_thread_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
+def _serve(work: Callable[[Any], Any], connection: Connection, says_compiling: bool) -> None:
     """Does the jobs that come, in a worker process."""
+    if says_compiling:
+        kernels.logger.setLevel(logging.INFO)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends the work
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # numba makes a semaphore in a process whose start method is a kind of fork; a killed worker could not remove it

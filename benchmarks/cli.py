@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -15,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stopping(None if argv is None else list(argv)) as stop:
         try:
             arguments = stop.arguments = _parser().parse_args(argv)
+            logging.getLogger("auction_env.kernels").setLevel(logging.INFO)  # which need not be imported yet
             arguments.run(arguments)
         except KeyboardInterrupt as interrupt:
             stop.finish(interrupt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from agents.logging.harm import Harm, sound_trajectories
 from agents.parallel import worker_count
 from auction_env.data import TrajectoryData, load, read_manifest, write_splits
 from auction_env.data.manifest import MANIFEST
+from auction_env.data.storage import load_parts
 from auction_env.files import already_there, write_atomically
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
@@ -196,6 +197,13 @@ def _family_file(root: Path) -> Path:
 def load_family(directory: str | os.PathLike[str], split: str = "train") -> dict[str, TrajectoryData]:
     """One part of the logs of every task, by name: "train", "validation" or "test"."""
     return {name: load(Path(directory) / name, split=split) for name in read_family(directory).names}
+
+
+def load_family_parts(directory: str | os.PathLike[str], splits: Sequence[str]) -> list[dict[str, TrajectoryData]]:
+    """Several parts of the logs, each as `load_family` gives it; every data set is read once."""
+    names = read_family(directory).names
+    found = [load_parts(Path(directory) / name, splits) for name in names]
+    return [dict(zip(names, part, strict=True)) for part in zip(*found, strict=True)]
 
 
 def sound_episodes(

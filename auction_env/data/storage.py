@@ -118,7 +118,12 @@ def load(
     if mmap:
         data = mapped.open_columns(path, manifest, lambda: _read_tables(path, manifest, Selection({}), COLUMN_NAMES))
         return mapped.restrict(data, selection)
-    read = _read_arrays(_read_tables(path, manifest, selection, COLUMN_NAMES))
+    return _data_of(path, manifest, _read_tables(path, manifest, selection, COLUMN_NAMES))
+
+
+def _data_of(path: Path, manifest: Manifest, tables: Iterable[pa.Table]) -> TrajectoryData:
+    """The trajectories of some rows of a data set's shards."""
+    read = _read_arrays(tables)
     _check_found(path, read.n_rows)
     try:
         parsed = tuple(map(Task.from_json, read.labels["task"]))
@@ -126,6 +131,25 @@ def load(
         return TrajectoryData.from_arrays(read.arrays, parsed, manifest.metadata, labels)
     except (TypeError, ValueError) as error:  # a TypeError comes from a task's JSON
         raise DataSetError(f"{path}: {error}") from error
+
+
+def load_parts(directory: _Path, splits: Sequence[str]) -> list[TrajectoryData]:
+    """Several parts of the split, from one pass over the files; each as `load(directory, split=...)` reads it.
+
+    Args:
+        directory: The data set.
+        splits: Of "train", "validation" and "test".
+
+    Raises:
+        FileNotFoundError: The directory has no manifest.
+        ValueError: A part that the data set does not have; names what exists.
+        DataSetError: As of `load`.
+    """
+    path, manifest = Path(directory), read_manifest(directory)
+    selections = [select(path, manifest, split=split) for split in splits]
+    wanted = [shard for shard in manifest.shards if any(selection.may_be_in(shard) for selection in selections)]
+    tables = [read_shard(path, shard) for shard in wanted]
+    return [_data_of(path, manifest, (_in_split(table, selection) for table in tables)) for selection in selections]
 
 
 def load_columns(
@@ -196,10 +220,15 @@ def _read_tables(path: Path, manifest: Manifest, selection: Selection, columns: 
         if not selection.may_be_in(shard):
             continue
         table = read_shard(path, shard, columns=needed, filters=selection.expression)
-        if selection.split is not None and selection.assignment is not None:
-            keys = [table.column(name).to_numpy() for name in _KEY]
-            table = table.filter(pa.array(selection.assignment.mask(selection.split, *keys)))
-        yield table.select(list(columns))
+        yield _in_split(table, selection).select(list(columns))
+
+
+def _in_split(table: pa.Table, selection: Selection) -> pa.Table:
+    """The rows of the part of the split that is selected; all where none is."""
+    if selection.split is None or selection.assignment is None:
+        return table
+    keys = [table.column(name).to_numpy() for name in _KEY]
+    return table.filter(pa.array(selection.assignment.mask(selection.split, *keys)))
 
 
 def _read_arrays(tables: Iterable[pa.Table]) -> _Read:

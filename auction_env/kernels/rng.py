@@ -11,19 +11,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# streams: one for each quantity drawn
-STREAM_VALUE = 1
-STREAM_EXPOSURE = 2
-STREAM_CONVERSION = 3
-STREAM_TRUE_VALUE = 4
-STREAM_SIGMA = 5
-STREAM_RESERVE = 16
-STREAM_DELAY = 18
-STREAM_DROP = 19
-STREAM_SHARED_VALUE = 20  # the part of an impression's values that all advertisers share
-STREAM_CLICK = 21
-STREAM_CART = 22
-STREAM_ORDER = 23
+# streams: one for each quantity drawn; typed, because numba would compile `make_key` again for every literal
+STREAM_VALUE = np.uint64(1)
+STREAM_EXPOSURE = np.uint64(2)
+STREAM_CONVERSION = np.uint64(3)
+STREAM_TRUE_VALUE = np.uint64(4)
+STREAM_SIGMA = np.uint64(5)
+STREAM_RESERVE = np.uint64(16)
+STREAM_DELAY = np.uint64(18)
+STREAM_DROP = np.uint64(19)
+STREAM_SHARED_VALUE = np.uint64(20)  # the part of an impression's values that all advertisers share
+STREAM_CLICK = np.uint64(21)
+STREAM_CART = np.uint64(22)
+STREAM_ORDER = np.uint64(23)
 
 _U16, _U17, _U15, _U14, _U11, _U8 = (np.uint32(k) for k in (16, 17, 15, 14, 11, 8))
 _M1, _M2, _M3 = np.uint32(0xED5AD4BB), np.uint32(0xAC4C1B51), np.uint32(0x31848BAB)
@@ -32,7 +32,7 @@ _2_POW_MINUS_24 = np.float32(2.0**-24)
 _2_POW_MINUS_25 = np.float32(2.0**-25)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def mix64(x):
     """SplitMix64's finaliser: uint64 -> uint64, a bijection."""
     x = np.uint64(x + _S64_A)

@@ -102,7 +102,7 @@ def order_probabilities(value, cart, click):
     return cart, min(max(click, cart), np.float32(1.0))
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def draw_lane_normal(seed, tick, lane, stream, impression):
     """Standard normal of one impression; the other arguments are those of `rng.make_key`."""
     key = make_key(seed, tick, lane, stream)

@@ -1,4 +1,4 @@
-"""`CudaBatchMarket`: the market on a CUDA device, behind the interface of `BatchMarket`.
+"""`ExperimentalCudaMarket`: the market on a CUDA device, behind the interface of `BatchMarket`.
 
 Needs a CUDA device, or numba's simulator (`NUMBA_ENABLE_CUDASIM=1` before numba is imported), which is for tests.
 """
@@ -41,8 +41,10 @@ def is_available() -> bool:
     return bool(cuda.is_available())
 
 
-class CudaBatchMarket(BatchMarket):
+class ExperimentalCudaMarket(BatchMarket):
     """`BatchMarket` whose ticks run on a CUDA device; same arguments, methods and results.
+
+    Experimental: it has run in numba's simulator of a device only, never on a GPU, and its speed is unknown.
 
     Draws have the same integer bits as on the CPU and floating-point results agree to rounding, so that two
     markets with the same seeds go the same way but for the rare impression whose outcome hangs on the last bit.
@@ -58,7 +60,7 @@ class CudaBatchMarket(BatchMarket):
         self, params: MarketParams | None = None, population: Population | None = None, n_markets: int = 1
     ) -> None:
         if not is_available():
-            raise RuntimeError("CudaBatchMarket needs a CUDA device that numba can use, found none")
+            raise RuntimeError("ExperimentalCudaMarket needs a CUDA device that numba can use, found none")
         super().__init__(params, population, n_markets)
         _check_supported(self.params, _MARKET_FIELDS)
         _check_supported(self.params.traffic, _TRAFFIC_FIELDS)

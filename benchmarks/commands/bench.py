@@ -16,11 +16,21 @@ def add(commands: Commands) -> None:
     bench = commands.add_parser("bench", help="benchmarks", description="Benchmarks.")
     kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK")
     speed = kinds.add_parser("speed", help="speed figures as ratios against stated references")
-    speed.add_argument("--quick", action="store_true", help="fewer repetitions; under 45 s")
+    speed.add_argument("--quick", action="store_true", help="fewer repetitions and figures; under 60 s")
     speed.add_argument(
-        "--only", choices=("market", "env", "agents", "training", "inference", "data"), help="one part of the table"
+        "--only",
+        choices=("market", "env", "agents", "training", "inference", "data", "process", "scaling"),
+        help="one part of the table",
     )
     speed.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
+    speed.add_argument(
+        "--save",
+        type=Path,
+        nargs="?",
+        const=Path("benchmarks/results/speed"),
+        metavar="DIR",
+        help="also add the run to the history of this kind of machine in DIR; without DIR: %(const)s",
+    )
     speed.set_defaults(run=_run_speed)
     fidelity = kinds.add_parser("fidelity", help="scores and ranking of methods against impressions per episode")
     fidelity.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, nothing more")
@@ -109,7 +119,7 @@ def _add_suites(kinds: Commands) -> None:
 def _run_speed(arguments: argparse.Namespace) -> None:
     from benchmarks.speed import figures as speed
 
-    speed.run(quick=arguments.quick, only=arguments.only, json_path=arguments.json)
+    speed.run(quick=arguments.quick, only=arguments.only, json_path=arguments.json, history_folder=arguments.save)
 
 
 def _run_fidelity(arguments: argparse.Namespace) -> None:

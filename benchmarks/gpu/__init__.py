@@ -1,1 +1,1 @@
-"""Speed of market and training on a GPU, one script each."""
+"""Speed of market and training, and the question of scale, on a GPU: one script each."""

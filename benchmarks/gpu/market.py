@@ -13,7 +13,7 @@ import pstats
 from numba import get_num_threads
 
 from auction_env import BatchMarket, MarketParams
-from auction_env.market.cuda import CudaBatchMarket, is_available
+from auction_env.market.cuda import ExperimentalCudaMarket, is_available
 from benchmarks.speed.market import pid_episode
 from benchmarks.speed.measure import median_seconds
 
@@ -33,9 +33,9 @@ def main() -> int:
     seconds = median_seconds(lambda: pid_episode(cpu, 1), arguments.repeats)
     print(f"CPU, {get_num_threads()} threads: {1e3 * seconds:.2f} ms an episode")
     for n_markets in arguments.batches:
-        market = CudaBatchMarket(params, n_markets=n_markets)
+        market = ExperimentalCudaMarket(params, n_markets=n_markets)
 
-        def work(market: CudaBatchMarket = market) -> None:
+        def work(market: ExperimentalCudaMarket = market) -> None:
             pid_episode(market, 1)
 
         seconds = median_seconds(work, arguments.repeats)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +20,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from auction_env.files import write_atomically
-from benchmarks.speed.measure import Row
-from benchmarks.speed.training import expected_ratio, make_trainer, ratio, step_seconds
+from benchmarks.speed.measure import Row, median_seconds
+from benchmarks.speed.training import expected_ratio, flops_of, make_trainer, peak_flops, ratio, step_seconds
 from vamo.examples.batch import Batch
 from vamo.model.transformer import N_TOKENS
 from vamo.training.loop import Trainer
@@ -81,7 +79,7 @@ class PlainTransformer(nn.Module):
 
 def rows(sizes: Sequence[Size], device: torch.device, n_rounds: int) -> Iterator[Row]:
     """All figures."""
-    peak = _peak_flops(device, 8192 if device.type == "cuda" else 256, n_rounds)
+    peak = peak_flops(device, torch.bfloat16, 8192 if device.type == "cuda" else 256, n_rounds)
     yield Row(
         name="matmul_peak",
         value=peak / 1e12,
@@ -120,10 +118,10 @@ def _size_rows(size: Size, device: torch.device, peak: float, n_rounds: int) -> 
         bound="the flops below",
     )
     plain = _plain_step(size, tokens, device)
-    plain_seconds = _median(plain, n_rounds)
-    plain_utilisation = _flops(plain) / plain_seconds / peak
+    plain_seconds = median_seconds(plain, n_rounds)
+    plain_utilisation = flops_of(plain) / plain_seconds / peak
     uniform = trainers["uniform 4"]
-    utilisation = _flops(uniform.step) / statistics.median(seconds["uniform 4"]) / peak
+    utilisation = flops_of(uniform.step) / statistics.median(seconds["uniform 4"]) / peak
     yield Row(
         name=f"{size.label}_utilisation_vs_plain",
         value=utilisation / plain_utilisation,
@@ -169,27 +167,6 @@ def _plain_step(size: Size, tokens: int, device: torch.device) -> Callable[[], N
         optimizer.step()
 
     return step
-
-
-def _flops(step: Callable[[], object]) -> float:
-    counter = FlopCounterMode(display=False)
-    with counter:
-        step()
-    return float(counter.get_total_flops())
-
-
-def _peak_flops(device: torch.device, n: int, n_rounds: int) -> float:
-    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
-    return 2 * n**3 / _median(lambda: (a @ b).sum().item(), n_rounds)
-
-
-def _median(work: Callable[[], object], n: int) -> float:
-    seconds = []
-    for _ in range(n + 1):  # the first one is not counted
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
 
 
 def _name(device: torch.device) -> str:

@@ -1,10 +1,15 @@
-"""`python -m benchmarks.pages.readme_tables`: writes the tables of results in the README and in the findings.
+"""`python -m benchmarks.pages.readme_tables`: writes the tables of results in the README and in the docs.
 
 A pair of markers takes one suite's tables, of the kinds that it names ("scores" by default; "against=METHOD" for
 differences from a method). `only=` takes some methods, by name, into "scores" and "tasks":
 
     <!-- results: data-scarce-v1-cpu scores only=online-lp,single,uniform,vao -->
     <!-- end of results -->
+
+Another pair takes the speed figures that `vamo bench speed --save` kept: `figures`, the latest of each, or `history`.
+
+    <!-- speed: figures -->
+    <!-- end of speed -->
 """
 
 from __future__ import annotations
@@ -16,12 +21,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auction_env.files import write_atomically
+from benchmarks.pages.tables import speed
 from benchmarks.pages.tables.suite import AGAINST, KINDS, markdown
 from benchmarks.suites.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
+FILES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("findings.md", "performance.md", "speed-history.md")))
 
 ONLY = "only="
 """Begins the option that names the methods to list."""
@@ -31,6 +37,7 @@ _BLOCK = re.compile(
     r"(?P<body>.*?)(?P<end><!-- end of results -->)",
     re.DOTALL,
 )
+_SPEED = re.compile(r"(?P<begin><!-- speed: (?P<kind>\S+) -->\n)(?P<body>.*?)(?P<end><!-- end of speed -->)", re.DOTALL)
 
 
 def render(text: str, results: Path = RESULTS) -> str:
@@ -39,10 +46,18 @@ def render(text: str, results: Path = RESULTS) -> str:
     Raises:
         ValueError: An unknown kind of table or method, a suite that is not published, or a marker without its other.
     """
-    n_begin, n_end = text.count("<!-- results:"), text.count("<!-- end of results -->")
-    if not n_begin == n_end == len(_BLOCK.findall(text)):
-        raise ValueError(f"markers must come in pairs, found {n_begin} beginnings and {n_end} ends")
-    return _BLOCK.sub(lambda found: _fill(found, results), text)
+    for what, block in (("results", _BLOCK), ("speed", _SPEED)):
+        n_begin, n_end = text.count(f"<!-- {what}:"), text.count(f"<!-- end of {what} -->")
+        if not n_begin == n_end == len(block.findall(text)):
+            raise ValueError(f"markers must come in pairs, found {n_begin} beginnings and {n_end} ends of {what}")
+    text = _BLOCK.sub(lambda found: _fill(found, results), text)
+    return _SPEED.sub(lambda found: _fill_speed(found, results / speed.FOLDER), text)
+
+
+def _fill_speed(found: re.Match[str], folder: Path) -> str:
+    if found["kind"] not in speed.KINDS:
+        raise ValueError(f"tables of speed must be of {sorted(speed.KINDS)}, found {found['kind']!r}")
+    return found["begin"] + "\n" + speed.KINDS[found["kind"]](folder) + "\n\n" + found["end"]
 
 
 def _fill(found: re.Match[str], results: Path) -> str:
@@ -65,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Rewrites the files, or with `--check` exits with 1 where that would change one."""
     parser = argparse.ArgumentParser(description="Writes tables of committed results between markers.")
     parser.add_argument(
-        "files", type=Path, nargs="*", default=FILES, metavar="FILE", help="default: README and docs/findings.md"
+        "files", type=Path, nargs="*", default=FILES, metavar="FILE", help="default: README and pages of docs/"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
     parser.add_argument(

@@ -10,15 +10,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from agents import Bidder, PidBidder, rollout, rollout_each
+from agents import Bidder, FixedBidder, HindsightBidder, PidBidder, rollout, rollout_each
 from auction_env import TASKS, Funnel, MarketParams
 from benchmarks.speed.environment import N_COPIES, N_IMPRESSIONS
 from benchmarks.speed.measure import Row, median_seconds, seconds_of
 
 
 def agents_rows(quick: bool) -> Iterator[Row]:
-    """What a tuning saves by playing its candidates side by side, and the environment's share of PPO's time."""
+    """Tuning, the reference in hindsight, a learned agent's episodes, and the environment's share of PPO's time."""
     yield _side_by_side_row(quick)
+    yield _hindsight_row(quick)
+    if importlib.util.find_spec("torch") is not None:
+        yield _learned_row(quick)
     if importlib.util.find_spec("stable_baselines3") is not None:
         yield _ppo_row(quick)
 
@@ -26,19 +29,62 @@ def agents_rows(quick: bool) -> Iterator[Row]:
 def _side_by_side_row(quick: bool) -> Row:
     """What `rollout_each` saves: a tuning of 12 candidates that see the same episodes."""
     bidders: list[Bidder] = [PidBidder(start) for start in np.linspace(0.5, 1.5, 12)]
-    n_episodes, params = 24, MarketParams(n_impressions=4800, funnel=Funnel())
+    n_episodes, params = 8 if quick else 24, MarketParams(n_impressions=4800, funnel=Funnel())
     episodes: dict[str, Any] = {"seeds": np.arange(n_episodes), "advertisers": np.arange(n_episodes)}
     episodes |= {"task": TASKS["TargetCPA"], "params": params}
-    n_runs = 3 if quick else 7
+    n_runs = 1 if quick else 7
     apart = median_seconds(lambda: [rollout(bidder, **episodes) for bidder in bidders], n_runs)
     together = median_seconds(lambda: rollout_each(bidders, **episodes), n_runs)
     return Row(
         name="side_by_side_speedup",
         value=apart / together,
         unit="x",
-        reference=f"12 PIDs on 24 episodes of 4,800 impressions with a funnel, one after the other: {apart:.2f} s",
+        reference=f"12 PIDs on {n_episodes} episodes of 4,800 impressions with a funnel, one after the other:"
+        f" {apart:.2f} s",
         bound=f"{len(bidders)}x: everything done once, auctions included",
+        bound_value=float(len(bidders)),
+        more_is_better=True,
     )
+
+
+def _hindsight_row(quick: bool) -> Row:
+    """The search for the best constant of 64 episodes, with `quick` of 16."""
+    n = 16 if quick else N_COPIES
+    search, constant = (_episode_seconds(bidder, n, quick) for bidder in (HindsightBidder(), FixedBidder()))
+    return Row(
+        name="hindsight_reference_s",
+        value=search,
+        unit="s",
+        reference=f"best constant of {n} episodes of {N_IMPRESSIONS:,} impressions; 18 plays with a constant, "
+        f"one after the other: {18 * constant:.2f} s",
+        bound=f"{constant:.2f} s: every episode played once",
+        reference_value=18 * constant,
+        bound_value=constant,
+    )
+
+
+def _learned_row(quick: bool) -> Row:
+    """Episodes of the default model, whose arithmetic does not depend on what it has learned."""
+    from benchmarks.speed.inference import untrained_bidder
+    from vamo.config import ModelConfig
+
+    n = 16 if quick else N_COPIES
+    learned, constant = (_episode_seconds(b, n, quick) for b in (untrained_bidder(ModelConfig()), FixedBidder()))
+    return Row(
+        name="learned_rollout_s",
+        value=learned,
+        unit="s",
+        reference=f"{n} episodes of {N_IMPRESSIONS:,} impressions, default model, one controlled advertiser in each",
+        bound=f"{constant:.2f} s: the same episodes with a constant multiplier",
+        bound_value=constant,
+    )
+
+
+def _episode_seconds(bidder: Bidder, n: int, quick: bool) -> float:
+    """Of n episodes at once."""
+    episodes: dict[str, Any] = {"seeds": np.arange(n), "advertisers": np.arange(n) % 48, "task": TASKS["TargetCPA"]}
+    params = MarketParams(n_impressions=N_IMPRESSIONS)
+    return median_seconds(lambda: rollout(bidder, **episodes, params=params, progress=False), 1 if quick else 5)
 
 
 def _ppo_row(quick: bool) -> Row:
@@ -72,7 +118,7 @@ def _ppo_row(quick: bool) -> Row:
     return Row(
         name="ppo_env_share",
         value=spent / seconds,
-        unit="of the time",
+        unit="of 1",
         reference=f"PPO's default settings on {N_COPIES} copies; the whole: {seconds:.1f} s",
         bound="0: an environment that costs nothing",
     )

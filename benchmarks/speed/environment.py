@@ -28,6 +28,8 @@ def env_rows(quick: bool) -> Iterator[Row]:
         unit="steps/s",
         reference=f"one environment, {N_IMPRESSIONS:,} impressions an episode, 47 live competitors",
         bound=f"{bound:,.0f}: {n_draws:,} normal draws an episode on all threads",
+        bound_value=bound,
+        more_is_better=True,
     )
     yield Row(
         name="vector_env_steps_per_s",
@@ -36,6 +38,9 @@ def env_rows(quick: bool) -> Iterator[Row]:
         reference=f"{N_COPIES} copies, the same market, random actions; {N_COPIES} single environments in a loop:"
         f" {single_rate:,.0f} steps/s",
         bound=f"{bound:,.0f}: {n_draws:,} normal draws an episode on all threads",
+        reference_value=single_rate,
+        bound_value=bound,
+        more_is_better=True,
     )
     yield replay_row(quick)
 
@@ -92,6 +97,8 @@ def replay_row(quick: bool) -> Row:
         unit="steps/s",
         reference=f"{n_envs} copies, {n_impressions:,} impressions an episode, logged bids, random actions",
         bound=f"{bytes_per_second / step_bytes:,.0f}: reading {step_bytes:,.0f} bytes a step at the speed of a copy",
+        bound_value=bytes_per_second / step_bytes,
+        more_is_better=True,
     )
 
 

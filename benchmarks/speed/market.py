@@ -51,17 +51,21 @@ def market_rows(quick: bool) -> Iterator[Row]:
         name="episode_full_seconds",
         value=seconds,
         unit="s",
-        reference="500,000 impressions x 48 PID, hard budgets; AuctionNet: 23 s",
+        reference="500,000 impressions x 48 PID, hard budgets; AuctionNet (not in this run): 23 s",
         bound=bound,
+        reference_value=23.0,
+        bound_value=n_draws / draws,
     )
     yield Row(
         name="episode_full_memory",
         value=(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 + market.buffer_bytes / 2**20,
         unit="MB",
-        reference="buffers of the market plus growth of the process; AuctionNet: 2,400 MB",
+        reference="buffers of the market plus growth of the process; AuctionNet (not in this run): 2,400 MB",
         bound=f"{market.buffer_bytes / 2**20:.0f} MB: the busiest tick's values",
+        reference_value=2_400.0,
+        bound_value=market.buffer_bytes / 2**20,
     )
-    share = 5 if quick else 1  # NumPy's time is proportional to the impressions: see the module's docstring
+    share = 10 if quick else 1  # NumPy's time is proportional to the impressions: see the module's docstring
     smaller = replace(params, n_impressions=params.n_impressions // share)
     numpy_seconds = share * statistics.median(
         seconds_of(lambda: run_episode(1, smaller, population)) for _ in range(1 if quick else 3)
@@ -73,6 +77,8 @@ def market_rows(quick: bool) -> Iterator[Row]:
         reference=f"the same work in vectorised NumPy: {numpy_seconds:.1f} s"
         + (f" ({share} x a run of {smaller.n_impressions:,} impressions)" if quick else ""),
         bound=f"{numpy_seconds * draws / n_draws:,.0f}x: the draws alone",
+        bound_value=numpy_seconds * draws / n_draws,
+        more_is_better=True,
     )
 
     yield _batch_row(quick, draws)
@@ -96,38 +102,37 @@ def _batch_row(quick: bool, draws: float) -> Row:
         unit="ms",
         reference="64 markets of 4,800 impressions and 48 advertisers, a tick of all",
         bound=f"{1e3 * n_draws / draws:.2f} ms: the draws alone",
+        bound_value=1e3 * n_draws / draws,
     )
 
 
 def _scaling_rows(quick: bool, draws: float) -> Iterator[Row]:
-    """Cost per impression at several sizes, cost per bid with several numbers of advertisers."""
-    sizes = (5_000, 500_000, 2_000_000 if quick else 5_000_000)
-    per_impression = [1e9 * _episode_seconds(size, 48) / size for size in sizes]
+    """Cost per impression of small markets, and per bid of few advertisers, against large ones."""
+    small, large = 5_000, 2_000_000 if quick else 5_000_000
+    one, many = (1e9 * _episode_seconds(n, 48) / n for n in (small, large))
+    batched = 1e9 * _episode_seconds(small, 48, n_markets=100) / (100 * small)
+    for name, value, what in (
+        ("impression_ns_small", one, f"one market of {small:,} impressions"),
+        ("impression_ns_small_x100", batched, f"100 markets of {small:,} impressions side by side"),
+    ):
+        yield Row(
+            name=name,
+            value=value,
+            unit="ns",
+            reference=f"{what}, an impression; one of {large:,}: {many:,.0f} ns",
+            bound=f"{48e9 / draws:,.0f} ns: 48 draws",
+            reference_value=many,
+            bound_value=48e9 / draws,
+        )
+    few, usual, thousand = (1e9 * _episode_seconds(20_000, n) / (20_000 * n) for n in (8, 48, 1_000))
     yield Row(
-        name="scaling_impressions",
-        value=per_impression[-1] / per_impression[0],
-        unit="x",
-        reference="ns an impression: "
-        + ", ".join(f"{t:,.0f} at {n:,}" for n, t in zip(sizes, per_impression, strict=True)),
-        bound="1: time proportional to impressions",
-    )
-    batched = 1e9 * _episode_seconds(sizes[0], 48, n_markets=100) / (100 * sizes[0])
-    yield Row(
-        name="scaling_impressions_batched",
-        value=per_impression[-1] / batched,
-        unit="x",
-        reference=f"ns an impression: {batched:,.0f} in 100 markets of {sizes[0]:,} side by side,"
-        f" {per_impression[-1]:,.0f} at {sizes[-1]:,}",
-        bound="1: time proportional to impressions",
-    )
-    numbers = (8, 48, 1000)
-    per_bid = [1e9 * _episode_seconds(20_000, n) / (20_000 * n) for n in numbers]
-    yield Row(
-        name="scaling_advertisers",
-        value=per_bid[-1] / per_bid[1],
-        unit="x",
-        reference="ns a bid: " + ", ".join(f"{t:.1f} with {n:,}" for n, t in zip(numbers, per_bid, strict=True)),
+        name="bid_ns_8_advertisers",
+        value=few,
+        unit="ns",
+        reference=f"20,000 impressions, a bid; with 48 advertisers {usual:.1f} ns, with 1,000 {thousand:.1f} ns",
         bound=f"{1e9 / draws:.1f} ns: the draw of one bid's value",
+        reference_value=usual,
+        bound_value=1e9 / draws,
     )
 
 

@@ -9,6 +9,8 @@ What to expect, in forward passes over the batch: a step of naive sharing takes 
 and so does a step of VAO; its refresh takes another 3 over validation and alignment windows, every
 `refresh_every` steps. torchjd's optimisers need a gradient per target: 1 forward and 2 K backward passes as it is
 documented, 3 where each target's part of the batch is taken alone.
+
+With `quick` only the default models are timed.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from auction_env.control.observation import N_FEATURES
-from benchmarks.speed.measure import Row
+from benchmarks.speed.measure import Row, median_seconds
 from benchmarks.suites.running.provenance import peak_memory_mb
 from vamo.alignment.estimators import GroupLosses
 from vamo.alignment.pairs import Pairs
@@ -50,6 +53,11 @@ MILLION = (  # 968,833 parameters
     "model.d_model=128",
     "model.n_blocks=4",
 )
+DEFAULTS: dict[str, tuple[str, ...]] = {
+    "mlp": (),
+    "transformer": ("model.backbone=transformer", "model.conditioning=film"),
+}
+"""Settings of the default model, and of the transformer of the same size."""
 _MULTITASK: tuple[MultitaskMethod, ...] = ("pcgrad", "cagrad", "nash_mtl")
 
 
@@ -216,22 +224,69 @@ def expected_ratio(trainer: Trainer[Batch]) -> float:
 
 
 def training_rows(quick: bool) -> Iterator[Row]:
-    """Ratios of steps, and of memory."""
-    yield from _sharing_rows(quick)
-    yield from _multitask_rows(quick)
+    """Times and ratios of steps, and of memory."""
+    yield from _default_rows(quick)
+    if quick:
+        return
+    yield from _sharing_rows()
+    yield from _multitask_rows()
     if Path("/proc/self/status").exists():  # Linux
         yield _memory_row()
 
 
-def _sharing_rows(quick: bool) -> Iterator[Row]:
+def _default_rows(quick: bool) -> Iterator[Row]:
+    """A step of the default models against their flops at half the machine's speed, and VAO's share in it."""
+    peak = peak_flops(torch.device("cpu"), torch.float32, 1024, 9)
+    for name, settings in DEFAULTS.items():
+        trainers = {method: make_trainer(4, *settings, f"train.method={method}") for method in ("uniform", "vao")}
+        seconds = step_seconds(trainers, 1 if quick else 11)
+        uniform = trainers["uniform"]
+        flops = flops_of(uniform.step)
+        n = sum(p.numel() for p in uniform.parameters.values())
+        yield Row(
+            name=f"{name}_step_ms",
+            value=1e3 * statistics.median(seconds["uniform"]),
+            unit="ms",
+            reference=f"{n:,} parameters, {uniform.config.train.batch_size} windows of {uniform.config.model.window} "
+            f"ticks, K = 4, uniform sharing, {torch.get_num_threads()} threads",
+            bound=f"{2e3 * flops / peak:.2f} ms: {flops / 1e6:,.0f} MFLOP at half of {peak / 1e9:,.0f} GFLOP/s, the "
+            "speed of a large matrix product",
+            bound_value=2e3 * flops / peak,
+        )
+        expected = expected_ratio(trainers["vao"])
+        yield Row(
+            name=f"{name}_vao_vs_uniform",
+            value=ratio(seconds, "vao", "uniform"),
+            unit="x",
+            reference="a step with integral weights, refreshes included, over the uniform step",
+            bound=f"{expected:.2f}: {3 * expected:.2f} forward passes against 3",
+            bound_value=expected,
+        )
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype, n: int, n_rounds: int) -> float:
+    """Operations a second of a product of two n x n matrices."""
+    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+    return 2 * n**3 / median_seconds(lambda: (a @ b).sum().item(), n_rounds)
+
+
+def flops_of(step: Callable[[], object]) -> float:
+    """Operations of the matrix products of a step."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+def _sharing_rows() -> Iterator[Row]:
     """VAO against uniform sharing for several numbers of targets."""
-    sizes = (4, 64) if quick else (4, 16, 64)
+    sizes = (4, 16, 64)
     trainers = {
         f"{method} {k}": make_trainer(k, *MILLION, f"train.method={method}")
         for k in sizes
         for method in ("uniform", "vao")
     }
-    seconds = step_seconds(trainers, 2 if quick else 11)
+    seconds = step_seconds(trainers, 11)
     n = sum(p.numel() for p in trainers["vao 4"].parameters.values())
     config = trainers["vao 4"].config
     yield Row(
@@ -249,6 +304,7 @@ def _sharing_rows(quick: bool) -> Iterator[Row]:
             unit="x",
             reference=f"uniform step on the same batch: {1e3 * statistics.median(seconds[f'uniform {k}']):.0f} ms",
             bound=f"{expected:.2f}: {3 * expected:.2f} forward passes against 3",
+            bound_value=expected,
         )
     yield Row(
         name="vao_step_k64_vs_k4",
@@ -256,21 +312,22 @@ def _sharing_rows(quick: bool) -> Iterator[Row]:
         unit="x",
         reference=f"VAO step with K = 4 on the same batch: {1e3 * statistics.median(seconds['vao 4']):.0f} ms",
         bound="1: equal batches, equal refresh budgets",
+        bound_value=1.0,
     )
 
 
-def _multitask_rows(quick: bool) -> Iterator[Row]:
-    """torchjd's optimisers against VAO at K = 16; with `quick` only in their fast form."""
+def _multitask_rows() -> Iterator[Row]:
+    """torchjd's optimisers against VAO at K = 16, as it documents them and in their fast form."""
     k = 16
     vao = make_trainer(k, *MILLION)
     trainers = {"vao": vao}
-    forms = ("split",) if quick else ("autojac", "split")
+    forms = ("autojac", "split")
     for method in _MULTITASK:
         for form in forms:
             trainers[f"{method} {form}"] = trainer = make_trainer(k, *MILLION, f"train.method={method}")
             if form == "autojac":
                 trainer.backward = Autojac(trainer, method)
-    seconds = step_seconds(trainers, 1 if quick else 3)
+    seconds = step_seconds(trainers, 3)
     expected = 3 * expected_ratio(vao)
     for method in _MULTITASK:
         for form in forms:
@@ -283,6 +340,7 @@ def _multitask_rows(quick: bool) -> Iterator[Row]:
                 unit="x",
                 reference=f"VAO step on the same batch: {1e3 * statistics.median(seconds['vao']):.0f} ms; {how}",
                 bound=f"{passes / expected:.2f}: {passes} forward passes against {expected:.2f}, and the solver",
+                bound_value=passes / expected,
             )
 
 
@@ -294,7 +352,8 @@ def _memory_row() -> Row:
         value=vao / uniform,
         unit="x",
         reference=f"growth of the peak resident memory over uniform steps: {uniform:.0f} MB; VAO: {vao:.0f} MB, K = 64",
-        bound="1: a refresh holds less than a step",
+        bound="1: a refresh holds no more than a step",
+        bound_value=1.0,
     )
 
 

@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from agents import Harm, collect_family, load_family, make_task_family
+from agents import Harm, collect_family, make_task_family
 from agents.families.family import TaskFamily
+from agents.families.storage import load_family_parts
 from benchmarks.console import console, progress_bar
 from benchmarks.pages.data_set.family.describing import CLASSES, weight_by_class
 from vamo import Config, TrainResult, override, train
@@ -35,7 +36,7 @@ class Finding(NamedTuple):
 
 def run(family: TaskFamily, logs: Path, *, steps: int, seeds: Sequence[int]) -> list[Finding]:
     """Trains every label, method and seed on the family's logs."""
-    sources, validation = load_family(logs), load_family(logs, "validation")
+    sources, validation = load_family_parts(logs, ("train", "validation"))
     sound = [k for k, member in enumerate(family.members) if not member.is_harmful]
     runs = [
         (label, method, seed) for label in ("logged", "hindsight") for method in ("vao", "uniform") for seed in seeds

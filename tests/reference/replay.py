@@ -18,8 +18,8 @@ class Outcome(NamedTuple):
     least_winning_cost: float
 
 
-def word(seed: int, tick: int, lane: int, stream: int, impression: int) -> np.uint32:
-    return np.uint32(draw_bits(seed, tick, lane, stream, impression))
+def word(seed: int, tick: int, lane: int, stream: np.uint64, impression: int) -> np.uint32:
+    return np.uint32(draw_bits(seed, tick, lane, int(stream), impression))
 
 
 def clear(bids: np.ndarray, own: int, own_bid: np.float32, *, n_slots, reserve, mechanism, is_unsold) -> Outcome:

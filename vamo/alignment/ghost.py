@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 _CHECK_NOISE = 0.01  # parameters are moved for the check, so that no gradient is 0 for being at its start
 _CHECK_TOLERANCE = 1e-3  # relative; coverage that is wrong is wrong by far more
 _CHECK_TOLERANCE_LOW = 0.1  # where the model computes in bfloat16 or float16
+_PASS_BYTES = {"cpu": 2**27, "cuda": 2**32}
+"""By kind of device, what layers hold of the training samples of a pass, of one target at least: a pass of a small
+model takes milliseconds whatever its size, and one of a large model shall hold little."""
 
 
 class _Rule(Protocol):
@@ -132,6 +135,7 @@ class _Tap:
         self._layers, self._consume = layers, consume
         self._calls: dict[str, list[_Call]] = {}
         self._leaves: list[Tensor] = []
+        self.n_bytes = 0  # of inputs and outputs
         self.run = 0  # what forward passes are noted under
 
     @contextmanager
@@ -161,6 +165,7 @@ class _Tap:
         if not output.requires_grad:
             self._leaves.append(output.requires_grad_())
         call = _Call(self.run, (args[0] if args else named["input"]).detach())
+        self.n_bytes += call.x.nbytes + output.nbytes
         self._calls.setdefault(name, []).append(call)
         output.register_hook(partial(self._arrived, name, call))  # type: ignore[no-untyped-call]
 
@@ -211,9 +216,10 @@ class Ghost(Generic[BatchT]):
     """
 
     def __init__(self, losses: GroupLosses[BatchT], model: nn.Module, groups: Groups[BatchT]) -> None:
-        self.losses, self.model = losses, model
+        self.losses, self.model, self._groups = losses, model, groups
         self._forward_mode: ForwardMode[BatchT] = ForwardMode(losses, model, groups)
         self._layers: dict[str, nn.Module] | None = None  # those covered; None until the check
+        self._target_bytes = 1  # that layers hold of the samples of one target; known after the check
 
     def __call__(
         self,
@@ -225,13 +231,15 @@ class Ghost(Generic[BatchT]):
     ) -> Alignment:
         """See `vamo.alignment.estimators.Estimator`; with parameters that need forward mode `norms` is a ValueError."""
         if self._layers is None:
-            self._layers = self._check(training)
+            n_sources = n_groups_of(training) // n_groups_of(validation)
+            self._layers = self._check(self._groups(training, 0, n_sources))  # of one target
             if self.uncovered:
                 logger.info("forward mode takes care of %s", ", ".join(self.uncovered))
-        half = -(-n_groups_of(validation) // 2)  # at a time, so that a refresh holds less than a training step
+        device = next(iter(self._forward_mode.parameters.values())).device.type
+        n_at_once = max(_PASS_BYTES.get(device, _PASS_BYTES["cpu"]) // self._target_bytes, 1)
         parts = [
             self._layer_by_layer(*part, preconditioner, norms)
-            for part in self._forward_mode.parts(training, validation, half)
+            for part in self._forward_mode.parts(training, validation, n_at_once)
         ]
         per_sample = torch.cat([part.per_sample for part in parts])
         if rest := {name: self._forward_mode.parameters[name].detach() for name in self.uncovered}:
@@ -266,7 +274,7 @@ class Ghost(Generic[BatchT]):
         return [name for name in self._forward_mode.parameters if name not in covered]
 
     def _check(self, batch: BatchT) -> dict[str, nn.Module]:
-        """The layers whose parameters are covered: found by comparing a weighted sum of sample gradients.
+        """The layers whose parameters are covered: found by comparing a weighted sum of sample gradients of one target.
 
         Random weights tell samples apart, so that a layer that mixes them, or has them on another axis,
         fails. So does one whose parameters are also used elsewhere.
@@ -295,6 +303,7 @@ class Ghost(Generic[BatchT]):
         with tap.listen():
             losses = self.losses(parameters, batch)
         weights = torch.rand(losses.numel(), generator=generator).to(losses)
+        self._target_bytes = max(tap.n_bytes, 1)
         tap.backward(losses.sum())
         leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
         loss = (weights.view_as(losses) * self.losses(leaves, batch)).sum()

@@ -28,7 +28,11 @@ def losses(model: Policy, parameters: Mapping[str, Tensor], batch: Batch) -> Ten
         never change it.
     """
     has_next = has_next_state(batch.mask) if model.has_planner else None
-    prediction: Prediction = functional_call(model, dict(parameters), (*batch[:5], has_next))
+    inputs = (*batch[:5], has_next)
+    if all(parameters[name] is own for name, own in model.named_parameters()):  # a step: without exchanging anything
+        prediction: Prediction = model(*inputs)
+    else:  # no parameter has two names, so that none need be searched for
+        prediction = functional_call(model, dict(parameters), inputs, tie_weights=False)
     error = (prediction.action - batch.action) / model.action_std
     total = group_means(error.square(), batch.mask, batch.n_groups)
     if prediction.plan is not None:

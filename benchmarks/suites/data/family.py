@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import Member, TaskFamily, collect_family, load_family, make_task_family, parse_harms, sound_episodes
+from agents import Member, TaskFamily, collect_family, make_task_family, parse_harms, sound_episodes
+from agents.families.storage import load_family_parts
 from auction_env.data import TrajectoryData
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.data.variant import Logs, VariantData
@@ -48,9 +49,9 @@ def make(data: FamilyData, suite: Suite, logs: Path, n_workers: int | None) -> V
     names = [member.name for member in sound]
 
     def load_logs() -> tuple[Logs, Logs]:
-        held_out = load_family(logs, "validation")
+        training, held_out = load_family_parts(logs, ("train", "validation"))
         first = np.arange(data.n_validation)
-        return load_family(logs), {name: held_out[name].select(first) for name in names}
+        return training, {name: held_out[name].select(first) for name in names}
 
     tests = {member.name: _episodes(member, suite.test) for member in scored}
     return VariantData(

@@ -11,11 +11,17 @@ import pytest
 
 from agents.families.distances import Distance, data_distance
 from agents.families.family import Member, Shift, TaskFamily, make_task_family
-from agents.families.storage import collect_family, load_family, member_collection, read_family
+from agents.families.storage import (
+    collect_family,
+    load_family,
+    load_family_parts,
+    member_collection,
+    read_family,
+)
 from agents.logging.collection import collect_data_set
 from agents.logging.harm import Harm
 from auction_env import TASKS, auctionnet_population
-from auction_env.data import TrajectoryData, load, read_manifest
+from auction_env.data import COLUMN_NAMES, TrajectoryData, load, read_manifest
 
 KNOBS = tuple(field.name for field in dataclasses.fields(Shift))
 
@@ -127,6 +133,15 @@ def test_a_family_on_disk(tmp_path: Path) -> None:
         assert data.tasks == (member.task,)
         assert set(data.advertiser) <= set(member.advertisers)
         assert data.cpc_target.min() > 0  # can be relabelled for every task
+    parts = load_family_parts(tmp_path / "logs", ("validation", "train"))  # each read as when it is read alone
+    for found, alone in zip(parts, (validation, train), strict=True):
+        assert list(found) == list(family.names)
+        for name, data in found.items():
+            assert data.tasks == alone[name].tasks and data.metadata == alone[name].metadata
+            for column in COLUMN_NAMES:
+                np.testing.assert_array_equal(data[column], alone[name][column], err_msg=column)
+    with pytest.raises(ValueError, match=r"`split` must be one of .*, found 'training'"):
+        load_family_parts(tmp_path / "logs", ("train", "training"))
 
 
 def test_an_interrupted_family_goes_on(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from numba import cuda
 
 from auction_env import BatchMarket, MarketParams, Population
-from auction_env.market.cuda import CudaBatchMarket
+from auction_env.market.cuda import ExperimentalCudaMarket
 from auction_env.kernels.cuda import draw_words
 from auction_env.kernels.rng import bits
 
@@ -43,7 +43,7 @@ for n_slots, mechanism, seeds in ((2, "gsp", [3, 4]), (3, "first_price", [5, 6])
         n_impressions=60, n_ticks=2, n_slots=n_slots, exposure=(0.9, 0.6, 0.5, 1.0, 0.8)[:n_slots],
         mechanism=mechanism,
     )
-    cpu, gpu = BatchMarket(params, population, 2), CudaBatchMarket(params, population, 2)
+    cpu, gpu = BatchMarket(params, population, 2), ExperimentalCudaMarket(params, population, 2)
     cpu.reset(seeds)
     gpu.reset(seeds)
     multipliers = 2 * cpu.cpa_target * np.array([[1, 3, 1, 0.7], [0, 2, 5, 0.1]])
@@ -83,13 +83,13 @@ CONVERSIONS = """
 import numpy as np
 
 from auction_env import BatchMarket, MarketParams, Population, TrafficParams
-from auction_env.market.cuda import CudaBatchMarket
+from auction_env.market.cuda import ExperimentalCudaMarket
 
 # values near a half, so that many impressions convert and the truncated-normal draw decides
 traffic = TrafficParams(value_mean=0.4, category_swing=0.1, advertiser_swing=0.1, sigma_mean=0.25)
 params = MarketParams(n_impressions=100, n_ticks=1, n_slots=2, exposure=(1.0, 0.8), traffic=traffic)
 population = Population(budget=(1e9,) * 3, cpa_target=(1.0,) * 3, category=(0, 1, 2))
-cpu, gpu = BatchMarket(params, population), CudaBatchMarket(params, population)
+cpu, gpu = BatchMarket(params, population), ExperimentalCudaMarket(params, population)
 cpu.reset([8])
 gpu.reset([8])
 found, expected = gpu.step([[1.0, 1.0, 1.0]]), cpu.step([[1.0, 1.0, 1.0]])
@@ -161,12 +161,12 @@ def test_the_kernels_compile_for_a_device() -> None:
 
 
 def test_without_a_device_an_error_says_so() -> None:
-    from auction_env.market.cuda import CudaBatchMarket, is_available
+    from auction_env.market.cuda import ExperimentalCudaMarket, is_available
 
     if is_available():
         pytest.skip("there is a CUDA device")
     with pytest.raises(RuntimeError, match="needs a CUDA device"):
-        CudaBatchMarket()
+        ExperimentalCudaMarket()
 
 
 def test_parameters_that_the_device_does_not_know_are_refused() -> None:

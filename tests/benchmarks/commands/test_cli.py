@@ -321,7 +321,8 @@ def test_speed_rows_have_the_stated_form(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(f"benchmarks.speed.environment.{size}", small)
     main(["bench", "speed", "--quick", "--only", "env", "--json", str(tmp_path / "speed.json")])
     rows = json.loads((tmp_path / "speed.json").read_text())
-    assert rows and all(set(row) == {"name", "value", "unit", "reference", "bound"} for row in rows)
+    keys = {"name", "value", "unit", "reference", "bound", "reference_value", "bound_value", "more_is_better"}
+    assert rows and all(set(row) == keys for row in rows)
     assert "env_steps_per_s" in {row["name"] for row in rows}
 
 

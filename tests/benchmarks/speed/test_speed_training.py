@@ -30,17 +30,30 @@ TINY = (
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed_training, "MILLION", TINY)
+    monkeypatch.setattr(speed_training, "DEFAULTS", {"tiny": TINY})
+    monkeypatch.setattr(speed_training, "step_seconds", lambda trainers, n: step_seconds(trainers, 1))
 
 
 def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed_training, "_peak_megabytes", {"uniform": 10.0, "vao": 11.0}.__getitem__)
     pytest.importorskip("torchjd", reason="extra `mtl` is not installed")
-    rows = {row.name: row for row in speed_training.training_rows(quick=True)}
+    rows = {row.name: row for row in speed_training.training_rows(quick=False)}
     assert {"uniform_step_ms", "vao_vs_uniform_step_k4", "vao_vs_uniform_step_k64", "vao_step_k64_vs_k4"} <= set(rows)
-    assert {f"{method}_split_vs_vao_step_k16" for method in ("pcgrad", "cagrad", "nash_mtl")} <= set(rows)
+    methods = ("pcgrad", "cagrad", "nash_mtl")
+    assert {f"{method}{form}_vs_vao_step_k16" for method in methods for form in ("", "_split")} <= set(rows)
     assert all(row.value > 0 for row in rows.values())
     assert rows["vao_vs_uniform_memory"].value == 1.1
     assert rows["vao_vs_uniform_step_k64"].bound == "1.60: 4.80 forward passes against 3"
+    assert rows["tiny_vao_vs_uniform"].bound_value == pytest.approx(1.6)
+
+
+def test_quick_rows_are_of_the_default_models() -> None:
+    rows = {row.name: row for row in speed_training.training_rows(quick=True)}
+    assert set(rows) == {"tiny_step_ms", "tiny_vao_vs_uniform"}
+    step = rows["tiny_step_ms"]
+    assert step.bound_value is not None and 0 < step.bound_value < step.value  # flops at half the machine's speed
+    flops = speed_training.flops_of(lambda: torch.ones(2, 3) @ torch.ones(3, 5))
+    assert flops == 2 * 2 * 3 * 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

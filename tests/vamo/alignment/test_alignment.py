@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import make_data
+from vamo.alignment import ghost as ghost_module
 from vamo.alignment.estimators import Estimator, Explicit, ForwardMode, Parameters, gradient
 from vamo.alignment.ghost import Ghost
 from vamo.config import Config
@@ -143,6 +144,26 @@ def test_ghost_covers_the_whole_model(small_config: Config) -> None:
     ghost = Ghost(case.losses, case.model, case.sampler.groups)
     ghost(case.training, case.validation)
     assert ghost.uncovered == []
+
+
+def test_targets_may_take_a_pass_each(small_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, n_calls = make_case(small_config), 0
+
+    def counted(parameters: Parameters, batch: Batch) -> Tensor:
+        nonlocal n_calls
+        n_calls += 1
+        return case.losses(parameters, batch)
+
+    ghost = Ghost(counted, case.model, case.sampler.groups)
+    ghost(case.training, case.validation)  # checks which layers are covered
+    found, counts = [], []
+    for size in (10**9, 1):
+        monkeypatch.setitem(ghost_module._PASS_BYTES, "cpu", size)
+        n_calls = 0
+        found.append(ghost(case.training, case.validation).per_sample)
+        counts.append(n_calls)
+    assert counts == [2, 4]  # validation and training windows: of both targets at once, of one after the other
+    torch.testing.assert_close(*found)
 
 
 def test_ghost_norms_equal_explicit(small_config: Config) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from agents.families.distances import Distance, data_distance
 from agents.families.family import TaskFamily
 from agents.families.measurement import MeasuredHarm
-from agents.families.storage import load_family, read_family, read_harm
+from agents.families.storage import load_family_parts, read_family, read_harm
 from agents.labels.response_check import check_sources
 from vamo.config import SharingConfig
 
@@ -88,7 +88,7 @@ def describe_family(
     path = Path(directory)
     family = read_family(path)
     weights = None if agent is None else _weights(_learned_from(agent), family, str(agent))
-    validation, training = load_family(path, "validation"), load_family(path, "train")
+    validation, training = load_family_parts(path, ("validation", "train"))
     tell = progress or (lambda n: None)
     n = len(family)
     distances = {part: np.zeros((n, n)) for part in Distance._fields}
