@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from auction_env import data
     from auction_env.control.observation import FEATURE_NAMES, StateFeatures
     from auction_env.market.clearing import Clearing, clear_auctions
+    from auction_env.market.competitors.presets import Preset, auctionnet_rules, preset, read_population
     from auction_env.market.episode import Opening, TickResult
     from auction_env.market.funnel import Funnel
     from auction_env.market.market import BatchMarket
-    from auction_env.market.pacing import PacingGains
+    from auction_env.market.pacing import PacingGains, Schedule
     from auction_env.market.params import Drift, MarketParams, Shock, TrafficParams
     from auction_env.market.population import BEHAVIOURS, Population, auctionnet_population, random_population
     from auction_env.market.shapes.curves import Curve, load_curve
@@ -71,8 +72,10 @@ __all__ = [
     "Opening",
     "PacingGains",
     "Population",
+    "Preset",
     "ReplayMarket",
     "ReplayParams",
+    "Schedule",
     "Shock",
     "StateFeatures",
     "Targets",
@@ -83,6 +86,7 @@ __all__ = [
     "ValueDistribution",
     "__version__",
     "auctionnet_population",
+    "auctionnet_rules",
     "clear_auctions",
     "data",
     "feasibility",
@@ -91,7 +95,9 @@ __all__ = [
     "load_replay",
     "load_values",
     "logged_values",
+    "preset",
     "random_population",
+    "read_population",
     "replay_from_auctionnet",
     "replay_from_bids",
     "save_replay",

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from agents.learning.learner import TrainResult
 from agents.rollouts import Episodes
+from auction_env.market.competitors.scripted import ScriptedBidders
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
-from auction_env.market.scripted import ScriptedBidders
 from benchmarks.pages import pictures, plots
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.statistics.summaries import Summary, summarise

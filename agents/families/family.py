@@ -235,6 +235,7 @@ def make_task_family(
     n_groups: int | None = None,
     harms: Harms = None,
     n_impressions: int = LOG_IMPRESSIONS,
+    population: Population | None = None,
 ) -> TaskFamily:
     """A family of K distinct tasks.
 
@@ -252,6 +253,7 @@ def make_task_family(
             alone, spread over the sizes but for the largest; () for none. By default an eighth of the logs, and at
             least one if there are 4 tasks or more, record three times the bids that were submitted.
         n_impressions: Size of the markets' episodes.
+        population: Whose advertisers they are, before the shifts; AuctionNet's 48 by default.
 
     Raises:
         ValueError: A number that breaks a rule; it is named.
@@ -260,7 +262,10 @@ def make_task_family(
     shift = shift if isinstance(shift, Shift) else Shift.of(shift)
     groups = n_groups or n_tasks // 2
     harm_of = deal_harms(harms, n_tasks, groups, seed)
-    centres = _Centre.evenly_spaced(np.random.default_rng([seed, 1]), groups, shift)
+    base = population or auctionnet_population()
+    if base.n_advertisers < 3:
+        raise ValueError(f"`population` must have at least 3 advertisers, found {base.n_advertisers}")
+    centres = _Centre.evenly_spaced(np.random.default_rng([seed, 1]), groups, shift, base)
     most, fewest = imbalance
     sizes = np.rint(np.geomspace(most, fewest, n_tasks)).astype(int)
     members = []
@@ -307,14 +312,14 @@ class _Centre:
     season: float  # points of the diurnal curve
     poor: float  # share of random multipliers
     order: tuple[int, ...]  # of the advertisers, in which they are picked
+    base: Population
 
     @classmethod
-    def evenly_spaced(cls, rng: np.random.Generator, n_groups: int, shift: Shift) -> list[_Centre]:
+    def evenly_spaced(cls, rng: np.random.Generator, n_groups: int, shift: Shift, base: Population) -> list[_Centre]:
         """The centres of all groups: evenly spaced along each knob, in an order of its own.
 
         Even spacing, not independent draws: the distance between the groups is then what the knob says, not luck.
         """
-        base = auctionnet_population()
         order = tuple(rng.permutation(base.n_advertisers).tolist())  # the same for all: only the knob tells them apart
         categories = rng.permutation(base.n_categories)
         budget, target, market, season, poor = (
@@ -330,6 +335,7 @@ class _Centre:
                 shift.season * _SEASON_SPAN * season[g],
                 0.45 * shift.policy * (poor[g] + 1.0),
                 order,
+                base,
             )
             for g in range(n_groups)
         ]
@@ -348,8 +354,7 @@ class _Centre:
     @property
     def advertisers(self) -> tuple[int, ...]:
         """A third of the advertisers: `concentration` of them from the group's category, the rest from all."""
-        base = auctionnet_population()
-        n = base.n_advertisers // 3
+        base, n = self.base, self.base.n_advertisers // 3
         own = [j for j in self.order if base.category[j] == self.category]
         chosen = own[: round(self.concentration * min(n, len(own)))]
         if self.concentration < 1:
@@ -358,7 +363,7 @@ class _Centre:
 
     def population(self) -> Population:
         """Budgets and targets of the controlled, targets of the competitors."""
-        base, controlled = auctionnet_population(), set(self.advertisers)
+        base, controlled = self.base, set(self.advertisers)
         factor = {True: np.exp(self.log_target), False: np.exp(self.log_market)}
         return replace(
             base,

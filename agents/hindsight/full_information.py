@@ -135,6 +135,7 @@ def record_offers(
     counting = {basis: BatchMarket(params, population) for basis in task.needs if basis != task.basis}
     for basis, market in counting.items():
         market.reset([seed], days, np.full((1, market.n_advertisers), BASES.index(basis)))
+    targets = simulation.campaigns().targets.at(0)
     amounts: dict[str, list[Float]] = {basis: [] for basis in task.needs}
     prices = []
     for traced in traced_episode(simulation, bidder):
@@ -144,7 +145,7 @@ def record_offers(
             market.step(np.zeros((1, market.n_advertisers)))
         prices.append(slot_prices(params, traced.bid, advertiser))
     of_all = {basis: np.concatenate(parts) for basis, parts in amounts.items()}
-    return _offers(params, task, simulation.targets.at(0), np.concatenate(prices, axis=1), of_all)
+    return _offers(params, task, targets, np.concatenate(prices, axis=1), of_all)
 
 
 def check_prices_settled(params: MarketParams) -> None:

@@ -55,8 +55,7 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
             rule = "`env` must have the autoreset mode SAME_STEP"
             raise ValueError(f"{rule}, found {inner.autoreset_mode}: make_vec(..., autoreset_mode='SameStep')")
         spec = inner.spec_of_bidding
-        self._task, self._settings = spec.task, settings
-        self._targets_of_all = spec.market.targets
+        self._task, self._settings, self._inner = spec.task, settings, inner
         self._n_ticks, self._discount = spec.market.n_ticks, discount
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -64,7 +63,7 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
         if options and "reset_mask" in options:
             raise ValueError("`options` must not hold 'reset_mask': all copies begin together")
         observation, infos = self.env.reset(seed=seed, options=options)
-        self._begin(infos["advertiser"])
+        self._begin()
         return observation, infos
 
     def step(self, actions: Any) -> tuple[Any, Float, Any, Any, dict[str, Any]]:
@@ -85,7 +84,7 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
             reward = reward + (score - self._task.reward(totals, expected=expected)) * self._unit
             tick["return"] = score * self._unit  # without the potential
             tick["_return"] = np.ones(self.num_envs, bool)
-            self._begin(infos["advertiser"])
+            self._begin()
         return observation, reward, terminated, truncated, infos
 
     def _potential_change(self) -> Float:
@@ -98,8 +97,8 @@ class LearningReward(VectorWrapper[Any, Any, Any]):
         weight = self._settings.shaping * self._settings.scale
         return np.asarray(weight * np.minimum(budget_left, 1.0 - len(self._cost) / self._n_ticks), np.float64)
 
-    def _begin(self, advertiser: NDArray[np.int64]) -> None:
-        self._targets = self._targets_of_all.at(advertiser)
+    def _begin(self) -> None:
+        self._targets = self._inner.targets
         self._unit = reward_unit(self._task, self._targets, self._settings.scale)
         self._sums = {name: np.zeros(self.num_envs) for name in OUTCOMES}
         self._cost: list[Float] = []

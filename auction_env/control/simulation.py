@@ -17,11 +17,11 @@ from auction_env.control.advertisers import ControlledAdvertisers, ControlledTic
 from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView, check_bids, split_bids
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.integers import check_integers
+from auction_env.market.competitors.scripted import ScriptedBidders
 from auction_env.market.episode import TickBids, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
-from auction_env.market.scripted import ScriptedBidders
 from auction_env.market.tracing import trace_tick
 from auction_env.tasks import BASES, Targets, Task, get_task
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -22,10 +23,11 @@ from auction_env.envs.spec import (
     Maxima,
     resolve_spec,
 )
+from auction_env.market.competitors.presets import read_population
 from auction_env.market.market import market_targets
 from auction_env.market.pacing import MAX_LOG_RATIO
 from auction_env.market.params import MarketParams
-from auction_env.market.population import Population, auctionnet_population
+from auction_env.market.population import Population, auctionnet_population, extreme_targets, scaled_targets
 from auction_env.tasks import Targets, Task, get_task
 
 _LARGEST_DRAW = 6.0  # of a normal variable: 24 bits reach 5.4
@@ -50,14 +52,15 @@ class LiveEnvMarket(LiveMarket):
 
     @property
     def targets(self) -> Targets:
-        return market_targets(self.params, self.population)
+        return extreme_targets(market_targets(self.params, self.population), self.population)
 
     def maxima(self, task: Task) -> Maxima:
-        params, targets = self.params, self.targets
-        first_bases = np.maximum(targets.cpa, np.asarray(self.population.start) * targets.cpa)
+        params, population = self.params, self.population
+        targets = scaled_targets(market_targets(params, population), 1.0, 1.0 + population.cpa_swing)
+        first_bases = np.maximum(targets.cpa, np.asarray(population.start) * targets.cpa)
         amount = 1.0  # a probability
         if task.basis == "gmv" and params.funnel is not None:
-            amount = float(np.max(params.funnel.highest_order * targets.roas * targets.cpa))
+            amount = float(np.max(params.funnel.highest_order * targets.roas * targets.cpa))  # swings cancel out
         volume = float(np.ceil(params.n_impressions * params.traffic.highest_volume))
         return Maxima(
             competing_bid=float(first_bases.max() * np.exp(MAX_LOG_RATIO)),
@@ -99,7 +102,8 @@ class MarketArguments(ActionArguments, total=False):
 
     task: str | Task
     params: MarketParams | None
-    population: Population | None
+    population: Population | str | None
+    redraw: tuple[float, float] | None
     n_impressions: int | None
     mechanism: str | None
     competitors: Mapping[int, Bidder] | None
@@ -110,7 +114,8 @@ def live_spec(
     advertiser: Chosen = None,
     task: str | Task = "MaxConversions",
     params: MarketParams | None = None,
-    population: Population | None = None,
+    population: Population | str | None = None,
+    redraw: tuple[float, float] | None = None,
     n_impressions: int | None = None,
     mechanism: str | None = None,
     competitors: Mapping[int, Bidder] | None = None,
@@ -120,10 +125,24 @@ def live_spec(
     task = get_task(task)
     market = LiveEnvMarket(
         params=_market_params(params, task, n_impressions=n_impressions, mechanism=mechanism),
-        population=population or auctionnet_population(),
+        population=with_redraw(named_population(population) or auctionnet_population(), redraw),
         competitors=competitors,
     )
     return resolve_spec(task, market, {"advertiser": advertiser}, **action)
+
+
+def named_population(population: Population | str | None) -> Population | None:
+    """A population, or that of a name or JSON file; None for None."""
+    return read_population(population) if isinstance(population, str) else population
+
+
+def with_redraw(population: Population, redraw: tuple[float, float] | None) -> Population:
+    """The population with budgets and target CPAs drawn anew in each episode within these shares; None: as it is."""
+    if redraw is None:
+        return population
+    if len(redraw) != 2:
+        raise ValueError(f"`redraw` must be (budget, CPA), two shares in [0, 1), found {redraw}")
+    return dataclasses.replace(population, budget_swing=redraw[0], cpa_swing=redraw[1])
 
 
 def _market_params(params: MarketParams | None, task: Task, **shortcuts: int | str | None) -> MarketParams:

@@ -149,6 +149,8 @@ class BiddingEnv(MarketEnv):
     `task`: a Task or the name of a registered one. `advertiser`: index, or None to draw one at each reset.
     `params`, `population`: the market; `n_impressions` and `mechanism` are shortcuts for these two parameters alone. A
     task that counts clicks, add-to-carts or GMV needs `params` with a funnel; without `params` it gets the default one.
+    A population may be named: "auctionnet", "auctionnet-agents", or a JSON file. `redraw` (budget, CPA): an episode's
+    budgets and target CPAs are those of the population times factors drawn anew, uniform in 1 +- these shares.
     `competitors`: bidders (`auction_env.control.bidder.Bidder`) by advertiser that replace the population's script.
     `action_kind` (a name or an `auction_env.control.actions.ActionKind`), `max_ratio`, `max_ratio_step`: the action,
     see above.

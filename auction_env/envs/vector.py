@@ -16,6 +16,7 @@ from auction_env.envs.live import LiveEnvMarket, MarketArguments, live_spec
 from auction_env.envs.rendering import Frame, Screen, check_render_mode, episode_so_far
 from auction_env.envs.spec import BiddingSpec, Chosen, EnvMarket
 from auction_env.names import check_name
+from auction_env.tasks import Targets
 
 
 class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]):
@@ -56,6 +57,17 @@ class MarketVectorEnv(VectorEnv[Observations, NDArray[np.float32], NDArray[Any]]
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override] # as in SyncVectorEnv
         """The seeds of the copies."""
         return tuple(self._copies.seeds.seeds)
+
+    @property
+    def targets(self) -> Targets:
+        """What the controlled advertisers of the running episodes have and would pay, (num_envs,) each."""
+        out = Targets.of(np.zeros(self.num_envs), 0.0)
+        for cohort in self._copies.cohorts:
+            campaigns = cohort.bidding.campaigns
+            if campaigns is not None:
+                for part, of_cohort in zip(out, campaigns.targets, strict=True):
+                    part[cohort.copies[cohort.live]] = of_cohort[cohort.live]
+        return out
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

@@ -40,6 +40,7 @@ class Rules(NamedTuple):
     reserve_noise: Any  # float32, standard deviation of the log of an impression's reserve
     quality: NDArray[np.float32]  # (n_advertisers,)
     has_quality: bool  # whether any of them is not 1
+    is_unsold_at_reserve: bool  # whether a slot whose price is the reserve stays unsold
     # the fields of `values.FunnelRules`
     has_funnel: bool
     click_rate: NDArray[np.float32]  # (n_advertisers,) mean click probability
@@ -205,12 +206,23 @@ def open_ladder(seed, tick, first, n, rules):
 
 
 @njit(cache=True)
+def leave_unsold(ladder, start, stop):
+    """Takes the winners of impressions [start, stop) off the slots whose price is the reserve."""
+    for s in range(ladder.price.shape[0]):
+        for i in range(start, stop):
+            if ladder.price[s, i] <= ladder.reserve[i]:
+                ladder.top_idx[s, i] = -1
+
+
+@njit(cache=True)
 def clear_block(basis, multiplier, rules, ladder, start, stop):
     """Ranks the bids of impressions [start, stop) and prices their slots, in the ladder."""
     rank_bids(
         basis, multiplier, rules.quality, ladder.reserve, start, stop, ladder.new_bid, ladder.top_bid, ladder.top_idx
     )  # fmt: skip
     price_slots(basis, multiplier, rules, ladder, start, stop)
+    if rules.is_unsold_at_reserve:
+        leave_unsold(ladder, start, stop)
 
 
 @njit(cache=True)

@@ -24,7 +24,7 @@ from auction_env.kernels.values import (
 from auction_env.market.episode import DrawnMarkets, MarketState, Opening, TickDraws, TickResult
 from auction_env.market.funnel import campaign_targets, funnel_rules
 from auction_env.market.params import MAX_MONEY, MarketParams
-from auction_env.market.population import Population, auctionnet_population
+from auction_env.market.population import Population, auctionnet_population, redrawn_targets
 from auction_env.market.traffic import Traffic, draw_traffics
 from auction_env.notebook import html_table
 from auction_env.tasks import BASES, Targets
@@ -158,7 +158,7 @@ class BatchMarket:
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
         traffic = self._draw_traffic(seeds, days)
         n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
-        self._episode_targets = self._targets_on(traffic.day)
+        self._episode_targets = redrawn_targets(self._targets_on(traffic.day), self.population, seeds)
         budget = self._episode_targets.budget
         state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, budget, n_delayed)
         self._kinds = self._alike(state)
@@ -410,7 +410,9 @@ class BatchMarket:
         return ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
 
     def _open(self, state: MarketState) -> Opening:
-        """Draws the values of the state's tick: what is known at its start."""
+        """Draws the values of the state's tick: what is known at its start; who has too little left is out."""
+        if self.params.least_budget > 0:
+            state.active &= state.budget_left >= self.params.least_budget * self.params.budget_scale
         self._kind = self._identity if self._kinds is None else self._kinds[1]
         predicted_mean = self._draw(state)
         if self._kinds is not None:
@@ -506,5 +508,6 @@ def _rules(params: MarketParams, population: Population) -> Rules:
         reserve_noise=np.float32(params.reserve_noise),
         quality=np.asarray(quality, np.float32),
         has_quality=params.quality is not None and set(params.quality) != {1.0},
+        is_unsold_at_reserve=params.is_unsold_at_reserve,
         **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation, shape)._asdict(),
     )

@@ -1,11 +1,13 @@
-"""PID pacing of a budget, with a guard on the cost per conversion: the law, for any number of bidders at once.
+"""Laws of a multiplier: PID pacing of a budget with a guard on the cost per conversion, and schedules fitted to logs.
 
-The scripted competitors of the environment and the PID bidder of the baselines run the same code.
+The scripted competitors of the environment and the PID bidder of the baselines run the same pacing, for any number of
+bidders at once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +17,8 @@ from auction_env.kernels.step.pacing import pace
 Float = NDArray[np.float64]
 
 MAX_LOG_RATIO = 3.0  # the multiplier stays within exp(+-3) of its base
+MIN_PACE, MAX_PACE = 0.05, 2.0  # money left over time left: beyond, the reaction is that at the bound
+_CURVES = ("level", "money_reaction", "value_reaction")  # fields of a `Schedule`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +108,95 @@ class Pacer:
         """`given` broadcast to the bidders' shape, as a vector."""
         array = np.asarray(given, np.float64)
         return (array if array.shape == self._shape else np.broadcast_to(array, self._shape)).ravel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A behaviour of a population's own: multipliers that follow the time of day, the money left and the values.
+
+    The multiplier of a tick is `start` x target CPA x exp(level + noise) x pace ** money_reaction x
+    surplus ** value_reaction. The pace is the share of the budget that is left over the share of the ticks that are
+    left, within [0.05, 2]. The surplus is the advertiser's mean predicted value in the tick over the usual one
+    (`TrafficParams.value_mean`), at least 1. Level and reactions are linear between the points `at`. The noise is
+    normal and persists: e[t] = persistence x e[t - 1] + a new draw.
+
+    Attributes:
+        name: By which `Population.behaviour` calls it.
+        at: Ascending points of the day, in [0, 1): tick t of n lies at t / n.
+        level: Logarithm of the multiplier over the first one, at each point.
+        money_reaction: Exponent of the pace, at each point: positive where it bids more while money is left over.
+        value_reaction: Exponent of the surplus, at each point: positive where good impressions make it bid more.
+        noise_sd: Standard deviation of the noise.
+        persistence: Correlation of the noise of two ticks that follow each other.
+    """
+
+    name: str
+    at: tuple[float, ...]  # share of the day
+    level: tuple[float, ...]
+    money_reaction: tuple[float, ...]
+    value_reaction: tuple[float, ...]
+    noise_sd: float = 0.0
+    persistence: float = 0.0  # a tick
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a schedule's `name` must be a text, found {self.name!r}")
+        points = np.asarray(self.at, np.float64)
+        if not (len(points) and np.all(np.diff(points) > 0) and points[0] >= 0 and points[-1] < 1):
+            raise ValueError(f"`at` of schedule {self.name!r} must ascend within [0, 1), found {self.at}")
+        for name in _CURVES:
+            numbers = getattr(self, name)
+            if len(numbers) != len(points) or not np.all(np.isfinite(np.asarray(numbers, np.float64))):
+                raise ValueError(
+                    f"`{name}` of schedule {self.name!r} must hold a finite number for each of {len(points)} points,"
+                    f" found {numbers}"
+                )
+        if not (np.isfinite(self.noise_sd) and self.noise_sd >= 0):
+            raise ValueError(f"`noise_sd` of schedule {self.name!r} must not be negative, found {self.noise_sd}")
+        if not 0 <= self.persistence < 1:
+            raise ValueError(f"`persistence` of schedule {self.name!r} must lie in [0, 1), found {self.persistence}")
+
+    def by_tick(self, n_ticks: int) -> Float:
+        """Level, money reaction and value reaction of each tick: (3, n_ticks)."""
+        time = np.arange(n_ticks) / n_ticks
+        return np.stack([np.interp(time, self.at, getattr(self, name)) for name in _CURVES])
+
+    def noise(self, draws: Float) -> Float:
+        """The noise of each tick from standard normal draws, (..., n_ticks)."""
+        out = np.array(draws, np.float64)
+        share = np.sqrt(1.0 - self.persistence**2)
+        for t in range(1, out.shape[-1]):
+            out[..., t] = self.persistence * out[..., t - 1] + share * draws[..., t]
+        return self.noise_sd * out
+
+    @classmethod
+    def from_record(cls, record: Any) -> Schedule:
+        """Rebuilds a schedule from a JSON object; ValueError that names the missing, unknown or malformed key."""
+        known = {part.name for part in fields(cls)}
+        if not isinstance(record, dict) or set(record) != known:
+            found = sorted(record) if isinstance(record, dict) else record
+            raise ValueError(f"a schedule must have exactly the keys {sorted(known)}, found {found}")
+        for name in ("at", *_CURVES):
+            if not (isinstance(record[name], list) and all(_is_number(number) for number in record[name])):
+                raise ValueError(f"`{name}` of a schedule must be a list of numbers, found {record[name]!r}")
+        for name in ("noise_sd", "persistence"):
+            if not _is_number(record[name]):
+                raise ValueError(f"`{name}` of a schedule must be a number, found {record[name]!r}")
+        curves = {name: tuple(record[name]) for name in ("at", *_CURVES)}
+        return cls(name=record["name"], noise_sd=record["noise_sd"], persistence=record["persistence"], **curves)
+
+
+def log_pace(left: Float, time_left: Float | float) -> Float:
+    """Logarithm of the share of the budget left over the share of the ticks left, which is cut to its bounds."""
+    pace: Float = np.log(np.clip(left / time_left, MIN_PACE, MAX_PACE))
+    return pace
+
+
+def log_surplus(value: Float, usual: float) -> Float:
+    """Logarithm of a tick's mean predicted value over the usual one, at least 0."""
+    surplus: Float = np.log(np.maximum(value / usual, 1.0))
+    return surplus
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

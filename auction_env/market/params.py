@@ -280,9 +280,12 @@ class MarketParams:
         first_price_share: Share of every slot's price that is the winner's own bid; the rest is the mechanism's price.
             This is the expected price where this share of the impressions is sold at first price.
         quality: Quality score of each advertiser; the auction ranks by bid x quality. None: 1 for all.
+        is_unsold_at_reserve: Whether a slot whose price is the reserve stays unsold (AuctionNet's rule); under `gsp`
+            without quality scores.
         budget_rule: What happens when money runs out within a tick. `in_order`: whoever cannot pay an impression
             is out from that impression on. `auctionnet`: random wins of an overspender are dropped and the tick is
             cleared again until nobody overspends. Spend never exceeds the budget under either.
+        least_budget: Who has less money left at the start of a tick bids no more; scales with the size as budgets do.
         funnel: Clicks, add-to-carts and order values, for tasks that count them (`Funnel`); it costs about three times
             the draws. None: conversions only.
         conversion_delay: Mean number of ticks, geometrically distributed, until a conversion is reported; those
@@ -299,7 +302,9 @@ class MarketParams:
     first_price_share: float = 0.0
     reserve_noise: float = 0.0
     quality: tuple[float, ...] | None = None
+    is_unsold_at_reserve: bool = False
     budget_rule: str = "in_order"
+    least_budget: float = 0.0  # currency per full-size episode
     funnel: Funnel | None = None
     conversion_delay: float = 0.0  # ticks
     traffic: TrafficParams = field(default_factory=TrafficParams)
@@ -327,6 +332,16 @@ class MarketParams:
         _check_share("first_price_share", self.first_price_share)
         if self.budget_rule not in BUDGET_RULES:
             raise ValueError(f"`budget_rule` must be one of {BUDGET_RULES}, found {self.budget_rule!r}")
+        if not isinstance(self.is_unsold_at_reserve, bool):
+            raise ValueError(f"`is_unsold_at_reserve` must be True or False, found {self.is_unsold_at_reserve!r}")
+        is_plain = self.mechanism == "gsp" and self.first_price_share == 0 and self.quality is None
+        if self.is_unsold_at_reserve and not is_plain:
+            raise ValueError(
+                "`is_unsold_at_reserve` needs `mechanism` 'gsp' without `first_price_share` and `quality`, found"
+                f" {self.mechanism!r}, {self.first_price_share} and {self.quality}"
+            )
+        if not (np.isfinite(self.least_budget) and self.least_budget >= 0):
+            raise ValueError(f"`least_budget` must be finite and not negative, found {self.least_budget}")
         for score in self.quality or ():
             if not QUALITY_RANGE[0] <= score <= QUALITY_RANGE[1]:
                 raise ValueError(f"`quality` must lie in {list(QUALITY_RANGE)}, found {score}")

@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auction_env.market.pacing import PacingGains
+from auction_env.market.pacing import PacingGains, Schedule
+from auction_env.tasks import Targets
 
 Float = NDArray[np.float64]
 
-PID_CPA, PID, FIXED, WALK, THROTTLED = "pid_cpa", "pid", "fixed", "walk", "throttled"
+_REDRAW_CHILD = 18  # of the episode's SeedSequence
+
+PID_CPA, PID, FIXED, WALK, THROTTLED, STEPS = "pid_cpa", "pid", "fixed", "walk", "throttled", "steps"
 BEHAVIOURS: dict[str, str] = {
     PID_CPA: "paces its budget over the expected traffic and guards its cost per predicted conversion",
     PID: "paces its budget, whatever a conversion costs",
     FIXED: "bids the same multiplier all day",
     WALK: "a multiplier whose logarithm walks at random",
     THROTTLED: "the same multiplier in every tick it takes part in; sits out while ahead of its spending plan",
+    STEPS: "multiplies by 1.2 while behind an even plan, by 0.7 while ahead: AuctionNet's PID",
 }
-"""What scripted advertisers may do (`auction_env.market.scripted`), by name."""
+"""What scripted advertisers may do (`auction_env.market.competitors.scripted`), by name; schedules come on top."""
 
 # AuctionNet's published advertisers, 6 categories of 8: budget in currency per full-size period ...
 _AUCTIONNET_BUDGETS = (
@@ -50,8 +54,11 @@ class Population:
         category: Index of the advertiser's category; values move together within one.
         start: First multiplier as a share of the target CPA, for all or one an advertiser.
         gains: Gains of the pacing controllers.
-        behaviour: One of `BEHAVIOURS` an advertiser; empty: `pid_cpa` for all.
+        behaviour: One of `BEHAVIOURS`, or the name of one of `schedules`, an advertiser; empty: `pid_cpa` for all.
         walk_sd: Standard deviation of a walk's step in the log multiplier, a tick.
+        schedules: Behaviours of the population's own.
+        budget_swing, cpa_swing: An episode's budgets and target CPAs are those above times factors drawn anew for each
+            episode and advertiser, uniform in 1 +- these.
     """
 
     budget: tuple[float, ...]
@@ -61,6 +68,9 @@ class Population:
     gains: PacingGains = field(default_factory=PacingGains)
     behaviour: tuple[str, ...] = ()
     walk_sd: float = 0.1
+    schedules: tuple[Schedule, ...] = ()
+    budget_swing: float = 0.0
+    cpa_swing: float = 0.0
 
     def __post_init__(self) -> None:
         n = len(self.budget)
@@ -84,11 +94,17 @@ class Population:
         for value in self.category:
             if value < 0 or int(value) != value:
                 raise ValueError(f"`category` must hold indices >= 0, found {value}")
+        own = [schedule.name for schedule in self.schedules]
+        if len({*own, *BEHAVIOURS}) < len(own) + len(BEHAVIOURS):
+            raise ValueError(f"`schedules` must have names of their own, none of {sorted(BEHAVIOURS)}, found {own}")
         for behaviour in self.behaviour:
-            if behaviour not in BEHAVIOURS:
-                raise ValueError(f"`behaviour` must hold names from {sorted(BEHAVIOURS)}, found {behaviour!r}")
+            if behaviour not in BEHAVIOURS and behaviour not in own:
+                raise ValueError(f"`behaviour` must hold names from {sorted([*BEHAVIOURS, *own])}, found {behaviour!r}")
         if not (np.isfinite(self.walk_sd) and self.walk_sd >= 0):
             raise ValueError(f"`walk_sd` must be finite and not negative, found {self.walk_sd}")
+        for name in ("budget_swing", "cpa_swing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must lie in [0, 1), found {getattr(self, name)}")
 
     @property
     def n_advertisers(self) -> int:
@@ -105,17 +121,24 @@ class Population:
         return np.flatnonzero(np.asarray(self.behaviour) == behaviour)
 
     def to_json(self) -> str:
-        """One line of JSON, from which `Population.from_json` rebuilds an equal population."""
-        return json.dumps(asdict(self), sort_keys=True, default=lambda number: number.item())  # NumPy's scalars
+        """One line of JSON, from which `Population.from_json` rebuilds an equal population.
+
+        Options that are off are left out, so that a population without them has the same text in every version.
+        """
+        record = {name: value for name, value in asdict(self).items() if value or name not in _OPTIONAL}
+        return json.dumps(record, sort_keys=True, default=lambda number: number.item())  # NumPy's scalars
 
     @classmethod
     def from_json(cls, text: str) -> Population:
         """Rebuilds a population; ValueError that names the missing, unknown or malformed key."""
         record: Any = json.loads(text)
         known = {part.name for part in fields(cls)}
-        if not isinstance(record, dict) or set(record) != known:
+        if not isinstance(record, dict) or set(record) | _OPTIONAL != known:
             found = sorted(record) if isinstance(record, dict) else text
-            raise ValueError(f"a population's JSON must have exactly the keys {sorted(known)}, found {found}")
+            raise ValueError(
+                f"a population's JSON must have the keys {sorted(known)}, of which {sorted(_OPTIONAL)} may"
+                f" be left out, found {found}"
+            )
         gain_names = {part.name for part in fields(PacingGains)}
         if not isinstance(record["gains"], dict) or set(record["gains"]) != gain_names:
             raise ValueError(f"`gains` must have exactly the keys {sorted(gain_names)}, found {record['gains']}")
@@ -128,21 +151,71 @@ class Population:
             gains=PacingGains(**{name: _number(name, value) for name, value in record["gains"].items()}),
             behaviour=_entries(record, "behaviour", str),
             walk_sd=_number("walk_sd", record["walk_sd"]),
+            schedules=tuple(Schedule.from_record(entry) for entry in _list("schedules", record.get("schedules", []))),
+            budget_swing=_number("budget_swing", record.get("budget_swing", 0.0)),
+            cpa_swing=_number("cpa_swing", record.get("cpa_swing", 0.0)),
         )
 
 
+_OPTIONAL = {"schedules", "budget_swing", "cpa_swing"}
+
+
 def _entries(record: Mapping[str, Any], name: str, kind: type) -> tuple[Any, ...]:
-    if not isinstance(record[name], list):
-        raise ValueError(f"`{name}` must be a list, found {record[name]!r}")
-    if kind is str:
-        return tuple(record[name])
-    return tuple(_number(name, value, kind) for value in record[name])
+    entries = _list(name, record[name])
+    return tuple(entries) if kind is str else tuple(_number(name, value, kind) for value in entries)
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"`{name}` must be a list, found {value!r}")
+    return value
 
 
 def _number(name: str, value: Any, kind: type = float) -> Any:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
         raise ValueError(f"`{name}` must hold numbers, found {value!r}")
     return kind(value)
+
+
+def redrawn_targets(targets: Targets, population: Population, seeds: NDArray[np.int64]) -> Targets:
+    """What the advertisers have and would pay in episodes that draw budgets and target CPAs anew.
+
+    Args:
+        targets: (n_markets, n_advertisers) each, as the population has them.
+        population: Whose `budget_swing` and `cpa_swing` count; without them `targets` are returned.
+        seeds: (n_markets,) of the episodes: the draws of an advertiser depend on the seed and on its index alone.
+    """
+    if population.budget_swing == population.cpa_swing == 0:
+        return targets
+    uniform = np.empty((*targets.budget.shape, 2))
+    for market, seed in enumerate(seeds):
+        rng = np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(_REDRAW_CHILD,)))
+        uniform[market] = rng.uniform(-1.0, 1.0, uniform.shape[1:])
+    return scaled_targets(
+        targets, 1.0 + population.budget_swing * uniform[..., 0], 1.0 + population.cpa_swing * uniform[..., 1]
+    )
+
+
+def scaled_targets(targets: Targets, budget: Float | float, cpa: Float | float) -> Targets:
+    """Budgets times a factor, and everything that they would pay times another; factors of the targets' shape."""
+    return targets._replace(
+        budget=targets.budget * budget,
+        cpa=targets.cpa * cpa,
+        cpc=targets.cpc * cpa,
+        cart_cost=targets.cart_cost * cpa,
+        roas=targets.roas / cpa,  # an order is worth what it was
+    )
+
+
+def extreme_targets(targets: Targets, population: Population) -> Targets:
+    """The targets, (n_advertisers,) each; followed by those at the lowest and highest draws if they are drawn anew."""
+    if population.budget_swing == population.cpa_swing == 0:
+        return targets
+    cases = [
+        scaled_targets(targets, 1.0 + population.budget_swing * x, 1.0 + population.cpa_swing * x)
+        for x in (0.0, -1.0, 1.0)
+    ]
+    return Targets(*(np.concatenate(parts) for parts in zip(*cases, strict=True)))
 
 
 def auctionnet_population() -> Population:

@@ -98,6 +98,9 @@ def trace_tick(
 def check_traceable(params: MarketParams) -> None:
     """Raises ValueError if what happens to an impression is not settled when it arrives: see `trace_tick`."""
     if params.budget_rule != "in_order":
-        raise ValueError(f"`budget_rule` must be 'in_order' to trace impressions, found {params.budget_rule!r}")
+        raise ValueError(
+            f"`budget_rule` must be 'in_order' to trace impressions, found {params.budget_rule!r}: replace it, or take"
+            " the population of a preset without its rules (`--population` in place of `--preset`)"
+        )
     if params.conversion_delay > 0:
         raise ValueError(f"`conversion_delay` must be 0 to trace impressions, found {params.conversion_delay}")

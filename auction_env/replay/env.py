@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from auction_env.control.bidder import Bidder
 from auction_env.control.simulation import Simulation
-from auction_env.envs.live import highest_reserve
+from auction_env.envs.live import highest_reserve, named_population, with_redraw
 from auction_env.envs.single import MarketEnv
 from auction_env.envs.spec import (
     MAX_EPISODE_SEED,
@@ -30,7 +30,7 @@ from auction_env.envs.spec import (
 from auction_env.envs.vector import MarketVectorEnv
 from auction_env.market.pacing import MAX_LOG_RATIO
 from auction_env.market.params import MarketParams
-from auction_env.market.population import Population
+from auction_env.market.population import Population, extreme_targets
 from auction_env.replay.logged_values import LoggedValuesMarket, logged_values
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import Conversions, LoggedMarket, ReplaySimulation
@@ -133,10 +133,10 @@ class LoggedValuesEnvMarket(LoggedValuesMarket):
 
     @property
     def targets(self) -> Targets:
-        return self.episodes.targets
+        return extreme_targets(self.episodes.targets, self.population)
 
     def maxima(self, task: Task) -> Maxima:
-        start = float(np.max(self.population.start))
+        start = float(np.max(self.population.start)) * (1.0 + self.population.cpa_swing)
         return Maxima(
             competing_bid=float(start * np.nanmax(self.log.cpa_target) * np.exp(MAX_LOG_RATIO)),
             reserve=highest_reserve(self.params),
@@ -253,7 +253,8 @@ class LoggedValuesArguments(ActionArguments, total=False):
     period: Chosen
     advertiser: Chosen
     rules: MarketParams | None
-    population: Population | None
+    population: Population | str | None
+    redraw: tuple[float, float] | None
     competitors: Mapping[int, Bidder] | None
 
 
@@ -264,12 +265,14 @@ def logged_values_spec(
     period: Chosen = None,
     advertiser: Chosen = None,
     rules: MarketParams | None = None,
-    population: Population | None = None,
+    population: Population | str | None = None,
+    redraw: tuple[float, float] | None = None,
     competitors: Mapping[int, Bidder] | None = None,
     **action: Unpack[ActionArguments],
 ) -> BiddingSpec[LoggedValuesEnvMarket]:
     """The arguments of an environment with live bidders on a log, resolved and checked; see `LoggedValuesEnv`."""
-    live = logged_values(_opened(market), rules=rules, population=population, competitors=competitors)
+    live = logged_values(_opened(market), rules=rules, population=named_population(population), competitors=competitors)
+    live = dataclasses.replace(live, population=with_redraw(live.population, redraw))
     of_live = {name: getattr(live, name) for name in LoggedValuesMarket.__dataclass_fields__}
     in_env = LoggedValuesEnvMarket(**of_live, episodes=LogEpisodes(live.log))
     return resolve_spec(get_task(task), in_env, {"period": period, "advertiser": advertiser}, **action)
@@ -284,8 +287,9 @@ class LoggedValuesEnv(MarketEnv):
 
     ## Arguments
     `market`: a ReplayMarket or the directory of a saved one. `period`, `advertiser`: as in `ReplayEnv`. `rules`,
-    `population`, `competitors`: as of `auction_env.replay.logged_values.logged_values`. `task`, `action_kind`,
-    `max_ratio`, `max_ratio_step`, `render_mode`: as in Bidding-v0.
+    `population`, `competitors`: as of `auction_env.replay.logged_values.logged_values`; a population may be named.
+    `redraw`: factors on the log's budgets and target CPAs. `task`, `action_kind`, `max_ratio`, `max_ratio_step`,
+    `render_mode`: as in Bidding-v0.
 
     `reset(seed=...)` and its options are those of `ReplayEnv`.
 

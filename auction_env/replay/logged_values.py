@@ -165,8 +165,8 @@ def logged_values(
 
     Args:
         log: The log: `replay_from_auctionnet`, `load_replay`, `replay_from_bids`. Its bids and prices are not used.
-        rules: Slots, exposure, reserve, mechanism, budget rule and so on; AuctionNet's by default. Its number of
-            impressions and ticks is replaced by the log's; its traffic's curve is what bidders expect of the day.
+        rules: Slots, exposure, reserve, mechanism, budget rule and so on. Number of impressions, ticks and the mean
+            value are replaced by the log's; the traffic's curve is what bidders expect of the day.
         population: How the scripted advertisers bid; by default all pace and guard their CPA. Budgets, targets and
             categories are replaced by the log's.
         competitors: Bidders by advertiser, in place of scripts; a bidder that several share controls them all.
@@ -186,7 +186,12 @@ def logged_values(
         raise ValueError("`rules` must leave `traffic.values` out: the values are those of the log, found some")
     if population is not None and population.n_advertisers != n:
         raise ValueError(f"`population` must have the log's {n} advertisers, found {population.n_advertisers}")
-    params = replace(rules, n_impressions=max(1, round(float(log.n_impressions.mean()))), n_ticks=log.n_ticks)
+    params = replace(
+        rules,
+        n_impressions=max(1, round(float(log.n_impressions.mean()))),
+        n_ticks=log.n_ticks,
+        traffic=replace(rules.traffic, value_mean=_mean_value(log) or rules.traffic.value_mean),
+    )
     budget, cpa = (_first_known(part) for part in (log.budget, log.cpa_target))
     own: dict[str, Any] = {
         "budget": tuple((budget / params.budget_scale).tolist()),
@@ -200,6 +205,12 @@ def logged_values(
         competitor_task=competitor_task,
         log=log,
     )
+
+
+def _mean_value(log: ReplayMarket) -> float:
+    """Mean predicted value of all impressions and advertisers: what schedules of scripted bidders call usual."""
+    n_all = float(log.n_impressions.sum()) * log.n_advertisers
+    return float(log.log.value_sum.sum()) / n_all if n_all else 0.0
 
 
 def _first_known(by_period: Float) -> Float:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from auction_env.market.params import MarketParams, TrafficParams
-    from auction_env.market.population import Population
+    from auction_env.market.competitors.presets import Preset
     from auction_env.market.shapes.value_distribution import ValueDistribution
     from auction_env.tasks import Task
     from benchmarks.evaluation.episodes import Competitors, EpisodeSet
@@ -37,21 +36,67 @@ def n_impressions(arguments: argparse.Namespace) -> int:
     return LOG_IMPRESSIONS if arguments.impressions is None else int(arguments.impressions)
 
 
-def add_values(parser: argparse.ArgumentParser) -> None:
-    """Adds `--values`, which `traffic` reads."""
+def add_market(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a live market that `read_market` reads."""
+    option = parser.add_argument
+    add_impressions(parser)
     values = (
         "distribution of the predicted values: lognormal:SD, mixture:WEIGHT,MEAN,SD/..., FILE (.npy, .csv, .parquet),"
         " advertiser=FILE or category=FILE; with @SHARE behind it, in this share of the auctions only, in the others 0"
         " (docs/market.md); default: normal"
     )
-    parser.add_argument("--values", metavar="SPEC", help=values)
+    option("--values", metavar="SPEC", help=values)
+    option("--preset", metavar="NAME", help="sparse or dense: AuctionNet's rules, agents and scale; default: ours")
+    add_population(parser)
 
 
-def traffic(arguments: argparse.Namespace) -> TrafficParams:
-    """The traffic of a market episode, with the values of the arguments."""
-    from auction_env.market.params import TrafficParams
+def add_population(parser: argparse.ArgumentParser) -> None:
+    """Adds `--population` and `--redraw`, which `read_market` reads, too."""
+    population = "auctionnet, auctionnet-agents, or FILE.json of Population.to_json; default: auctionnet"
+    parser.add_argument("--population", metavar="NAME", help=f"the advertisers: {population}, or the preset's")
+    redraw = "budgets and target CPAs drawn anew each episode, uniform in 1 ± these shares; 0.5 is 0.5,0.5"
+    parser.add_argument("--redraw", metavar="BUDGET[,CPA]", help=redraw)
 
-    return TrafficParams(values=None if arguments.values is None else read_values(arguments.values))
+
+MARKET_OPTIONS = ("impressions", "values", "preset", "population", "redraw")
+"""What `add_market` adds."""
+
+
+def read_market(arguments: argparse.Namespace, **fields: Any) -> Preset:
+    """Rules and advertisers of a live market, as the options of `add_market` name them.
+
+    Args:
+        arguments: The options; those that a command does not have are left out.
+        fields: Further parameters of the market, in place of the preset's.
+
+    Raises:
+        ValueError: An unknown name, or numbers that break a rule.
+        OSError: A file cannot be read.
+    """
+    from dataclasses import replace
+
+    from auction_env.market.competitors.presets import Preset, preset, read_population
+    from auction_env.market.params import MarketParams
+    from auction_env.market.population import auctionnet_population
+
+    name = getattr(arguments, "preset", None)
+    params, population = Preset(MarketParams(), auctionnet_population()) if name is None else preset(name)
+    if getattr(arguments, "values", None) is not None:
+        fields["traffic"] = replace(params.traffic, values=read_values(arguments.values))
+    if arguments.population is not None:
+        population = read_population(arguments.population)
+    if arguments.redraw is not None:
+        budget_swing, cpa_swing = _swings(arguments.redraw)
+        population = replace(population, budget_swing=budget_swing, cpa_swing=cpa_swing)
+    return Preset(replace(params, n_impressions=n_impressions(arguments), **fields), population)
+
+
+def _swings(text: str) -> tuple[float, float]:
+    budget, _, cpa = text.partition(",")
+    try:
+        return float(budget), float(cpa or budget)
+    except ValueError as error:
+        raise ValueError(f"`--redraw` must be BUDGET or BUDGET,CPA, shares in [0, 1), found {text!r}") from error
 
 
 def read_values(text: str) -> ValueDistribution:
@@ -142,11 +187,9 @@ def add_episodes(parser: argparse.ArgumentParser) -> None:
     option("--episodes", type=int, metavar="N", help="of each task; default: 96, of a replay all")
     option("--seeds", type=int, nargs="+", metavar="S", help="market seeds, in place of --episodes; default: 400000 ..")
     option("--advertisers", type=int, nargs="+", metavar="I", help="who is controlled, in turn; default: all")
-    add_impressions(parser)
+    add_market(parser)
     option("--ticks", type=int, metavar="N", help="an episode; default: 48")
     option("--mechanism", metavar="NAME", help="gsp, first_price or vcg; default: gsp")
-    add_values(parser)
-    option("--population", type=Path, metavar="FILE", help="the advertisers, JSON of Population.to_json")
     option("--competitors", metavar="AGENT", help="the bidder of all other advertisers; default: their scripts")
 
 
@@ -186,8 +229,7 @@ def read_episodes(arguments: argparse.Namespace) -> list[EpisodeSet]:
             n_episodes=n_episodes,
             seeds=arguments.seeds,
             advertisers=arguments.advertisers,
-            params=_params(arguments, task),
-            population=_population(arguments.population),
+            **_market(arguments, task)._asdict(),
             competitors=_competitors(arguments),
         )
     ]
@@ -202,7 +244,7 @@ def _check_episodes(arguments: argparse.Namespace) -> None:
     if arguments.protocol is not None and arguments.replay is None:
         raise ValueError("`--protocol` says what a logged advertiser plays against: give `--replay DIR` with it")
     given = "data" if arguments.data is not None else "replay" if arguments.replay is not None else None
-    of_market = ("impressions", "ticks", "mechanism", "values", "population", "advertisers")
+    of_market = (*MARKET_OPTIONS, "ticks", "mechanism", "advertisers")
     if arguments.competitors is not None and given == "replay" and arguments.protocol != "live":
         raise ValueError("`--competitors` must not be given with `--replay`, but for `--protocol live`: it has its own")
     for name in of_market:
@@ -210,18 +252,12 @@ def _check_episodes(arguments: argparse.Namespace) -> None:
             raise ValueError(f"`--{name}` must not be given with `--{given}`, which has its own")
 
 
-def _params(arguments: argparse.Namespace, task: Task) -> MarketParams:
+def _market(arguments: argparse.Namespace, task: Task) -> Preset:
     from auction_env.market.params import MarketParams
 
     asked = {"n_ticks": arguments.ticks, "mechanism": arguments.mechanism}
     given = {name: value for name, value in asked.items() if value is not None}
-    return MarketParams.for_task(task, n_impressions=n_impressions(arguments), traffic=traffic(arguments), **given)
-
-
-def _population(path: Path | None) -> Population | None:
-    from auction_env.market.population import Population
-
-    return None if path is None else Population.from_json(path.read_text(encoding="utf-8"))
+    return read_market(arguments, funnel=MarketParams.for_task(task).funnel, **given)
 
 
 def _competitors(arguments: argparse.Namespace) -> Competitors | None:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from benchmarks.commands import (
     TASK_HELP,
     Commands,
-    add_impressions,
-    add_values,
+    add_market,
     add_workers,
-    n_impressions,
+    read_market,
     read_task,
-    traffic,
 )
 from benchmarks.console import console, progress_bar
 
@@ -53,15 +51,13 @@ def add_collection(parser: argparse.ArgumentParser, *, n_episodes: int = 1000) -
     episodes = "market episodes; default: %(default)s"
     parser.add_argument("--episodes", type=int, default=n_episodes, metavar="N", help=episodes)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first market; default: %(default)s")
-    add_impressions(parser)
-    add_values(parser)
+    add_market(parser)
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
 def collection(arguments: argparse.Namespace) -> Collection:
     """The collection that the arguments describe."""
     from agents import Collection
-    from auction_env import MarketParams
     from auction_env.market.funnel import Funnel
 
     return Collection(
@@ -69,11 +65,7 @@ def collection(arguments: argparse.Namespace) -> Collection:
         n_episodes=arguments.episodes,
         seed=arguments.seed,
         policy=arguments.policy,
-        params=MarketParams(
-            funnel=Funnel(),  # so that any other task can be made of the log
-            n_impressions=n_impressions(arguments),
-            traffic=traffic(arguments),
-        ),
+        **read_market(arguments, funnel=Funnel())._asdict(),  # a funnel, so that any other task can be made of the log
     )
 
 

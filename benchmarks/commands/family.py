@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import Commands, add_impressions, add_workers, n_impressions
+from benchmarks.commands import Commands, add_impressions, add_population, add_workers, n_impressions, read_market
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def add(commands: Commands) -> None:
         "--measure", action="store_true", help="play the market to measure what each harm costs; kept in DIR"
     )
     add_impressions(parser)
+    add_population(parser)
     for name in ("validation", "test"):
         parser.add_argument(f"--{name}", type=int, default=50, metavar="N", help="trajectories of each task")
     add_workers(parser)
@@ -57,6 +58,7 @@ def _run(arguments: argparse.Namespace) -> None:
         n_groups=arguments.groups,
         harms=None if arguments.harms is None else parse_harms(arguments.harms),
         n_impressions=n_impressions(arguments),
+        population=read_market(arguments).population,
     )
     n_held_out = arguments.validation + arguments.test
     n = sum(member.n_trajectories + n_held_out for member in family.members)

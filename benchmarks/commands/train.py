@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from benchmarks.commands import Commands, add_impressions, add_values, data_sets, n_impressions, task_or_name, traffic
+from benchmarks.commands import MARKET_OPTIONS, Commands, add_market, data_sets, read_market, task_or_name
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def add(commands: Commands) -> None:
     option("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting (SECTION.KEY=VALUE); repeatable")
     option("--seed", type=int, metavar="S", help="default: that of the settings, or 0")
     option("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
-    add_impressions(trainer)
-    add_values(trainer)
+    add_market(trainer)
     option("--advertiser", type=int, metavar="I", help="who learns in the market; default: drawn for each episode")
     option("--save-every", type=int, metavar="N", help="steps between two states of the run")
     option("--log-dir", type=Path, metavar="DIR", help="write scalars for TensorBoard to DIR")
@@ -123,7 +122,7 @@ def _kept(arguments: argparse.Namespace) -> str:
 def _experience(learner: Learner, arguments: argparse.Namespace, wanted: Tasks) -> tuple[Any, Any]:
     """What the agent learns from, and held-out logs where it validates on some."""
     if learner.experience == "logs":
-        for name in ("impressions", "values", "advertiser"):
+        for name in (*MARKET_OPTIONS, "advertiser"):
             if getattr(arguments, name) is not None:
                 raise ValueError(f"`--{name}` must not be given for agent {learner.name!r}, which learns from logs")
         if not arguments.data:
@@ -136,8 +135,8 @@ def _experience(learner: Learner, arguments: argparse.Namespace, wanted: Tasks) 
     if arguments.data:
         raise ValueError(f"`--data` must not be given for agent {learner.name!r}, which learns in a market")
     task = one_task(learner.name, wanted)
-    params = MarketParams.for_task(task, n_impressions=n_impressions(arguments), traffic=traffic(arguments))
-    return MarketExperience(params=params, advertiser=arguments.advertiser), None
+    market = read_market(arguments, funnel=MarketParams.for_task(task).funnel)
+    return MarketExperience(**market._asdict(), advertiser=arguments.advertiser), None
 
 
 def read_logs(directories: Iterable[Path], *, needs_validation: bool) -> tuple[Sources, Sources]:

@@ -107,7 +107,7 @@ def funnel_amounts(funnel, *, seed, tick, j, i, mean, sd, shared):
 
 def run_tick(
     values, multipliers, budget_left, active, *, seed, tick, reserve, exposure, sigma, lower, upper,
-    mechanism="gsp", reserve_noise=0.0, quality=None, amounts=None, first_price_share=0.0,
+    mechanism="gsp", reserve_noise=0.0, quality=None, amounts=None, first_price_share=0.0, is_unsold_at_reserve=False,
 ):  # fmt: skip
     """One tick of one market; `values` (n_impressions, n_advertisers). Updates `budget_left` and `active`.
 
@@ -131,6 +131,8 @@ def run_tick(
             bids = np.where(active, multipliers * values[i], np.float32(0))
             winners, lwc = clear(bids, floor, len(exposure), mechanism=mechanism, exposure=exposure, quality=quality)
             winners = [(j, price + np.float32(first_price_share) * (bids[j] - price)) for j, price in winners]
+            if is_unsold_at_reserve:
+                winners = [(j, price) for j, price in winners if price > floor]
             broke = [j for j, price in winners[:n_exposed] if price > budget_left[j]]
             if not broke:
                 break

@@ -20,7 +20,7 @@ from agents.families.storage import (
 )
 from agents.logging.collection import collect_data_set
 from agents.logging.harm import Harm
-from auction_env import TASKS, auctionnet_population
+from auction_env import TASKS, auctionnet_population, random_population
 from auction_env.data import COLUMN_NAMES, TrajectoryData, load, read_manifest
 
 KNOBS = tuple(field.name for field in dataclasses.fields(Shift))
@@ -45,6 +45,15 @@ def test_a_family_has_distinct_tasks_and_a_long_tail(n_tasks: int) -> None:
 def test_the_same_arguments_give_the_same_family_and_another_seed_another() -> None:
     assert make(seed=1) == make(seed=1)
     assert make(seed=1).members[0].population != make(seed=2).members[0].population
+
+
+def test_a_family_of_other_advertisers() -> None:
+    base = dataclasses.replace(random_population(12, 3), budget_swing=0.2, behaviour=("steps",) * 12)
+    family = make_task_family(3, seed=1, shift=0.0, population=base)
+    assert {member.population for member in family.members} == {base}
+    assert all(len(member.advertisers) == 4 for member in family.members)
+    with pytest.raises(ValueError, match="`population` must have at least 3 advertisers, found 2"):
+        make_task_family(3, population=random_population(2, 0))
 
 
 def test_without_shift_all_members_are_alike() -> None:

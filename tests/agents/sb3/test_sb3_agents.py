@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from agents.learning.learner import MarketExperience
 from agents.sb3.reward import LearningReward
 from agents.sb3.settings import ALGORITHMS, RewardSettings
 from agents.sb3.training import Sb3Learner, Sb3Result, TrainingJob, make_model
-from auction_env import TASKS, MarketParams
+from auction_env import TASKS, MarketParams, auctionnet_population
 from auction_env.envs.single import BiddingEnv
 from benchmarks.cli import main
 
@@ -90,11 +91,13 @@ def test_checkpoint_round_trip_and_registry(trained: tuple[Path, Sb3Result]) -> 
         agents.make(other, path=path)
 
 
-@pytest.mark.parametrize("signal", ["expected", "sampled"])
-def test_the_return_is_the_score_over_what_the_budget_buys(signal: str) -> None:
+@pytest.mark.parametrize(("signal", "swing"), [("expected", 0.0), ("sampled", 0.0), ("expected", 0.4)])
+def test_the_return_is_the_score_over_what_the_budget_buys(signal: str, swing: float) -> None:
+    population = replace(auctionnet_population(), budget_swing=swing, cpa_swing=swing)
     envs = gym.make_vec(
-        "auction_env/Bidding-v0", num_envs=3, autoreset_mode="SameStep", task="TargetCPA", params=PARAMS
-    )
+        "auction_env/Bidding-v0", num_envs=3, autoreset_mode="SameStep", task="TargetCPA", params=PARAMS,
+        population=population,
+    )  # fmt: skip
     learning = LearningReward(envs, RewardSettings(signal=signal, scale=2.0))
     options = {"episode_seed": np.array([7, 8, 9]), "advertiser": np.array([0, 1, 2])}
     learning.reset(seed=0, options=options)
@@ -104,7 +107,7 @@ def test_the_return_is_the_score_over_what_the_budget_buys(signal: str) -> None:
         total += reward
     played = rollout(
         agents.FixedBidder(5.0 ** float(np.float32(0.9))),
-        seeds=[7, 8, 9], advertisers=[0, 1, 2], task=TASKS["TargetCPA"], params=PARAMS,
+        seeds=[7, 8, 9], advertisers=[0, 1, 2], task=TASKS["TargetCPA"], params=PARAMS, population=population,
     )  # fmt: skip
     score = played.score(expected=signal == "expected")
     np.testing.assert_allclose(total, 2 * score * played.targets.cpa / played.targets.budget, rtol=1e-12)

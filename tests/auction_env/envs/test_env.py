@@ -14,8 +14,9 @@ import auction_env
 from auction_env import FEATURE_NAMES, Funnel, MarketParams, Population, Shock, TrafficParams
 from auction_env.control.actions import ACTION_KINDS
 from auction_env.envs.single import BiddingEnv
+from auction_env.market.competitors.shipped import shipped_population
 from auction_env.tasks import TASKS, Constraint, Task
-from tests.auction_env.envs.small import BIDDING, IDS, MARKET, REPLAY
+from tests.auction_env.envs.small import BIDDING, IDS, LOGGED_VALUES, MARKET, REPLAY
 
 
 def make(**kwargs: object) -> gym.Env:
@@ -107,6 +108,36 @@ def test_observations_stay_in_their_space_under_the_markets_options(options: dic
     for seed in range(5):
         for observation in play(env, np.ones(12), seed=seed)[0]:
             assert env.observation_space.contains(observation)
+
+
+@pytest.mark.parametrize("name", [BIDDING, LOGGED_VALUES])
+def test_budgets_and_targets_drawn_anew_are_seen_and_in_the_space(name: str) -> None:
+    plain, redrawn = (gym.make(name, **MARKET[name], task="TargetCPA", redraw=redraw) for redraw in (None, (0.5, 0.3)))
+    seen = []
+    for seed in range(6):
+        choice = {"seed": seed, "options": {"advertiser": 2}}
+        usual, observation = (env.reset(**choice)[0] for env in (plain, redrawn))
+        assert observation in redrawn.observation_space
+        seen.append(observation[[16, 21]] / usual[[16, 21]])  # budget and limit on the CPA
+        while True:
+            observation, _, is_over, _, _ = redrawn.step(np.ones(1, np.float32))
+            assert observation in redrawn.observation_space
+            if is_over:
+                break
+    factors = np.array(seen)
+    assert len(np.unique(factors[:, 0])) == len(np.unique(factors[:, 1])) == 6
+    assert np.all(np.abs(factors - 1) <= [0.5001, 0.3001])
+    with pytest.raises(ValueError, match=r"`budget_swing` must lie in \[0, 1\), found 1"):
+        gym.make(name, **MARKET[name], redraw=(1, 0.3))
+    with pytest.raises(ValueError, match=r"`redraw` must be \(budget, CPA\), .* found \(0.5,\)"):
+        gym.make(name, **MARKET[name], redraw=(0.5,))
+
+
+def test_a_population_by_name() -> None:
+    env = gym.make(BIDDING, **MARKET[BIDDING], population="auctionnet-agents")
+    assert env.unwrapped._bidding.spec.market.population == shipped_population()
+    with pytest.raises(ValueError, match="nearest: auctionnet-agents"):
+        gym.make(BIDDING, **MARKET[BIDDING], population="auctionnet-agent")
 
 
 def test_mechanism_is_a_shortcut() -> None:

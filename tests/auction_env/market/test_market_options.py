@@ -62,6 +62,7 @@ TASK_OF = {TASKS[name].basis: TASKS[name] for name in ("MaxConversions", "MaxCli
         {"mechanism": "first_price", "quality": QUALITY},
         {"first_price_share": 0.4},
         {"mechanism": "vcg", "quality": QUALITY, "first_price_share": 0.7},
+        {"reserve": 4.5, "reserve_noise": 0.3, "is_unsold_at_reserve": True},
     ],
 )
 @pytest.mark.parametrize("budget", [4.0, 1e5])  # some and nobody runs out
@@ -91,6 +92,7 @@ def test_options_equal_the_sequential_reference(options: dict[str, object], budg
             reserve=np.float32(params.reserve), exposure=params.exposure, sigma=traffic.sigma[0],
             lower=traffic.lower[0], upper=traffic.upper[0], mechanism=params.mechanism,
             reserve_noise=params.reserve_noise, first_price_share=params.first_price_share,
+            is_unsold_at_reserve=params.is_unsold_at_reserve,
             quality=None if params.quality is None else np.float32(params.quality),
             amounts=None if funnel is None else amounts,
         )  # fmt: skip
@@ -288,6 +290,19 @@ def test_auctionnet_rule_spreads_the_wins_over_the_tick_and_lets_overspenders_go
     assert market.opening.budget_left.sum() < 0.3 * market.budget.sum()
 
 
+def test_who_has_less_than_the_least_budget_bids_no_more() -> None:
+    params = small_params(n_impressions=50, budget_rule="auctionnet", least_budget=22_500.0)
+    market = BatchMarket(params, small_population(budget=20.0))  # 2.0 to 3.0 currency at this size
+    least = 2.25
+    opening = market.reset([3])
+    has_enough = np.array([False, False, True, True, True, True])
+    np.testing.assert_array_equal(opening.active[0], has_enough)
+    result = market.step(60.0 * market.cpa_target[None])
+    np.testing.assert_array_equal(result.bid[0] > 0, has_enough)
+    np.testing.assert_array_equal(market.opening.active[0], result.budget_left[0] >= least)
+    assert (market.opening.active[0] < has_enough).any()  # somebody spent too much to go on
+
+
 def test_without_overspending_the_rules_agree() -> None:
     population = small_population(budget=1e5)
     rules = ("in_order", "auctionnet")
@@ -416,6 +431,9 @@ def test_a_reserve_above_every_bid_sells_nothing() -> None:
         ({"quality": (1.0, 0.0)}, r"`quality` must lie in \[0.001, 1000.0\], found 0.0"),
         ({"quality": (1.0, float("nan"))}, r"`quality` must lie in \[0.001, 1000.0\], found nan"),
         ({"budget_rule": "soft"}, "`budget_rule` must be one of .* found 'soft'"),
+        ({"is_unsold_at_reserve": 1}, "`is_unsold_at_reserve` must be True or False, found 1"),
+        ({"is_unsold_at_reserve": True, "mechanism": "vcg"}, "`is_unsold_at_reserve` needs `mechanism` 'gsp' .* 'vcg'"),
+        ({"least_budget": -1.0}, "`least_budget` must be finite and not negative, found -1.0"),
         ({"conversion_delay": -1.0}, "`conversion_delay` must be finite and not negative, found -1.0"),
         ({"conversion_delay": float("inf")}, "`conversion_delay` must be finite and not negative, found inf"),
     ],
@@ -460,6 +478,7 @@ def test_parameters_round_trip_through_json() -> None:
     params = MarketParams(
         n_impressions=480,
         quality=(1.0, 2.5),
+        least_budget=0.1,
         funnel=Funnel(click_rate=(0.02, 0.03)),
         traffic=TrafficParams(
             weekly_curve=tuple((1.0, 2.0 + day) for day in range(7)),

@@ -8,7 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auction_env import BEHAVIOURS, MarketParams, Population, auctionnet_population, random_population
+from auction_env import (
+    BEHAVIOURS,
+    TASKS,
+    BatchMarket,
+    MarketParams,
+    Population,
+    auctionnet_population,
+    random_population,
+)
 from auction_env.control.simulation import Simulation
 
 PARAMS = MarketParams(n_impressions=5_000)
@@ -84,7 +92,7 @@ def test_a_throttled_bidder_sits_out_while_it_is_ahead_of_its_plan() -> None:
 def test_behaviours_mix_and_every_behaviour_is_played() -> None:
     behaviour = tuple(MIX[j % len(MIX)] for j in range(48))
     population = replace(auctionnet_population(), behaviour=behaviour)
-    assert [len(population.who(name)) for name in MIX] == [10, 10, 10, 9, 9]
+    assert [len(population.who(name)) for name in MIX] == [8] * 6
     together = played(population, (3, 4))["cost"]
     assert np.all(together.sum(axis=(0, 1)) > 0)
     np.testing.assert_array_equal(together[:, 1:], played(population, (4,))["cost"])
@@ -138,6 +146,7 @@ def changed(**values: object) -> str:
         (lambda: rich(2, "pid", start=(1.0,)), r"`start` must have as many entries as `budget` \(2\), found 1"),
         (lambda: rich(2, "pid", start=(1.0, -1.0)), "`start` must be positive, found -1.0"),
         (lambda: rich(2, "pid", start=[1.0, 1.0]), "`start` must be a number or a tuple of them"),
+        (lambda: rich(2, "pid", cpa_swing=1.0), r"`cpa_swing` must lie in \[0, 1\), found 1.0"),
         (lambda: rich(2, "walk", walk_sd=-1.0), "`walk_sd` must be finite and not negative, found -1.0"),
         (lambda: random_population(0, 1), "`n` and `n_categories` must be at least 1 .* found 0, 6 and 1"),
         (lambda: random_population(2, -1), "`seed` not negative, found 2, 6 and -1"),
@@ -147,8 +156,8 @@ def changed(**values: object) -> str:
         (lambda: random_population(2, 1, behaviours={"x": 1}), "`behaviours` must hold names from .* found 'x'"),
         (lambda: random_population(2, 1, behaviours={"pid": -1}), "frequencies >= 0, found -1 for 'pid'"),
         (lambda: random_population(2, 1, behaviours={}), "`behaviours` must have a positive frequency"),
-        (lambda: Population.from_json("[]"), "must have exactly the keys"),
-        (lambda: Population.from_json(changed(extra=1)), "must have exactly the keys .* 'extra'"),
+        (lambda: Population.from_json("[]"), "must have the keys"),
+        (lambda: Population.from_json(changed(extra=1)), "must have the keys .* 'extra'"),
         (lambda: Population.from_json(changed(gains={"p": 1})), "`gains` must have exactly the keys"),
         (lambda: Population.from_json(changed(budget="1")), "`budget` must be a list, found '1'"),
         (lambda: Population.from_json(changed(budget=["1", 2])), "`budget` must hold numbers, found '1'"),
@@ -160,3 +169,30 @@ def changed(**values: object) -> str:
 def test_bad_populations_are_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_budgets_and_targets_are_drawn_anew_for_each_episode() -> None:
+    population = replace(auctionnet_population(), budget_swing=0.5, cpa_swing=0.3)
+    market = BatchMarket(MarketParams.for_task(TASKS["TargetROAS"], n_impressions=480), population, n_markets=40)
+    market.reset(range(40))
+    plain, drawn = market.targets, market.episode_targets
+    budget, cpa = drawn.budget / plain.budget, drawn.cpa / plain.cpa
+    for factor, swing in ((budget, 0.5), (cpa, 0.3)):
+        assert factor.min() >= 1 - swing and factor.max() <= 1 + swing
+        assert factor.mean() == pytest.approx(1.0, abs=4 * swing / np.sqrt(3 * factor.size))
+        assert factor.std() == pytest.approx(swing / np.sqrt(3), rel=0.05)
+    assert abs(np.corrcoef(budget.ravel(), cpa.ravel())[0, 1]) < 4 / np.sqrt(budget.size)
+    for name in ("cpc", "cart_cost"):
+        np.testing.assert_allclose(getattr(drawn, name), getattr(plain, name) * cpa)
+    np.testing.assert_allclose(drawn.roas * drawn.cpa, np.broadcast_to(plain.roas * plain.cpa, cpa.shape))
+    np.testing.assert_array_equal(market.opening.budget_left, drawn.budget)
+    alone = BatchMarket(market.params, population)
+    alone.reset([7])
+    np.testing.assert_array_equal(alone.episode_targets.cpa[0], drawn.cpa[7])
+
+
+def test_options_that_are_off_leave_no_trace_in_the_json() -> None:
+    record = json.loads(auctionnet_population().to_json())
+    assert not {"schedules", "budget_swing", "cpa_swing"} & set(record)
+    redrawn = replace(auctionnet_population(), budget_swing=0.5)
+    assert Population.from_json(redrawn.to_json()) == redrawn

@@ -91,6 +91,12 @@ def test_outcomes_follow_the_logged_deviations() -> None:
     assert abs(expected[0] - value) > 6 * np.sqrt(0.25 / n)  # so that the first is not the second
 
 
+def test_scripted_bidders_know_the_usual_value_of_the_log(log: ReplayMarket) -> None:
+    market = logged_values(log)
+    values = np.concatenate([log.log.value[:, slice(*log.log.tick_start[row, [0, -1]])] for row in range(3)], axis=1)
+    assert market.params.traffic.value_mean == pytest.approx(values.mean(), rel=1e-5)
+
+
 def test_what_bidders_see_is_the_log_and_batches_do_not_matter(log: ReplayMarket) -> None:
     market = logged_values(log)
     whole = rollout(PidBidder(), **EPISODES, market=market)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,12 @@ from rich.console import Console
 
 import agents
 from agents import Collection, make_task_family
-from auction_env import TASKS, Task, data
+from auction_env import TASKS, BatchMarket, Funnel, Task, data
+from auction_env.control.simulation import LiveMarket
+from auction_env.market.competitors.presets import preset, read_population
 from auction_env.market.params import LOG_IMPRESSIONS
 from benchmarks.cli import main
+from benchmarks.commands import add_episodes, read_episodes
 from benchmarks.commands.demo import suite_of
 from benchmarks.speed.reference.numpy_market import run_episode
 from benchmarks.speed.reference.synthetic_log import write_log
@@ -78,6 +83,47 @@ def test_collect_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main([*arguments, "--advertisers", "48", "--force"])
     assert "`advertisers` must be different indices in 0..47" in capsys.readouterr().err
+
+
+def test_markets_by_name_and_budgets_drawn_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["collect", "--episodes", "2", "--impressions", "240", "--workers", "1", "--control", "all"]
+    few = [*arguments, "--advertisers", "5", "2", "--out", str(tmp_path / "set")]
+    main([*few, "--preset", "dense", "--redraw", "0.5,0.2"])
+    log, made = data.load(tmp_path / "set"), data.read_manifest(tmp_path / "set").parameters
+    params, population = preset("dense", n_impressions=240, funnel=Funnel())
+    population = replace(population, budget_swing=0.5, cpa_swing=0.2)
+    assert made["population"] == population.to_json() and made["market"]["reserve"] == params.reserve
+    simulated = BatchMarket(params, population, 2)
+    simulated.reset([0, 1])
+    first = log.episode_starts[:-1]
+    assert len(set(log.budget[first])) == len(set(log.cpa_target[first])) == 4
+    np.testing.assert_array_equal(log.cpa_target[first], simulated.episode_targets.cpa[:, [2, 5]].ravel())
+    main([*few, "--population", "auctionnet-agents", "--force"])
+    made = data.read_manifest(tmp_path / "set").parameters
+    assert made["population"] == read_population("auctionnet-agents").to_json()
+    for wrong, message in (
+        (["--redraw", "much"], "`--redraw` must be BUDGET or BUDGET,CPA"),
+        (["--preset", "dens"], "nearest: dense"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*few, *wrong, "--force"])
+        assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_evaluations_play_markets_by_name() -> None:
+    parser = argparse.ArgumentParser()
+    add_episodes(parser)
+    market = ["--preset", "sparse", "--redraw", "0.3", "--impressions", "240", "--ticks", "6"]
+    given = ["--agent", "pid", "--task", "MaxClicks", "TargetCPA", "--episodes", "2", *market]
+    clicks, cpa = read_episodes(parser.parse_args(given))
+    for of_task, task in ((clicks, "MaxClicks"), (cpa, "TargetCPA")):
+        params, population = preset("sparse", task=task, n_impressions=240, n_ticks=6)
+        assert isinstance(of_task.market, LiveMarket) and of_task.market.params == params
+        assert of_task.market.population == replace(population, budget_swing=0.3, cpa_swing=0.3)
+    with pytest.raises(ValueError, match="`--preset` must not be given with `--data`"):
+        read_episodes(parser.parse_args(["--agent", "pid", "--data", "logs", "--preset", "sparse"]))
+    with pytest.raises(ValueError, match=r"`is_unsold_at_reserve` needs `mechanism` 'gsp' .* found 'vcg'"):
+        read_episodes(parser.parse_args([*given, "--mechanism", "vcg"]))
 
 
 OWN = '{"name": "Mine", "objective": "clicks", "constraints": [{"kind": "cpc", "scale": 0.8}]}'

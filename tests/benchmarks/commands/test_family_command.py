@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents import read_family, read_harm
+from auction_env.market.competitors.shipped import AGENTS
 from benchmarks.cli import main
 
 SMALL = "--tasks 3 --groups 2 --most 20 --fewest 10 --impressions 240 --validation 2 --test 2 --workers 1"
@@ -27,6 +28,14 @@ def test_the_table_says_who_is_harmed(
     assert "measuring harm" not in again and "share of the score that a source's harm costs a target" in again
     members = read_family(tmp_path / "logs").members
     assert len(members) == 3
+
+
+def test_the_advertisers_of_a_family(tmp_path: Path) -> None:
+    options = ["--population", "auctionnet-agents", "--redraw", "0.4,0"]
+    main(["family", "--out", str(tmp_path / "logs"), *SMALL.split(), "--harms", "none", *options])
+    for member in read_family(tmp_path / "logs").members:
+        assert member.population.behaviour == AGENTS
+        assert (member.population.budget_swing, member.population.cpa_swing) == (0.4, 0.0)
 
 
 def test_an_unknown_harm_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""Scripted competitors: what each behaviour bids, named populations, the rules of AuctionNet."""
