@@ -55,7 +55,7 @@ class Rules(NamedTuple):
 class RuleArrays(NamedTuple):
     """`Rules` in few arrays: a call of a kernel costs 0.1 us for every array in a record, `Rules` together 2 us."""
 
-    numbers: NDArray[np.float32]  # (7,): mechanism .. has_funnel and value_correlation, see `rules_of`
+    numbers: NDArray[np.float32]  # (8,): mechanism .. has_funnel and value_correlation, see `rules_of`
     exposure: NDArray[np.float32]  # (n_slots,)
     weight: NDArray[np.float32]  # (n_slots, n_slots)
     by_advertiser: NDArray[np.float32]  # (4, n_advertisers): quality, click rate, cart rate, order value
@@ -67,7 +67,7 @@ class RuleArrays(NamedTuple):
         """The same rules."""
         numbers = (
             rules.mechanism, rules.first_price_share, rules.reserve, rules.reserve_noise, rules.has_quality,
-            rules.has_funnel, rules.value_correlation,
+            rules.is_unsold_at_reserve, rules.has_funnel, rules.value_correlation,
         )  # fmt: skip
         return cls(
             np.array(numbers, np.float32), rules.exposure, rules.weight,
@@ -81,8 +81,8 @@ def rules_of(numbers, exposure, weight, by_advertiser, funnel, value_shape):
     """`Rules` from `RuleArrays`."""
     return Rules(
         np.int64(numbers[0]), numbers[1], exposure, weight, numbers[2], numbers[3], by_advertiser[0], numbers[4] != 0,
-        numbers[5] != 0, by_advertiser[1], by_advertiser[2], by_advertiser[3], funnel[0], funnel[1], numbers[6],
-        value_shape,
+        numbers[5] != 0, numbers[6] != 0, by_advertiser[1], by_advertiser[2], by_advertiser[3], funnel[0], funnel[1],
+        numbers[7], value_shape,
     )  # fmt: skip
 
 
