@@ -47,13 +47,19 @@ def naming_errors(path: Path) -> Iterator[None]:
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Writes next to the path and renames, so that a reader, or a kill, never meets half a file."""
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A file to write beside the path, which takes its place when the block ends well and vanishes otherwise."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with naming_errors(path):
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from auction_env.data.checking import Problem, check
 from auction_env.data.dataset import TrajectoryData
 from auction_env.data.formats.auctionnet_import import ImportSummary, import_auctionnet_impressions
+from auction_env.data.formats.ipinyou.importing import IpinyouSummary, import_ipinyou
 from auction_env.data.formats.sources import AuctionNetLogError
+from auction_env.data.formats.table.bids import import_bids
 from auction_env.data.formats.table.problems import TableError, TableProblem
 from auction_env.data.formats.table.trajectories import TableSummary, from_table, import_table
 from auction_env.data.formats.trajectory_import import import_auctionnet_trajectories
@@ -24,6 +26,7 @@ __all__ = [
     "Column",
     "DataSetError",
     "ImportSummary",
+    "IpinyouSummary",
     "Manifest",
     "Problem",
     "TableError",
@@ -35,6 +38,8 @@ __all__ = [
     "from_table",
     "import_auctionnet_impressions",
     "import_auctionnet_trajectories",
+    "import_bids",
+    "import_ipinyou",
     "import_table",
     "load",
     "load_columns",

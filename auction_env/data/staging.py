@@ -90,13 +90,20 @@ def write_block(path: Path, index: int, data: TrajectoryData) -> Block:
 
 
 @contextmanager
-def open_stage(directory: str | os.PathLike[str], plan: Mapping[str, Any], *, force: bool) -> Iterator[Stage]:
+def open_stage(
+    directory: str | os.PathLike[str],
+    plan: Mapping[str, Any],
+    *,
+    force: bool,
+    hopeless: tuple[type[Exception], ...] = (),
+) -> Iterator[Stage]:
     """The stage of a data set; its directory goes when the data set is in its place and stays until then.
 
     Args:
         directory: Where the data set will be.
         plan: All that its bytes depend on, as JSON values.
         force: Whether a data set that is there, or unfinished work of another plan, is replaced.
+        hopeless: Errors after which the work can never be finished: they remove it.
 
     Raises:
         FileExistsError: The target may not be filled (`check_target`), or unfinished work of another plan is there
@@ -106,4 +113,9 @@ def open_stage(directory: str | os.PathLike[str], plan: Mapping[str, Any], *, fo
     with unfinished_work(target, json_values("plan", plan), force=force) as path:
         for name in (_DATA, _BLOCKS):
             (path / name).mkdir(exist_ok=True)
-        yield Stage(target, path)
+        stage = Stage(target, path)
+        try:
+            yield stage
+        except hopeless:
+            stage.discard()
+            raise

@@ -6,13 +6,13 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.commands import TASK_HELP, Commands, read_task
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
-    from auction_env.data import ImportSummary
+    from auction_env.data import ImportSummary, TableSummary
 
 _FILES = "Reads .csv, .csv.gz, .zip (of .csv files) and .parquet, and directories of them."
 
@@ -85,7 +85,20 @@ def _add_table(formats: Commands) -> None:
         metavar="UNIT",
         help="timestamp (default), s or ms since 1970, or yyyyMMddHHmmssSSS",
     )
-    bids.set_defaults(run=_run_bids)
+    bids.set_defaults(run=_run_bids, kept="the sums of the files that are read")
+    ipinyou = formats.add_parser(
+        "ipinyou",
+        help="iPinYou's logs of bids, impressions, clicks and conversions, joined and summed up to ticks",
+        description="Reads bid.*, imp.*, clk.* and conv.* (.txt, also .bz2 or .gz) of all seasons, test logs, and"
+        " train.log.txt and test.log.txt of make-ipinyou-data; searches directories. Budgets are not in the logs: give"
+        " --budget-factor NUMBER or --constant budget=NUMBER.",
+    )
+    ipinyou.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    ipinyou.add_argument(
+        "--budget-factor", type=float, metavar="F", help="the budget of a day: F times what the campaign paid that day"
+    )
+    _add_result(ipinyou)
+    ipinyou.set_defaults(run=_run_ipinyou, kept="the files that are read and the bids that are joined")
 
 
 def _add_own(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +108,12 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
     option(
         "--map", nargs="+", default=[], metavar="NAME=YOURS", help="what the file calls a column, such as cost=spend"
     )
+    _add_result(parser)
+
+
+def _add_result(parser: argparse.ArgumentParser) -> None:
+    """Adds what all imports that sum up to ticks ask for."""
+    option = parser.add_argument
     option("--constant", nargs="+", default=[], metavar="NAME=NUMBER", help="a column that is the same in all rows")
     option("--task", required=True, metavar="NAME", help=f"what the campaigns were for: {TASK_HELP}")
     option("--ticks", type=int, default=48, metavar="N", help="ticks of a period; default: %(default)s")
@@ -103,47 +122,67 @@ def _add_own(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_table(arguments: argparse.Namespace) -> None:
-    _import_table(arguments, arguments.paths, _pairs("--map", arguments.map))
-
-
-def _run_bids(arguments: argparse.Namespace) -> None:
-    from auction_env.data.formats.table.bids import sum_bids
-    from auction_env.data.storage import check_target
-
-    check_target(arguments.out, force=arguments.force)
-    with progress_bar("reading bids", None, "rows") as bar:
-        table = sum_bids(
-            arguments.paths,
-            ticks=arguments.ticks,
-            mapping=_pairs("--map", arguments.map),
-            price_unit=arguments.price_unit,
-            time_unit=arguments.time_unit,
-            progress=bar.advance,
-        )
-    _import_table(arguments, table, {})
-
-
-def _import_table(arguments: argparse.Namespace, frame: object, mapping: dict[str, str]) -> None:
-    """Writes a table as the data set of the arguments, and says what became of it."""
     from auction_env import data
 
-    constants = {name: _number(name, text) for name, text in _pairs("--constant", arguments.constant).items()}
     started = time.perf_counter()
     with progress_bar("importing", None, "rows") as bar:
         summary = data.import_table(
-            frame,
-            arguments.out,
-            task=read_task(arguments.task),
-            ticks=arguments.ticks,
-            mapping=mapping,
-            constants=constants,
-            force=arguments.force,
-            progress=bar.update,
-        )
+            arguments.paths, arguments.out, mapping=_pairs("--map", arguments.map), progress=bar.update,
+            **_of_table(arguments),
+        )  # fmt: skip
+    _say(summary, arguments.out, started)
+
+
+def _run_bids(arguments: argparse.Namespace) -> None:
+    from auction_env import data
+
+    started = time.perf_counter()
+    with progress_bar("reading bids", None, "rows") as bar:
+        summary = data.import_bids(
+            arguments.paths, arguments.out, mapping=_pairs("--map", arguments.map), price_unit=arguments.price_unit,
+            time_unit=arguments.time_unit, progress=bar.advance, **_of_table(arguments),
+        )  # fmt: skip
+    _say(summary, arguments.out, started)
+
+
+def _run_ipinyou(arguments: argparse.Namespace) -> None:
+    from auction_env import data
+
+    started = time.perf_counter()
+    with progress_bar("reading iPinYou's logs", None, "MB") as bar:
+        found = data.import_ipinyou(
+            arguments.paths, arguments.out, budget_factor=arguments.budget_factor,
+            progress=lambda done, total: bar.update(done / 1e6, total / 1e6), **_of_table(arguments),
+        )  # fmt: skip
+    joined = found.joined
+    console.print(f"{joined.n_bids:,} bids joined", highlight=False)
+    for count, what in (
+        (joined.n_twice, "bids or impressions that are there twice"),
+        (joined.n_strays, "impressions without their bid, clicks and conversions without their impression"),
+        (found.n_left_out, "lines that lack a bid, a time, a price or an advertiser"),
+        (found.n_free_days, "days of a campaign that paid nothing"),
+    ):
+        if count:
+            console.print(f"left out: {count:,} {what}", highlight=False, soft_wrap=True)
+    _say(found.table, arguments.out, started)
+
+
+def _of_table(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `import_table` that all imports of tables and bids share."""
+    constants = {name: _number(name, text) for name, text in _pairs("--constant", arguments.constant).items()}
+    return {
+        "task": read_task(arguments.task),
+        "ticks": arguments.ticks,
+        "constants": constants,
+        "force": arguments.force,
+    }
+
+
+def _say(summary: TableSummary, out: Path, started: float) -> None:
+    """Says what became of a table."""
     seconds = time.perf_counter() - started
     console.print(
-        f"{summary.n_rows:,} rows -> {summary.n_trajectories:,} trajectories in {seconds:.1f} s: {arguments.out}",
-        soft_wrap=True,
+        f"{summary.n_rows:,} rows -> {summary.n_trajectories:,} trajectories in {seconds:.1f} s: {out}", soft_wrap=True
     )
     for name, value in summary.derived_targets.items():
         console.print(f"{name}: {value:.6g}, the log's own, because the table does not say it")

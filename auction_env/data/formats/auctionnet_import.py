@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,7 @@ from auction_env.control.observation import N_FEATURES, StateFeatures
 from auction_env.data.dataset import Array, TrajectoryData
 from auction_env.data.formats.auctionnet_csv import LOG_COLUMNS, parse_logs
 from auction_env.data.formats.csv_blocks import BLOCK_BYTES, START, ParsedBlock, Position, row_error
-from auction_env.data.formats.sources import AuctionNetLogError, Source, find_logs
-from auction_env.data.manifest import code_version
-from auction_env.data.schema import SCHEMA_VERSION
+from auction_env.data.formats.sources import AuctionNetLogError, Source, find_logs, import_plan
 from auction_env.data.staging import open_stage
 from auction_env.data.storage import write
 from auction_env.files import write_atomically
@@ -85,12 +83,8 @@ def import_auctionnet_impressions(
     if block_bytes < 1:
         raise ValueError(f"`block_bytes` must be positive, found {block_bytes}")
     files = find_logs(paths)
-    with open_stage(out, import_plan(files), force=force) as stage:
-        try:
-            table = _read_table(files, progress, block_bytes, _Checkpoints(stage.path / _CHECKPOINT))
-        except AuctionNetLogError:
-            stage.discard()
-            raise
+    with open_stage(out, import_plan(files), force=force, hopeless=(AuctionNetLogError,)) as stage:
+        table = _read_table(files, progress, block_bytes, _Checkpoints(stage.path / _CHECKPOINT))
         data = _to_trajectories(table)
         metadata = {
             "source": "AuctionNet log",
@@ -101,11 +95,6 @@ def import_auctionnet_impressions(
     summary = ImportSummary(int(table.counts.sum()), len(data), data.n_episodes, time.perf_counter() - started)
     logger.info("imported %d log rows in %.1f s", summary.n_rows, summary.seconds)
     return summary
-
-
-def import_plan(files: Sequence[Source]) -> dict[str, Any]:
-    """What an import that goes on where another was killed must share with it."""
-    return {"files": [file.state for file in files], "versions": {"code": code_version(), "schema": SCHEMA_VERSION}}
 
 
 class _Checkpoints:

@@ -7,7 +7,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+
+from auction_env.data.manifest import code_version
+from auction_env.data.schema import SCHEMA_VERSION
 
 ENDINGS = (".csv", ".csv.gz", ".zip", ".parquet")
 _ENDINGS_TEXT = "must end in .csv, .csv.gz, .zip (of .csv files) or .parquet"
@@ -60,6 +63,13 @@ class Source:
     member: str
     n_bytes: int
 
+    @classmethod
+    def of(cls, path: Path) -> Source:
+        """A file that is no archive; FileNotFoundError where there is none."""
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} must be a file, but does not exist")
+        return cls(path, "", path.stat().st_size)
+
     @property
     def path(self) -> Path:
         """The file, with the member behind it: what errors name."""
@@ -70,6 +80,11 @@ class Source:
         """What changes when the log does."""
         found = self.file.stat()
         return str(self.path.resolve()), found.st_size, found.st_mtime_ns
+
+
+def import_plan(files: Sequence[Source]) -> dict[str, Any]:
+    """What an import that goes on where another was killed must share with it."""
+    return {"files": [file.state for file in files], "versions": {"code": code_version(), "schema": SCHEMA_VERSION}}
 
 
 def find_logs(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Source]:

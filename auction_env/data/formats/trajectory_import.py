@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from auction_env.control.observation import FEATURE_NAMES
 from auction_env.data.dataset import DTYPES, VECTORS, TrajectoryData, is_sorted
-from auction_env.data.formats.auctionnet_import import IMPORT_TASK, ImportSummary, Progress, import_plan
+from auction_env.data.formats.auctionnet_import import IMPORT_TASK, ImportSummary, Progress
 from auction_env.data.formats.csv_blocks import BLOCK_BYTES, START, Position
-from auction_env.data.formats.sources import AuctionNetLogError, Source, find_logs
+from auction_env.data.formats.sources import AuctionNetLogError, Source, find_logs, import_plan
 from auction_env.data.formats.trajectory_csv import (
     FIRST_NEXT,
     FIRST_STATE,
@@ -96,13 +96,9 @@ def import_auctionnet_trajectories(
             raise ValueError(f"`{name}` must be at least {least}, found {value}")
     files = find_logs(paths)
     plan = import_plan(files) | {"rows_per_shard": rows_per_shard}
-    with open_stage(out, plan, force=force) as stage:
-        try:
-            with closing(_Shards(stage, rows_per_shard)) as shards:
-                _read(files, shards, block_bytes, progress)
-        except AuctionNetLogError:
-            stage.discard()
-            raise
+    with open_stage(out, plan, force=force, hopeless=(AuctionNetLogError,)) as stage:
+        with closing(_Shards(stage, rows_per_shard)) as shards:
+            _read(files, shards, block_bytes, progress)
         metadata = {
             "source": "AuctionNet trajectories",
             "files": [file.path.name for file in files],

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from auction_env.data.formats.sources import Source, import_plan
 from auction_env.data.formats.table.cells import Int, clock
 from auction_env.data.formats.table.frames import batches, column_names
+from auction_env.data.formats.table.kept import kept_table
 from auction_env.data.formats.table.problems import TableError, TableProblem
+from auction_env.data.formats.table.trajectories import TableSummary, import_table
+from auction_env.data.staging import open_stage
 from auction_env.names import check_name, nearest
+from auction_env.tasks import Task, get_task
 
+DIGITS: Final = "yyyyMMddHHmmssSSS"
 TimeUnit = Literal["timestamp", "s", "ms", "yyyyMMddHHmmssSSS"]
 """How a log writes times: timestamps, Unix seconds or milliseconds, or iPinYou's 17 digits."""
 Progress = Callable[[int], None]
@@ -38,6 +45,54 @@ _AMOUNTS = ("clicks", "conversions", "value")
 _ROWS_HELD = 1 << 20  # of partial sums, before they are added up
 
 
+def import_bids(
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    task: str | Task,
+    ticks: int = 48,
+    mapping: Mapping[str, str] | None = None,
+    constants: Mapping[str, float] | None = None,
+    price_unit: float = 1.0,
+    time_unit: TimeUnit = "timestamp",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> TableSummary:
+    """Sums logs of single bids up (`sum_bids`) and writes them as a trajectory data set.
+
+    An import that was killed goes on, when it is called again with the same arguments and files, behind the last file
+    that was summed up. The data set has the same bytes as that of an uninterrupted import.
+
+    Args:
+        paths: The logs.
+        out: Directory of the data set.
+        task: What the campaigns were for.
+        ticks: Ticks of a day.
+        mapping: As of `sum_bids`.
+        constants: Columns that are the same for all ticks, such as `budget`; as of `from_table`.
+        price_unit, time_unit: As of `sum_bids`.
+        force: Whether a data set at `out`, or unfinished work with other arguments, is replaced.
+        progress: Told after every block.
+
+    Raises:
+        FileExistsError: `out` holds files (see `auction_env.data.write`), or unfinished work with other arguments.
+        FileNotFoundError, TableError, ValueError: As of `sum_bids` and `from_table`; nothing is left at `out`.
+    """
+    chosen, files = get_task(task), _files(paths)
+    given = {"ticks": ticks, "mapping": dict(mapping or {}), "constants": dict(constants or {})}
+    units = {"price_unit": price_unit, "time_unit": time_unit}
+    plan = import_plan([Source.of(path) for path in files]) | given | units | {"task": chosen.to_json()}
+    with open_stage(out, plan, force=force, hopeless=(ValueError,)) as stage:
+        table = sum_bids(
+            files, ticks=ticks, mapping=mapping, price_unit=price_unit, time_unit=time_unit, keep=stage.path,
+            progress=progress,
+        )  # fmt: skip
+        return import_table(
+            table, out, task=chosen, ticks=ticks, constants=constants, force=force,
+            metadata={"source": "bids", "files": [str(path) for path in files]},
+        )  # fmt: skip
+
+
 def sum_bids(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
@@ -45,6 +100,7 @@ def sum_bids(
     mapping: Mapping[str, str] | None = None,
     price_unit: float = 1.0,
     time_unit: TimeUnit = "timestamp",
+    keep: Path | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Sums logs of single bids up to the table that `from_table` reads: a row a campaign and tick with a bid.
@@ -57,6 +113,7 @@ def sum_bids(
         mapping: By the name of `BID_COLUMNS`, what the logs call it, where that is another name.
         price_unit: Impressions that bids and prices are for: 1,000 where they are CPMs.
         time_unit: How times are written.
+        keep: A directory for the sums of each file, from which a later call with the same arguments goes on.
         progress: Told after every block.
 
     Returns:
@@ -75,27 +132,45 @@ def sum_bids(
     check_name("time_unit", time_unit, get_args(TimeUnit))
     for name in mapping or {}:
         check_name("mapping", name, BID_COLUMNS, rule="must give columns of")
+    files = _files(paths)
+    names = _names(files, mapping or {})
+
+    amounts = [name for name in _AMOUNTS if name in names]
+
+    def of_file(path: Path) -> pa.Table:
+        blocks = _blocks(path, names, time_unit, progress)
+        return added_sums((tick_sums(block, ticks, price_unit) for block in blocks), amounts)
+
+    parts = (
+        kept_table(None if keep is None else keep / f"sums-{number:05d}.arrow", partial(of_file, path))
+        for number, path in enumerate(files)
+    )
+    return mean_bids(added_sums(parts, amounts), files[0])
+
+
+def mean_bids(sums: pa.Table, source: Path) -> pa.Table:
+    """The table of summed ticks that `from_table` reads; TableError, naming the source, where there are none."""
+    if not sums.num_rows:
+        raise TableError([TableProblem(str(source), None, "", "must have rows, found none")])
+    mean = pc.divide(sums.column("bid"), sums.column("volume"))
+    table = sums.set_column(sums.column_names.index("bid"), "bid", mean)
+    names = table.column("campaign")
+    if pc.all(pc.match_substring_regex(names, r"^\d{1,9}$")).as_py():  # numbers stay numbers
+        table = table.set_column(0, "campaign", names.cast(pa.int64()))
+    return table
+
+
+def _files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not given:
         raise ValueError("`paths` must name at least one log, found none")
-    files, held = [Path(path) for path in given], list[pa.Table]()
-    names = _names(files, mapping or {})
+    files = [Path(path) for path in given]
+    seen = set[Path]()
     for path in files:
-        for block in _blocks(path, names, time_unit):
-            held.append(_sums(block, ticks, price_unit))
-            if sum(len(part) for part in held[1:]) > _ROWS_HELD:
-                held = [_added(held)]
-            if progress is not None:
-                progress(len(block["time"]))
-    if not held:
-        raise TableError([TableProblem(str(files[0]), None, "", "must have rows, found none")])
-    total = _added(held)
-    mean = pc.divide(total.column("bid"), total.column("volume"))
-    total = total.set_column(total.column_names.index("bid"), "bid", mean)
-    names_of = total.column("campaign")
-    if pc.all(pc.match_substring_regex(names_of, r"^\d{1,9}$")).as_py():  # numbers stay numbers
-        total = total.set_column(0, "campaign", names_of.cast(pa.int64()))
-    return total
+        if path.resolve() in seen:
+            raise ValueError(f"`paths` must name a log once, found {path} twice")
+        seen.add(path.resolve())
+    return files
 
 
 def _names(files: Sequence[Path], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -120,10 +195,12 @@ def _names(files: Sequence[Path], mapping: Mapping[str, str]) -> dict[str, str]:
     return names
 
 
-def _blocks(path: Path, names: Mapping[str, str], time_unit: TimeUnit) -> Iterator[dict[str, Any]]:
+def _blocks(
+    path: Path, names: Mapping[str, str], time_unit: TimeUnit, progress: Progress | None
+) -> Iterator[dict[str, Any]]:
     """The columns of a log, block by block, checked."""
-    times = pa.timestamp("ms") if time_unit == "timestamp" else pa.int64()
-    types = {"campaign": pa.string(), "time": times}
+    kind = pa.timestamp("ms") if time_unit == "timestamp" else pa.int64()
+    types = {"campaign": pa.string(), "time": kind}
     wanted = {theirs: types.get(name, pa.float64()) for name, theirs in names.items()}
     first = 1
     for table in batches(path, wanted):
@@ -131,11 +208,19 @@ def _blocks(path: Path, names: Mapping[str, str], time_unit: TimeUnit) -> Iterat
         problems = [
             problem for name, column in block.items() for problem in _wrong(path, names[name], name, column, first)
         ]
+        times: Int = pc.fill_null(block["time"].cast(pa.int64()), 0).to_numpy()
+        if time_unit == DIGITS and not problems:
+            rule = "must be a time as yyyyMMddHHmmssSSS, found"
+            problems = [
+                TableProblem(str(path), first + row, names["time"], f"{rule} {times[row]}")
+                for row in wrong_digits(times)
+            ]
         if problems:
             raise TableError(sorted(problems, key=lambda problem: problem.row or 0))
-        seconds = _seconds(block["time"], time_unit)
         first += table.num_rows
-        yield block | {"time": seconds}
+        yield block | {"time": seconds_of(times, time_unit)}
+        if progress is not None:
+            progress(table.num_rows)
 
 
 def _wrong(path: Path, theirs: str, name: str, column: pa.ChunkedArray, first: int) -> Iterator[TableProblem]:
@@ -155,25 +240,43 @@ def _wrong(path: Path, theirs: str, name: str, column: pa.ChunkedArray, first: i
         yield TableProblem(str(path), first + int(row), theirs, rule)
 
 
-def _seconds(times: pa.ChunkedArray, unit: TimeUnit) -> Int:
+def wrong_digits(times: Int) -> list[int]:
+    """The places of numbers that are no times as yyyyMMddHHmmssSSS."""
+    year, month, day, hour, minute, second = _digits(times)
+    is_date = (year >= 1970) & (year < 10_000) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    is_time = (hour < 24) & (minute < 60) & (second < 60)
+    return np.flatnonzero(~(is_date & is_time)).tolist()
+
+
+def _digits(times: Int) -> tuple[Int, ...]:
+    """Year, month, day, hour, minute and second."""
+    date, clock_time = np.divmod(times, 10**9)
+    hour, minute, second = clock_time // 10**7, clock_time // 10**5 % 100, clock_time // 1000 % 100
+    return date // 10_000, date // 100 % 100, date % 100, hour, minute, second
+
+
+def seconds_of(times: Int, unit: TimeUnit) -> Int:
     """Seconds since 1970."""
-    numbers: Int = times.cast(pa.int64()).to_numpy()
     if unit == "s":
-        return numbers
+        return times
     if unit in ("ms", "timestamp"):
-        return numbers // 1000
-    date, clock_time = np.divmod(numbers, 10**9)
-    year, month, day = date // 10_000, date // 100 % 100, date % 100
+        return times // 1000
+    year, month, day, hour, minute, second = _digits(times)
     months = (year - 1970) * 12 + month - 1
     days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
-    seconds: Int = (
-        days * 86_400 + clock_time // 10**7 * 3600 + clock_time // 10**5 % 100 * 60 + clock_time // 1000 % 100
-    )
+    seconds: Int = days * 86_400 + hour * 3600 + minute * 60 + second
     return seconds
 
 
-def _sums(block: Mapping[str, Any], ticks: int, price_unit: float) -> pa.Table:
-    """A block's sums by campaign and tick."""
+def tick_sums(block: Mapping[str, Any], ticks: int, price_unit: float) -> pa.Table:
+    """A block of bids summed up by campaign and tick.
+
+    Args:
+        block: By column of `BID_COLUMNS`, Arrow arrays (n,), `time` in seconds since 1970; `price` is null where the
+            bid lost.
+        ticks: Ticks of a day.
+        price_unit: Impressions that bids and prices are for.
+    """
     period, tick = clock(block["time"], ticks)
     n, price = len(period), block["price"]
     columns = {
@@ -187,6 +290,18 @@ def _sums(block: Mapping[str, Any], ticks: int, price_unit: float) -> pa.Table:
         **{name: pc.fill_null(block[name], 0.0) for name in _AMOUNTS if name in block},
     }
     return _added([pa.table(columns)])
+
+
+def added_sums(parts: Iterable[pa.Table], amounts: Sequence[str]) -> pa.Table:
+    """The sums of all parts, which `tick_sums` made with these amounts; without parts a table of no rows."""
+    columns = dict.fromkeys(("bid", "volume", "impressions", "cost", *amounts), pa.float64())
+    schema = pa.schema({"campaign": pa.string(), "period": pa.int64(), "tick": pa.int64(), **columns})
+    held = [schema.empty_table()]
+    for part in parts:
+        held.append(part)
+        if sum(len(one) for one in held[1:]) > _ROWS_HELD:
+            held = [_added(held)]
+    return _added(held)
 
 
 def _added(parts: Sequence[pa.Table]) -> pa.Table:

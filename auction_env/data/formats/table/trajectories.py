@@ -79,6 +79,7 @@ def import_table(
     mapping: Mapping[str, str] | None = None,
     constants: Mapping[str, float] | None = None,
     force: bool = False,
+    metadata: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TableSummary:
     """Writes a table as a trajectory data set, whole or not at all; arguments and errors as of `from_table`.
@@ -93,6 +94,7 @@ def import_table(
         mapping: By column, what the table calls it.
         constants: By column, a number that holds for all rows.
         force: Whether a data set at `out` is replaced.
+        metadata: JSON values that the data set notes, in place of or beside `TableLog.metadata`.
         progress: Told after every part how far the writing is.
 
     Raises:
@@ -100,7 +102,8 @@ def import_table(
     """
     check_target(out, force=force)
     log = TableLog(frame, task=task, ticks=ticks, mapping=mapping, constants=constants)
-    write(out, log.parts(progress), metadata=log.metadata, parameters={"task": log.task.to_json()}, force=force)
+    noted = log.metadata | dict(metadata or {})
+    write(out, log.parts(progress), metadata=noted, parameters={"task": log.task.to_json()}, force=force)
     return TableSummary(log.n_rows, log.n_episodes, log.missing, log.rows.ignored, log.derived_targets)
 
 
