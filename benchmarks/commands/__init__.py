@@ -182,7 +182,12 @@ def add_episodes(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--data", type=Path, metavar="DIR", help="the tasks and markets of a family or a collected data set"
     )
-    where.add_argument("--replay", type=Path, metavar="DIR", help="a saved replay market in place of a live one")
+    where.add_argument(
+        "--replay",
+        type=Path,
+        metavar="DIR",
+        help="a saved replay market, or one of vamo import bat, in place of a live one",
+    )
     option("--protocol", metavar="NAME", help="of a replay: logged-bids (default), fixed-prices or live")
     option("--episodes", type=int, metavar="N", help="of each task; default: 96, of a replay all")
     option("--seeds", type=int, nargs="+", metavar="S", help="market seeds, in place of --episodes; default: 400000 ..")

@@ -41,11 +41,37 @@ def add(commands: Commands) -> None:
         of_format.add_argument("--force", action="store_true", help="replace a data set that is there")
         of_format.set_defaults(run=_run, format=name, kept=kept)
     _add_table(formats)
+    bat = formats.add_parser(
+        "bat",
+        help="BAT's campaigns and stats as a market in which bidders bid: vamo evaluate --replay DIR",
+        description="Reads BAT's campaigns.csv and stats.csv (also .gz or .parquet), checks them, and writes a market.",
+    )
+    bat.add_argument("campaigns", type=Path, metavar="CAMPAIGNS")
+    bat.add_argument("stats", type=Path, metavar="STATS")
+    bat.add_argument("--mechanism", default="vcg", metavar="NAME", help="vcg or first_price; default: %(default)s")
+    bat.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the market")
+    bat.add_argument("--force", action="store_true", help="replace a market that is there")
+    bat.set_defaults(run=_run_bat)
     minari = formats.add_parser("minari", help="what `vamo export minari` wrote (needs the extra `minari`)")
     minari.add_argument("directory", type=Path, metavar="DATA", help="directory of the Minari data set")
     minari.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
     minari.add_argument("--force", action="store_true", help="replace a data set that is there")
     minari.set_defaults(run=_run_minari)
+
+
+def _run_bat(arguments: argparse.Namespace) -> None:
+    from auction_env.replay.bat.storage import import_bat
+
+    started = time.perf_counter()
+    market = import_bat(
+        arguments.campaigns, arguments.stats, arguments.out, mechanism=arguments.mechanism, force=arguments.force
+    )
+    n_rows, n_campaigns = len(market.landscape.key), market.n_campaigns
+    console.print(
+        f"{n_rows:,} prices of {n_campaigns:,} campaigns, up to {market.n_ticks:,} hours each, {market.mechanism},"
+        f" in {time.perf_counter() - started:.1f} s: {arguments.out}",
+        soft_wrap=True,
+    )
 
 
 def _run_minari(arguments: argparse.Namespace) -> None:

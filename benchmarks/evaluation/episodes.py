@@ -21,6 +21,9 @@ from auction_env.integers import check_integers
 from auction_env.market.params import LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.names import check_name
+from auction_env.replay.bat.market import BatMarket
+from auction_env.replay.bat.storage import MANIFEST as BAT_MANIFEST
+from auction_env.replay.bat.storage import load_bat
 from auction_env.replay.fixed_prices import FixedPriceMarket
 from auction_env.replay.logged_values import logged_values
 from auction_env.replay.market import ReplayMarket
@@ -96,6 +99,8 @@ class EpisodeSet:
             found["population"] = json.loads(self.market.population.to_json())
             competing = {bidder.name for bidder in (self.market.competitors or {}).values()}
             found["competitors"] = sorted(competing) or "scripts"
+        elif isinstance(self.market, BatMarket):
+            found |= {"market": "BAT", "mechanism": self.market.mechanism}
         else:
             found["days"] = None if self.days is None else self.days.tolist()
         return found | ({} if self.protocol is None else {"protocol": self.protocol})
@@ -176,7 +181,7 @@ def of_data(
 
 
 def in_log(
-    market: ReplayMarket | str | os.PathLike[str],
+    market: ReplayMarket | BatMarket | str | os.PathLike[str],
     tasks: str | Task | Sequence[str | Task],
     *,
     protocol: str = LOGGED_BIDS,
@@ -186,9 +191,11 @@ def in_log(
 ) -> list[EpisodeSet]:
     """Episodes of a replay market: an advertiser of a period against what the others bid in the log.
 
+    Of BAT's campaigns each is an episode, in turn.
+
     Args:
-        market: The log, or the directory of a saved one (`save_replay`).
-        tasks: As of `in_market`; a log has conversions only.
+        market: The log or BAT's market, or the directory of a saved one (`save_replay`, `import_bat`).
+        tasks: As of `in_market`; a log has conversions only, BAT has clicks as well.
         protocol: One of `PROTOCOLS`: what the advertiser plays against.
         n_episodes: Of each task; None: every advertiser of every period once. They are taken in turn, spread over all.
         seeds: Of the draws, in place of `n_episodes` of them from `FIRST_SEED` on.
@@ -200,8 +207,17 @@ def in_log(
     check_name("protocol", protocol, PROTOCOLS)
     if competitors is not None and protocol != LIVE:
         raise ValueError(f"`competitors` must be given with `protocol` {LIVE!r} only, found {protocol!r}")
-    log = market if isinstance(market, ReplayMarket) else load_replay(market, mmap=True)
+    log = market if isinstance(market, ReplayMarket | BatMarket) else _opened(Path(market))
     listed = [tasks] if isinstance(tasks, str | Task) else list(tasks)
+    if isinstance(log, BatMarket):
+        if protocol != LOGGED_BIDS:
+            raise ValueError(f"`protocol` must be {LOGGED_BIDS!r} in BAT's market, found {protocol!r}")
+        numbers = _seeds(log.n_campaigns if n_episodes is None else n_episodes, seeds)
+        turn = np.arange(len(numbers)) % log.n_campaigns
+        return [
+            EpisodeSet(task=task, market=log, seeds=numbers, advertisers=turn)
+            for task in _distinct([get_task(task) for task in listed])
+        ]
     row, column = log.episodes.T
     numbers = _seeds(len(row) if n_episodes is None else n_episodes, seeds)
     n = len(numbers)
@@ -219,6 +235,11 @@ def in_log(
         )
         for task in _distinct([get_task(task) for task in listed])
     ]
+
+
+def _opened(directory: Path) -> ReplayMarket | BatMarket:
+    """The saved market of a directory."""
+    return load_bat(directory) if (directory / BAT_MANIFEST).is_file() else load_replay(directory, mmap=True)
 
 
 def _collected(path: Path) -> tuple[Task, MarketParams, Population, tuple[int, ...]]:

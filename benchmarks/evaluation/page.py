@@ -79,6 +79,8 @@ def played_table(record: Mapping[str, Any]) -> str:
         pairs |= {"impressions": f"{params['n_impressions']:,}", "mechanism": params["mechanism"]}
         competing = record["competitors"]
         pairs["competitors"] = competing if isinstance(competing, str) else ", ".join(competing)
+    elif "market" in record:
+        pairs |= {"market": record["market"], "mechanism": record["mechanism"], "competitors": "do not react"}
     else:
         pairs |= {"periods": ranges(record["days"]), "competitors": "bid what they bid in the log"}
     return pairs_table(escape(record["task"]["name"]), pairs)

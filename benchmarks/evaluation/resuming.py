@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from auction_env.control.bidder import Bidder
 from auction_env.data.manifest import code_version
 from auction_env.files import unfinished_work, write_atomically
+from auction_env.replay.bat.market import BatMarket
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import LoggedMarket
 from benchmarks.evaluation.episodes import EpisodeSet
@@ -82,7 +83,12 @@ def _plan(bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet
         given = of_task.competitors
         if given is not None and not isinstance(given, NamedBidder):
             return None
-        log = _digest(of_task.market.market) if isinstance(of_task.market, LoggedMarket) else None
+        market = of_task.market
+        log = None
+        if isinstance(market, LoggedMarket):
+            log = _digest(market.market)
+        elif isinstance(market, BatMarket):
+            log = market.landscape.digest
         played.append(of_task.description | {"against": None if given is None else given.identity, "log": log})
     return {"bidders": who, "episodes": played, "code": code_version()}
 

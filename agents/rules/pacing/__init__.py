@@ -1,1 +1,1 @@
-"""Bidders that follow a spending plan and heed the budget alone."""
+"""Bidders that pace a budget along a spending plan: adaptive pacing, budget pacer, TA-PID, Mystique, BROI."""

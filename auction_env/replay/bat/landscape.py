@@ -6,6 +6,7 @@ who writes to or calls the seller. Bids are prices of a contact, rounded to powe
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -82,6 +83,14 @@ class Landscape:
     @property
     def n_campaigns(self) -> int:
         return len(self.campaigns.number)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that it tells."""
+        found = hashlib.sha256(repr((self.lowest, self.span)).encode())
+        for array in (*self.campaigns, self.first_hour, self.first_row, self.key, self.sums):
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
 
     def up_to(self, hour: Int, price: Float) -> Float:
         """(n, 5) amounts that prices (n,) bring in hours (n,): those of all rows with at most that price."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from auction_env.data import TableError, from_table
+from auction_env.data import TableError, from_table, import_bids
 from auction_env.data.formats.table import bids
 from auction_env.data.formats.table.bids import sum_bids
+from auction_env.tasks import Task
+
+CONSTANTS = {"budget": 1e3, "cpa_target": 5.0}
 
 
 def log(n: int = 400) -> pd.DataFrame:
@@ -84,14 +88,55 @@ def test_units_of_time_and_price(tmp_path: Path, unit: Any) -> None:
             "row 1: `price` must be a number .* found -1; leave the price of a lost bid empty",
         ),
         ({"campaign": ["a", "", "b"]}, "row 2: `campaign` must not be empty"),
-        ({"price": ["1", "x", "2"]}, "whole CSV file.*'x'"),
-        ({"time": ["2026-01-05", "noon", "2026-01-05"]}, "whole CSV file.*'noon'"),
+        ({"price": ["1", "x", "2"]}, "row 2: `price` must be a number, found 'x'"),
+        ({"time": ["2026-01-05", "2026-01-05", "noon"]}, r"row 3: `time` must be a time \(.*\), found 'noon'"),
     ],
 )
 def test_bad_cells_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     log(3).assign(**changes).to_csv(tmp_path / "log.csv", index=False)
     with pytest.raises(TableError, match=message):
         sum_bids(tmp_path / "log.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("log.csv.gz", gzip.compress(log().to_csv().encode())[:-400], "truncated or damaged: must be a whole .gz file"),
+        ("log.csv.gz", log().to_csv().encode(), "must be a gzip file, as its name says, found bytes b',cam'"),
+        ("log.csv", log().to_csv(index=False).encode("utf-16"), "must be text in UTF-8"),
+        ("log.csv", log(9).assign(campaign="é").to_csv().encode("latin-1"), "row 1: `campaign` must be text in UTF-8"),
+        ("log.parquet", b"PAR1" + bytes(40), "truncated or damaged: must be a whole Parquet file"),
+    ],
+)
+def test_damaged_files_are_named_and_leave_nothing(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        import_bids(tmp_path / name, tmp_path / "set", task="MaxConversions", constants=CONSTANTS)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_killed_import_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{part}.csv" for part in range(3)]
+    for part, path in enumerate(paths):
+        log().iloc[part::3].to_csv(path, index=False)
+    asked: dict[str, Any] = {"task": Task(name="clicks", objective="clicks"), "constants": CONSTANTS}
+    import_bids(paths, tmp_path / "whole", **asked)
+    told = list[int]()
+
+    def dying(n: int) -> None:
+        told.append(n)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_bids(paths, tmp_path / "set", **asked, progress=dying)
+    assert not (tmp_path / "set").exists()
+    with pytest.raises(FileExistsError, match=r"unfinished work with other arguments .`ticks` differs"):
+        import_bids(paths, tmp_path / "set", **asked, ticks=24)
+    import_bids(paths, tmp_path / "set", **asked, progress=told.append)
+    assert len(told) == 4  # the last file alone is read again
+    whole, again = (next((tmp_path / name).glob("*.parquet")).read_bytes() for name in ("whole", "set"))
+    assert whole == again and sorted(path.name for path in tmp_path.iterdir())[-2:] == ["set", "whole"]
 
 
 def test_bad_arguments_are_named(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from auction_env import data
 from auction_env.control.bidder import ImpressionBids, TickView
 from auction_env.data import TableError
 from auction_env.replay.bat.market import BatMarket, read_bat, sum_of_clicks
+from auction_env.replay.bat.storage import import_bat, load_bat
+from auction_env.replay.storage import ReplayError
 from auction_env.tasks import Task
 
 HOUR, START = 3600, 1_700_000_000 // 3600 * 3600
@@ -141,6 +143,33 @@ def test_bidders_and_logs(tmp_path: Path) -> None:
     assert data.check(tmp_path / "logs") == [] and log.reward.sum() == pytest.approx(sum_of_clicks(both.totals))
     assert market.difference(market) == ""
     assert "another mechanism" in market.difference(BatMarket(landscape=market.landscape))
+
+
+def test_a_market_is_imported_whole_and_opened_again(tmp_path: Path) -> None:
+    campaigns, stats = tables()
+    out = tmp_path / "market"
+    made = import_bat(campaigns, stats, out, mechanism="first_price")
+    market = load_bat(out)
+    assert market.mechanism == "first_price" and market.landscape.digest == made.landscape.digest
+    with pytest.raises(FileExistsError, match="must be empty"):
+        import_bat(campaigns, stats, out)
+    import_bat(campaigns, stats, out, force=True)
+    assert load_bat(out).mechanism == "vcg"
+    (tmp_path / "stats.csv").write_text(stats.to_csv(index=False)[:-200])
+    with pytest.raises(TableError, match=r"stats\.csv.*whole CSV file"):
+        import_bat(campaigns, tmp_path / "stats.csv", tmp_path / "new")
+    (tmp_path / "stats.csv").write_bytes(stats.to_csv(index=False).encode("utf-16"))
+    with pytest.raises(TableError, match="must be text in UTF-8"):
+        import_bat(campaigns, tmp_path / "stats.csv", tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["market", "stats.csv"]
+    (out / "stats.parquet").write_bytes(b"other")
+    with pytest.raises(ReplayError, match=r"stats\.parquet: changed: its SHA-256 must be"):
+        load_bat(out)
+    (out / "bat.json").write_text("{}")
+    with pytest.raises(ReplayError, match="must be JSON with `format_version`"):
+        load_bat(out)
+    with pytest.raises(FileNotFoundError, match=r"it has no bat\.json"):
+        load_bat(tmp_path)
 
 
 def test_wrong_tables_and_arguments_are_refused() -> None:

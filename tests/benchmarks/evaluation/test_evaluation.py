@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from agents import Collection, FixedBidder, HindsightBidder, PidBidder, collect_
 from agents.families.family import make_task_family
 from agents.families.storage import collect_family
 from auction_env import MarketParams, random_population, save_replay
+from auction_env.replay.bat.storage import import_bat, load_bat
 from auction_env.replay.fixed_prices import FixedPriceMarket
 from auction_env.replay.logged_values import logged_values
 from auction_env.tasks import TASKS, Constraint, Task
@@ -22,6 +24,7 @@ from benchmarks.evaluation.episodes import FIRST_SEED, in_log, in_market, of_dat
 from benchmarks.evaluation.evaluate import evaluate
 from benchmarks.evaluation.named import named_bidder
 from benchmarks.evaluation.result import PAGE, RECORD, ROWS, Evaluation, read
+from benchmarks.studies.bat.recipe import made_up_bat
 from tests.auction_env.replay.logs import three_periods
 
 SMALL: dict[str, Any] = {"n_episodes": 3, "n_impressions": 400}
@@ -197,6 +200,20 @@ def test_a_log_is_played_by_every_advertiser_of_every_period(tmp_path: Path) -> 
         in_log(log, "MaxConversions", competitors=bidder.make)
     with pytest.raises(ValueError, match=r"`protocol` must be one of .* nearest: fixed-prices"):
         in_log(log, "MaxConversions", protocol="fixed_price")
+
+
+def test_campaigns_of_bat_are_episodes(tmp_path: Path) -> None:
+    import_bat(*made_up_bat(3, seed=1), tmp_path / "bat", mechanism="first_price")
+    (episodes,) = in_log(tmp_path / "bat", Task(name="clicks", objective="clicks"))
+    assert episodes.advertisers.tolist() == [0, 1, 2] and episodes.description["mechanism"] == "first_price"
+    named = {name: named_bidder(name) for name in ("ta-pid", "fixed")}
+    found = evaluate(named, episodes, out=tmp_path / "out")
+    assert (found.rows["reference"] >= 0.95 * found.rows["score_expected"])[found.rows["method"] == "fixed"].all()
+    assert "BAT" in (tmp_path / "out" / "report.html").read_text()
+    again = evaluate(named, replace(episodes, market=load_bat(tmp_path / "bat")))
+    np.testing.assert_array_equal(again.rows["score_expected"], found.rows["score_expected"])
+    with pytest.raises(ValueError, match="`protocol` must be 'logged-bids' in BAT's market, found 'live'"):
+        in_log(tmp_path / "bat", "MaxConversions", protocol="live")
 
 
 def test_competitors_take_all_other_seats() -> None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from auction_env.data.formats.table.problems import TableError, TableProblem
 
 CSV_ENDINGS, PARQUET_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".parquet", ".pq")
-_PARQUET_MAGIC = b"PAR1"
+_PARQUET_MAGIC, _GZIP_MAGIC = b"PAR1", b"\x1f\x8b"
 _NO_UTF8 = "must be text in UTF-8: convert it (iconv -f CODING -t UTF-8)"
 
 
@@ -92,10 +92,69 @@ def batches(path: Path, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
                 for batch in file.iter_batches(columns=list(types)):
                     yield pa.table(batch).select(schema.names).cast(schema)
             return
-        convert = pyarrow.csv.ConvertOptions(include_columns=schema.names, column_types=schema)
-        with pyarrow.csv.open_csv(path, parse_options=_csv_options(path), convert_options=convert) as reader:
-            for batch in reader:
-                yield pa.table(batch)
+        try:
+            yield from _csv_batches(path, schema)
+        except pa.ArrowInvalid as error:
+            if "conversion error" in str(error):
+                raise TableError([_wrong_cell(path, schema)]) from error
+            raise
+
+
+def _csv_batches(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+    convert = pyarrow.csv.ConvertOptions(include_columns=schema.names, column_types=schema)
+    with pyarrow.csv.open_csv(path, parse_options=_csv_options(path), convert_options=convert) as reader:
+        for batch in reader:
+            yield pa.table(batch)
+
+
+def _wrong_cell(path: Path, schema: pa.Schema) -> TableProblem:
+    """The first cell of a CSV file that its column's type does not have; reads the file once more, as bytes."""
+    texts, first = pa.schema([(name, pa.binary()) for name in schema.names]), 1
+    for table in _csv_batches(path, texts):
+        found = [
+            (row, field.name, cell)
+            for field in schema
+            if (place := _first_wrong(table.column(field.name), field.type)) is not None
+            for row, cell in [place]
+        ]
+        if found:
+            row, name, cell = min(found)
+            try:
+                rule = f"must be {_WHAT[_kind(schema.field(name).type)]}, found {cell.decode()!r}"
+            except UnicodeDecodeError:
+                rule = _NO_UTF8
+            return TableProblem(str(path), first + row, name, rule)
+        first += table.num_rows
+    return TableProblem(str(path), None, "", "must hold cells of its columns' types")
+
+
+_WHAT = {"integer": "an integer", "time": "a time (2026-01-31 23:59:00)", "number": "a number", "text": "a text"}
+
+
+def _kind(dtype: pa.DataType) -> str:
+    if pa.types.is_string(dtype):
+        return "text"
+    return "integer" if pa.types.is_integer(dtype) else "time" if pa.types.is_temporal(dtype) else "number"
+
+
+def _first_wrong(column: pa.ChunkedArray, dtype: pa.DataType) -> tuple[int, bytes] | None:
+    """The place and the content of the first cell that cannot be cast; None if all can."""
+    cells = column.to_pylist()
+    if _is_castable(cells, dtype):
+        return None
+    low, high = 0, len(cells)  # the cells before `low` are right, those before `high` are not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _is_castable(cells[low:middle], dtype) else (low, middle)
+    return low, cells[low]
+
+
+def _is_castable(cells: list[bytes], dtype: pa.DataType) -> bool:
+    try:
+        pa.array([cell or None for cell in cells], pa.binary()).cast(pa.string()).cast(dtype)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _check_ending(path: Path) -> None:
@@ -126,6 +185,10 @@ def _reason(path: Path, text: str) -> str:
         if head == _PARQUET_MAGIC:
             return f"truncated or damaged: must be a whole Parquet file; copy it again: {text}"
         return f"must be a Parquet file, found bytes {head!r} at its start: {text}"
+    if path.suffix == ".gz" and head[:2] != _GZIP_MAGIC:
+        return f"must be a gzip file, as its name says, found bytes {head!r} at its start"
+    if any(word in text for word in ("zlib", "compressed stream", "decompress")):
+        return f"truncated or damaged: must be a whole {path.suffix} file; copy it again: {text}"
     if head[:2] in (b"\xff\xfe", b"\xfe\xff") or "UTF" in text.upper():
         return f"{_NO_UTF8}: {text}"
     return f"must be a whole CSV file, every line with the header's number of cells: {text}"
