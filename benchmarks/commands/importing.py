@@ -52,6 +52,17 @@ def add(commands: Commands) -> None:
     bat.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the market")
     bat.add_argument("--force", action="store_true", help="replace a market that is there")
     bat.set_defaults(run=_run_bat)
+    criteo = formats.add_parser(
+        "criteo",
+        help="Criteo's attribution log: sums by campaign and tick, and how late conversions come",
+        description="Reads criteo_attribution_dataset.tsv.gz (also .tsv or .parquet). Writes ticks.parquet and"
+        " delays.json; the log has no bids, so that it gives no trajectories.",
+    )
+    criteo.add_argument("path", type=Path, metavar="FILE")
+    criteo.add_argument("--ticks", type=int, default=48, metavar="N", help="ticks of a day; default: %(default)s")
+    criteo.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the result")
+    criteo.add_argument("--force", action="store_true", help="replace a result that is there")
+    criteo.set_defaults(run=_run_criteo)
     minari = formats.add_parser("minari", help="what `vamo export minari` wrote (needs the extra `minari`)")
     minari.add_argument("directory", type=Path, metavar="DATA", help="directory of the Minari data set")
     minari.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
@@ -72,6 +83,38 @@ def _run_bat(arguments: argparse.Namespace) -> None:
         f" in {time.perf_counter() - started:.1f} s: {arguments.out}",
         soft_wrap=True,
     )
+
+
+def _run_criteo(arguments: argparse.Namespace) -> None:
+    import math
+
+    from auction_env.data.formats.criteo.importing import import_criteo
+
+    started = time.perf_counter()
+    with progress_bar("reading impressions", None, "rows") as bar:
+        found = import_criteo(
+            arguments.path, arguments.out, ticks=arguments.ticks, force=arguments.force, progress=bar.advance
+        )
+    console.print(
+        f"{found.n_impressions:,} impressions of {found.n_campaigns:,} campaigns -> {found.n_rows:,} rows in"
+        f" {time.perf_counter() - started:.1f} s: {arguments.out}",
+        soft_wrap=True,
+    )
+    if found.delays is None:
+        console.print("no conversion has a last click: nothing tells how late they come")
+        return
+    shares = zip(("a minute", "10 minutes", "an hour", "6 hours", "a day", "7 days"), found.delays.within, strict=False)
+    console.print(
+        f"{found.delays.n:,} conversions after a last click: " + ", ".join(f"{s:.1%} within {w}" for w, s in shares)
+    )
+    for name, fit in (("below a day", found.delays.in_day), ("up to 30 days", found.delays.in_window)):
+        if math.isfinite(fit.mean):
+            said = f"mean {fit.mean / 3600:.2f} h (standard error {fit.standard_error / 3600:.2f}), conversion_delay="
+            console.print(
+                f"delays {name}: {said}{fit.conversion_delay(arguments.ticks):.3f} of {arguments.ticks} ticks"
+            )
+        else:
+            console.print(f"delays {name}: no exponential fits, they are not shorter than evenly spread ones")
 
 
 def _run_minari(arguments: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from auction_env.data import TableError, from_table, import_bids
-from auction_env.data.formats.table import bids
+from auction_env.data.formats.table import sums
 from auction_env.data.formats.table.bids import sum_bids
 from auction_env.tasks import Task
 
@@ -33,7 +33,7 @@ def log(n: int = 400) -> pd.DataFrame:
     )
 
 
-def sums(frame: pd.DataFrame, ticks: int) -> pd.DataFrame:
+def summed(frame: pd.DataFrame, ticks: int) -> pd.DataFrame:
     """What the bids come to, by group-bys."""
     second = (frame.time - frame.time.dt.normalize()).dt.total_seconds()
     key = [frame.campaign, (frame.time.dt.normalize() - pd.Timestamp(0)).dt.days.rename("period"),
@@ -48,10 +48,10 @@ def in_order(table: Any) -> pd.DataFrame:
 
 
 def test_bids_are_summed_whatever_the_files_and_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame, expected = log(), sums(log(), 24)
+    frame, expected = log(), summed(log(), 24)
     frame.iloc[:150].to_csv(tmp_path / "1.csv", index=False)
     frame.iloc[150:].to_parquet(tmp_path / "2.parquet")
-    monkeypatch.setattr(bids, "_ROWS_HELD", 10)
+    monkeypatch.setattr(sums, "ROWS_HELD", 10)
     told = list[int]()
     found = sum_bids([tmp_path / "1.csv", tmp_path / "2.parquet"], ticks=24, progress=told.append)
     pd.testing.assert_frame_equal(in_order(found), expected, check_dtype=False)
@@ -73,7 +73,7 @@ def test_units_of_time_and_price(tmp_path: Path, unit: Any) -> None:
     cpm = frame.assign(time=times[unit], bid=frame.bid * 1000, price=frame.price * 1000)
     cpm.rename(columns={"time": "at", "price": "payprice"}).to_csv(tmp_path / "log.tsv", sep="\t", index=False)
     found = sum_bids(tmp_path / "log.tsv", mapping={"time": "at", "price": "payprice"}, time_unit=unit, price_unit=1000)
-    pd.testing.assert_frame_equal(in_order(found), sums(frame, 48), check_dtype=False)
+    pd.testing.assert_frame_equal(in_order(found), summed(frame, 48), check_dtype=False)
 
 
 @pytest.mark.parametrize(

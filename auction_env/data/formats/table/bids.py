@@ -17,6 +17,7 @@ from auction_env.data.formats.table.cells import Int, clock
 from auction_env.data.formats.table.frames import batches, column_names
 from auction_env.data.formats.table.kept import kept_table
 from auction_env.data.formats.table.problems import TableError, TableProblem
+from auction_env.data.formats.table.sums import added, all_added, sums_schema
 from auction_env.data.formats.table.trajectories import TableSummary, import_table
 from auction_env.data.staging import open_stage
 from auction_env.names import check_name, nearest
@@ -40,9 +41,7 @@ BID_COLUMNS = {
 """What a log of bids may have."""
 
 NEEDED = ("campaign", "time", "bid", "price")
-_KEY = ["campaign", "period", "tick"]
 _AMOUNTS = ("clicks", "conversions", "value")
-_ROWS_HELD = 1 << 20  # of partial sums, before they are added up
 
 
 def import_bids(
@@ -289,24 +288,9 @@ def tick_sums(block: Mapping[str, Any], ticks: int, price_unit: float) -> pa.Tab
         "cost": pc.divide(pc.fill_null(price, 0.0), price_unit),
         **{name: pc.fill_null(block[name], 0.0) for name in _AMOUNTS if name in block},
     }
-    return _added([pa.table(columns)])
+    return added([pa.table(columns)])
 
 
 def added_sums(parts: Iterable[pa.Table], amounts: Sequence[str]) -> pa.Table:
     """The sums of all parts, which `tick_sums` made with these amounts; without parts a table of no rows."""
-    columns = dict.fromkeys(("bid", "volume", "impressions", "cost", *amounts), pa.float64())
-    schema = pa.schema({"campaign": pa.string(), "period": pa.int64(), "tick": pa.int64(), **columns})
-    held = [schema.empty_table()]
-    for part in parts:
-        held.append(part)
-        if sum(len(one) for one in held[1:]) > _ROWS_HELD:
-            held = [_added(held)]
-    return _added(held)
-
-
-def _added(parts: Sequence[pa.Table]) -> pa.Table:
-    """Sums by campaign and tick, in the order of these."""
-    table = pa.concat_tables(parts)
-    amounts = [name for name in table.column_names if name not in _KEY]
-    sums = table.group_by(_KEY, use_threads=False).aggregate([(name, "sum") for name in amounts])
-    return sums.select([*_KEY, *(f"{name}_sum" for name in amounts)]).rename_columns([*_KEY, *amounts])
+    return all_added(parts, sums_schema(pa.string(), ("bid", "volume", "impressions", "cost", *amounts)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,6 +192,9 @@ def _reason(path: Path, text: str) -> str:
         return f"must be a gzip file, as its name says, found bytes {head!r} at its start"
     if any(word in text for word in ("zlib", "compressed stream", "decompress")):
         return f"truncated or damaged: must be a whole {path.suffix} file; copy it again: {text}"
+    if path.suffix == ".gz":
+        with contextlib.suppress(OSError, EOFError, zlib.error), gzip.open(path) as unpacked:
+            head = unpacked.read(4)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff") or "UTF" in text.upper():
         return f"{_NO_UTF8}: {text}"
     return f"must be a whole CSV file, every line with the header's number of cells: {text}"

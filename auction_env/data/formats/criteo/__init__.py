@@ -1,0 +1,1 @@
+"""Criteo's attribution log: sums by campaign and tick, and how late conversions come."""
