@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 
 from auction_env import TASKS, data
+from auction_env.data.formats.criteo.importing import COLUMNS as CRITEO
+from auction_env.replay.bat.landscape import CAMPAIGN_COLUMNS, STATS_COLUMNS
 from benchmarks.speed.reference.synthetic_log import write_log
+from benchmarks.speed.reference.synthetic_table import write_table
 from tests import processes
+from tests.auction_env.data.formats.ipinyou import made_up
 from tests.vamo.synthetic import make_data
 
 ROOT = Path(__file__).parents[3]
@@ -93,6 +97,14 @@ def _wait_until_at_work(pid: int, seconds: float) -> None:
         time.sleep(0.01)
 
 
+def _wait_for(path: Path) -> None:
+    """Until there is such a file, at most a minute."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.002)
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A split data set and a log to import."""
@@ -100,12 +112,27 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data.write(folder / "set", make_data(20, task=TASKS["TargetCPA"]))
     data.write_splits(folder / "set", validation=5, test=1)
     write_log(folder / "log.csv", n_periods=2)
+    write_table(folder / "table.parquet", n_episodes=8_000)
+    for name, header, line, n in (  # a line again and again: it takes some seconds to read
+        ("bids.csv", "campaign,time,bid,price,conversions", "a,2026-01-05 00:10:00,0.9,0.7,1", 1_000_000),
+        ("bid.20130606.txt", "", made_up.lines(made_up.bids(3), made_up.BIDS)[0], 150_000),
+        ("criteo.tsv", "\t".join(CRITEO), "0\t7\t0\t-1\t0\t0\t-1\t-1\t0.1\t0.2", 600_000),
+        ("stats.csv", ",".join(STATS_COLUMNS), "7,3600,5,1,1,1,1", 1_000_000),
+    ):
+        text = f"{line}\n" * 10_000
+        with (folder / name).open("w") as file:
+            file.write(f"{header}\n" if header else "")
+            for _ in range(n // 10_000):
+                file.write(text)
+    (folder / "campaigns.csv").write_text(",".join(CAMPAIGN_COLUMNS) + "\n7,0,7200,10,1\n")
     return folder
 
 
 BY_STATE = "by state"
 """In place of the text of what is kept: a training keeps a state if it has written one by then."""
 TRAIN = ["train", "--out", "agent", "--data", "{inputs}/set"]
+TASK = ["--task", "MaxConversions", "--constant", "budget=1e9", "cpa_target=1"]
+STARTS_AGAIN = "nothing is kept. To start again: vamo import"
 LONG: dict[str, tuple[list[str], str]] = {
     "collect": (
         ["collect", "--out", "set", "--episodes", "100000", "--workers", "1"],
@@ -127,6 +154,17 @@ LONG: dict[str, tuple[list[str], str]] = {
     ),
     "bench speed": (["bench", "speed"], "nothing is kept. To start again: vamo bench speed"),
     "import": (["import", "auctionnet-impressions", "{inputs}/log.csv", "--out", "set"], "last checkpoint are kept"),
+    "import bids": (
+        ["import", "bids", "{inputs}/bids.csv", *TASK, "--out", "set"],
+        "the sums of the files that are read are kept",
+    ),
+    "import ipinyou": (
+        ["import", "ipinyou", "{inputs}/bid.20130606.txt", *TASK, "--out", "set"],
+        "the files that are read and the bids that are joined are kept",
+    ),
+    "import table": (["import", "table", "{inputs}/table.parquet", *TASK[:2], "--out", "set"], STARTS_AGAIN),
+    "import criteo": (["import", "criteo", "{inputs}/criteo.tsv", "--out", "set"], STARTS_AGAIN),
+    "import bat": (["import", "bat", "{inputs}/campaigns.csv", "{inputs}/stats.csv", "--out", "set"], STARTS_AGAIN),
     "export": (["export", "auctionnet-impressions", "--out", "csv"], "nothing is kept. To start again: vamo export"),
 }
 """Every command that takes more than some seconds."""
@@ -149,7 +187,10 @@ def test_every_long_command_is_stopped_without_a_traceback(
     command = processes.Run(code, *words, folder=tmp_path, work=tmp_path / "work")
     pid = command.process.pid
     assert pid is not None
-    _wait_until_at_work(pid, 0.3 if name == "import" else 2.0)  # the import of a log takes some seconds
+    if name in ("import", "import bids", "import ipinyou"):  # they take some seconds, from here on
+        _wait_for(tmp_path / ".set.unfinished" / "plan.json")
+    else:
+        _wait_until_at_work(pid, 0.3 if name.startswith("import") else 2.0)
     assert command.process.is_alive(), command.finish()
     sent = time.monotonic()
     for number in range(n_signals):
