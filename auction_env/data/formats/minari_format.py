@@ -11,9 +11,10 @@ Files are Minari's Arrow format: numbers and JSON.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def export_minari(directory: str | os.PathLike[str], data: TrajectoryData, *, fo
             "columns": VECTORS,
             "texts": {name: data.texts(name) for name in TEXT_COLUMNS},
             "metadata": json_values("metadata", data.metadata),
+            "sha256": _digest([data[name] for name in VECTORS], data.observation),
         }
         storage.update_metadata(
             {"dataset_id": DATASET_ID, "minari_version": minari.__version__, _NOTES: json.dumps(notes)}
@@ -89,30 +91,45 @@ def import_minari(directory: str | os.PathLike[str]) -> TrajectoryData:
 
     Raises:
         FileNotFoundError: There is no Minari data set.
-        DataSetError: It is not of `export_minari`, or of another schema version.
+        DataSetError: It is not of `export_minari`, of another schema version, or its files are damaged or missing.
         ModuleNotFoundError: Minari is not installed.
     """
     minari, _ = _minari()
     path = Path(directory) / "data"
     if not path.is_dir():
         raise FileNotFoundError(f"{directory} must hold a Minari data set, in its folder `data`")
-    dataset = minari.MinariDataset(path)
-    notes = json.loads(dataset.storage.metadata.get(_NOTES, "{}"))
+    damaged = f"{directory}: truncated or damaged: must be what `export_minari` wrote"
+    try:
+        dataset = minari.MinariDataset(path)
+        notes = json.loads(dataset.storage.metadata.get(_NOTES, "{}"))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataSetError(f"{damaged}: {error}") from error
     found = (notes.get("schema_version"), notes.get("columns"), notes.get("observation"))
     if found != (SCHEMA_VERSION, list(VECTORS), list(OBSERVATION_COLUMNS)):
         raise DataSetError(
             f"{directory}: must be written by `export_minari` with schema version {SCHEMA_VERSION}, found {found[0]}"
         )
-    rows, observations = [], []
-    for episode in dataset.iterate_episodes():
-        rows.append(np.asarray(episode.infos[_COLUMNS])[:-1])
-        observations.append(np.asarray(episode.observations)[:-1])
-    table = np.concatenate(rows)
+    try:
+        episodes = [(episode.infos[_COLUMNS], episode.observations) for episode in dataset.iterate_episodes()]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataSetError(f"{damaged}: {error}") from error
+    table = np.concatenate([np.asarray(rows)[:-1] for rows, _ in episodes])
+    observation = np.concatenate([np.asarray(rows)[:-1] for _, rows in episodes]).astype(np.float64)
+    if _digest(table.T, observation) != notes.get("sha256"):
+        raise DataSetError(f"{directory}: changed: a file is missing or holds other numbers; export it again")
     arrays: dict[str, Array] = {name: table[:, k].astype(DTYPES[name]) for k, name in enumerate(VECTORS)}
-    arrays["observation"] = np.concatenate(observations).astype(np.float64)
+    arrays["observation"] = observation
     texts = {name: tuple(values) for name, values in notes["texts"].items()}
     tasks = tuple(map(Task.from_json, texts.pop("task")))
     return TrajectoryData.from_arrays(arrays, tasks, notes["metadata"], texts)
+
+
+def _digest(columns: Iterable[Array], observation: Float) -> str:
+    """SHA-256 of the numbers of a data set, as Minari stores them."""
+    found = hashlib.sha256()
+    for values in (*columns, observation):
+        found.update(np.ascontiguousarray(values, np.float64).tobytes())
+    return found.hexdigest()
 
 
 def _minari() -> tuple[Any, Any]:

@@ -89,6 +89,23 @@ def test_other_numpy_files_are_refused(log: TrajectoryData, tmp_path: Path) -> N
 
 
 @needs_minari
+@pytest.mark.parametrize("damage", ["truncated", "edited", "missing", "notes"])
+def test_a_damaged_minari_data_set_is_refused(damage: str, log: TrajectoryData, tmp_path: Path) -> None:
+    export_minari(tmp_path / "set", log)
+    path = next((tmp_path / "set").rglob("0/*.arrow")) if damage != "notes" else tmp_path / "set/data/metadata.json"
+    raw = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "edited":
+        half = len(raw) // 2
+        path.write_bytes(raw[:half] + bytes(byte ^ 1 for byte in raw[half : half + 64]) + raw[half + 64 :])
+    else:
+        path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(DataSetError, match=r"set: (truncated or damaged: must be|changed: a file is missing)"):
+        import_minari(tmp_path / "set")
+
+
+@needs_minari
 def test_minari_round_trip(log: TrajectoryData, tmp_path: Path) -> None:
     import minari
 
