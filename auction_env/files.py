@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import glob
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +19,8 @@ from typing import Any
 BY_FORCE = "replace what is there with `force=True` (--force on the command line)"
 """What an error says of files that are there already, beside taking another path."""
 
-_PLAN, _LOCK = "plan.json", "lock"
+_PLAN, _LOCK, _STAGE = "plan.json", "lock", ".stage-"
+_LOCKED_AFTER = 5.0  # seconds that a process gets from the file of its lock to the lock
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -83,17 +87,32 @@ def replace_directory(made: Path, target: Path) -> None:
 
 @contextmanager
 def staged_directory(target: Path) -> Iterator[Path]:
-    """A hidden directory that takes the place of `target` on success and vanishes on failure."""
+    """A hidden directory that takes the place of `target` on success and vanishes on failure.
+
+    What a killed process has left goes at the next call for the same target.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    _remove_left(target)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}{_STAGE}", dir=target.parent))
     try:
-        stage = scratch / "new"
-        stage.mkdir()
-        with naming_errors(target):
-            yield stage
-            replace_directory(stage, target)
+        with (scratch / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            stage = scratch / "new"
+            stage.mkdir()
+            with naming_errors(target):
+                yield stage
+                replace_directory(stage, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_left(target: Path) -> None:
+    """Removes stages of the target that no process holds any more."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}{_STAGE}*/{_LOCK}"):
+        with contextlib.suppress(OSError), path.open("rb+") as lock:  # gone, or held by a process that works
+            if time.time() - path.stat().st_mtime > _LOCKED_AFTER:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path.parent, ignore_errors=True)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ PARTS = {
     "training": "training",
     "inference": "inference",
     "data": "data",
+    "logs": "logs",
     "process": "processes",
     "scaling": "scaling",
 }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,35 @@ def test_a_full_disk_under_a_directory_names_it(tmp_path: Path) -> None:
         raise OSError("Error writing bytes to file. Detail: [errno 28] No space left on device")  # as pyarrow says it
     assert caught.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_at_the_next_call(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    code = """
+import os, signal, sys
+from pathlib import Path
+from auction_env.files import staged_directory
+
+with staged_directory(Path(sys.argv[1])) as stage:
+    (stage / "half").write_text("written")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    root = Path(files.__file__).parents[1]
+    killed = subprocess.run([sys.executable, "-c", code, str(target)], cwd=root, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    with files.staged_directory(tmp_path / "other"):
+        assert left.exists()
+    with files.staged_directory(target):
+        assert left.exists()  # it may be at work still, about to lock
+    os.utime(left / "lock", (0, 0))
+    with files.staged_directory(target), files.staged_directory(target) as stage:
+        assert not left.exists()
+        (held,) = (path for path in tmp_path.glob(".target.stage-*") if stage.parent != path)
+        os.utime(held / "lock", (0, 0))
+        with files.staged_directory(target):
+            assert held.exists()  # a process holds it
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "target"]
 
 
 @pytest.mark.parametrize(
