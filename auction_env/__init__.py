@@ -1,7 +1,7 @@
 """A Gymnasium environment over a fast multi-slot auction market.
 
-Importing the package registers the environments `auction_env/Bidding-v0`, `auction_env/Replay-v0` and
-`auction_env/LoggedValues-v0`.
+Importing the package registers the environments `auction_env/Bidding-v0`, `auction_env/Replay-v0`,
+`auction_env/LoggedValues-v0` and `auction_env/BAT-v0`.
 """
 
 from __future__ import annotations
@@ -120,4 +120,9 @@ _gymnasium.register(
     id="auction_env/LoggedValues-v0",
     entry_point="auction_env.replay.env:LoggedValuesEnv",
     vector_entry_point="auction_env.replay.env:LoggedValuesVectorEnv",
+)
+_gymnasium.register(
+    id="auction_env/BAT-v0",
+    entry_point="auction_env.replay.bat.env:BatEnv",
+    vector_entry_point="auction_env.replay.bat.env:BatVectorEnv",
 )

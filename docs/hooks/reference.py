@@ -16,6 +16,8 @@ SPECIFICATIONS = {
     "logged-values-env": ("LoggedValues-v0", "auction_env.replay.env.LoggedValuesEnv"),
     "logged-values-vector-env": ("LoggedValues-v0, vector", "auction_env.replay.env.LoggedValuesVectorEnv"),
     "logged-values-parallel-env": ("LoggedValues, self-play", "auction_env.replay.parallel.LoggedValuesParallelEnv"),
+    "bat-env": ("BAT-v0", "auction_env.replay.bat.env.BatEnv"),
+    "bat-vector-env": ("BAT-v0, vector", "auction_env.replay.bat.env.BatVectorEnv"),
 }
 """Page -> its title and the class whose docstring it shows."""
 
