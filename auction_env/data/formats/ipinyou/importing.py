@@ -164,6 +164,8 @@ def _with_budgets(table: pa.Table, factor: float) -> tuple[pa.Table, int]:
     is_free = pc.less_equal(days.column("cost_sum"), 0.0)
     budgets = days.append_column("budget", pc.multiply(days.column("cost_sum"), factor)).filter(pc.invert(is_free))
     n_free = int(pc.sum(is_free).as_py() or 0)
+    if n_free == days.num_rows:
+        raise ValueError("`budget_factor` must have costs to multiply, found no bid that was paid: give a `budget`")
     joined: Any = table.join(
         budgets.select(["campaign", "period", "budget"]), ["campaign", "period"], join_type="inner"
     )

@@ -49,7 +49,7 @@ def find_ipinyou_logs(paths: str | os.PathLike[str] | Iterable[str | os.PathLike
 
     Raises:
         FileNotFoundError: A path does not exist, or a directory holds no log.
-        TableError: A file is empty, damaged, or has lines of another number of fields.
+        TableError: A log of bids or impressions is empty, or a file is damaged or has another number of fields.
         ValueError: No path, a name that does not say what the file is, or a file that is named twice.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
@@ -92,6 +92,10 @@ def _log(path: Path) -> IpinyouLog:
     line = first_line(path)
     cells = line.rstrip("\r\n").split("\t")
     layouts = LAYOUTS["bids" if kind == "bid" else "events"]
+    if not line.strip():
+        if kind in ("clk", "conv"):  # nobody clicked that day
+            return IpinyouLog(source, kind, layouts[0], has_header=False)
+        raise TableError([TableProblem(str(path), None, "", "must have lines, found an empty file")])
     for layout in layouts:
         if len(layout.fields) == len(cells):
             return IpinyouLog(source, kind, layout, has_header=tuple(cells[:3]) == FORMALISED)
@@ -101,14 +105,12 @@ def _log(path: Path) -> IpinyouLog:
 
 
 def first_line(path: Path) -> str:
-    """The first line of a log; TableError where the file is empty, damaged or no UTF-8."""
+    """The first line of a log, empty where the file is; TableError where it is damaged or no UTF-8."""
     try:
         with path.open("rb") as raw, unpacked(path, raw) as stream:
             line = stream.readline(MAX_LINE_BYTES)
     except (EOFError, OSError, zlib.error) as error:
         raise damaged(path, error) from error
-    if not line:
-        raise TableError([TableProblem(str(path), None, "", "must have lines, found an empty file")])
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:

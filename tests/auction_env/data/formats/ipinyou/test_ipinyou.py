@@ -96,6 +96,23 @@ def test_without_bid_logs_impressions_are_won_bids(
     assert_sums(data.load(tmp_path / "set"), expected, has_bids=False)
 
 
+@pytest.mark.parametrize("content", [b"", b"\n", bz2.compress(b"")])
+def test_a_day_without_conversions_has_an_empty_log(content: bytes, tmp_path: Path) -> None:
+    frame = made_up.bids(100).assign(conv=False)
+    raw = made_up.write_day(tmp_path / "raw", frame)
+    (raw / "conv.20130606.txt.bz2").unlink()
+    (raw / ("conv.20130606.txt" + (".bz2" if content.startswith(b"BZh") else ""))).write_bytes(content)
+    import_ipinyou(raw, tmp_path / "set", **ASKED, constants={"cpa_target": 1.0})
+    assert_sums(data.load(tmp_path / "set"), made_up.sums(frame))
+    (raw / "imp.20130606.txt.bz2").write_bytes(bz2.compress(b""))
+    with pytest.raises(TableError, match=r"imp\.20130606\.txt\.bz2: must have lines, found an empty file"):
+        import_ipinyou(raw, tmp_path / "none", **ASKED)
+    (raw / "imp.20130606.txt.bz2").unlink()
+    (raw / "clk.20130606.txt.bz2").write_bytes(bz2.compress(b""))
+    with pytest.raises(ValueError, match="must have costs to multiply, found no bid that was paid"):
+        import_ipinyou(raw, tmp_path / "none", **ASKED)
+
+
 def test_seasons_may_be_mixed_and_season_1_is_one_campaign(tmp_path: Path) -> None:
     first, second = made_up.bids(300, day="2013-03-11"), made_up.bids(300, seed=1)
     made_up.write_day(tmp_path / "raw" / "training1st", first, day="20130311", season_1=True)
