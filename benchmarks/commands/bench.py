@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     speed.add_argument("--quick", action="store_true", help="fewer repetitions and figures; under 60 s")
     speed.add_argument(
         "--only",
-        choices=("market", "env", "agents", "training", "inference", "data", "logs", "process", "scaling"),
+        choices=("market", "env", "agents", "training", "inference", "data", "process", "scaling"),
         help="one part of the table",
     )
     speed.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from agents import Collection, FixedBidder, NoisyBidder, collect, collect_data_set
 from auction_env import TASKS, Funnel, MarketParams, Task
-from auction_env.data import TrajectoryData, from_table, import_auctionnet_impressions, import_auctionnet_trajectories
+from auction_env.data import (
+    TrajectoryData,
+    from_table,
+    import_auctionnet_impressions,
+    import_auctionnet_trajectories,
+    import_ipinyou,
+)
+from auction_env.data.formats.criteo.importing import import_criteo
+from auction_env.data.formats.table.bids import sum_bids
 from auction_env.data.formats.trajectory_export import export_auctionnet_trajectories
 from auction_env.data.schema import OBSERVATION_COLUMNS
 from benchmarks.speed.measure import Row, median_seconds, seconds_of
 from benchmarks.speed.reference.pandas_import import import_pandas
+from benchmarks.speed.reference.pandas_logs import bids_pandas, criteo_pandas, ipinyou_pandas
 from benchmarks.speed.reference.pandas_table import table_pandas
 from benchmarks.speed.reference.pandas_trajectories import import_pandas_trajectories
 from benchmarks.speed.reference.synthetic_log import write_log
+from benchmarks.speed.reference.synthetic_logs import write_bids, write_criteo, write_ipinyou
 from benchmarks.speed.reference.synthetic_table import write_table
 
+CLICKS = Task(name="clicks", objective="clicks")
 N_IMPRESSIONS = 4_800  # an episode, of the collection
 _IMPRESSION_SECONDS = 4 * 48 * 1e-9  # four amounts for 48 advertisers, at about a nanosecond a draw
 
@@ -30,6 +42,7 @@ def data_rows(quick: bool) -> Iterator[Row]:
     """All rows of this part."""
     yield from import_rows(quick)
     yield from table_rows(quick)
+    yield from logs_rows(quick)
     yield from collection_rows(quick)
     log = _small_log(10 if quick else 40)
     yield from trajectory_import_rows(log)
@@ -95,6 +108,43 @@ def table_rows(quick: bool) -> Iterator[Row]:
         reference=f"11 of the 16 features in pandas: {n / pandas_seconds:,.0f} rows/s",
         bound=f"{pandas_seconds / copy_seconds:,.0f}x: writing the observations",
         bound_value=pandas_seconds / copy_seconds,
+        more_is_better=True,
+    )
+
+
+def logs_rows(quick: bool) -> Iterator[Row]:
+    """Rows per second of the importers of logs of bids and impressions, each against the same sums in pandas."""
+    n = 50_000 if quick else 1_000_000
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bids, criteo = folder / "bids.csv", folder / "criteo.tsv"
+        write_bids(bids, n)
+        write_ipinyou(folder, n)
+        write_criteo(criteo, n)
+        logs = sorted(folder.glob("*.txt"))
+        out = folder / "out"
+        yield _log_row("bids", n, [bids], lambda: sum_bids(bids, time_unit="s"), lambda: bids_pandas(bids))
+        given: dict[str, Any] = {"task": CLICKS, "budget_factor": 1.0, "constants": {"cpa_target": 1.0}}
+        yield _log_row(
+            "ipinyou", n, logs, lambda: import_ipinyou(logs, out, force=True, **given), lambda: ipinyou_pandas(folder)
+        )
+        result = folder / "criteo"
+        yield _log_row(
+            "criteo", n, [criteo], lambda: import_criteo(criteo, result, force=True), lambda: criteo_pandas(criteo)
+        )
+
+
+def _log_row(name: str, n: int, files: list[Path], work: Callable[[], Any], pandas_work: Callable[[], Any]) -> Row:
+    seconds, pandas_seconds = median_seconds(work, 3), seconds_of(pandas_work)
+    copy_seconds = median_seconds(lambda: [file.read_bytes() for file in files], 3)
+    return Row(
+        name=f"{name}_import_rows_per_s",
+        value=n / seconds,
+        unit="rows/s",
+        reference=f"{n:,} bids or impressions, uncompressed; the same sums in pandas: {n / pandas_seconds:,.0f} rows/s",
+        bound=f"{n / copy_seconds:,.0f}: reading the files from the page cache",
+        reference_value=n / pandas_seconds,
+        bound_value=n / copy_seconds,
         more_is_better=True,
     )
 

@@ -30,7 +30,6 @@ PARTS = {
     "training": "training",
     "inference": "inference",
     "data": "data",
-    "logs": "logs",
     "process": "processes",
     "scaling": "scaling",
 }

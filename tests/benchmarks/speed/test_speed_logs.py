@@ -11,7 +11,7 @@ import pytest
 from auction_env import data
 from auction_env.data.formats.criteo.importing import import_criteo
 from auction_env.data.formats.table.bids import sum_bids
-from benchmarks.speed import logs
+from benchmarks.speed import data as speed_data
 from benchmarks.speed.reference.pandas_logs import bids_pandas, criteo_pandas, ipinyou_pandas
 from benchmarks.speed.reference.synthetic_logs import write_bids, write_criteo, write_ipinyou
 
@@ -24,7 +24,7 @@ def test_the_references_compute_the_same_sums(tmp_path: Path) -> None:
     for name in ("bid", "volume", "impressions", "cost", "conversions"):
         np.testing.assert_allclose(found[name], expected[name])
     write_ipinyou(tmp_path, 500)
-    given = {"task": logs.CLICKS, "budget_factor": 1.0, "constants": {"cpa_target": 1.0}}
+    given = {"task": speed_data.CLICKS, "budget_factor": 1.0, "constants": {"cpa_target": 1.0}}
     data.import_ipinyou(sorted(tmp_path.glob("*.txt")), tmp_path / "out", **given)  # type: ignore[arg-type]
     log, expected = data.load(tmp_path / "out"), ipinyou_pandas(tmp_path)
     expected = expected[expected.groupby("advertiser").cost.transform("sum") > 0]
@@ -39,7 +39,7 @@ def test_the_references_compute_the_same_sums(tmp_path: Path) -> None:
 
 def test_figures_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, write in (("bids", write_bids), ("ipinyou", write_ipinyou), ("criteo", write_criteo)):
-        monkeypatch.setattr(logs, f"write_{name}", lambda path, n, write=write: write(path, 300))
-    rows = {row.name: row for row in logs.logs_rows(quick=True)}
+        monkeypatch.setattr(speed_data, f"write_{name}", lambda path, n, write=write: write(path, 300))
+    rows = {row.name: row for row in speed_data.logs_rows(quick=True)}
     assert set(rows) == {f"{name}_import_rows_per_s" for name in ("bids", "ipinyou", "criteo")}
     assert all(np.isfinite(row.value) and row.value > 0 and row.bound for row in rows.values())
