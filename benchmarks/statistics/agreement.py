@@ -84,11 +84,11 @@ def agreement(paired: Paired, draws: Draws, protocol: str, truth: str) -> Agreem
 
 
 def _within(found: Estimate, low: float) -> Estimate:
-    """The interval cut to low..1, where the statistic lies."""
+    """The interval cut to low..1, where the statistic lies; it holds the value, which resamples may all miss."""
     return Estimate(
         value=found.value,
-        low=max(found.low, low),
-        high=min(found.high, 1.0),
+        low=min(max(found.low, low), found.value),
+        high=max(min(found.high, 1.0), found.value),
         n_episodes=found.n_episodes,
         n_train_seeds=found.n_train_seeds,
     )

@@ -101,7 +101,8 @@ def _stress(record: SuiteRecord, analysis: VariantAnalysis, variant: str, protoc
         for method in analysis.methods
     ]
     notes = [f"Means of {len(stressed)} episodes an entry; the plain column is of the same episodes."]
-    if record.id.startswith(ID) and protocol == "fixed-prices" and columns[: len(BUDGETS)] == list(BUDGETS):
+    is_of_user = record.id.startswith(ID) and record.size != "testing"
+    if is_of_user and protocol == "fixed-prices" and columns[: len(BUDGETS)] == list(BUDGETS):
         blank = ("-",) * (len(columns) - len(BUDGETS))
         rows += [(f"published: {name}", *(f"{x:.1f}" for x in scores), *blank) for name, scores in PUBLISHED.items()]
         notes.append(
@@ -128,7 +129,7 @@ def _basis(analysis: VariantAnalysis, truth: str) -> str:
     episodes = analysis.paired.units[analysis.paired.task_indices(truth)[0]]
     n_periods, n_advertisers = (len(np.unique(column)) for column in episodes.T)
     return (
-        f"Mean expected scores, with 95 % intervals, of {n_advertisers} advertisers in {n_periods} periods; in brackets"
+        f"Mean expected scores, with 95 % intervals, of {n_advertisers} advertisers in {n_periods} period(s); in brackets"
         f" how far a protocol is above {truth}."
     )
 

@@ -29,7 +29,7 @@ def test_a_suite_of_protocols_has_their_tables(results: Path) -> None:
     scores, agreement, offline, true = all_cells(results, bootstrap=FAST, kinds=["protocols"])
     assert [row[0] for row in scores.rows] == ["PID", "SINGLE", "UNIFORM", "VAO"]
     assert scores.header == ("method", "market", "fixed-prices (over market)")
-    assert "8 periods" in scores.notes[0] and any("P1" in note for note in scores.notes)
+    assert "8 period(s)" in scores.notes[0] and any("P1" in note for note in scores.notes)
     assert [row[0] for row in agreement.rows] == ["fixed-prices"]
     assert agreement.rows[0][4] in {row[0] for row in scores.rows}
     budgets = tuple(f"budget x {x}" for x in (0.5, 0.75, 1.25, 1.5))
@@ -41,7 +41,7 @@ def test_a_suite_of_protocols_has_their_tables(results: Path) -> None:
 def test_published_figures_stand_beside_ours_on_a_users_periods(results: Path) -> None:
     store = Store(results)
     record = store.suite()
-    store.write_suite(replace(record, id="auctionnet/v1/cpu"))
+    store.write_suite(replace(record, id="auctionnet/v1/cpu", size="cpu"))
     offline = all_cells(results, bootstrap=FAST, kinds=["protocols"])[2]
     assert offline.rows[4] == ("published: DiffBid", "9.9", "15.4", "19.5", "25.3", "30.8")
     assert len(offline.rows) == 4 + len(PUBLISHED) and "DBM-Bid" in offline.notes[-1]
