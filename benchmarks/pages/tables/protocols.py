@@ -129,8 +129,8 @@ def _basis(analysis: VariantAnalysis, truth: str) -> str:
     episodes = analysis.paired.units[analysis.paired.task_indices(truth)[0]]
     n_periods, n_advertisers = (len(np.unique(column)) for column in episodes.T)
     return (
-        f"Mean expected scores, with 95 % intervals, of {n_advertisers} advertisers in {n_periods} period(s); in brackets"
-        f" how far a protocol is above {truth}."
+        f"Mean expected scores, with 95 % intervals, of {n_advertisers} advertisers in {n_periods} period(s); in"
+        f" brackets how far a protocol is above {truth}."
     )
 
 
