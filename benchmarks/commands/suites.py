@@ -111,6 +111,7 @@ def suites_table() -> Table:
     for name in SUITES:
         suite = get_suite(name, "full")
         table.add_row(suite.id, str(len(suite.arms)), str(len(suite.train_seeds)), suite.question)
+    table.add_row(auctionnet.ID, "", "", "The same on your copy of AuctionNet's periods: --data DIR.")
     table.add_row(SPEED, "", "", SPEED_QUESTION)
     return table
 

@@ -89,28 +89,29 @@ def _agreement(
 
 
 def _stress(record: SuiteRecord, analysis: VariantAnalysis, variant: str, protocol: str) -> Iterator[Cells]:
-    """Sampled scores under a protocol by stress, on the episodes that are played under stress."""
+    """Scores under a protocol by stress, on the episodes that are played under stress.
+
+    On a user's periods sampled scores, as published ones are; elsewhere those of the other tables.
+    """
     columns = [stress for stress in (*BUDGETS, *(test.name for test in STRESSES if test.name not in BUDGETS))]
     columns = [stress for stress in columns if name_of_test(protocol, stress) in analysis.tasks]
     if len(columns) < 2:
         return
-    sampled = pair(analysis.rows, SAMPLED)
-    stressed = sampled.units[sampled.task_indices(name_of_test(protocol, columns[0]))[0]]
+    is_of_user = record.id.startswith(ID) and record.size != "testing"
+    paired = pair(analysis.rows, SAMPLED) if is_of_user else analysis.paired
+    stressed = paired.units[paired.task_indices(name_of_test(protocol, columns[0]))[0]]
     rows = [
-        (record.labels.get(method, method), *(f"{_score(sampled, method, protocol, s, stressed):.2f}" for s in columns))
+        (record.labels.get(method, method), *(f"{_score(paired, method, protocol, s, stressed):.3f}" for s in columns))
         for method in analysis.methods
     ]
     notes = [f"Means of {len(stressed)} episodes an entry; the plain column is of the same episodes."]
-    is_of_user = record.id.startswith(ID) and record.size != "testing"
     if is_of_user and protocol == "fixed-prices" and columns[: len(BUDGETS)] == list(BUDGETS):
         blank = ("-",) * (len(columns) - len(BUDGETS))
         rows += [(f"published: {name}", *(f"{x:.1f}" for x in scores), *blank) for name, scores in PUBLISHED.items()]
-        notes.append(
-            "Published: the README of DBM-Bid, sparse periods of full size; no intervals, seeds or split stated."
-        )
+        notes.append("Published: the README of DBM-Bid, sparse periods of full size; no intervals, no seeds.")
     yield Cells(
         kind="protocols",
-        title=f"{record.title} ({record.id}): {variant}, sampled scores under stress, {protocol}",
+        title=f"{record.title} ({record.id}): {variant}, {paired.metric.replace('_', ' ')} under stress, {protocol}",
         header=("method", *(stress or "plain" for stress in columns)),
         rows=tuple(rows),
         notes=tuple(notes),

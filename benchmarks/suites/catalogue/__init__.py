@@ -70,7 +70,7 @@ def get_suite(name: str, size: Size | None = None) -> Suite:
             f" says where from), `--synthetic` those that our market writes ({auctionnet.SYNTHETIC_ID!r})"
         )
     if name not in SUITES:
-        near = difflib.get_close_matches(name, [*SUITES, SPEED], n=1, cutoff=0.3)
+        near = difflib.get_close_matches(name, [*SUITES, auctionnet.ID, SPEED], n=1, cutoff=0.3)
         hint = f", nearest: {near[0]}" if near else ""
-        raise ValueError(f"`SUITE` must be one of {[*SUITES, SPEED]}, found {name!r}{hint}")
+        raise ValueError(f"`SUITE` must be one of {[*SUITES, auctionnet.ID, SPEED]}, found {name!r}{hint}")
     return SUITES[name](size)
