@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,8 +14,18 @@ from benchmarks.suites.periods import PeriodsData
 from benchmarks.suites.spec import Data, FamilyData, LogsData, Suite, Variant, digest
 
 
-def open_variant(variant: Variant, suite: Suite, cache: Path, *, n_workers: int | None = 1) -> VariantData:
-    """The data of a variant, whose logs are made below `cache` by `n_workers` where they are not there yet."""
+def open_variant(
+    variant: Variant,
+    suite: Suite,
+    cache: Path,
+    *,
+    n_workers: int | None = 1,
+    note: Callable[[str], None] | None = None,
+) -> VariantData:
+    """The data of a variant, whose logs are made below `cache` by `n_workers` where they are not there yet.
+
+    `note` gets what is being done, where that takes long.
+    """
     data, folder = variant.data, cache / log_key(variant.data)
     with locked(folder):
         if isinstance(data, LogsData):
@@ -22,7 +33,7 @@ def open_variant(variant: Variant, suite: Suite, cache: Path, *, n_workers: int 
         if isinstance(data, FamilyData):
             return family.make(data, suite, folder / "logs", n_workers)
         if isinstance(data, PeriodsData):
-            return periods.make(data, suite, folder)
+            return periods.make(data, suite, folder, note)
         return market.make(data, suite, folder / "logs")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,13 @@ def preset_market(preset: Preset, n_impressions: int) -> tuple[MarketParams, Pop
     return MarketParams(n_impressions=n_impressions, reserve=0.0001, traffic=traffic), base
 
 
-def make(setting: PeriodsData, suite: Suite, folder: Path) -> VariantData:
-    """The data of a variant; logs are imported below `folder` where they are not there yet.
+def make(setting: PeriodsData, suite: Suite, folder: Path, note: Callable[[str], None] | None = None) -> VariantData:
+    """The data of a variant; logs are imported below `folder` where they are not there yet, and `note` gets how far.
 
     Raises:
         ValueError: The directory holds other files than those that were described.
     """
-    _import(setting, folder)
+    _import(setting, folder, note or (lambda _: None))
     log = load_replay(folder / "market", mmap=True)
     tested = _Tested(setting, log, folder.name)
     tuned = setting.validation or setting.train[-1:]
@@ -105,7 +105,7 @@ def make(setting: PeriodsData, suite: Suite, folder: Path) -> VariantData:
     )
 
 
-def _import(setting: PeriodsData, folder: Path) -> None:
+def _import(setting: PeriodsData, folder: Path, note: Callable[[str], None]) -> None:
     """Writes the trajectories and the replay market of the periods, unless they are there."""
     source, trajectories = setting.source, folder / "logs"
     is_imported = (trajectories / MANIFEST).is_file(), (folder / "market" / MARKET_MANIFEST).is_file()
@@ -114,18 +114,27 @@ def _import(setting: PeriodsData, folder: Path) -> None:
     if isinstance(source, SyntheticPeriods):
         written = folder / "written"
         periods = (*setting.train, *setting.validation, *setting.test)
-        paths: list[Path] = [_write_period(source, written, period) for period in periods]
+        paths: list[Path] = []
+        for period in periods:
+            note(f"writing period {period}")
+            paths.append(_write_period(source, written, period))
     else:
         directory = Path(source.directory)
         wanted = {*setting.train, *setting.validation, *setting.test}
         by_period = found_periods(directory)
         paths = list(dict.fromkeys(path for period in sorted(wanted) for path in by_period[period]))
+
+    def importing(what: str) -> Callable[[int, int], None]:
+        return lambda done, total: note(f"importing {what}, {done / total:.0%}")
+
     if not is_imported[0] and isinstance(source, PeriodFiles) and source.has_trajectories:
-        data.import_auctionnet_trajectories(Path(source.directory) / TRAJECTORIES, trajectories)
+        data.import_auctionnet_trajectories(
+            Path(source.directory) / TRAJECTORIES, trajectories, progress=importing("trajectories")
+        )
     elif not is_imported[0]:
-        data.import_auctionnet_impressions(paths, trajectories)
+        data.import_auctionnet_impressions(paths, trajectories, progress=importing("trajectories"))
     if not is_imported[1]:
-        import_replay(paths, folder / "market", rules=_rules_of_writing(source))
+        import_replay(paths, folder / "market", rules=_rules_of_writing(source), progress=importing("impressions"))
     if isinstance(source, SyntheticPeriods):
         shutil.rmtree(folder / "written")
 
