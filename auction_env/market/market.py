@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,6 +59,7 @@ class BatchMarket:
         self._rule_arrays = RuleArrays.of(self._rules)
         self._targets = market_targets(self.params, self.population)
         self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
+        self.rescale: Callable[[Targets], Targets] | None = None  # of what advertisers have, from the next `reset` on
         # buffers of a tick, by block: they grow to the busiest one
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)
         self._sums = np.empty((0, 1, self._shape[1]))  # of the values, or of all four amounts
@@ -158,7 +159,8 @@ class BatchMarket:
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
         traffic = self._draw_traffic(seeds, days)
         n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
-        self._episode_targets = redrawn_targets(self._targets_on(traffic.day), self.population, seeds)
+        targets = redrawn_targets(self._targets_on(traffic.day), self.population, seeds)
+        self._episode_targets = targets if self.rescale is None else self.rescale(targets)
         budget = self._episode_targets.budget
         state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, budget, n_delayed)
         self._kinds = self._alike(state)

@@ -27,7 +27,8 @@ from benchmarks.suites.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("findings.md", "performance.md", "speed-history.md")))
+PAGES = ("auctionnet-papers.md", "findings.md", "performance.md", "speed-history.md")
+FILES = (ROOT / "README.md", *(ROOT / "docs" / name for name in PAGES))
 
 ONLY = "only="
 """Begins the option that names the methods to list."""

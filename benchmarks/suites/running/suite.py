@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents.parallel import Failure, run_jobs, worker_count
-from benchmarks.console import console, progress_bar
+from benchmarks.console import Bar, console, progress_bar
 from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.data.references import references
 from benchmarks.suites.data.variant import VariantData
@@ -122,11 +122,17 @@ def _open_variants(suite: Suite, cache: Path, n_workers: int | None) -> dict[str
     data = {}
     with progress_bar("logs and references", len(suite.variants), None) as bar:
         for variant in suite.variants:
-            bar.note(variant.name)
-            data[variant.name] = open_variant(variant, suite, cache, n_workers=n_workers)
-            references(data[variant.name], cache)
+            name = variant.name
+            bar.note(name)
+            data[name] = open_variant(variant, suite, cache, n_workers=n_workers, note=_noting(bar, name))
+            references(data[name], cache)
             bar.advance(1)
     return data
+
+
+def _noting(bar: Bar, name: str) -> Callable[[str], None]:
+    """What writes a text behind a name at the end of a bar."""
+    return lambda text: bar.note(f"{name}: {text}")
 
 
 def _describe(store: Store, suite: Suite, data: dict[str, VariantData], command: str) -> None:

@@ -417,9 +417,8 @@ def test_errors_name_thing_rule_and_value(noisy: Table) -> None:
     bad["score"][7] = np.nan
     with pytest.raises(ValueError, match="`score` must be finite, found nan for method 'PID', task 'A'"):
         st.summarise(bad)
-    for bad in (rows_of({"a": {"T": [1.0]}}), rows_of({"a": {"T": [1.0, 2.0]}}, n_advertisers=2)):
-        with pytest.raises(ValueError, match="at least 2 market seeds that the same tasks have, found 1 of 'T'"):
-            st.summarise(bad)
+    with pytest.raises(ValueError, match="at least 2 market seeds that the same tasks have, found 1 of 'T'"):
+        st.summarise(rows_of({"a": {"T": [1.0]}}))
     with pytest.raises(ValueError, match="`reference` must be the same in all rows of an episode"):
         pair({**noisy, "reference": np.arange(len(noisy["score"]))})
     with pytest.raises(ValueError, match=r"mean `reference` of task 'T' must be positive, found 0\.0"):
