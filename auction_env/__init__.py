@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from auction_env.market.shapes.curves import Curve, load_curve
     from auction_env.market.shapes.value_distribution import ValueDistribution, load_values
     from auction_env.market.single import Market
-    from auction_env.replay.auctionnet import replay_from_auctionnet
+    from auction_env.replay.auctionnet import import_replay, replay_from_auctionnet
     from auction_env.replay.bids import replay_from_bids
     from auction_env.replay.fixed_prices import FixedPriceMarket
     from auction_env.replay.logged_values import LoggedValuesMarket, logged_values
@@ -87,6 +87,7 @@ __all__ = [
     "data",
     "feasibility",
     "get_task",
+    "import_replay",
     "load_curve",
     "load_replay",
     "load_values",

@@ -29,8 +29,8 @@ class ReplayError(ValueError):
     """A directory that is not a sound replay market; names the file, the rule and the value."""
 
 
-def save_replay(market: ReplayMarket, directory: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Writes a market to a directory: `replay.json` and a `.npy` file an array; renamed when complete.
+def check_target(directory: str | os.PathLike[str], *, force: bool) -> Path:
+    """The path of a market that is to be written.
 
     Raises:
         FileExistsError: The directory holds files and `force` is False, or files of something else.
@@ -44,21 +44,37 @@ def save_replay(market: ReplayMarket, directory: str | os.PathLike[str], *, forc
     foreign = [name for name in names if name != MANIFEST and name not in _FILES.values()]
     if foreign:
         raise FileExistsError(f"{target} must hold nothing but a replay market, found {foreign[0]!r}")
-    arrays = market.log._asdict() | {name: getattr(market, name) for name in _OF_MARKET}
+    return target
+
+
+def save_replay(market: ReplayMarket, directory: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Writes a market to a directory: `replay.json` and a `.npy` file an array; renamed when complete.
+
+    Raises:
+        FileExistsError: The directory holds files and `force` is False, or files of something else.
+    """
+    target = check_target(directory, force=force)
     with staged_directory(target) as stage:
-        files = {}
-        for name, array in arrays.items():
-            path = stage / _FILES[name]
+        write_market(stage, market)
+
+
+def write_market(directory: Path, market: ReplayMarket) -> None:
+    """Writes the arrays of a market that are not files there yet, and its manifest."""
+    arrays = market.log._asdict() | {name: getattr(market, name) for name in _OF_MARKET}
+    files = {}
+    for name, array in arrays.items():
+        path = directory / _FILES[name]
+        if not path.exists():
             np.save(path, array, allow_pickle=False)
-            files[name] = {"n_bytes": path.stat().st_size, "sha256": _sha256(path)}
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "code_version": code_version(),
-            "assumption": market.assumption,
-            "rules": {name: getattr(market.rules, name) for name in ReplayParams.__slots__},
-            "files": files,
-        }
-        (stage / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        files[name] = {"n_bytes": path.stat().st_size, "sha256": _sha256(path)}
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "code_version": code_version(),
+        "assumption": market.assumption,
+        "rules": {name: getattr(market.rules, name) for name in ReplayParams.__slots__},
+        "files": files,
+    }
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def load_replay(directory: str | os.PathLike[str], *, mmap: bool = False) -> ReplayMarket:

@@ -13,6 +13,8 @@ from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
     from auction_env.data import ImportSummary
+    from auction_env.replay.auctionnet import ReplaySummary
+    from auction_env.replay.market import Assumption
 
 _FILES = "Reads .csv, .csv.gz, .zip (of .csv files) and .parquet, and directories of them."
 
@@ -40,6 +42,20 @@ def add(commands: Commands) -> None:
         of_format.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the data set")
         of_format.add_argument("--force", action="store_true", help="replace a data set that is there")
         of_format.set_defaults(run=_run, format=name, kept=kept)
+    replay = formats.add_parser(
+        "auctionnet-replay",
+        help="AuctionNet's logs of impressions as a market, for `vamo evaluate --replay`",
+        description=f"Reads impressions in AuctionNet's public 18-column schema, twice. {_FILES}",
+    )
+    replay.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    replay.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the market")
+    replay.add_argument(
+        "--assumption",
+        metavar="NAME",
+        help="of logs that lack bids: least_winning_cost or full_ladder (docs/replay.md); default: every bid is there",
+    )
+    replay.add_argument("--force", action="store_true", help="replace a market that is there")
+    replay.set_defaults(run=_run_replay, kept="the periods that are finished")
     _add_table(formats)
     minari = formats.add_parser("minari", help="what `vamo export minari` wrote (needs the extra `minari`)")
     minari.add_argument("directory", type=Path, metavar="DATA", help="directory of the Minari data set")
@@ -57,6 +73,15 @@ def _run_minari(arguments: argparse.Namespace) -> None:
     log = import_minari(arguments.directory)
     data.write(arguments.out, log, force=arguments.force)
     console.print(f"{log.n_episodes:,} trajectories, {len(log):,} ticks: {arguments.out}", soft_wrap=True)
+
+
+def _run_replay(arguments: argparse.Namespace) -> None:
+    summary = import_replay(arguments.paths, arguments.out, assumption=arguments.assumption, force=arguments.force)
+    console.print(
+        f"{summary.n_rows:,} rows -> {summary.n_impressions:,} impressions of {summary.n_periods} periods,"
+        f" {summary.n_bytes / 1e6:,.1f} MB in {summary.seconds:.1f} s: {arguments.out}",
+        soft_wrap=True,
+    )
 
 
 def _add_table(formats: Commands) -> None:
@@ -188,6 +213,22 @@ def import_impressions(paths: Sequence[Path], out: Path, *, force: bool) -> Impo
     with progress_bar("importing AuctionNet logs", None, "MB") as bar:
         return data.import_auctionnet_impressions(
             paths, out, force=force, progress=lambda done, total: bar.update(done / 1e6, total / 1e6)
+        )
+
+
+def import_replay(
+    paths: Sequence[Path], out: Path, *, assumption: Assumption | None = None, force: bool = False
+) -> ReplaySummary:
+    """Makes a replay market of AuctionNet logs (`auction_env.import_replay`) with a progress bar in megabytes."""
+    import auction_env
+
+    with progress_bar("importing AuctionNet logs", None, "MB") as bar:
+        return auction_env.import_replay(
+            paths,
+            out,
+            assumption=assumption,
+            force=force,
+            progress=lambda done, total: bar.update(done / 1e6, total / 1e6),
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from auction_env import ReplayParams, replay_from_auctionnet
+from auction_env import ReplayParams, import_replay, load_replay, replay_from_auctionnet
 from auction_env.data.formats.sources import AuctionNetLogError
 from tests.auction_env.replay.logs import log_rows
 
@@ -164,3 +164,48 @@ def test_rules_hold_for_logs_of_one_advertiser_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.price, np.float32([0.3, 0.3, 0.0]))
     with pytest.raises(ValueError, match="`rules` must have `n_slots` 1 with 'least_winning_cost', found 3"):
         replay_from_auctionnet(tmp_path, assumption="least_winning_cost", rules=ReplayParams())
+
+
+def three_logs(path: Path) -> list[Path]:
+    """Three periods in two files; the second lacks advertiser 0 and its rows are mixed."""
+    rng = np.random.default_rng(0)
+    logs = []
+    for period in (7, 8, 9):
+        bids = np.round(rng.uniform(0, 1, (30, 5)), 2).tolist()
+        logs.append(log_rows(bids, reserve=0.3).assign(deliveryPeriodIndex=period))
+    logs[1] = logs[1][logs[1]["advertiserNumber"] > 0].sample(frac=1, random_state=1)
+    files = [path / "a.csv", path / "b.csv"]
+    pd.concat([logs[0], logs[1][:40]]).to_csv(files[0], index=False)
+    pd.concat([logs[1][40:], logs[2]]).to_csv(files[1], index=False)
+    return files
+
+
+def test_a_market_in_files_is_the_one_in_memory_and_an_import_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    files, forced = three_logs(tmp_path), {"assumption": "full_ladder", "block_bytes": 4000}
+    expected = replay_from_auctionnet(files, **forced)
+    assert np.isnan(expected.budget[1, 0]) and (expected.log.value[0, 30:60] == 0).all()
+    calls: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int) -> None:
+        calls.append((done, total))
+        if (tmp_path / ".out.unfinished" / "finished.json").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_replay(files, tmp_path / "out", progress=stop, **forced)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FileExistsError, match="`assumption` differs"):
+        import_replay(files, tmp_path / "out", block_bytes=4000)
+    again: list[int] = []
+    summary = import_replay(files, tmp_path / "out", progress=lambda done, _: again.append(done), **forced)
+    assert again[0] > calls[0][1] / 2 and again[-1] == calls[0][1]  # the first pass is not made again
+    assert (summary.n_rows, summary.n_impressions, summary.n_periods) == (30 * 14, 90, 3)
+    market = load_replay(tmp_path / "out")
+    for name in market.log._fields:
+        np.testing.assert_array_equal(getattr(market.log, name), getattr(expected.log, name), err_msg=name)
+    for name in ("periods", "advertisers", "budget", "cpa_target", "category"):
+        np.testing.assert_array_equal(getattr(market, name), getattr(expected, name), err_msg=name)
+    assert market.rules == expected.rules
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "out"]
+    with pytest.raises(FileExistsError, match="must be empty"):
+        import_replay(files, tmp_path / "out", **forced)
