@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -56,6 +56,7 @@ class BatchMarket:
         self._shape = (n_markets, self.population.n_advertisers)
         self.params.check_population(self.population)
         self._rules = _rules(self.params, self.population)
+        self.rescale: Callable[[Targets], Targets] | None = None  # of what advertisers have, from the next `reset` on
         self._values = np.empty((0, self._shape[1], BLOCK), np.float32)  # a buffer: it grows to the busiest tick
         self._items: kernel.Items
         self._tiles: Tiles
@@ -150,7 +151,8 @@ class BatchMarket:
             raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
         traffic = self._draw_traffic(seeds, days)
         n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
-        self._episode_targets = self._targets_on(traffic.day)
+        targets = self._targets_on(traffic.day)
+        self._episode_targets = targets if self.rescale is None else self.rescale(targets)
         budget = self._episode_targets.budget
         state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, budget, n_delayed)
         self._kinds = self._alike(state)

@@ -46,6 +46,13 @@ def _add_suites(kinds: Commands) -> None:
     runner.add_argument(
         "--agents", nargs="+", metavar="NAME", help="only these methods of the suite; or agents of `vamo agents`"
     )
+    periods = runner.add_mutually_exclusive_group()
+    periods.add_argument(
+        "--data", type=Path, metavar="DIR", help="of auctionnet/v1: AuctionNet's periods, period-7.csv .. period-20.csv"
+    )
+    periods.add_argument(
+        "--synthetic", action="store_true", help="of auctionnet/v1: periods that our market writes in that format"
+    )
     add_workers(runner)
     runner.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="where the transformer trains; default: %(default)s"
@@ -132,6 +139,8 @@ def _run_suite(arguments: argparse.Namespace) -> None:
         out=arguments.out,
         reuse=arguments.reuse,
         one_commit=arguments.one_commit,
+        data=arguments.data,
+        is_synthetic=arguments.synthetic,
     )
 
 

@@ -12,7 +12,7 @@ from agents import registry
 from auction_env.names import nearest
 from benchmarks.console import console
 from benchmarks.speed import suite as speed_suite
-from benchmarks.suites.catalogue import SPEED, SUITES, get_suite
+from benchmarks.suites.catalogue import SPEED, SUITES, auctionnet, get_suite
 from benchmarks.suites.catalogue.shared.arms import rule
 from benchmarks.suites.running.provenance import command_line
 from benchmarks.suites.running.suite import run_suite
@@ -31,6 +31,8 @@ def run(
     out: Path | None = None,
     reuse: Sequence[Path] = (),
     one_commit: bool = False,
+    data: Path | None = None,
+    is_synthetic: bool = False,
 ) -> None:
     """Runs a suite; exits with 1 where a run failed."""
     if name.removesuffix(f"/{size}") == SPEED:
@@ -42,7 +44,7 @@ def run(
 
         if not torch.cuda.is_available():
             raise ValueError(f"`--device` must be one that this machine has, found {device!r}")
-    suite = get_suite(name, size)
+    suite = _with_periods(name, size, data) if data is not None or is_synthetic else get_suite(name, size)
     if n_seeds is not None or agents is not None:
         suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
     out = _out(out, suite.full_id)
@@ -62,6 +64,21 @@ def run(
     if outcome.failed:
         sys.exit(1)
     console.print(f"tables: vamo bench table {out}", soft_wrap=True)
+
+
+def _with_periods(name: str, size: Size | None, directory: Path | None) -> Suite:
+    """AuctionNet's suite on a user's periods, or on synthetic ones; ValueError for another suite."""
+    head, _, tail = name.rpartition("/")
+    if tail in SIZES:
+        name, size = head, tail
+    if name != auctionnet.ID:
+        option = "--synthetic" if directory is None else "--data"
+        raise ValueError(f"`{option}` must be given with {auctionnet.ID!r} only, found {name!r}")
+    if size is not None and size not in SIZES:
+        raise ValueError(f"`size` must be one of {list(SIZES)}, found {size!r}")
+    if directory is None:
+        return get_suite(auctionnet.SYNTHETIC_ID, size)
+    return auctionnet.on_data(directory, "full" if size is None else size)
 
 
 def _out(out: Path | None, full_id: str) -> Path:

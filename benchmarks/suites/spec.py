@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from auction_env.market.params import Drift
 from auction_env.tasks import TASKS
+from benchmarks.suites.periods import PeriodsData
 
 Size = Literal["full", "cpu", "testing"]
 SIZES: dict[Size, str] = {
@@ -173,7 +174,7 @@ class LogsData:
         _check_at_least(1, n_scarce=self.n_scarce, n_validation=self.n_validation, n_impressions=self.n_impressions)
 
 
-Data: TypeAlias = FamilyData | MarketData | LogsData
+Data: TypeAlias = FamilyData | MarketData | LogsData | PeriodsData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

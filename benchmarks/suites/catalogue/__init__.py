@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable
 
 from benchmarks.suites.catalogue import (
+    auctionnet,
     confirm,
     data_scarce,
     demo,
@@ -37,7 +38,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         scarce,
         demo,
     )
-}
+} | {auctionnet.SYNTHETIC_ID: auctionnet.make_synthetic}
 """What makes each suite at a size."""
 
 SPEED = "speed/v1"
@@ -61,6 +62,11 @@ def get_suite(name: str, size: Size | None = None) -> Suite:
     size = "full" if size is None else size
     if size not in SIZES:
         raise ValueError(f"`size` must be one of {list(SIZES)}, found {size!r}")
+    if name == auctionnet.ID:
+        raise ValueError(
+            f"`SUITE` {name!r} needs periods: `vamo bench run {name} --data DIR` takes yours (docs/auctionnet-papers.md"
+            f" says where from), `--synthetic` those that our market writes ({auctionnet.SYNTHETIC_ID!r})"
+        )
     if name not in SUITES:
         near = difflib.get_close_matches(name, [*SUITES, SPEED], n=1, cutoff=0.3)
         hint = f", nearest: {near[0]}" if near else ""

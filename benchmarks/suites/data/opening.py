@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.suites.data import family, logs, market
+from benchmarks.suites.data import family, logs, market, periods
 from benchmarks.suites.data.locking import locked
 from benchmarks.suites.data.variant import VariantData
 from benchmarks.suites.numbers import DATA_PACKAGES, versions
+from benchmarks.suites.periods import PeriodsData
 from benchmarks.suites.spec import Data, FamilyData, LogsData, Suite, Variant, digest
 
 
@@ -20,12 +21,14 @@ def open_variant(variant: Variant, suite: Suite, cache: Path, *, n_workers: int 
             return logs.make(data, suite)
         if isinstance(data, FamilyData):
             return family.make(data, suite, folder / "logs", n_workers)
+        if isinstance(data, PeriodsData):
+            return periods.make(data, suite, folder)
         return market.make(data, suite, folder / "logs")
 
 
 def log_key(data: Data) -> str:
     """Name of the folder of the logs: equal for variants that share them, another one for another numbers version."""
-    record = asdict(data)
+    record = asdict(data.source if isinstance(data, PeriodsData) else data)
     kind = type(data).__name__.removesuffix("Data").lower()
     for name in {"family": ("n_validation", "n_scored"), "market": ("conditions",)}.get(kind, ()):
         del record[name]

@@ -26,12 +26,15 @@ def references(data: VariantData, cache: Path) -> dict[str, Float]:
     """Expected score of the best constant multiplier in hindsight in every test episode, by test.
 
     The competitors are the scripts, also in tests where rules or copies bid in their place: the reference is the same
-    number for every method. There it is a unit, not an upper bound.
+    number for every method. There it is a unit, not an upper bound. Episodes may name others whose reference is
+    theirs (`TaskEpisodes.unit`).
     """
     return {name: _reference(episodes, cache / "references") for name, episodes in data.tests.items()}
 
 
 def _reference(episodes: TaskEpisodes, folder: Path) -> Float:
+    if episodes.unit is not None:
+        return _reference(episodes.unit, folder)
     if episodes.competitors in ("rules", "self"):
         episodes = replace(episodes, competitors="scripts")
     description = {
@@ -42,6 +45,7 @@ def _reference(episodes: TaskEpisodes, folder: Path) -> Float:
         "advertisers": episodes.advertisers.tolist(),
         "days": None if episodes.days is None else episodes.days.tolist(),
         "numbers": versions(DATA_PACKAGES),
+        **({"key": episodes.key} if episodes.key else {}),
     }
     path = folder / f"{digest(description)[:16]}.parquet"
     with locked(folder):

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from auction_env import ReplayMarket
 from auction_env.data import TrajectoryData
 from benchmarks.suites.data.episodes import TaskEpisodes
 
@@ -28,6 +29,7 @@ class VariantData:
         n_train, n_validation: Trajectories by task.
         is_sound: Of a source by name and its training trajectories, which of them are sound, (n_episodes,); None where
             nobody knows.
+        price_log: Opens the impressions of the periods that the logs are of; None where there are trajectories alone.
     """
 
     targets: dict[str, TaskEpisodes]
@@ -37,3 +39,4 @@ class VariantData:
     n_train: dict[str, int]
     n_validation: dict[str, int]
     is_sound: Callable[[str, TrajectoryData], NDArray[np.bool_]] | None = None
+    price_log: Callable[[], ReplayMarket] | None = None

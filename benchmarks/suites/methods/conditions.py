@@ -31,15 +31,7 @@ def choose_condition(setting: Setting, fitted: Fitted, candidates: Mapping[str, 
     started = time.perf_counter()
     for name, of_target in candidates.items():
         episodes = setting.targets[name]
-        choice = choose(
-            list(of_target.values()),
-            seeds=episodes.seeds,
-            advertisers=episodes.advertisers,
-            task=episodes.task,
-            params=episodes.params,
-            population=episodes.population,
-            days=episodes.days,
-        )
+        choice = choose(list(of_target.values()), **episodes.arguments)
         fitted.bidders[name] = choice.bidder
         fitted.chosen[name] = {"condition": list(of_target)[choice.position], "stability": choice.stability}
     fitted.tune_seconds += time.perf_counter() - started

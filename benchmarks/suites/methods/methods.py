@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from agents import Bidder, make, record_prices, record_scenarios, registry
+from agents import Bidder, auctionnet_lp_table, make, prices_from_log, record_prices, record_scenarios, registry
+from auction_env import ReplayMarket, Task
+from auction_env.market.params import REFERENCE_IMPRESSIONS
 from benchmarks.suites.methods import resolved
 from benchmarks.suites.methods.conditions import choose_condition, conditioned
 from benchmarks.suites.methods.fitting import Curve, Fitted, Method, Setting
@@ -38,13 +40,8 @@ def fit_rule(setting: Setting) -> Fitted:
             space,
             n_candidates=setting.n_candidates,
             seed=resolved.CANDIDATE_SEED,
-            task=episodes.task,
-            params=episodes.params,
-            population=episodes.population,
-            seeds=episodes.seeds,
-            advertisers=episodes.advertisers,
-            days=episodes.days,
             fixed=fixed,
+            **episodes.arguments,
         )
         fitted.bidders[name] = bidder
         fitted.chosen[name] = {"parameters": record.parameters, "stability": record.stability}
@@ -55,6 +52,8 @@ def fit_rule(setting: Setting) -> Fitted:
 def _history(agent: str, task: str, setting: Setting) -> dict[str, Any]:
     """What a rule knows of other days, as its argument: prices of the market, or the task's own training logs."""
     episodes = setting.targets[task]
+    if setting.data.price_log is not None and agent in (*resolved.WITH_PRICES, *resolved.WITH_TABLE):
+        return _from_prices(agent, setting.data.price_log(), episodes.task)
     if agent in resolved.WITH_PRICES:
         seeds = resolved.HISTORY_SEED + np.arange(resolved.N_HISTORY)
         prices = record_prices(episodes.params, episodes.population, seeds, task=episodes.task)
@@ -63,6 +62,16 @@ def _history(agent: str, task: str, setting: Setting) -> dict[str, Any]:
     if agent in resolved.FROM_LOGS:
         return {"history": record_scenarios(setting.logs[0][task], episodes.task)}
     return {}
+
+
+def _from_prices(agent: str, log: ReplayMarket, task: Task) -> dict[str, Any]:
+    """What a rule knows of logged periods: prices, or AuctionNet's table at the size of the periods."""
+    if agent in resolved.WITH_PRICES:
+        return {"history": prices_from_log(log, task=task), "is_of_played_market": False}
+    size = float(log.n_impressions.mean()) / REFERENCE_IMPRESSIONS
+    money = resolved.TABLE_MONEY
+    table = auctionnet_lp_table(log, interval=money["interval"] * size, max_budget=money["max_budget"] * size)
+    return {"table": table}
 
 
 def fit_vamo(setting: Setting) -> Fitted:

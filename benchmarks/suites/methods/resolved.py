@@ -23,6 +23,9 @@ N_HISTORY = 8
 """Market episodes behind rules that know the prices of other days: apart from all that is played or logged."""
 WITH_PRICES = ("online-lp",)
 """Rules that get such a history."""
+WITH_TABLE = ("auctionnet-lp",)
+TABLE_MONEY = {"interval": 10.0, "max_budget": 6000.0}
+"""Rules that need the table of a logged period, and its money for a full-size period: AuctionNet's."""
 FROM_LOGS = ("grm", "mpc-response")
 """Rules that know the response that the task's training logs give: what the learners of these logs know."""
 CANDIDATE_SEED = 0
@@ -84,6 +87,7 @@ def of_rule(settings: Settings, training: Settings) -> Mapping[str, Any]:
         "space": space,
         "candidate_seed": CANDIDATE_SEED,
         "history": history,
+        **({"table": dict(TABLE_MONEY)} if agent in WITH_TABLE else {}),
     }
 
 

@@ -19,7 +19,9 @@ from scipy.stats import qmc
 
 from agents import Bidder, make, rollout_each
 from agents.learning.bars import Count
+from agents.rollouts import playable
 from auction_env import MarketParams, Population, Task
+from auction_env.control.controlled_market import PlayableMarket
 from auction_env.files import write_atomically
 
 SPACES = Path(__file__).with_name("search_spaces.toml")
@@ -48,15 +50,16 @@ def choose(
     seeds: NDArray[np.int64],
     advertisers: NDArray[np.int64],
     task: Task,
-    params: MarketParams,
+    params: MarketParams | None = None,
     population: Population | None = None,
+    market: PlayableMarket | None = None,
     days: NDArray[np.int64] | None = None,
     progress: Count | bool | None = None,
 ) -> Choice:
     """The candidate with the highest mean expected score over the validation episodes.
 
     Expected conversions replace sampled ones: the same mean with a fraction of the noise, so that fewer episodes
-    make a stable choice. How stable is part of the answer.
+    make a stable choice. How stable is part of the answer. The market is that of `agents.rollouts.rollout`.
     """
     if not candidates:
         raise ValueError("`candidates` must hold at least one bidder, found none")
@@ -67,6 +70,7 @@ def choose(
         task=task,
         params=params,
         population=population,
+        market=market,
         days=days,
         progress=progress,
     )
@@ -182,8 +186,9 @@ def tune(
     seeds: NDArray[np.int64],
     advertisers: NDArray[np.int64],
     task: Task,
-    params: MarketParams,
+    params: MarketParams | None = None,
     population: Population | None = None,
+    market: PlayableMarket | None = None,
     days: NDArray[np.int64] | None = None,
     fixed: Mapping[str, Any] | None = None,
     progress: Count | bool | None = None,
@@ -195,7 +200,7 @@ def tune(
         space: What is searched, of `read_spaces`.
         n_candidates: The same for every agent that is to be compared.
         seed: Of the candidates.
-        seeds, advertisers, task, params, population, days, progress: As for `choose`.
+        seeds, advertisers, task, params, population, market, days, progress: As for `choose`.
         fixed: Further arguments of the agent, the same for all candidates, such as a history.
     """
     points = candidates_of(space, n_candidates, seed)
@@ -206,13 +211,14 @@ def tune(
         task=task,
         params=params,
         population=population,
+        market=market,
         days=days,
         progress=progress,
     )
     record = Tuning(
         agent=agent,
         task=task.name,
-        n_impressions=params.n_impressions,
+        n_impressions=round(playable(market, task, params, population).mean_impressions),
         n_episodes=len(seeds),
         first_seed=int(seeds[0]),
         seed=seed,

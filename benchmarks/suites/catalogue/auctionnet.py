@@ -1,0 +1,109 @@
+"""`auctionnet/v1`: the field's protocols, on AuctionNet's periods or on periods that our market writes as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suites.catalogue.shared import arms
+from benchmarks.suites.catalogue.shared.families import protocol
+from benchmarks.suites.periods import (
+    PROTOCOLS,
+    TEST_PERIODS,
+    TRAIN_PERIODS,
+    VALIDATION_PERIODS,
+    PeriodsData,
+    Preset,
+    SyntheticPeriods,
+)
+from benchmarks.suites.spec import TRAIN_SEEDS, Arm, Seeds, Size, Suite, Variant
+
+ID = "auctionnet/v1"
+"""On a user's periods: `vamo bench run auctionnet/v1 --data DIR`."""
+SYNTHETIC_ID = "auctionnet-synthetic/v1"
+"""On periods that our market writes: `vamo bench run auctionnet/v1 --synthetic`."""
+
+PRESETS: tuple[Preset, ...] = ("sparse", "dense")
+_FIRST_SEED = 7_000_000
+_LABELS = {"sparse": "few conversions (sparse)", "dense": "many conversions (dense)", "periods": "periods"}
+
+
+def make_synthetic(size: Size) -> Suite:
+    """The suite on synthetic periods."""
+    n_impressions, n_stressed, n_tested = {
+        "full": (500_000, len(TEST_PERIODS), 48),
+        "cpu": (4_800, 1, 48),
+        "testing": (480, 1, 2),
+    }[size]
+    train, test = (TRAIN_PERIODS, TEST_PERIODS) if size != "testing" else (TRAIN_PERIODS[:2], TEST_PERIODS[:2])
+    variants = tuple(
+        Variant(
+            name=preset,
+            label=_LABELS[preset],
+            data=PeriodsData(
+                source=SyntheticPeriods(
+                    preset=preset, n_impressions=n_impressions, seed=_FIRST_SEED, policy="noisy-pid=2,random=1"
+                ),
+                train=train,
+                validation=VALIDATION_PERIODS,
+                test=test,
+                protocols=tuple(PROTOCOLS),
+                n_stressed=n_stressed,
+                n_tested=n_tested,
+            ),
+        )
+        for preset in PRESETS
+    )
+    question = (
+        "How far is AuctionNet's offline score from what a policy earns in the market that wrote the log, and does it"
+        " put methods in the right order?"
+    )
+    return Suite(id=SYNTHETIC_ID, title="AuctionNet's protocols on synthetic periods", question=question,
+                 variants=variants, **_shared(size))  # fmt: skip
+
+
+def on_data(directory: Path, size: Size) -> Suite:
+    """The suite on a user's periods: of a directory, or of its folders `sparse` and `dense`, whichever are there.
+
+    Raises:
+        ValueError: The directory lacks periods of the protocol.
+        FileNotFoundError: It is not there or holds no files.
+    """
+    from benchmarks.suites.data.periods import describe
+
+    if not directory.is_dir():
+        raise FileNotFoundError(f"`--data` must be a directory of AuctionNet's periods, found {str(directory)!r}")
+    folders: dict[str, Path] = {name: directory / name for name in PRESETS if (directory / name).is_dir()}
+    folders = folders or {"periods": directory}
+    return Suite(
+        id=ID,
+        title="AuctionNet's protocols",
+        question="What do methods score under AuctionNet's offline evaluation, and what against live rivals?",
+        variants=tuple(
+            Variant(name=name, label=_LABELS[name], data=describe(folder, size)) for name, folder in folders.items()
+        ),
+        **_shared(size),
+    )
+
+
+def methods(size: Size) -> Sequence[Arm]:
+    """Rules, offline learners, generative baselines and ours."""
+    auctionnet_lp = arms.rule("auctionnet-lp", "AuctionNet's online LP")
+    single = replace(arms.SINGLE, name="vamo", label="VAMO")
+    return (*arms.RULES, auctionnet_lp, *arms.offline(size), *arms.generative(), single, arms.SINGLE_LOGGED)
+
+
+def _shared(size: Size) -> dict[str, Any]:
+    """What both suites have in common: methods, training, tuning. Episodes are those of the periods, not of seeds."""
+    return {
+        **protocol(size),
+        "size": size,
+        "validation": Seeds(first=0, n=1),
+        "test": Seeds(first=1, n=1),
+        "train_seeds": TRAIN_SEEDS[: {"full": 10, "cpu": 2, "testing": 1}[size]],
+        "arms": tuple(methods(size)),
+        "n_viewed": 0,
+        "ours": ("vamo",),
+    }

@@ -1,0 +1,328 @@
+"""Variant data on periods of AuctionNet's kind: logs to learn from, and test episodes of several protocols."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents import Bidder
+from agents.logging.impressions import log_impressions
+from agents.logging.policies import make_policy, parse_shares
+from auction_env import (
+    TASKS,
+    FixedPriceMarket,
+    MarketParams,
+    Population,
+    ReplayMarket,
+    auctionnet_population,
+    data,
+    import_replay,
+    load_replay,
+    logged_values,
+)
+from auction_env.control.controlled_market import PlayableMarket
+from auction_env.control.simulation import LiveMarket
+from auction_env.control.stress import Stress, stressed
+from auction_env.data import TrajectoryData
+from auction_env.data.formats.sources import find_logs
+from auction_env.data.manifest import MANIFEST
+from auction_env.market.params import TrafficParams
+from auction_env.replay.simulation import LoggedMarket
+from auction_env.replay.storage import MANIFEST as MARKET_MANIFEST
+from benchmarks.suites.data.episodes import TaskEpisodes
+from benchmarks.suites.data.variant import Logs, VariantData
+from benchmarks.suites.periods import (
+    LIVE,
+    TEST_PERIODS,
+    TRAIN_PERIODS,
+    VALIDATION_PERIODS,
+    PeriodFiles,
+    PeriodsData,
+    Preset,
+    Protocol,
+    SyntheticPeriods,
+    name_of_test,
+)
+from benchmarks.suites.spec import Size, Suite
+
+Int = NDArray[np.int64]
+
+TASK = TASKS["TargetCPA"]
+TRAJECTORIES = "trajectories"
+"""Folder, beside the logs of impressions, of AuctionNet's trajectories."""
+_FIRST_SEED = 7_000_000  # of the draws on a user's periods; period p has this + p
+_HELD_OUT = 6  # one trajectory in so many validates where no period does
+_PERIOD = re.compile(r"period-(\d+)\D")
+_CHECKED: Protocol = "logged-bids"  # what is tuned on, and what the unit is of: kernels that need milliseconds
+
+
+def preset_market(preset: Preset, n_impressions: int) -> tuple[MarketParams, Population]:
+    """The market that writes synthetic periods, with AuctionNet's reserve price.
+
+    Sparse: AuctionNet's published advertisers. Dense: a tenth of their budgets and target CPAs around 8, with twice the
+    predicted values.
+    """
+    base, traffic = auctionnet_population(), TrafficParams()
+    if preset == "dense":
+        scale = 8.0 / float(np.mean(base.cpa_target))
+        base = replace(
+            base,
+            budget=tuple(round(budget / 10, 2) for budget in base.budget),
+            cpa_target=tuple(round(cpa * scale, 2) for cpa in base.cpa_target),
+        )
+        traffic = replace(traffic, value_mean=2 * traffic.value_mean)
+    return MarketParams(n_impressions=n_impressions, reserve=0.0001, traffic=traffic), base
+
+
+def found_periods(directory: Path) -> dict[int, list[Path]]:
+    """The files of each period of a directory by the period's number, ascending.
+
+    Raises:
+        ValueError: A file's name does not say its period.
+        FileNotFoundError: No files.
+    """
+    found: dict[int, list[Path]] = {}
+    for source in find_logs(directory):
+        named = _PERIOD.search(source.path.name)
+        if named is None:
+            rule = "`--data` must hold files named period-N.csv (.csv.gz, .zip, .parquet), N being the period"
+            raise ValueError(f"{rule}, found {source.path}: rename it; trajectories go into {TRAJECTORIES}/")
+        found.setdefault(int(named[1]), []).append(source.file)
+    return dict(sorted(found.items()))
+
+
+def describe(directory: Path, size: Size) -> PeriodsData:
+    """What a suite does with a directory of AuctionNet's files, by size.
+
+    Raises:
+        ValueError: It lacks periods of the protocol.
+        FileNotFoundError: It is not there or holds no files.
+    """
+    found = list(found_periods(directory))
+    folder = directory / TRAJECTORIES
+    sources = [*find_logs(directory), *(find_logs(folder) if folder.is_dir() else [])]
+    told = "\n".join(f"{source.path.name} {source.n_bytes}" for source in sources)
+    files = PeriodFiles(
+        directory=str(directory.resolve()),
+        digest=hashlib.sha256(told.encode()).hexdigest()[:16],
+        has_trajectories=folder.is_dir(),
+    )
+    train, validation, test = (
+        tuple(period for period in wanted if period in found)
+        for wanted in (TRAIN_PERIODS, VALIDATION_PERIODS, TEST_PERIODS)
+    )
+    if not (train and validation and len(test) > 1):
+        if size != "testing" or len(found) < 2:
+            raise ValueError(
+                f"{directory} must hold periods of {TRAIN_PERIODS[0]}..{TRAIN_PERIODS[-1]} to train on, period"
+                f" {VALIDATION_PERIODS[0]} to validate on and at least two of {TEST_PERIODS[0]}..{TEST_PERIODS[-1]} to"
+                f" test on, found {found}; size `testing` takes any two"
+            )
+        half = len(found) // 2
+        train, validation, test = tuple(found[:half]), (), tuple(found[half:])
+    n_stressed, n_tested = {"full": (len(test), 48), "cpu": (1, 48), "testing": (1, 3)}[size]
+    protocols: tuple[Protocol, ...] = ("fixed-prices", "logged-bids", "live-rivals")
+    return PeriodsData(
+        source=files, train=train, validation=validation, test=test, protocols=protocols, n_stressed=n_stressed,
+        n_tested=n_tested,
+    )  # fmt: skip
+
+
+def make(setting: PeriodsData, suite: Suite, folder: Path) -> VariantData:
+    """The data of a variant; logs are imported below `folder` where they are not there yet.
+
+    Raises:
+        ValueError: The directory holds other files than those that were described.
+    """
+    _import(setting, folder)
+    log = load_replay(folder / "market", mmap=True)
+    tested = _Tested(setting, log, folder.name)
+    tuned = setting.validation or setting.train[-1:]
+    tests = {}
+    for protocol in setting.protocols:
+        tests[name_of_test(protocol)] = tested.episodes(protocol, setting.test, Stress())
+        for test in setting.stresses:
+            if protocol in LIVE or not test.is_of_rivals:
+                periods = setting.test[: setting.n_stressed]
+                tests[name_of_test(protocol, test.name)] = tested.episodes(protocol, periods, test.stress)
+    split = _Split(setting, folder)
+    n_train, n_validation = split.counts()
+    return VariantData(
+        targets={TASK.name: tested.episodes(_CHECKED, tuned, Stress())},
+        tests=tests,
+        target_of=dict.fromkeys(tests, TASK.name),
+        load_logs=split.load,
+        n_train={TASK.name: n_train},
+        n_validation={TASK.name: n_validation},
+        price_log=lambda: _of_periods(log, setting.train),
+    )
+
+
+def _import(setting: PeriodsData, folder: Path) -> None:
+    """Writes the trajectories and the replay market of the periods, unless they are there."""
+    source, trajectories = setting.source, folder / "logs"
+    is_imported = (trajectories / MANIFEST).is_file(), (folder / "market" / MARKET_MANIFEST).is_file()
+    if all(is_imported):
+        return
+    if isinstance(source, SyntheticPeriods):
+        written = folder / "written"
+        periods = (*setting.train, *setting.validation, *setting.test)
+        paths: list[Path] = [_write_period(source, written, period) for period in periods]
+    else:
+        directory = Path(source.directory)
+        wanted = {*setting.train, *setting.validation, *setting.test}
+        by_period = found_periods(directory)
+        paths = list(dict.fromkeys(path for period in sorted(wanted) for path in by_period[period]))
+    if not is_imported[0] and isinstance(source, PeriodFiles) and source.has_trajectories:
+        data.import_auctionnet_trajectories(Path(source.directory) / TRAJECTORIES, trajectories)
+    elif not is_imported[0]:
+        data.import_auctionnet_impressions(paths, trajectories)
+    if not is_imported[1]:
+        import_replay(paths, folder / "market")
+    if isinstance(source, SyntheticPeriods):
+        shutil.rmtree(folder / "written")
+
+
+def _write_period(source: SyntheticPeriods, folder: Path, period: int) -> Path:
+    path = folder / f"period-{period}.csv"
+    if not path.is_file():
+        params, population = preset_market(source.preset, source.n_impressions)
+        policy = make_policy(parse_shares(source.policy), TASK, params, population)
+        log_impressions(
+            policy, folder, seeds=[source.seed + period], task=TASK, params=params, population=population,
+            first_period=period, progress=False,
+        )  # fmt: skip
+    return path
+
+
+class _Split:
+    """Which trajectories train and which validate."""
+
+    def __init__(self, setting: PeriodsData, folder: Path) -> None:
+        self._setting, self._folder = setting, folder
+
+    def _parts(self) -> tuple[Int, Int]:
+        """Episodes to train on and to validate on."""
+        setting = self._setting
+        columns = data.load_columns(self._folder / "logs", ("period", "tick"))
+        period = columns["period"][np.append(True, np.diff(columns["tick"]) <= 0)]  # of each episode
+        is_free = isinstance(setting.source, PeriodFiles) and setting.source.has_trajectories
+        if setting.validation and not is_free:
+            return np.flatnonzero(np.isin(period, setting.train)), np.flatnonzero(np.isin(period, setting.validation))
+        chosen = np.arange(len(period)) if is_free else np.flatnonzero(np.isin(period, setting.train))
+        held_out = np.arange(len(chosen)) % _HELD_OUT == _HELD_OUT - 1
+        return chosen[~held_out], chosen[held_out]
+
+    def counts(self) -> tuple[int, int]:
+        train, validation = self._parts()
+        return len(train), len(validation)
+
+    def load(self) -> tuple[Logs, Logs]:
+        """The training and the validation trajectories."""
+        log = data.load(self._folder / "logs")
+        train, validation = self._parts()
+
+        def part(episodes: Int) -> TrajectoryData:
+            return log.select(episodes).with_task(TASK)
+
+        return {TASK.name: part(train)}, {TASK.name: part(validation)}
+
+
+class _Tested:
+    """Test episodes on a log."""
+
+    def __init__(self, setting: PeriodsData, log: ReplayMarket, key: str) -> None:
+        self._setting, self._log, self._key = setting, log, key
+        self._first_seed = setting.source.seed if isinstance(setting.source, SyntheticPeriods) else _FIRST_SEED
+        live = logged_values(log, rules=_rules(log))
+        self._params, self._population = live.params, live.population
+
+    def episodes(self, protocol: Protocol, periods: tuple[int, ...], stress: Stress) -> TaskEpisodes:
+        """The tested advertisers of the periods under a protocol and a stress."""
+        rows, columns = self._log.index(*self._who(periods))
+        seeds = self._first_seed + self._log.periods[rows]
+        log = self._scaled(stress)
+        unit = None if protocol == _CHECKED else self.episodes(_CHECKED, periods, replace(stress, rival_budget=1.0))
+        arguments: dict[str, Any] = {
+            "task": TASK,
+            "params": self._params,
+            "population": self._population,
+            "seeds": seeds,
+            "advertisers": self._log.advertisers[columns],
+            "days": self._log.periods[rows],
+            "key": f"{self._key} {protocol} {stress}",
+            "unit": unit,
+        }
+        if protocol == "fixed-prices":
+            return TaskEpisodes(**arguments, make_market=lambda _: FixedPriceMarket(market=log))
+        if protocol == "logged-bids":
+            return TaskEpisodes(**arguments, make_market=lambda _: LoggedMarket(market=log))
+        if protocol == "live-rivals":
+
+            def with_rivals(rivals: Mapping[int, Bidder] | None) -> PlayableMarket:
+                return stressed(logged_values(self._log, rules=_rules(self._log), competitors=rivals), stress)
+
+            return TaskEpisodes(**arguments, competitors="rules", make_market=with_rivals)
+        source = self._setting.source
+        assert isinstance(source, SyntheticPeriods)
+        params, population = preset_market(source.preset, source.n_impressions)
+
+        def as_written(_: Mapping[int, Bidder] | None) -> PlayableMarket:
+            policy = make_policy(parse_shares(source.policy), TASK, params, population)
+            rivals = dict.fromkeys(range(population.n_advertisers), policy)
+            market = LiveMarket(params=params, population=population, competitors=rivals, competitor_task=TASK)
+            return stressed(market, stress)
+
+        own = {"params": params, "population": population, "days": None}
+        return TaskEpisodes(**arguments | own, make_market=as_written)
+
+    def _who(self, periods: tuple[int, ...]) -> tuple[Int, Int]:
+        """(n,) periods and advertisers of the episodes."""
+        numbers, advertisers = [], []
+        for period in periods:
+            present = self._log.advertisers[np.isfinite(self._log.budget[self._log.rows([period])[0]])]
+            n = min(self._setting.n_tested, len(present))
+            chosen = present[np.linspace(0, len(present) - 1, n).round().astype(int)]
+            advertisers.append(chosen)
+            numbers.append(np.full(n, period))
+        return np.concatenate(numbers), np.concatenate(advertisers)
+
+    def _scaled(self, stress: Stress) -> ReplayMarket:
+        """The log with other budgets and targets: of the tested advertiser alone, as nobody else has any in it."""
+        if (stress.budget, stress.cpa) == (1, 1):
+            return self._log
+        return replace(self._log, budget=self._log.budget * stress.budget, cpa_target=self._log.cpa_target * stress.cpa)
+
+
+def _rules(log: ReplayMarket) -> MarketParams:
+    """The rules of a log, for live bidders on its values."""
+    rules = log.rules
+    return MarketParams(
+        n_slots=rules.n_slots, exposure=rules.exposure, reserve=rules.reserve, mechanism=rules.mechanism
+    )
+
+
+def _of_periods(log: ReplayMarket, periods: tuple[int, ...]) -> ReplayMarket:
+    """Some periods of a log, which stand next to each other in it."""
+    rows = np.sort(log.rows(periods))
+    if rows[-1] - rows[0] + 1 != len(rows):
+        raise ValueError(f"the periods {periods} must stand next to each other in the log, found {log.periods}")
+    start = log.log.tick_start[rows]
+    columns = slice(int(start[0, 0]), int(start[-1, -1]))
+    part = {name: getattr(log.log, name)[..., columns] for name in ("ladder_bid", "ladder_advertiser", "value", "sigma",
+                                                                   "exposed", "known")}  # fmt: skip
+    return replace(
+        log,
+        log=log.log._replace(**part, tick_start=start - start[0, 0], value_sum=log.log.value_sum[:, rows]),
+        periods=log.periods[rows],
+        budget=log.budget[rows],
+        cpa_target=log.cpa_target[rows],
+    )
