@@ -12,6 +12,10 @@ resamples, move away from the estimate as Student's t does from the normal (Hest
 Satterthwaite's degrees of freedom: without that, intervals from three training seeds cover far too little.
 With one training seed an interval says nothing about training.
 
+Where a market seed has the episodes of several advertisers, as a logged period has, episodes are alike by both: the
+period and the advertiser. Both are drawn, crossed, each as the training seeds are. A task that has one seed only is
+resampled over its advertisers, and its interval says nothing about other periods.
+
 A resample is a set of weights, so that every statistic here is a weighted one, for all B resamples at once.
 """
 
@@ -106,6 +110,48 @@ class Draws:
 def draw(paired: Paired, bootstrap: Bootstrap | None = None) -> Draws:
     """Weights of the resamples; raises ValueError where there is only one market seed to draw from."""
     bootstrap = Bootstrap() if bootstrap is None else bootstrap
+    is_crossed = any(len(np.unique(episodes[:, 0])) < len(episodes) for episodes in paired.units)
+    units, strata = (_draw_crossed if is_crossed else _draw_seeds)(paired, bootstrap)
+    train = {}
+    for train_seeds in paired.train_seeds.values():
+        key, n = tuple(train_seeds.tolist()), len(train_seeds)
+        rng = np.random.default_rng([bootstrap.seed, 1, *(seed % 2**32 for seed in key)])
+        train[key] = _draw_few(rng, n, bootstrap.n_resamples)
+    return Draws(units=units, train=train, strata=strata, level=bootstrap.level)
+
+
+def _draw_few(rng: np.random.Generator, n: int, n_resamples: int) -> Float:
+    """Weights of n - 1 of n, which keep the variance of a mean unbiased, (B, n); 1 where n is 1."""
+    if n == 1:
+        return np.ones((n_resamples, 1))
+    counts = rng.multinomial(n - 1, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
+    return counts * (n / (n - 1))
+
+
+def _draw_crossed(paired: Paired, bootstrap: Bootstrap) -> tuple[tuple[Float, ...], tuple[Stratum, ...]]:
+    """Per task (B, n): the weight of the episode's market seed times that of its advertiser; tasks share the draws."""
+
+    def drawn(stream: int, numbers: NDArray[np.int64]) -> tuple[Float, int]:
+        distinct, position = np.unique(numbers, return_inverse=True)
+        rng = np.random.default_rng([bootstrap.seed, stream, zlib.crc32(distinct.astype(np.int64).tobytes())])
+        return _draw_few(rng, len(distinct), bootstrap.n_resamples)[:, position], len(distinct)
+
+    units, strata = [], []
+    for k, episodes in enumerate(paired.units):
+        of_seed, n_seeds = drawn(0, episodes[:, 0])
+        of_advertiser, n_advertisers = drawn(2, episodes[:, 1])
+        if n_seeds == n_advertisers == 1:
+            raise ValueError(f"an interval needs several market seeds or advertisers, found one of {paired.tasks[k]!r}")
+        units.append(of_seed * of_advertiser)
+        strata.append(Stratum((k,), n_seeds if n_seeds > 1 else n_advertisers))
+    shared: dict[int, list[int]] = {}
+    for stratum in strata:  # tasks with as many seeds have the same ones: one draw, its degrees of freedom count once
+        shared.setdefault(stratum.n_seeds, []).extend(stratum.tasks)
+    return tuple(units), tuple(Stratum(tuple(tasks), n) for n, tasks in shared.items())
+
+
+def _draw_seeds(paired: Paired, bootstrap: Bootstrap) -> tuple[tuple[Float, ...], tuple[Stratum, ...]]:
+    """Per task (B, n): the weight of the episode's market seed, drawn among those that the same tasks have."""
     n_resamples = bootstrap.n_resamples
     tasks_of: dict[int, list[int]] = {}
     for k, episodes in enumerate(paired.units):
@@ -128,16 +174,7 @@ def draw(paired: Paired, bootstrap: Bootstrap | None = None) -> Draws:
         for k in tasks:
             mine = np.isin(paired.units[k][:, 0], seeds)
             units[k][:, mine] = counts[:, np.searchsorted(seeds, paired.units[k][mine, 0])]
-    train = {}
-    for train_seeds in paired.train_seeds.values():
-        key, n = tuple(train_seeds.tolist()), len(train_seeds)
-        weights = np.ones((n_resamples, n))
-        if n > 1:
-            rng = np.random.default_rng([bootstrap.seed, 1, *(seed % 2**32 for seed in key)])
-            weights *= rng.multinomial(n - 1, np.full(n, 1 / n), size=len(weights)) * (n / (n - 1))
-        train[key] = weights
-    strata = tuple(Stratum(tasks, len(seeds)) for tasks, seeds in seeds_of.items())
-    return Draws(units=tuple(units), train=train, strata=strata, level=bootstrap.level)
+    return tuple(units), tuple(Stratum(tasks, len(seeds)) for tasks, seeds in seeds_of.items())
 
 
 def mean(paired: Paired, method: str, draws: Draws, task: str | None = None) -> Estimate:
@@ -381,6 +418,11 @@ def p_equivalent(value: float, error: float, freedom: float, margin: float) -> f
         scipy.stats.t.cdf((value - margin) / error, freedom),
     )
     return float(max(above, below))
+
+
+def resampled_mean(paired: Paired, method: str, draws: Draws, task: str | None = None) -> Resampled:
+    """`mean` with its resamples."""
+    return _resample(paired, draws, task, lambda d: _mean(paired, method, d, task))
 
 
 def resampled_difference(

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from auction_env.names import check_name
 from benchmarks.pages.tables.cells import Cells
+from benchmarks.pages.tables.protocols import protocol_cells
 from benchmarks.pages.tables.several import (
     axis_cells,
     cost_cells,
@@ -40,9 +41,12 @@ from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
 
 AGAINST = "against="
-KINDS = ("registered", "families", "each-family", "axis", "scores", "tasks", "comparisons", "feasibility", "cost")
+KINDS = (
+    "registered", "families", "each-family", "axis", "protocols", "scores", "tasks", "comparisons", "feasibility",
+    "cost",
+)  # fmt: skip
 """Kinds of tables: "registered" contrasts, "families" means over those of a group, "each-family" each of them, "axis"
-the mean score by variant, "cost" of all; the others are of one variant."""
+the mean score by variant, "cost" of all; the others are of one variant: "protocols" where its tests are those."""
 
 
 def tables(
@@ -111,6 +115,8 @@ def _of_variant(
     record: SuiteRecord, analysis: VariantAnalysis, kinds: Sequence[str], only: Sequence[str]
 ) -> Iterator[Cells]:
     label = variant_labels(record)[analysis.variant]
+    if "protocols" in kinds:
+        yield from protocol_cells(record, analysis, label)
     if "scores" in kinds:
         yield score_cells(record, analysis, label, only)
     if len(analysis.tasks) > 1 and "tasks" in kinds:
