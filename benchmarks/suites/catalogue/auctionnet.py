@@ -18,7 +18,7 @@ from benchmarks.suites.periods import (
     Preset,
     SyntheticPeriods,
 )
-from benchmarks.suites.spec import TRAIN_SEEDS, Arm, Seeds, Size, Suite, Variant
+from benchmarks.suites.spec import TRAIN_SEEDS, Arm, Size, Suite, Variant
 
 ID = "auctionnet/v1"
 """On a user's periods: `vamo bench run auctionnet/v1 --data DIR`."""
@@ -105,9 +105,7 @@ def _shared(size: Size) -> dict[str, Any]:
     return {
         **protocol(size),
         "size": size,
-        "validation": Seeds(first=0, n=1),
-        "test": Seeds(first=1, n=1),
-        "train_seeds": TRAIN_SEEDS[: {"full": 10, "cpu": 2, "testing": 1}[size]],
+        "train_seeds": TRAIN_SEEDS[: {"full": 10, "cpu": 2, "testing": 2}[size]],
         "arms": tuple(methods(size)),
         "n_viewed": 0,
         "ours": ("vamo",),
