@@ -9,7 +9,7 @@ import pytest
 
 from agents import registry
 from agents.offline import ALGORITHMS
-from benchmarks.suites.catalogue import SUITES, demo, get_suite
+from benchmarks.suites.catalogue import SUITES, auctionnet, demo, get_suite
 from benchmarks.suites.methods.methods import METHODS, method_of
 from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.spec import SIZES, Condition, Contrast, FamilyData, MarketData, Size, Suite
@@ -54,6 +54,9 @@ HASHES: dict[str, str] = {
     "scarce/v1": "02006ba14594ce5d",
     "scarce/v1/cpu": "1a6b2443e524a60c",
     "scarce/v1/testing": "dd9c43c4db20817a",
+    "auctionnet-synthetic/v1": "ab7cc939d0d3ccef",
+    "auctionnet-synthetic/v1/cpu": "38d066df3ed0ff48",
+    "auctionnet-synthetic/v1/testing": "05724c051e0fe64e",
     "demo/v1": "1b99e04dfaef7108",
     "demo/v1/cpu": "7c67223908827907",
     "demo/v1/testing": "e50d1965e02fdb6d",
@@ -82,8 +85,11 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         else:
             method_of(arm).resolve(arm.settings, found.training)
     assert len({run.id for run in found.runs()}) == len(found.runs())
-    few = {"testing": 1, "cpu": 3} if name == demo.ID else {"testing": 2}
-    assert len(found.train_seeds) == few.get(size, 10)
+    few: dict[str, dict[str, int]] = {
+        demo.ID: {"testing": 1, "cpu": 3},
+        auctionnet.SYNTHETIC_ID: {"testing": 2, "cpu": 2},
+    }
+    assert len(found.train_seeds) == few.get(name, {"testing": 2}).get(size, 10)
 
 
 def test_sizes_compare_the_same_methods() -> None:
