@@ -76,6 +76,8 @@ class LiveMarket:
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, LiveMarket):
             return "one is live, the other a log"
+        if type(self) is LiveMarket and type(other) is not LiveMarket:
+            return other.difference(self)  # which knows what it has beside this one
         if difference := self._impressions_differ(other):
             return difference
         if self.population != other.population:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pages.readme_tables`: writes the tables of results in the README and in the findings.
+"""`python -m benchmarks.pages.readme_tables`: writes the tables of results between markers of some pages.
 
 A pair of markers takes one suite's tables, of the kinds that it names ("scores" by default; "against=METHOD" for
 differences from a method). `only=` takes some methods, by name, into "scores" and "tasks":
@@ -21,7 +21,7 @@ from benchmarks.suites.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = (ROOT / "README.md", ROOT / "docs" / "findings.md")
+FILES = (ROOT / "README.md", ROOT / "docs" / "findings.md", ROOT / "docs" / "auctionnet-papers.md")
 
 ONLY = "only="
 """Begins the option that names the methods to list."""
@@ -65,7 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Rewrites the files, or with `--check` exits with 1 where that would change one."""
     parser = argparse.ArgumentParser(description="Writes tables of committed results between markers.")
     parser.add_argument(
-        "files", type=Path, nargs="*", default=FILES, metavar="FILE", help="default: README and docs/findings.md"
+        "files",
+        type=Path,
+        nargs="*",
+        default=FILES,
+        metavar="FILE",
+        help="default: README, docs/findings.md, docs/auctionnet-papers.md",
     )
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: benchmarks/results")
     parser.add_argument(

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 class Columns:
     """Arrays by name.
 
-    An array in a file is mapped anew each time that it is asked for: when the caller lets go of it, its pages no longer
+    An array in a file is mapped anew at each access: when the caller lets go of it, its pages no longer
     count as memory of the process. What an earlier process has written is found again.
 
     Args:

@@ -46,7 +46,7 @@ class PeriodShape(NamedTuple):
 def scan_logs(
     files: Sequence[Source], block_bytes: int, progress: Callable[[int], None] | None = None
 ) -> dict[int, PeriodShape]:
-    """The shapes of all periods by number, in the order of their first rows; `progress` is told the bytes read.
+    """The shapes of all periods by number, in the order of their first rows; `progress` gets the bytes read.
 
     Raises:
         AuctionNetLogError: A log breaks the schema, or another file lies between those of a period.

@@ -22,6 +22,7 @@ from auction_env import (
     MarketParams,
     Population,
     ReplayMarket,
+    ReplayParams,
     auctionnet_population,
     data,
     import_replay,
@@ -186,9 +187,20 @@ def _import(setting: PeriodsData, folder: Path) -> None:
     elif not is_imported[0]:
         data.import_auctionnet_impressions(paths, trajectories)
     if not is_imported[1]:
-        import_replay(paths, folder / "market")
+        import_replay(paths, folder / "market", rules=_rules_of_writing(source))
     if isinstance(source, SyntheticPeriods):
         shutil.rmtree(folder / "written")
+
+
+def _rules_of_writing(source: PeriodFiles | SyntheticPeriods) -> ReplayParams | None:
+    """Our market sells a slot at the reserve price; None leaves it to the log, which is AuctionNet's."""
+    if isinstance(source, PeriodFiles):
+        return None
+    params, _ = preset_market(source.preset, source.n_impressions)
+    return ReplayParams(
+        n_slots=params.n_slots, exposure=params.exposure, reserve=params.reserve, mechanism=params.mechanism,
+        is_unsold_at_reserve=False,
+    )  # fmt: skip
 
 
 def _write_period(source: SyntheticPeriods, folder: Path, period: int) -> Path:

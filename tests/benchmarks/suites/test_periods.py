@@ -86,7 +86,7 @@ def test_synthetic_periods_are_learned_from_and_tested_under_every_protocol(
 
 
 def test_the_market_that_wrote_a_log_is_played_again_with_its_rivals(synthetic: VariantData, cache: Path) -> None:
-    """The policy that wrote the log gets in one seat what the log has: traffic, rivals and noise are the same."""
+    """The policy that wrote the log gets for one advertiser what the log has: traffic, rivals, noise are the same."""
     log, tested = data.load(cache / log_key(SYNTHETIC) / "logs"), synthetic.tests["market"]
     params, population = preset_market("dense", 240)
     played = tested.play(make_policy({"noisy-pid": 1}, TASK, params, population))
