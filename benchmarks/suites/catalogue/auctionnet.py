@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.families import protocol
+from benchmarks.suites.period_files import describe
 from benchmarks.suites.periods import (
     PROTOCOLS,
     TEST_PERIODS,
@@ -71,8 +72,6 @@ def on_data(directory: Path, size: Size) -> Suite:
         ValueError: The directory lacks periods of the protocol.
         FileNotFoundError: It is not there or holds no files.
     """
-    from benchmarks.suites.data.periods import describe
-
     if not directory.is_dir():
         raise FileNotFoundError(f"`--data` must be a directory of AuctionNet's periods, found {str(directory)!r}")
     folders: dict[str, Path] = {name: directory / name for name in PRESETS if (directory / name).is_dir()}

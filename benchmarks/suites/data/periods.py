@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,18 +31,15 @@ from auction_env.control.controlled_market import PlayableMarket
 from auction_env.control.simulation import LiveMarket
 from auction_env.control.stress import Stress, stressed
 from auction_env.data import TrajectoryData
-from auction_env.data.formats.sources import find_logs
 from auction_env.data.manifest import MANIFEST
 from auction_env.market.params import TrafficParams
 from auction_env.replay.simulation import LoggedMarket
 from auction_env.replay.storage import MANIFEST as MARKET_MANIFEST
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.data.variant import Logs, VariantData
+from benchmarks.suites.period_files import TRAJECTORIES, found_periods
 from benchmarks.suites.periods import (
     LIVE,
-    TEST_PERIODS,
-    TRAIN_PERIODS,
-    VALIDATION_PERIODS,
     PeriodFiles,
     PeriodsData,
     Preset,
@@ -52,16 +47,13 @@ from benchmarks.suites.periods import (
     SyntheticPeriods,
     name_of_test,
 )
-from benchmarks.suites.spec import Size, Suite
+from benchmarks.suites.spec import Suite
 
 Int = NDArray[np.int64]
 
 TASK = TASKS["TargetCPA"]
-TRAJECTORIES = "trajectories"
-"""Folder, beside the logs of impressions, of AuctionNet's trajectories."""
 _FIRST_SEED = 7_000_000  # of the draws on a user's periods; period p has this + p
 _HELD_OUT = 6  # one trajectory in so many validates where no period does
-_PERIOD = re.compile(r"period-(\d+)\D")
 _CHECKED: Protocol = "logged-bids"  # what is tuned on, and what the unit is of: kernels that need milliseconds
 
 
@@ -83,60 +75,6 @@ def preset_market(preset: Preset, n_impressions: int) -> tuple[MarketParams, Pop
     return MarketParams(n_impressions=n_impressions, reserve=0.0001, traffic=traffic), base
 
 
-def found_periods(directory: Path) -> dict[int, list[Path]]:
-    """The files of each period of a directory by the period's number, ascending.
-
-    Raises:
-        ValueError: A file's name does not say its period.
-        FileNotFoundError: No files.
-    """
-    found: dict[int, list[Path]] = {}
-    for source in find_logs(directory):
-        named = _PERIOD.search(source.path.name)
-        if named is None:
-            rule = "`--data` must hold files named period-N.csv (.csv.gz, .zip, .parquet), N being the period"
-            raise ValueError(f"{rule}, found {source.path}: rename it; trajectories go into {TRAJECTORIES}/")
-        found.setdefault(int(named[1]), []).append(source.file)
-    return dict(sorted(found.items()))
-
-
-def describe(directory: Path, size: Size) -> PeriodsData:
-    """What a suite does with a directory of AuctionNet's files, by size.
-
-    Raises:
-        ValueError: It lacks periods of the protocol.
-        FileNotFoundError: It is not there or holds no files.
-    """
-    found = list(found_periods(directory))
-    folder = directory / TRAJECTORIES
-    sources = [*find_logs(directory), *(find_logs(folder) if folder.is_dir() else [])]
-    told = "\n".join(f"{source.path.name} {source.n_bytes}" for source in sources)
-    files = PeriodFiles(
-        directory=str(directory.resolve()),
-        digest=hashlib.sha256(told.encode()).hexdigest()[:16],
-        has_trajectories=folder.is_dir(),
-    )
-    train, validation, test = (
-        tuple(period for period in wanted if period in found)
-        for wanted in (TRAIN_PERIODS, VALIDATION_PERIODS, TEST_PERIODS)
-    )
-    if not (train and validation and len(test) > 1):
-        if size != "testing" or len(found) < 2:
-            raise ValueError(
-                f"{directory} must hold periods of {TRAIN_PERIODS[0]}..{TRAIN_PERIODS[-1]} to train on, period"
-                f" {VALIDATION_PERIODS[0]} to validate on and at least two of {TEST_PERIODS[0]}..{TEST_PERIODS[-1]} to"
-                f" test on, found {found}; size `testing` takes any two"
-            )
-        half = len(found) // 2
-        train, validation, test = tuple(found[:half]), (), tuple(found[half:])
-    n_stressed, n_tested = {"full": (len(test), 48), "cpu": (1, 48), "testing": (1, 3)}[size]
-    protocols: tuple[Protocol, ...] = ("fixed-prices", "logged-bids", "live-rivals")
-    return PeriodsData(
-        source=files, train=train, validation=validation, test=test, protocols=protocols, n_stressed=n_stressed,
-        n_tested=n_tested,
-    )  # fmt: skip
-
-
 def make(setting: PeriodsData, suite: Suite, folder: Path) -> VariantData:
     """The data of a variant; logs are imported below `folder` where they are not there yet.
 
@@ -154,7 +92,7 @@ def make(setting: PeriodsData, suite: Suite, folder: Path) -> VariantData:
             if protocol in LIVE or not test.is_of_rivals:
                 periods = setting.test[: setting.n_stressed]
                 tests[name_of_test(protocol, test.name)] = tested.episodes(protocol, periods, test.stress)
-    split = _Split(setting, folder)
+    split = _Split(setting, folder / "logs")
     n_train, n_validation = split.counts()
     return VariantData(
         targets={TASK.name: tested.episodes(_CHECKED, tuned, Stress())},
@@ -216,16 +154,14 @@ def _write_period(source: SyntheticPeriods, folder: Path, period: int) -> Path:
 
 
 class _Split:
-    """Which trajectories train and which validate."""
+    """Which trajectories train and which validate; mapped, as AuctionNet's files hold hundreds of thousands."""
 
-    def __init__(self, setting: PeriodsData, folder: Path) -> None:
-        self._setting, self._folder = setting, folder
+    def __init__(self, setting: PeriodsData, directory: Path) -> None:
+        self._setting, self._directory = setting, directory
 
-    def _parts(self) -> tuple[Int, Int]:
+    def _parts(self, log: TrajectoryData) -> tuple[Int, Int]:
         """Episodes to train on and to validate on."""
-        setting = self._setting
-        columns = data.load_columns(self._folder / "logs", ("period", "tick"))
-        period = columns["period"][np.append(True, np.diff(columns["tick"]) <= 0)]  # of each episode
+        setting, period = self._setting, np.asarray(log.period[log.episode_starts[:-1]])
         is_free = isinstance(setting.source, PeriodFiles) and setting.source.has_trajectories
         if setting.validation and not is_free:
             return np.flatnonzero(np.isin(period, setting.train)), np.flatnonzero(np.isin(period, setting.validation))
@@ -234,18 +170,14 @@ class _Split:
         return chosen[~held_out], chosen[held_out]
 
     def counts(self) -> tuple[int, int]:
-        train, validation = self._parts()
+        train, validation = self._parts(data.load(self._directory, mmap=True))
         return len(train), len(validation)
 
     def load(self) -> tuple[Logs, Logs]:
         """The training and the validation trajectories."""
-        log = data.load(self._folder / "logs")
-        train, validation = self._parts()
-
-        def part(episodes: Int) -> TrajectoryData:
-            return log.select(episodes).with_task(TASK)
-
-        return {TASK.name: part(train)}, {TASK.name: part(validation)}
+        log = data.load(self._directory, mmap=True)
+        train, validation = (log.select(episodes).with_task(TASK) for episodes in self._parts(log))
+        return {TASK.name: train}, {TASK.name: validation}
 
 
 class _Tested:

@@ -17,9 +17,10 @@ from auction_env.data.formats.trajectory_export import export_auctionnet_traject
 from benchmarks.commands.suites import run as run_command
 from benchmarks.suites.catalogue import auctionnet, get_suite
 from benchmarks.suites.data.opening import log_key, open_variant
-from benchmarks.suites.data.periods import TASK, describe, preset_market
+from benchmarks.suites.data.periods import TASK, preset_market
 from benchmarks.suites.data.references import references
 from benchmarks.suites.data.variant import VariantData
+from benchmarks.suites.period_files import describe
 from benchmarks.suites.periods import PROTOCOLS, PeriodFiles, PeriodsData, SyntheticPeriods, name_of_test
 from benchmarks.suites.running.run import Job, execute
 from benchmarks.suites.spec import Suite, Variant
