@@ -149,9 +149,7 @@ def predicted_logs(
 class _Rows:
     """The complete episodes of a log, tick by tick."""
 
-    def __init__(
-        self, data: TrajectoryData, task: Task, response: Response, n_ticks: int, rule: OutcomeRule
-    ) -> None:
+    def __init__(self, data: TrajectoryData, task: Task, response: Response, n_ticks: int, rule: OutcomeRule) -> None:
         self.n_episodes, self._rule = data.n_episodes, rule
         self._data, self._task, self._response, self._n_ticks = data, task, response, n_ticks
         self._logged = relative_multiplier(data, task)
@@ -197,9 +195,7 @@ class _Rows:
         before = {name: values[:, 1] for name, values in predicted.items()}
         out |= {name: between(tick[name], name, far[name], before[name]) for name in predicted}
         out["wins"] = np.minimum(out["wins"], tick.n_impressions)
-        out["exposures"] = between(
-            tick.exposures, "wins", self._exposed * out["wins"], self._exposed * before["wins"]
-        )
+        out["exposures"] = between(tick.exposures, "wins", self._exposed * out["wins"], self._exposed * before["wins"])
         for basis, drawn in self._drawn(far, rng).items():
             column = QUANTITIES[basis]
             out[column.sampled] = between(tick[column.sampled], column.expected, drawn, before[column.expected])

@@ -34,7 +34,7 @@ def importance(logged: Float, predicted: Float, near: Near) -> Float:
 
 
 def self_normalised(logged: Float, predicted: Float, near: Near) -> Float:
-    """The same, in each tick scaled so that the wins of all episodes of the advertiser are those the landscape predicts.
+    """The same, in each tick scaled so that an advertiser's wins over its episodes are those the landscape predicts.
 
     Source: A. Swaminathan and T. Joachims, "The self-normalized estimator for counterfactual learning" (NIPS 2015);
     arXiv 2512.03354 weights rates of won impressions this way.

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from agents import Bidder, NoisyBidder, PidBidder, RandomMultiplierBidder, collect, rollout
-from agents.labels.off_policy.estimate import FITTED_Q, METHODS, OfflineEvaluation
+from agents.labels.off_policy.estimate import METHODS, OfflineEvaluation
 from agents.parallel import Failure, run_jobs
 from agents.rollouts import to_trajectories
 from auction_env import auctionnet_population, data
@@ -41,6 +41,9 @@ from benchmarks.studies.ope.settings import (
 )
 
 Int = NDArray[np.int64]
+
+REPEATED = ("direct", "doubly_robust")
+"""Methods that estimate from every log that is drawn."""
 
 _TRAINED, _LOGS = "policies", "logs"
 _LOGGING: dict[str, Callable[[], Bidder]] = {
@@ -108,7 +111,7 @@ def measure(
         ChildProcessError: A job failed in a worker.
     """
 
-    def ended(job: Job, result: None | Failure) -> None:
+    def ended(job: Job, result: Failure | None) -> None:
         if isinstance(result, Failure):
             raise ChildProcessError(f"{job.kind} {job.what} {job.policy} failed: {result.error}")
         progress(1)
@@ -179,7 +182,7 @@ def _estimates(settings: OpeSettings, job: Job, bidder: Bidder, pool: Trajectory
         for draw in range(settings.n_draws):
             log = OfflineEvaluation(pool.select(drawn(pool, n, draw)))
             for method in METHODS:
-                if method == FITTED_Q and draw:
+                if draw and method not in REPEATED:
                     continue
                 found = log.estimate(bidder, method=method, seed=draw)
                 rows.append(

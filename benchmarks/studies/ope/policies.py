@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from agents import FixedBidder, OnlineLpBidder, learner, load, make, record_prices, record_scenarios, rollout
+from agents import FixedBidder, OnlineLpBidder, PidBidder, learner, load, make, record_prices, rollout
 from agents.logging.policies import make_policy, parse_shares
 from agents.rollouts import to_trajectories
-from auction_env import Population, auctionnet_population, data
+from auction_env import PacingGains, Population, auctionnet_population, data
 from auction_env.control.bidder import Bidder
 from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
@@ -34,10 +34,6 @@ def _online_lp(settings: OpeSettings, folder: Path) -> Bidder:
     return OnlineLpBidder(history, is_of_played_market=False)
 
 
-def _grm(settings: OpeSettings, folder: Path) -> Bidder:
-    return make("grm", history=record_scenarios(data.load(folder / _TRAIN), TASKS[TASK], n_scenarios=32))
-
-
 def _learned(name: str) -> Callable[[OpeSettings, Path], Bidder]:
     def made(settings: OpeSettings, folder: Path) -> Bidder:
         bidder: Bidder = load(folder / f"{name}.safetensors", name=name)
@@ -52,12 +48,12 @@ POLICIES: dict[str, Callable[[OpeSettings, Path], Bidder]] = {
     "fixed 1.1": _fixed(1.1),
     "fixed 1.6": _fixed(1.6),
     "pid": _rule("pid"),
+    "slow pid": lambda settings, folder: PidBidder(0.7, PacingGains(p=0.0, i=0.02), name="slow pid"),
     "mpid": _rule("mpid"),
     "dual": _rule("dual"),
     "adaptive-pacing": _rule("adaptive-pacing"),
     "mpc": _rule("mpc"),
     "online-lp": _online_lp,
-    "grm": _grm,
     **{name: _learned(name) for name in LEARNERS},
 }
 """Makers by name; those that learn find their files in the folder that `train` filled."""
