@@ -23,7 +23,7 @@ from agents.labels.predicted_log import complete_episodes, predicted_logs
 from agents.labels.relabel import Float
 from agents.labels.response import Response
 from auction_env.control.bidder import Bidder, check_bidder
-from auction_env.data import TrajectoryData
+from auction_env.data import TrajectoryData, require
 from auction_env.names import check_name
 from auction_env.tasks import Task, get_task
 
@@ -100,6 +100,8 @@ class OfflineEvaluation:
             raise ValueError(
                 f"`data` must hold an episode with all its {n_ticks} ticks, found {data.n_episodes} episodes without"
             )
+        if np.isnan(data.cost).all():
+            require(data, ("cost",), "estimates of what a policy is worth")
         self.n_left_out = data.n_episodes - len(whole)
         self.data = complete(data.select(whole))
         self.n_ticks = n_ticks

@@ -3,8 +3,8 @@
 Q(s, a) is the episode's score if the action is a now and the policy decides from the next tick on: the only reward is
 the score, at the end, so that limits on whole episodes count as they do. It is fitted backward: after k rounds it
 reaches k ticks ahead, and an episode has no more rounds than ticks. The regression is a ridge on the state features,
-the action and their products: one system of equations for all rounds, the same numbers every time. The policy decides
-in the logged states.
+the action and their products, with a constant of its own for each tick, so that the logged policy gets its logged mean.
+It is one system of equations for all rounds, the same numbers every time. The policy decides in the logged states.
 
 Source: H. Le, C. Voloshin and Y. Yue, "Batch policy learning under constraints" (ICML 2019, arXiv 1903.08738),
 algorithm 3.
@@ -71,15 +71,20 @@ def fitted_scores(task: Task, data: TrajectoryData, decided: Float, n_ticks: int
     inputs, following = _inputs(task, data, data.action), _inputs(task, data, decided)
     mean, sd = inputs.mean(axis=0), inputs.std(axis=0)
     sd = np.where(sd > _TINY, sd, 1.0)
-    x, x_next = (_with_products(np.clip((part - mean) / sd, -_FAR, _FAR)) for part in (inputs, following))
+    of_tick = np.tile(np.eye(n_ticks), (data.n_episodes, 1))
+    x, x_next = (
+        np.concatenate([of_tick, _with_products(np.clip((part - mean) / sd, -_FAR, _FAR))], axis=1)
+        for part in (inputs, following)
+    )
     penalty = RIDGE * np.square(x).sum(axis=0)
+    penalty[:n_ticks] = 0.0
     factor = scipy.linalg.cho_factor(x.T @ x + np.diag(penalty + _TINY))
     goal = np.zeros((data.n_episodes, n_ticks))
     goal[:, -1] = score
-    highest = score.max()
+    highest = max(float(score.max()), _TINY)  # bounds what rounds can build up; a bound at 0 would be a bias
     for _ in range(n_ticks):
         weights = scipy.linalg.cho_solve(factor, x.T @ goal.reshape(-1))
-        to_come = np.clip(x_next @ weights, 0.0, highest).reshape(goal.shape)  # under the policy, from each tick on
+        to_come = np.clip(x_next @ weights, -highest, 2.0 * highest).reshape(goal.shape)
         goal[:, :-1] = to_come[:, 1:]
     return np.asarray(to_come[:, 0] * unit)
 
@@ -95,6 +100,6 @@ def _inputs(task: Task, data: TrajectoryData, multiplier: Float) -> Float:
 
 
 def _with_products(x: Float) -> Float:
-    """A constant, the inputs and their products: (n, d) -> (n, 1 + d + d (d + 1) / 2)."""
+    """The inputs and their products: (n, d) -> (n, d + d (d + 1) / 2)."""
     first, second = np.triu_indices(x.shape[1])
-    return np.concatenate([np.ones((len(x), 1)), x, x[:, first] * x[:, second]], axis=1)
+    return np.concatenate([x, x[:, first] * x[:, second]], axis=1)

@@ -111,7 +111,7 @@ def measure(
         ChildProcessError: A job failed in a worker.
     """
 
-    def ended(job: Job, result: Failure | None) -> None:
+    def ended(job: Job, result: int | Failure) -> None:
         if isinstance(result, Failure):
             raise ChildProcessError(f"{job.kind} {job.what} {job.policy} failed: {result.error}")
         progress(1)
@@ -123,7 +123,8 @@ def measure(
     return _joined(folder)
 
 
-def _work(settings: OpeSettings, folder: Path, job: Job) -> None:
+def _work(settings: OpeSettings, folder: Path, job: Job) -> int:
+    """Does a job and writes its file; the number of its rows."""
     rows: list[dict[str, object]] = []
     if job.kind == "train":
         train(settings, folder / _TRAINED)
@@ -137,6 +138,7 @@ def _work(settings: OpeSettings, folder: Path, job: Job) -> None:
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), buffer)
     write_atomically(folder / job.file, buffer.getvalue())
+    return len(rows)
 
 
 def _pool(settings: OpeSettings, first_seed: int, days: Sequence[int]) -> tuple[Int, Int, Int | None]:

@@ -13,7 +13,7 @@ from auction_env.files import unfinished_work, write_atomically
 from benchmarks.console import console, print_table, progress_bar
 from benchmarks.studies.ope.measure import first_jobs, jobs, measure
 from benchmarks.studies.ope.picture import scatter
-from benchmarks.studies.ope.results import quality_cells, qualities
+from benchmarks.studies.ope.results import qualities, quality_cells
 from benchmarks.studies.ope.settings import ID, settings_of
 
 ROWS, PICTURE = "rows.parquet", "ope.png"
