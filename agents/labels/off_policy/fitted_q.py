@@ -3,7 +3,7 @@
 Q(s, a) is the episode's score if the action is a now and the policy decides from the next tick on: the only reward is
 the score, at the end, so that limits on whole episodes count as they do. It is fitted backward: after k rounds it
 reaches k ticks ahead, and an episode has no more rounds than ticks. The regression is a ridge on the state features,
-the action and their products, with a constant of its own for each tick, so that the logged policy gets its logged mean.
+the action, their squares and products, with a constant for each tick, so that the logged policy gets its logged mean.
 It is one system of equations for all rounds, the same numbers every time. The policy decides in the logged states.
 
 Source: H. Le, C. Voloshin and Y. Yue, "Batch policy learning under constraints" (ICML 2019, arXiv 1903.08738),
@@ -25,6 +25,7 @@ from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, Task
 RIDGE = 1e-4  # of the standardised inputs' mean square
 _LOWEST = -4.0  # log of a multiplier relative to the worth of a unit: what stands for no bid
 _FAR = 5.0  # standard deviations beyond which an input is not followed, so that products stay bounded
+_ACTION = 18  # place of the action among the inputs
 _TINY = 1e-12
 
 
@@ -100,6 +101,5 @@ def _inputs(task: Task, data: TrajectoryData, multiplier: Float) -> Float:
 
 
 def _with_products(x: Float) -> Float:
-    """The inputs and their products: (n, d) -> (n, d + d (d + 1) / 2)."""
-    first, second = np.triu_indices(x.shape[1])
-    return np.concatenate([x, x[:, first] * x[:, second]], axis=1)
+    """The inputs, their squares and their products with the action: (n, d) -> (n, 3 d - 1)."""
+    return np.concatenate([x, np.square(x), np.delete(x, _ACTION, axis=1) * x[:, [_ACTION]]], axis=1)

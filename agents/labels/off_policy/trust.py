@@ -1,7 +1,6 @@
 """What an estimate rests on, and when a sentence must say that it may be wrong.
 
-The thresholds are those at which the suite `ope/v1` (`benchmarks.studies.ope`) finds that estimates go wrong; its
-results stand in docs/ope.md.
+The thresholds and the errors that the sentences name are those of the suite `ope/v1` (`vamo bench ope`, docs/ope.md).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.labels.predicted_log import CARRY_OVER, MOST_WEIGHT
+from agents.labels.relabel import Float
 from agents.labels.response import WINS, Response
 from auction_env.data import TrajectoryData
 from auction_env.data.multipliers import relative_multiplier
@@ -18,8 +18,8 @@ from auction_env.tasks import Task
 
 FEW_EPISODES = 120
 SMALL_SHARE = 0.25  # of the episodes, below which the effective sample size is small
-LITTLE_RANDOMNESS = 0.05  # standard deviation of the log multiplier within episodes
-FAR_SHARE = 0.5  # of the ticks with bids far from the logged ones
+LITTLE_RANDOMNESS = 0.05  # of the log multiplier
+FAR_SHARE = 0.5  # of the ticks, with bids far from the logged ones
 MANY_AT_ONCE = 12  # logged advertisers of one period
 
 
@@ -30,7 +30,7 @@ class Evidence:
     Attributes:
         n_episodes: Logged episodes.
         effective_n: Effective sample size in episodes.
-        randomness: Of the log: standard deviation of the change of its log multipliers from tick to tick, pooled.
+        randomness: Standard deviation of the logged log multiplier around what state and last multiplier tell.
         far_share: Share of the policy's ticks with bids more than a factor 2 from the logged ones.
         n_at_once: Most logged advertisers of one period.
     """
@@ -45,34 +45,82 @@ class Evidence:
     def of(cls, data: TrajectoryData, played: TrajectoryData, response: Response, task: Task) -> Evidence:
         """From a log, and what a policy's own log of the same episodes is taken to be."""
         logged, own = relative_multiplier(data, task), played.action
-        both = (logged > 0) & (own > 0)
+        bids, both = own > 0, (logged > 0) & (own > 0)
         logs = np.log(np.stack([np.where(both, own, 1.0), np.where(both, logged, 1.0)], axis=1))
         won = response.outcomes(data, task, logs, counted=(WINS,))["wins"]
         ratio = np.divide(won[:, 0], won[:, 1], out=np.zeros(len(data)), where=won[:, 1] > 0)
-        weight = (np.minimum(ratio, MOST_WEIGHT) * both)[own > 0]
+        weight = (np.minimum(ratio, MOST_WEIGHT) * both)[bids]
         square = float(np.square(weight).sum())
         share = float(weight.sum()) ** 2 / square / len(weight) if square > 0 else 0.0
-        far = np.abs(logs[:, 0] - logs[:, 1])[both] > CARRY_OVER
-        bids = own > 0
-        n_far = int(far.sum()) + int((bids & ~both).sum())
+        is_far = bids & ~(both & (np.abs(logs[:, 0] - logs[:, 1]) <= CARRY_OVER))
         return cls(
             n_episodes=data.n_episodes,
             effective_n=share * data.n_episodes,
-            randomness=_randomness(data, logged),
-            far_share=n_far / max(int(bids.sum()), 1),
+            randomness=randomness(data, logged),
+            far_share=float(is_far.sum()) / max(int(bids.sum()), 1),
             n_at_once=int(np.unique(data.period[data.episode_starts[:-1]], return_counts=True)[1].max()),
         )
 
 
-def _randomness(data: TrajectoryData, logged: np.ndarray) -> float:
-    """Standard deviation, over the log, of the change of the log multiplier from a tick to the next."""
-    same = np.ones(len(data) - 1, bool)
-    same[data.episode_starts[1:-1] - 1] = False
-    same &= (logged[1:] > 0) & (logged[:-1] > 0)
-    steps = np.diff(np.log(np.where(logged > 0, logged, 1.0)))[same]
-    return float(steps.std()) if len(steps) else 0.0
+def randomness(data: TrajectoryData, multiplier: Float) -> float:
+    """Standard deviation of log multipliers (n,) around a linear function of the state and the last one; 0 without two.
+
+    A rule without noise follows from both nearly; a policy that explores does not.
+    """
+    follows = np.ones(len(data), bool)
+    follows[data.episode_starts[:-1]] = False
+    follows[1:] &= (multiplier[1:] > 0) & (multiplier[:-1] > 0)
+    now = np.flatnonzero(follows)
+    if not len(now):
+        return 0.0
+    logs = np.log(np.where(multiplier > 0, multiplier, 1.0) / data.base)
+    x = np.concatenate([data.features[now], logs[now - 1, None], np.ones((len(now), 1))], axis=1)
+    x = x / np.maximum(np.abs(x).max(axis=0), 1e-12)
+    residual = logs[now] - x @ np.linalg.lstsq(x, logs[now], rcond=1e-10)[0]
+    return float(np.sqrt(np.square(residual).sum() / max(len(now) - x.shape[1], 1)))
 
 
 def warnings_of(evidence: Evidence, method: str) -> list[str]:
     """Why not to trust an estimate, one sentence a reason."""
-    return []
+    found = []
+    n, effective = evidence.n_episodes, evidence.effective_n
+    if method in BIASED:
+        found.append(BIASED[method])
+    if n < FEW_EPISODES:
+        found.append(
+            f"{n} episodes are few, below {FEW_EPISODES}: policies within the intervals of each other have no known"
+            " order; log more"
+        )
+    if effective < SMALL_SHARE * n:
+        found.append(
+            f"the effective sample size is {effective:.0f} of {n} episodes: the policy bids where the log did not, and"
+            " the estimate rests on the shape of the response model; log some episodes with bids near the policy's"
+        )
+    if evidence.far_share > FAR_SHARE:
+        found.append(
+            f"{100 * evidence.far_share:.0f} % of its bids are more than a factor 2 from the logged ones: the response"
+            " model extrapolates; log some episodes with such bids"
+        )
+    if evidence.randomness < LITTLE_RANDOMNESS:
+        found.append(
+            f"the logged policy hardly varies its bids in a state (standard deviation {evidence.randomness:.3f} of the"
+            " log multiplier): what another bid brings is told by differences between states; log with noise"
+            " (`agents.NoisyBidder`)"
+        )
+    if evidence.n_at_once > MANY_AT_ONCE:
+        found.append(
+            f"{evidence.n_at_once} advertisers of one period are in the log: if they all get the policy, prices change,"
+            " which no estimate knows"
+        )
+    return found
+
+
+BIASED = {
+    "importance": "importance sampling knows neither prices nor ticks that the log did not see: in ope/v1 it is wrong"
+    " by tens of per cent, use 'direct' or 'doubly_robust'",
+    "self_normalised": "self-normalised importance sampling knows no prices that the log did not see: in ope/v1 it is"
+    " wrong by tens of per cent, use 'direct' or 'doubly_robust'",
+    "fitted_q": "fitted Q extrapolates to actions that the log lacks: in ope/v1 it is wrong by tens of per cent, use"
+    " 'direct' or 'doubly_robust'",
+}
+"""Estimators that are wrong in every scenario of the suite, and what to take instead."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,8 @@ def test_importance_sampling_takes_nothing_where_nothing_was_logged(log: Traject
     """In half of the ticks nobody bid: half of the outcomes are missing, and effective n says so."""
     silent = log.tick >= N_TICKS // 2
     names = ("action", "bid", "wins", "exposures", "cost", "conversions", "expected_conversions", "reward")
-    data = dataclasses.replace(log, **{name: np.where(silent, 0.0, log[name]) for name in names})
+    columns: dict[str, Any] = {name: np.where(silent, 0.0, log[name]) for name in names}
+    data = dataclasses.replace(log, **columns)
     half, whole = OfflineEvaluation(data), OfflineEvaluation(log)
     bidder = FixedBidder(0.8)
     importance = half.estimate(bidder, method="importance").score / whole.estimate(bidder, method="importance").score
@@ -139,12 +141,9 @@ def test_intervals_are_those_of_the_mean_within_advertisers() -> None:
 
 
 def test_a_log_without_predictions_is_completed_and_says_so(log: TrajectoryData) -> None:
-    names = [f"{kind}_{basis}" for kind in ("offered", "expected") for basis in ("conversions",)]
-    lacking = dataclasses.replace(
-        log,
-        metadata={MISSING: names},
-        **{name: np.full(len(log), np.nan) for name in names},
-    )
+    names = ["offered_conversions", "expected_conversions"]
+    columns: dict[str, Any] = {name: np.full(len(log), np.nan) for name in names}
+    lacking = dataclasses.replace(log, metadata={MISSING: names}, **columns)
     found = estimate(lacking, FixedBidder(0.8))
     assert np.isfinite(found.scores).all() and found.score > 0
     assert any("estimated, because the log lacks them" in text for text in found.warnings)
