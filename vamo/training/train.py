@@ -307,8 +307,10 @@ def train(
         return VamoBidder(policy_of(members), config, tables, name=label, data_hash=digest, learned_from=learned_from)
 
     stages = snapshot_steps(config.train.steps, config.train.snapshots)
-    snapshots = {step: members for step, members in run.snapshots.items() if step in stages}
-    last = [trainer.parameters for trainer in run.trainers]
+    snapshots: dict[int, Sequence[Mapping[str, Tensor]]] = {
+        step: members for step, members in run.snapshots.items() if step in stages
+    }
+    last: list[Mapping[str, Tensor]] = [trainer.parameters for trainer in run.trainers]
     if judge is None:
         chosen_stage, bidder = None, bidder_of(last, _returned(run.history, config))
     else:

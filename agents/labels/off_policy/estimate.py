@@ -7,7 +7,6 @@ once, no log of the present shows what would come.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -187,11 +186,6 @@ def estimate(
             that cannot bid in logged episodes.
     """
     return OfflineEvaluation(data, task=task).estimate(bidder, method=method, level=level, seed=seed)
-
-
-def rank(estimates: Sequence[PolicyEstimate]) -> list[PolicyEstimate]:
-    """The estimates, the best first."""
-    return sorted(estimates, key=lambda one: -one.score)
 
 
 def _task_of(data: TrajectoryData, task: Task | str | None) -> Task:

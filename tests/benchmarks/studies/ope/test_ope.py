@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from agents import FixedBidder
+from agents import FixedBidder, rollout
 from benchmarks.cli import main
 from benchmarks.studies.ope import measure as measuring
 from benchmarks.studies.ope import policies
@@ -52,13 +52,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stopped_study_goes_on(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[str] = []
-    whole = measuring.rollout
 
     def counted(bidder: FixedBidder, **arguments: object) -> object:
         played.append(bidder.name)
         if len(played) == 6:
             raise KeyboardInterrupt
-        return whole(bidder, **arguments)  # type: ignore[arg-type]
+        return rollout(bidder, **arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(measuring, "rollout", counted)
     out = tmp_path / "ope"
