@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents.labels.completion import complete, describe
 from agents.labels.off_policy.fitted_q import decisions, fitted_scores
-from agents.labels.off_policy.intervals import mean_interval
+from agents.labels.off_policy.intervals import mean_interval, model_error, widened
 from agents.labels.off_policy.rules import RULES
 from agents.labels.off_policy.trust import Evidence, warnings_of
 from agents.labels.predicted_log import complete_episodes, predicted_logs
@@ -46,7 +46,8 @@ class PolicyEstimate:
     Attributes:
         policy, method, task: Names.
         scores: (e,) estimated expected score of each logged episode.
-        low, high: Interval of their mean, at `level`; it knows the luck of the episodes, not the error of a model.
+        low, high: Interval of their mean, at `level`: the luck of the episodes, and the error of the response model as
+            far as the log tells it (`intervals.model_error`).
         level: Its coverage.
         effective_n: Effective sample size, in episodes: how many logged episodes' outcomes the policy's own would be
             estimated from, (sum w)^2 / sum w^2 over ticks, with the weights of importance sampling.
@@ -113,6 +114,11 @@ class OfflineEvaluation:
         """(e,) expected score of the logged episodes."""
         return self.task.score(self.data.totals(), self.targets, expected=True)
 
+    @cached_property
+    def model_error(self) -> float:
+        """Relative error of the response model on bids that it was not fitted to (`intervals.model_error`)."""
+        return model_error(self.data, self.task, self.n_ticks)
+
     @property
     def advertiser(self) -> NDArray[np.int32]:
         """(e,)."""
@@ -137,7 +143,8 @@ class OfflineEvaluation:
             scores = fitted_scores(self.task, self.data, decided, self.n_ticks)
         else:
             scores = self.task.score(played.totals(), self.targets, expected=True)
-        low, high = mean_interval(scores, self.advertiser, level, seed)
+        luck = mean_interval(scores, self.advertiser, level, seed)
+        low, high = widened(luck, float(scores.mean()), self.model_error, level)
         evidence = Evidence.of(self.data, played, self.response, self.task)
         noted = describe(self.data.metadata)
         return PolicyEstimate(

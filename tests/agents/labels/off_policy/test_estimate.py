@@ -12,7 +12,7 @@ import agents
 from agents import FixedBidder, HindsightBidder, NoisyBidder, OfflineEvaluation, PolicyEstimate, estimate, rollout
 from agents.labels.off_policy.estimate import METHODS
 from agents.labels.off_policy.fitted_q import decisions
-from agents.labels.off_policy.intervals import mean_interval
+from agents.labels.off_policy.intervals import LEAST_MODEL_ERROR, mean_interval, model_error, widened
 from agents.rollouts import Episodes, to_trajectories
 from auction_env import MarketParams
 from auction_env.control.bidder import Campaigns, TickView
@@ -138,6 +138,19 @@ def test_intervals_are_those_of_the_mean_within_advertisers() -> None:
     alone = np.arange(120, dtype=np.int32)  # each once: drawn among each other
     low, high = mean_interval(scores, alone, 0.9, seed=1)
     assert (high - low) / 2 == pytest.approx(1.645 * scores.std() / np.sqrt(120), rel=0.1)
+
+
+def test_the_error_of_the_model_widens_intervals(log: TrajectoryData) -> None:
+    low, high = widened((0.9, 1.2), 1.0, 0.05, 0.9)
+    assert (1.0 - low, high - 1.0) == pytest.approx(
+        (np.hypot(0.1, 1.645 * 0.05), np.hypot(0.2, 1.645 * 0.05)), rel=1e-3
+    )
+    assert LEAST_MODEL_ERROR <= model_error(log, TASK, N_TICKS) < 0.3
+    assert model_error(log.select(np.arange(7)), TASK, N_TICKS) == LEAST_MODEL_ERROR  # too few to tell
+    # half of the episodes record a quarter of their costs: the model of one half is wrong about the other
+    loud = np.repeat(np.add.reduceat(log.action, log.episode_starts[:-1]), N_TICKS)
+    cheap = np.where(loud > np.median(loud), 0.25, 1.0) * log.cost
+    assert model_error(dataclasses.replace(log, cost=cheap), TASK, N_TICKS) > 0.15
 
 
 def test_a_log_without_predictions_is_completed_and_says_so(log: TrajectoryData) -> None:
