@@ -99,9 +99,10 @@ def test_importance_sampling_takes_nothing_where_nothing_was_logged(log: Traject
 
 
 def test_fitted_q_knows_the_value_of_the_logged_policy(evaluation: OfflineEvaluation) -> None:
-    """On-policy evaluation: the mean of the log."""
+    """On-policy evaluation: the mean of the log, in units of what each budget buys."""
     found = evaluation.estimate(Replaying(evaluation.data), method="fitted_q")
-    assert found.score == pytest.approx(found.logged_score, rel=0.1)
+    unit = evaluation.targets.budget / evaluation.targets.cpa
+    assert (found.scores / unit).mean() == pytest.approx((evaluation.logged_scores / unit).mean(), rel=1e-6)
 
 
 def test_decisions_are_made_in_logged_states(evaluation: OfflineEvaluation) -> None:
@@ -147,10 +148,10 @@ def test_the_error_of_the_model_widens_intervals(log: TrajectoryData) -> None:
     )
     assert LEAST_MODEL_ERROR <= model_error(log, TASK, N_TICKS) < 0.3
     assert model_error(log.select(np.arange(7)), TASK, N_TICKS) == LEAST_MODEL_ERROR  # too few to tell
-    # half of the episodes record a quarter of their costs: the model of one half is wrong about the other
+    # half of the episodes record a quarter of what they brought: the model of one half is wrong about the other
     loud = np.repeat(np.add.reduceat(log.action, log.episode_starts[:-1]), N_TICKS)
-    cheap = np.where(loud > np.median(loud), 0.25, 1.0) * log.cost
-    assert model_error(dataclasses.replace(log, cost=cheap), TASK, N_TICKS) > 0.15
+    few = np.where(loud > np.median(loud), 0.25, 1.0) * log.expected_conversions
+    assert model_error(dataclasses.replace(log, expected_conversions=few), TASK, N_TICKS) > 0.5
 
 
 def test_a_log_without_predictions_is_completed_and_says_so(log: TrajectoryData) -> None:
