@@ -41,15 +41,13 @@ class Near(NamedTuple):
     """What the log says of an outcome near a bid that was not made, (e,) each.
 
     Attributes:
-        at_logged: Predicted at the logged multiplier.
-        change: Predicted at the new multiplier over `at_logged`; 0 where that is 0.
+        change: Predicted at the new multiplier over predicted at the logged one; 0 where that is 0.
         rho: 1 at the logged multiplier, 0 from `CARRY_OVER` on.
         weight: Share of the impressions that the response says are won at the new multiplier, over that at the logged
             one: at most `MOST_WEIGHT`, and 0 where the log has no outcome to weight.
         balance: What brings the weighted wins of the tick, over all episodes of the advertiser, to the predicted ones.
     """
 
-    at_logged: Float
     change: Float
     rho: Float
     weight: Float
@@ -185,20 +183,19 @@ class _Rows:
         weighted, wanted = (np.bincount(self._group, bids * part) for part in (weight * tick.wins, far["wins"]))
         balance = np.divide(wanted, weighted, out=np.zeros(len(wanted)), where=weighted > 0)[self._group]
 
-        def between(logged_outcome: Float, name: str, otherwise: Float, at_logged: Float) -> Float:
+        def between(logged_outcome: Float, name: str, otherwise: Float) -> Float:
             """By the rule, for an outcome that changes as the prediction of `name` does."""
-            near = Near(at_logged, change[name], rho, weight, balance)
+            near = Near(change[name], rho, weight, balance)
             outcome: Float = bids * self._rule(logged_outcome, otherwise, near)
             return outcome
 
         out = {name: np.zeros(len(bids)) for name in OUTCOMES}
-        before = {name: values[:, 1] for name, values in predicted.items()}
-        out |= {name: between(tick[name], name, far[name], before[name]) for name in predicted}
+        out |= {name: between(tick[name], name, far[name]) for name in predicted}
         out["wins"] = np.minimum(out["wins"], tick.n_impressions)
-        out["exposures"] = between(tick.exposures, "wins", self._exposed * out["wins"], self._exposed * before["wins"])
+        out["exposures"] = between(tick.exposures, "wins", self._exposed * out["wins"])
         for basis, drawn in self._drawn(far, rng).items():
             column = QUANTITIES[basis]
-            out[column.sampled] = between(tick[column.sampled], column.expected, drawn, before[column.expected])
+            out[column.sampled] = between(tick[column.sampled], column.expected, drawn)
         return out
 
     def _drawn(self, expected: dict[str, Float], rng: np.random.Generator) -> dict[str, Float]:
