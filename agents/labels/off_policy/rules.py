@@ -9,7 +9,7 @@ that the landscape, the distribution of the competitors' bids, stands in for a p
 The doubly robust one is `carried_over`: q(policy) + rho x q(policy) / q(logged) x (logged outcome - q(logged)). Actions
 are continuous, so that the residual counts by a kernel rho around the logged multiplier, scaled as the prediction is
 (N. Kallus and A. Zhou, "Policy evaluation and optimization with continuous treatments", AISTATS 2018). Weights up to
-`MOST_WEIGHT` in the kernel's place are noisy, and a limit on a ratio makes a bias of noise: measured at -3 to -12 %.
+`MOST_WEIGHT` in the kernel's place are noisy, and a limit on a ratio makes a bias of noise: -1 to -12 % in a trial.
 
 A weight is at most `MOST_WEIGHT`. A tick without a logged bid, or one that the budget cut short, has no outcome to
 weight: importance sampling takes 0 for it, which is why it is too low for policies that spend later than the log did.

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.labels.predicted_log import CARRY_OVER, MOST_WEIGHT
-from agents.labels.relabel import Float
-from agents.labels.response import WINS, Response
+from agents.labels.response import WINS, Response, uncensored
 from auction_env.data import TrajectoryData
 from auction_env.data.multipliers import relative_multiplier
 from auction_env.tasks import Task
 
 FEW_EPISODES = 120
 SMALL_SHARE = 0.25  # of the episodes, below which the effective sample size is small
-LITTLE_RANDOMNESS = 0.05  # of the log multiplier
+LITTLE_VARIATION = 0.05  # of the log multiplier
 FAR_SHARE = 0.5  # of the ticks, with bids far from the logged ones
 MANY_AT_ONCE = 12  # logged advertisers of one period
 
@@ -30,14 +29,14 @@ class Evidence:
     Attributes:
         n_episodes: Logged episodes.
         effective_n: Effective sample size in episodes.
-        randomness: Standard deviation of the logged log multiplier around what state and last multiplier tell.
+        variation: Standard deviation of the logged log multiplier, relative to the worth of a unit.
         far_share: Share of the policy's ticks with bids more than a factor 2 from the logged ones.
         n_at_once: Most logged advertisers of one period.
     """
 
     n_episodes: int
     effective_n: float
-    randomness: float
+    variation: float
     far_share: float
     n_at_once: int
 
@@ -46,6 +45,7 @@ class Evidence:
         """From a log, and what a policy's own log of the same episodes is taken to be."""
         logged, own = relative_multiplier(data, task), played.action
         bids, both = own > 0, (logged > 0) & (own > 0)
+        told = uncensored(data) & (logged > 0)
         logs = np.log(np.stack([np.where(both, own, 1.0), np.where(both, logged, 1.0)], axis=1))
         won = response.outcomes(data, task, logs, counted=(WINS,))["wins"]
         ratio = np.divide(won[:, 0], won[:, 1], out=np.zeros(len(data)), where=won[:, 1] > 0)
@@ -56,28 +56,10 @@ class Evidence:
         return cls(
             n_episodes=data.n_episodes,
             effective_n=share * data.n_episodes,
-            randomness=randomness(data, logged),
+            variation=float(np.log(logged[told] / task.unit_worth(data.targets)[told]).std()),
             far_share=float(is_far.sum()) / max(int(bids.sum()), 1),
             n_at_once=int(np.unique(data.period[data.episode_starts[:-1]], return_counts=True)[1].max()),
         )
-
-
-def randomness(data: TrajectoryData, multiplier: Float) -> float:
-    """Standard deviation of log multipliers (n,) around a linear function of the state and the last one; 0 without two.
-
-    A rule without noise follows from both nearly; a policy that explores does not.
-    """
-    follows = np.ones(len(data), bool)
-    follows[data.episode_starts[:-1]] = False
-    follows[1:] &= (multiplier[1:] > 0) & (multiplier[:-1] > 0)
-    now = np.flatnonzero(follows)
-    if not len(now):
-        return 0.0
-    logs = np.log(np.where(multiplier > 0, multiplier, 1.0) / data.base)
-    x = np.concatenate([data.features[now], logs[now - 1, None], np.ones((len(now), 1))], axis=1)
-    x = x / np.maximum(np.abs(x).max(axis=0), 1e-12)
-    residual = logs[now] - x @ np.linalg.lstsq(x, logs[now], rcond=1e-10)[0]
-    return float(np.sqrt(np.square(residual).sum() / max(len(now) - x.shape[1], 1)))
 
 
 def warnings_of(evidence: Evidence, method: str) -> list[str]:
@@ -101,11 +83,10 @@ def warnings_of(evidence: Evidence, method: str) -> list[str]:
             f"{100 * evidence.far_share:.0f} % of its bids are more than a factor 2 from the logged ones: the response"
             " model extrapolates; log some episodes with such bids"
         )
-    if evidence.randomness < LITTLE_RANDOMNESS:
+    if evidence.variation < LITTLE_VARIATION:
         found.append(
-            f"the logged policy hardly varies its bids in a state (standard deviation {evidence.randomness:.3f} of the"
-            " log multiplier): what another bid brings is told by differences between states; log with noise"
-            " (`agents.NoisyBidder`)"
+            f"the logged bids hardly vary (standard deviation {evidence.variation:.3f} of the log multiplier): what"
+            " another bid brings is told by the prices of the days alone; log with noise (`agents.NoisyBidder`)"
         )
     if evidence.n_at_once > MANY_AT_ONCE:
         found.append(

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from agents import Bidder, NoisyBidder, PidBidder, RandomMultiplierBidder, collect, rollout
+from agents import Bidder, FixedBidder, NoisyBidder, PidBidder, RandomMultiplierBidder, collect, rollout
 from agents.labels.off_policy.estimate import METHODS, OfflineEvaluation
 from agents.parallel import Failure, run_jobs
 from agents.rollouts import to_trajectories
@@ -50,6 +50,7 @@ _LOGGING: dict[str, Callable[[], Bidder]] = {
     "random": lambda: NoisyBidder(RandomMultiplierBidder(), level_sd=0.0, tick_sd=0.2),
     "noisy": lambda: NoisyBidder(PidBidder()),
     "deterministic": PidBidder,
+    "constant": lambda: FixedBidder(1.0),
 }
 
 

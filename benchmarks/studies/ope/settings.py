@@ -27,26 +27,24 @@ class Scenario(NamedTuple):
 
     Attributes:
         name: In rows and tables.
-        logs: Whose bids are logged, a key of `LOGGING`.
+        logs: Whose bids are logged. "random": a constant drawn for each episode, from 1/4 to 4 times a unit's worth,
+            with noise within (0.2); "noisy": PID with log-normal noise between (0.3) and within (0.2) episodes;
+            "deterministic": PID without noise; "constant": a unit's worth in all ticks of all episodes.
         truth: `SAME`, `LATER` or `JOINT`.
         is_early: Whether the log is of early days of a drifting market.
     """
 
     name: str
-    logs: Literal["random", "noisy", "deterministic"]
+    logs: Literal["random", "noisy", "deterministic", "constant"]
     truth: str = SAME
     is_early: bool = False
 
 
-LOGGING = {
-    "random": "a constant drawn anew for each episode, between 1/4 and 4 times a unit's worth",
-    "noisy": "PID with log-normal noise between (0.3) and within (0.2) episodes",
-    "deterministic": "PID without noise",
-}
 SCENARIOS = (
     Scenario("random", "random"),
     Scenario("noisy", "noisy"),
     Scenario("deterministic", "deterministic"),
+    Scenario("constant", "constant"),
     Scenario("drift", "noisy", LATER, is_early=True),
     Scenario("everybody", "noisy", JOINT),
 )

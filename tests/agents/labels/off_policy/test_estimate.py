@@ -13,6 +13,7 @@ from agents import FixedBidder, HindsightBidder, NoisyBidder, OfflineEvaluation,
 from agents.labels.off_policy.estimate import METHODS
 from agents.labels.off_policy.fitted_q import decisions
 from agents.labels.off_policy.intervals import LEAST_MODEL_ERROR, mean_interval, model_error, widened
+from agents.labels.off_policy.trust import Evidence, warnings_of
 from agents.rollouts import Episodes, to_trajectories
 from auction_env import MarketParams
 from auction_env.control.bidder import Campaigns, TickView
@@ -152,6 +153,24 @@ def test_the_error_of_the_model_widens_intervals(log: TrajectoryData) -> None:
     loud = np.repeat(np.add.reduceat(log.action, log.episode_starts[:-1]), N_TICKS)
     few = np.where(loud > np.median(loud), 0.25, 1.0) * log.expected_conversions
     assert model_error(dataclasses.replace(log, expected_conversions=few), TASK, N_TICKS) > 0.5
+
+
+def test_warnings_name_their_reasons(log: TrajectoryData, evaluation: OfflineEvaluation) -> None:
+    def of(bidder: agents.Bidder, data: TrajectoryData, method: str = "direct") -> str:
+        return " | ".join(estimate(data, bidder, method=method).warnings)
+
+    near, far = of(FixedBidder(0.8), log), of(FixedBidder(3.0), log)
+    assert "48 episodes are few, below 120" in near and "factor 2" not in near and "hardly vary" not in near
+    assert "of its bids are more than a factor 2 from the logged ones" in far
+    low = of(FixedBidder(0.05), log)
+    assert "the effective sample size is" in low
+    assert "wrong by tens of per cent" in of(FixedBidder(0.8), log, "fitted_q").replace("  ", " ")
+    constant = to_trajectories(played(FixedBidder(1.0)), period=np.arange(N_EPISODES))
+    assert "the logged bids hardly vary (standard deviation 0.000" in of(FixedBidder(0.8), constant)
+    many = Evidence(n_episodes=500, effective_n=400.0, variation=0.3, far_share=0.1, n_at_once=48)
+    (text,) = warnings_of(many, "direct")
+    assert "48 advertisers of one period" in text
+    assert warnings_of(dataclasses.replace(many, n_at_once=1), "doubly_robust") == []
 
 
 def test_a_log_without_predictions_is_completed_and_says_so(log: TrajectoryData) -> None:

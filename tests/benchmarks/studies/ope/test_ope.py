@@ -55,7 +55,7 @@ def test_a_stopped_study_goes_on(tiny: None, tmp_path: Path, monkeypatch: pytest
 
     def counted(bidder: FixedBidder, **arguments: object) -> object:
         played.append(bidder.name)
-        if len(played) == 6:
+        if len(played) == 7:
             raise KeyboardInterrupt
         return rollout(bidder, **arguments)  # type: ignore[arg-type]
 
@@ -64,9 +64,9 @@ def test_a_stopped_study_goes_on(tiny: None, tmp_path: Path, monkeypatch: pytest
     arguments = ["bench", "ope", "--size", "testing", "--workers", "1", "--out", str(out)]
     with pytest.raises(SystemExit, match="130"):
         main(arguments)
-    assert not out.exists() and len(played) == 6
+    assert not out.exists() and len(played) == 7
     main(arguments)
-    assert len(played) == 4 + 2 * 2 + 1  # 4 logs, 2 policies in 2 places, and the one that was stopped
+    assert len(played) == 5 + 2 * 2 + 1  # 5 logs, 2 policies in 2 places, and the one that was stopped
     rows = read_rows(out)
     assert rows is not None and (out / "ope.png").read_bytes().startswith(b"\x89PNG")
     settings = settings_of("testing")
@@ -74,7 +74,7 @@ def test_a_stopped_study_goes_on(tiny: None, tmp_path: Path, monkeypatch: pytest
     assert rows.num_rows == len(SCENARIOS) * 2 * n_estimates
     before = (out / ROWS).stat().st_mtime_ns
     main(arguments)  # prints what is there
-    assert (out / ROWS).stat().st_mtime_ns == before and len(played) == 9
+    assert (out / ROWS).stat().st_mtime_ns == before and len(played) == 10
     with pytest.raises(SystemExit, match="2"):
         main(["bench", "ope", "--size", "cpu", "--out", str(out)])
 
