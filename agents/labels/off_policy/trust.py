@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents.labels.completion import ESTIMATED
 from agents.labels.predicted_log import CARRY_OVER, MOST_WEIGHT
 from agents.labels.response import WINS, Response, uncensored
 from auction_env.data import TrajectoryData
@@ -32,6 +33,7 @@ class Evidence:
         variation: Standard deviation of the logged log multiplier, relative to the worth of a unit.
         far_share: Share of the policy's ticks with bids more than a factor 2 from the logged ones.
         n_at_once: Most logged advertisers of one period.
+        has_prices: Whether the least winning cost is recorded, not estimated.
     """
 
     n_episodes: int
@@ -39,6 +41,7 @@ class Evidence:
     variation: float
     far_share: float
     n_at_once: int
+    has_prices: bool
 
     @classmethod
     def of(cls, data: TrajectoryData, played: TrajectoryData, response: Response, task: Task) -> Evidence:
@@ -59,6 +62,7 @@ class Evidence:
             variation=float(np.log(logged[told] / task.unit_worth(data.targets)[told]).std()),
             far_share=float(is_far.sum()) / max(int(bids.sum()), 1),
             n_at_once=int(np.unique(data.period[data.episode_starts[:-1]], return_counts=True)[1].max()),
+            has_prices="least_winning_cost" not in data.metadata.get(ESTIMATED, ()),
         )
 
 
@@ -83,10 +87,10 @@ def warnings_of(evidence: Evidence, method: str) -> list[str]:
             f"{100 * evidence.far_share:.0f} % of its bids are more than a factor 2 from the logged ones: the response"
             " model extrapolates; log some episodes with such bids"
         )
-    if evidence.variation < LITTLE_VARIATION:
+    if evidence.variation < LITTLE_VARIATION and not evidence.has_prices:
         found.append(
-            f"the logged bids hardly vary (standard deviation {evidence.variation:.3f} of the log multiplier): what"
-            " another bid brings is told by the prices of the days alone; log with noise (`agents.NoisyBidder`)"
+            f"the logged bids hardly vary (standard deviation {evidence.variation:.3f} of the log multiplier) and prices"
+            " are estimated: nothing tells what another bid brings; log with noise (`agents.NoisyBidder`)"
         )
     if evidence.n_at_once > MANY_AT_ONCE:
         found.append(

@@ -10,6 +10,7 @@ import pytest
 
 import agents
 from agents import FixedBidder, HindsightBidder, NoisyBidder, OfflineEvaluation, PolicyEstimate, estimate, rollout
+from agents.labels.completion import ESTIMATED
 from agents.labels.off_policy.estimate import METHODS
 from agents.labels.off_policy.fitted_q import decisions
 from agents.labels.off_policy.intervals import LEAST_MODEL_ERROR, mean_interval, model_error, widened
@@ -166,8 +167,10 @@ def test_warnings_name_their_reasons(log: TrajectoryData, evaluation: OfflineEva
     assert "the effective sample size is" in low
     assert "wrong by tens of per cent" in of(FixedBidder(0.8), log, "fitted_q").replace("  ", " ")
     constant = to_trajectories(played(FixedBidder(1.0)), period=np.arange(N_EPISODES))
-    assert "the logged bids hardly vary (standard deviation 0.000" in of(FixedBidder(0.8), constant)
-    many = Evidence(n_episodes=500, effective_n=400.0, variation=0.3, far_share=0.1, n_at_once=48)
+    assert "hardly vary" not in of(FixedBidder(0.8), constant)  # prices tell enough
+    noted = dataclasses.replace(constant, metadata={ESTIMATED: ["least_winning_cost"]})
+    assert "the logged bids hardly vary (standard deviation 0.000" in of(FixedBidder(0.8), noted)
+    many = Evidence(n_episodes=500, effective_n=400.0, variation=0.3, far_share=0.1, n_at_once=48, has_prices=True)
     (text,) = warnings_of(many, "direct")
     assert "48 advertisers of one period" in text
     assert warnings_of(dataclasses.replace(many, n_at_once=1), "doubly_robust") == []
