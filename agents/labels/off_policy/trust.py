@@ -89,8 +89,8 @@ def warnings_of(evidence: Evidence, method: str) -> list[str]:
         )
     if evidence.variation < LITTLE_VARIATION and not evidence.has_prices:
         found.append(
-            f"the logged bids hardly vary (standard deviation {evidence.variation:.3f} of the log multiplier) and prices"
-            " are estimated: nothing tells what another bid brings; log with noise (`agents.NoisyBidder`)"
+            f"the logged bids hardly vary (standard deviation {evidence.variation:.3f} of the log multiplier) and the"
+            " prices are estimated: nothing tells what another bid brings; log with noise (`agents.NoisyBidder`)"
         )
     if evidence.n_at_once > MANY_AT_ONCE:
         found.append(

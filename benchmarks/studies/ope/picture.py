@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SHOWN = ("direct", "doubly_robust", "importance", "fitted_q")
+SHOWN = ("direct", "doubly_robust", "importance")  # fitted Q is too far off for one scale
 
 
 def scatter(rows: pa.Table) -> bytes:
