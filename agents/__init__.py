@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from agents.hindsight.joint_constants import JointHindsightBidder
     from agents.hindsight.welfare import Welfare, measure_welfare
+    from agents.labels.off_policy.estimate import OfflineEvaluation, PolicyEstimate, estimate
     from agents.logging.collection import Collection, CollectionSummary, collect, collect_data_set
     from agents.logging.harm import HARM_KINDS, Harm
     from agents.logging.noisy import NoisyBidder
@@ -84,9 +85,11 @@ __all__ = [
     "MpidGains",
     "NoisyBidder",
     "Offers",
+    "OfflineEvaluation",
     "OnlineLpBidder",
     "Optimum",
     "PidBidder",
+    "PolicyEstimate",
     "RandomMultiplierBidder",
     "ResponseMpcBidder",
     "ResponsePrior",
@@ -102,6 +105,7 @@ __all__ = [
     "collect_data_set",
     "collect_family",
     "data_distance",
+    "estimate",
     "from_auctionnet_strategy",
     "harm_losses",
     "learner",

@@ -54,19 +54,18 @@ def _parser() -> argparse.ArgumentParser:
         collect,
         data,
         demo,
-        evaluate,
         exporting,
         family,
         importing,
         train,
-        watch,
     )
+    from benchmarks.commands.evaluating import evaluate, ope, watch
 
     parser = argparse.ArgumentParser(prog="vamo", description="Auto-bidding: market, agents, training, benchmarks.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        demo, bench, collect, family, importing, exporting, data, train, evaluate, watch, agents,
+        demo, bench, collect, family, importing, exporting, data, train, evaluate, watch, ope, agents,
     ):  # fmt: skip
         command.add(commands)
     return parser

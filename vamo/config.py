@@ -392,7 +392,9 @@ class TrainConfig(Settings):
         batch_size: Windows per step over all (target, source) pairs together; a window is one tick for the memoryless
             backbones.
         select: `best` returns the parameters with the lowest mean validation loss over the targets, `last`
-            those of the last step.
+            those of the last step. `estimate` needs no market and chooses what the bidder is conditioned on too: of the
+            `snapshots`, or else of the last parameters, under each condition, what has the highest score by the
+            offline estimate on the validation trajectories (`vamo.conditions`).
         precision: Of the matrix products in steps and alignments: `bfloat16` is automatic mixed precision;
             parameters, optimiser and validation losses stay in single precision.
         compile: Whether the training step's loss is compiled by `torch.compile`. Alignments and validation
@@ -422,7 +424,7 @@ class TrainConfig(Settings):
     seed: int = 0
     log_every: int = 25  # steps between two records, each with validation losses
     evaluation_windows: int = 128  # fixed validation windows per target behind a validation loss
-    select: Literal["best", "last"] = "last"
+    select: Literal["best", "last", "estimate"] = "last"
     precision: Precision = "float32"
     compile: bool = False
     ema_decay: float = 0.0

@@ -9,8 +9,8 @@ budget. The states that follow are those that the bidder would meet: with DAgger
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,38 @@ from auction_env.tasks import BASES, OUTCOMES, QUANTITIES, Targets, Task
 
 CARRY_OVER = float(np.log(2.0))
 """How far a multiplier may be from the logged one, in logs, until the logged outcome says nothing more of its own."""
+MOST_WEIGHT = 10.0
+"""Largest importance weight of a tick: beyond it one tick's luck would stand for many ticks."""
+_CUT_SHORT = 0.01  # share of the budget: with less left after a tick, the budget may have cut it short
 _SPENT = 1e-9  # share of the budget below which a campaign is over
 _TINY = 1e-12
 _VALUE_NOW = FEATURE_NAMES.index("value_now")
+
+
+class Near(NamedTuple):
+    """What the log says of an outcome near a bid that was not made, (e,) each.
+
+    Attributes:
+        change: Predicted at the new multiplier over predicted at the logged one; 0 where that is 0.
+        rho: 1 at the logged multiplier, 0 from `CARRY_OVER` on.
+        weight: Share of the impressions that the response says are won at the new multiplier, over that at the logged
+            one: at most `MOST_WEIGHT`, and 0 where the log has no outcome to weight.
+        balance: What brings the weighted wins of the tick, over all episodes of the advertiser, to the predicted ones.
+    """
+
+    change: Float
+    rho: Float
+    weight: Float
+    balance: Float
+
+
+OutcomeRule = Callable[[Float, Float, Near], Float]
+"""From the logged outcomes of a tick, those predicted at the new multiplier, and what is near: outcomes, (e,) each."""
+
+
+def carried_over(logged: Float, predicted: Float, near: Near) -> Float:
+    """The nearer a multiplier is to the logged one, the more of the tick's own luck stays."""
+    return near.rho * logged * near.change + (1.0 - near.rho) * predicted
 
 
 def complete_episodes(data: TrajectoryData, n_ticks: int) -> Int:
@@ -46,14 +75,15 @@ def predicted_logs(
     *,
     n_ticks: int,
     rng: np.random.Generator,
+    rule: OutcomeRule = carried_over,
 ) -> list[TrajectoryData]:
     """Lets a bidder bid in logged episodes, all at once.
 
-    The nearer a multiplier is to the logged one, the more of the tick's own luck stays: with rho = max(0, 1 - |log
-    multiplier - log of the logged| / log 2) the outcome is rho x logged outcome x (predicted / predicted at the logged
-    multiplier) + (1 - rho) x predicted. So a bidder that bids what was logged gets the log, number for number; far
-    from it a quiet tick is not mistaken for a quiet market. rho is 0 for ticks that the budget cut short, and where the
-    log's bids are proportional to something else.
+    By the rule `carried_over`, the nearer a multiplier is to the logged one, the more of the tick's own luck stays:
+    with rho = max(0, 1 - |log multiplier - log of the logged| / log 2) the outcome is rho x logged outcome x (predicted
+    / predicted at the logged multiplier) + (1 - rho) x predicted. So a bidder that bids what was logged gets the log,
+    number for number; far from it a quiet tick is not mistaken for a quiet market. rho is 0 for ticks that the budget
+    cut short, and where the log's bids are proportional to something else.
 
     Args:
         bidder: Reset for all episodes at once.
@@ -61,12 +91,13 @@ def predicted_logs(
         logs: Complete episodes, and the response of their log.
         n_ticks: Ticks of an episode.
         rng: Draws the sampled amounts.
+        rule: What a tick brings.
 
     Returns:
         For each log the same episodes, of `task`, as the bidder's own log. Exposures are the log's share of the wins.
     """
-    rows = [_Rows(data, task, response, n_ticks) for data, response in logs]
-    campaigns = _campaigns(task, [data for data, _ in logs], n_ticks)
+    rows = [_Rows(data, task, response, n_ticks, rule) for data, response in logs]
+    campaigns = logged_campaigns(task, [data for data, _ in logs], n_ticks)
     bidder.reset(campaigns)
     state, left = StateFeatures(len(campaigns.base), n_ticks), campaigns.budget.copy()
     last: ControlledTick | None = None
@@ -116,12 +147,14 @@ def predicted_logs(
 class _Rows:
     """The complete episodes of a log, tick by tick."""
 
-    def __init__(self, data: TrajectoryData, task: Task, response: Response, n_ticks: int) -> None:
-        self.n_episodes = data.n_episodes
+    def __init__(self, data: TrajectoryData, task: Task, response: Response, n_ticks: int, rule: OutcomeRule) -> None:
+        self.n_episodes, self._rule = data.n_episodes, rule
         self._data, self._task, self._response, self._n_ticks = data, task, response, n_ticks
         self._logged = relative_multiplier(data, task)
         own = np.array([part.basis == task.basis for part in data.tasks])[data.task]
         self._carries = uncensored(data) & own
+        self._group = np.unique(data.advertiser[data.episode_starts[:-1]], return_inverse=True)[1]
+        self._weighs = own & (data.action > 0) & (data.cost < data.budget_left - _CUT_SHORT * data.budget)
         self._recorded = [basis for basis in BASES if getattr(data.targets, QUANTITIES[basis].target).all()]
         wins = float(data.wins.sum())
         self._exposed = float(data.exposures.sum()) / wins if wins > 0 else 0.0
@@ -146,10 +179,14 @@ class _Rows:
             name: np.divide(values[:, 0], values[:, 1], out=np.zeros(len(bids)), where=values[:, 1] > 0)
             for name, values in predicted.items()
         }
+        weight = np.minimum(change["wins"], MOST_WEIGHT) * self._weighs[at]
+        weighted, wanted = (np.bincount(self._group, bids * part) for part in (weight * tick.wins, far["wins"]))
+        balance = np.divide(wanted, weighted, out=np.zeros(len(wanted)), where=weighted > 0)[self._group]
 
         def between(logged_outcome: Float, name: str, otherwise: Float) -> Float:
-            """Of the logged outcome, changed as the prediction of `name` changes, and what would come far from it."""
-            outcome: Float = bids * (rho * logged_outcome * change[name] + (1.0 - rho) * otherwise)
+            """By the rule, for an outcome that changes as the prediction of `name` does."""
+            near = Near(change[name], rho, weight, balance)
+            outcome: Float = bids * self._rule(logged_outcome, otherwise, near)
             return outcome
 
         out = {name: np.zeros(len(bids)) for name in OUTCOMES}
@@ -185,10 +222,16 @@ def _together(parts: Sequence[dict[str, Float]]) -> dict[str, Float]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _campaigns(task: Task, logs: Sequence[TrajectoryData], n_ticks: int) -> Campaigns:
+def logged_campaigns(task: Task, logs: Sequence[TrajectoryData], n_ticks: int) -> Campaigns:
+    """The campaigns of logged episodes, one log after the other, as a bidder knows them before the first tick.
+
+    The traffic that it expects is the mean of the logs.
+    """
+
     def first(name: str) -> NDArray[np.generic]:
         return np.concatenate([data[name][data.episode_starts[:-1]] for data in logs])
 
+    volume = np.concatenate([data.n_impressions.reshape(-1, n_ticks) for data in logs])
     parts = [data.targets.at(data.episode_starts[:-1]) for data in logs]
     targets = Targets(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return Campaigns(
@@ -199,6 +242,7 @@ def _campaigns(task: Task, logs: Sequence[TrajectoryData], n_ticks: int) -> Camp
         requirements=task.requirements(targets),
         n_ticks=n_ticks,
         seed=first("seed").astype(np.int64),
+        expected_traffic=volume.sum(axis=0) / max(float(volume.sum()), 1.0),
     )
 
 

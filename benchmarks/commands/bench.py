@@ -36,6 +36,16 @@ def add(commands: Commands) -> None:
     fidelity.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, nothing more")
     fidelity.add_argument("--out", type=Path, default=Path("runs/fidelity"), metavar="DIR", help="default: %(default)s")
     fidelity.set_defaults(run=_run_fidelity)
+    ope = kinds.add_parser(
+        "ope",
+        help="offline estimates of policies against their live scores",
+        description="Logs, estimates and plays 14 policies (docs/ope.md). Killed and started again, it goes on.",
+    )
+    ope.add_argument("--size", choices=("full", "cpu", "testing"), default="full", help="default: %(default)s")
+    ope.add_argument("--workers", type=int, metavar="N", help="jobs at a time; default: one a core")
+    ope.add_argument("--out", type=Path, metavar="DIR", help="default: runs/bench/ope-v1-SIZE")
+    ope.add_argument("--force", action="store_true", help="replace rows or unfinished work of other settings")
+    ope.set_defaults(run=_run_ope, kept="finished jobs")
     _add_suites(kinds)
 
 
@@ -133,6 +143,13 @@ def _run_fidelity(arguments: argparse.Namespace) -> None:
     from benchmarks.studies import fidelity
 
     fidelity.run(fidelity.QUICK if arguments.quick else None, out=arguments.out)
+
+
+def _run_ope(arguments: argparse.Namespace) -> None:
+    from benchmarks.studies.ope.run import run
+
+    out = arguments.out or Path("runs/bench") / f"ope-v1-{arguments.size}"
+    run(arguments.size, out, n_workers=arguments.workers, force=arguments.force)
 
 
 def _run_suite(arguments: argparse.Namespace) -> None:

@@ -185,6 +185,10 @@ def _report(learner: Learner, result: TrainResult[Any, Any], experience: Any, se
     label = "last" if result.best is None else "best"
     shown: Record = result.history[-1] if result.best is None else result.best
     rows += [(f"{label} {name}", f"{value:.4g}") for name, value in shown.numbers.items()]
+    chosen = getattr(result, "chosen", None)
+    if chosen is not None:
+        rows.append((f"chosen of {chosen.n_candidates} by estimate", f"step {chosen.step:,}, {chosen.condition}"))
+        rows += [(f"estimated score, {name}", f"{score:.4g}") for name, score in chosen.scores.items()]
     for row in rows:
         table.add_row(*row)
     console.print(table)

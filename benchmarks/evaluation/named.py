@@ -66,8 +66,8 @@ class NamedBidder:
         place = self.source if self.kind == "file" else _module(self.source.partition(":")[0]).__file__
         return found | {"sha256": hashlib.sha256(Path(place).read_bytes()).hexdigest() if place else None}
 
-    def make(self, market: PlayableMarket, task: Task) -> Bidder:
-        """The bidder, for episodes of this market.
+    def make(self, market: PlayableMarket | None, task: Task) -> Bidder:
+        """The bidder, for episodes of this market; None where there are only logs.
 
         Raises:
             ValueError: No such agent, arguments that it does not take, or an attribute that makes no bidder.
@@ -157,7 +157,7 @@ def _arguments(text: str, settings: str) -> dict[str, Any]:
     return found
 
 
-def _online_lp(market: PlayableMarket, task: Task, arguments: dict[str, Any]) -> Bidder:
+def _online_lp(market: PlayableMarket | None, task: Task, arguments: dict[str, Any]) -> Bidder:
     """Online LP needs the prices of other episodes, which a live market has, or the log that is named."""
     if "log" in arguments:
         others = {name: value for name, value in arguments.items() if name != "log"}
@@ -165,7 +165,7 @@ def _online_lp(market: PlayableMarket, task: Task, arguments: dict[str, Any]) ->
         return OnlineLpBidder(history, is_of_played_market=False, **others)
     if not isinstance(market, LiveMarket) or market.source is not None:
         raise ValueError(
-            "agent 'online-lp' must play a live market, whose prices it records, found a log: name other logged"
+            "agent 'online-lp' must play a live market, whose prices it records, found logs: name other logged"
             " periods, saved as a replay market, as `online-lp:log=DIR`"
         )
     history = record_prices(market.params, market.population, HISTORY_SEEDS, task=task)

@@ -30,6 +30,7 @@ from vamo.agent import LearnedFrom, ReturnTable, VamoBidder
 from vamo.alignment.sharing.own_sharing import SharingRule, find_rule
 from vamo.alignment.sharing.rules import choose
 from vamo.alignment.weighting import Weighting, make_weighting
+from vamo.conditions import Chosen, Judge
 from vamo.config import Config, ModelConfig
 from vamo.examples.batch import Batch
 from vamo.examples.dagger import Dagger
@@ -61,11 +62,13 @@ class TrainResult(AnyResult[VamoBidder, Record]):
         snapshots: By the number of steps done, the agent at the stages that `config.train.snapshots` asked for.
         targets: Names of the K targets, the order of the records' first axis.
         sources: Names of the I sources, the order of their second.
+        chosen: What `train.select` 'estimate' chose; None for the others.
     """
 
     snapshots: dict[int, VamoBidder]
     targets: tuple[str, ...]
     sources: tuple[str, ...]
+    chosen: Chosen | None = None
 
     @property
     def best_loss(self) -> float:
@@ -75,7 +78,7 @@ class TrainResult(AnyResult[VamoBidder, Record]):
     @property
     def returned(self) -> Record:
         """The record of the parameters that the bidder has."""
-        return _returned(self.history, self.bidder.config)
+        return _returned(self.history, self.bidder.config, self.chosen)
 
     def weights_to_pandas(self) -> Any:
         """A data frame of the source weights: a row a record, target and source.
@@ -242,10 +245,11 @@ def train(
         config, n_ticks_of({**sources, **{f"{name} (validation)": validation[name] for name in targets}})
     )
     training, held_out = labelled(sources, validation, targets, config, device)
+    tasks = {name: episodes.task for name, episodes in zip(targets, held_out, strict=True)}
+    judge = Judge(validation, tasks) if config.train.select == "estimate" else None
     pairs = [(k, i) for k in range(len(targets)) for i in range(len(training))]
     if config.train.method == "single":
         pairs = [(k, k) for k in range(len(targets))]
-    tasks = {name: episodes.task for name, episodes in zip(targets, held_out, strict=True)}
     shared = choose(sources, validation, training, tasks, config, sharing)
     if shared is not None:
         pairs = shared.pairs
@@ -302,22 +306,39 @@ def train(
         learned_from = None if record is None else LearnedFrom(targets, tuple(sources), np.asarray(record.weights))
         return VamoBidder(policy_of(members), config, tables, name=label, data_hash=digest, learned_from=learned_from)
 
-    bidder = bidder_of([trainer.parameters for trainer in run.trainers], _returned(run.history, config))
     stages = snapshot_steps(config.train.steps, config.train.snapshots)
+    snapshots: dict[int, Sequence[Mapping[str, Tensor]]] = {
+        step: members for step, members in run.snapshots.items() if step in stages
+    }
+    last: list[Mapping[str, Tensor]] = [trainer.parameters for trainer in run.trainers]
+    if judge is None:
+        chosen_stage, bidder = None, bidder_of(last, _returned(run.history, config))
+    else:
+        kept = snapshots or {run.history[-1].step: last}
+        chosen_stage = judge.choose({step: bidder_of(own, _at(run.history, step)) for step, own in kept.items()})
+        bidder = chosen_stage.bidder
     files.finish(bidder.to_file)
     return TrainResult(
         bidder=bidder,
         history=run.history,
         best=best_of(run.history),
-        snapshots={step: bidder_of(members) for step, members in run.snapshots.items() if step in stages},
+        snapshots={step: bidder_of(members) for step, members in snapshots.items()},
         targets=targets,
         sources=tuple(sources),
+        chosen=chosen_stage,
     )
 
 
-def _returned(history: Sequence[Record], config: Config) -> Record:
+def _returned(history: Sequence[Record], config: Config, chosen: Chosen | None = None) -> Record:
     """The record of the parameters that a run returns."""
+    if chosen is not None:
+        return _at(history, chosen.step)
     return history[-1] if config.train.select == "last" else best_of(history)
+
+
+def _at(history: Sequence[Record], step: int) -> Record:
+    """The last record up to a step, or the first one."""
+    return next((record for record in reversed(history) if record.step <= step), history[0])
 
 
 def _with_own_weighting(config: Config, weighting: Weighting) -> Config:

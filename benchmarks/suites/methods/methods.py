@@ -17,12 +17,13 @@ from agents import Bidder, auctionnet_lp_table, make, prices_from_log, record_pr
 from auction_env import ReplayMarket, Task
 from auction_env.market.params import REFERENCE_IMPRESSIONS
 from benchmarks.suites.methods import resolved
-from benchmarks.suites.methods.conditions import choose_condition, conditioned
+from benchmarks.suites.methods.conditions import choose_condition
 from benchmarks.suites.methods.fitting import Curve, Fitted, Method, Setting
 from benchmarks.suites.methods.tuning import read_spaces, tune
 from benchmarks.suites.numbers import Package
 from benchmarks.suites.spec import Arm
 from benchmarks.suites.user_file import find_function
+from vamo.conditions import conditioned
 
 
 def fit_rule(setting: Setting) -> Fitted:

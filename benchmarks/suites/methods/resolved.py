@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agents import HindsightBidder, registry
-from benchmarks.suites.methods.conditions import BUDGET_RATIOS, RETURN_QUANTILES
 from benchmarks.suites.methods.tuning import GENERATIVE_SPACES, candidates_of, read_spaces
+from vamo.conditions import BUDGET_RATIOS, RETURN_QUANTILES
 
 if TYPE_CHECKING:  # torch only where something is trained
     from vamo import Config

@@ -83,6 +83,9 @@ def test_views_are_those_of_the_market(logged: Logged) -> None:
     offered = data.offered_clicks[10::48] / data.n_impressions[10::48]
     np.testing.assert_allclose(tick.predicted_mean[:, 1], offered)
     np.testing.assert_allclose(bidder.campaigns.base, data.cpa_target[::48])
+    assert bidder.campaigns.expected_traffic is not None  # rules that pace follow the log's mean traffic
+    volume = data.n_impressions.reshape(-1, 48).sum(axis=0)
+    np.testing.assert_allclose(bidder.campaigns.expected_traffic, volume / volume.sum())
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.3, 4.0])
