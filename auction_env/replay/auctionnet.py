@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auction_env.data.formats.auctionnet_import import Progress, import_plan
+from auction_env.data.formats.auctionnet_import import Progress
 from auction_env.data.formats.csv_blocks import BLOCK_BYTES
-from auction_env.data.formats.sources import Source, find_logs
+from auction_env.data.formats.sources import Source, find_logs, import_plan
 from auction_env.files import replace_directory, unfinished_work, write_atomically
 from auction_env.replay.market import FULL_LADDER, LEAST_WINNING_COST, Assumption, ReplayMarket
 from auction_env.replay.params import ReplayParams
