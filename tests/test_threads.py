@@ -18,7 +18,7 @@ from numba.core.dispatcher import Dispatcher
 from agents.labels.hindsight import best_log_multipliers
 from agents.labels.response import Response
 from auction_env import BatchMarket, TrafficParams
-from auction_env.kernels.threads import drawing, settling
+from auction_env.kernels.running.threads import drawing, settling
 from auction_env.market.shapes.value_distribution import ValueDistribution
 from auction_env.replay.simulation import ReplaySimulation
 from auction_env.tasks import TASKS

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 from numba.core import event
+
+from auction_env.kernels.running.stale import drop_stale
 
 logger = logging.getLogger(__name__)
 
@@ -42,5 +45,6 @@ class _Line(logging.Handler):
             sys.stderr.write(f"{record.getMessage()}\n")
 
 
+drop_stale(Path(__file__).parent)
 event.register("numba:compile", _Compiling())
 logger.addHandler(_Line())

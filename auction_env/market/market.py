@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.integers import check_integers
-from auction_env.kernels import outcomes, threads
+from auction_env.kernels import outcomes
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
+from auction_env.kernels.running import threads
 from auction_env.kernels.settle import Advertisers, RuleArrays, Rules, Tiles
 from auction_env.kernels.step import auctions, overspend
 from auction_env.kernels.step import opening as serial

@@ -13,8 +13,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -29,11 +30,13 @@ from auction_env.replay.reading.filling import Filling, Finding
 from auction_env.replay.reading.shape import PeriodShape, scan_logs
 from auction_env.replay.storage import FORMAT_VERSION, check_target, write_market
 
+LogPaths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
 _DATA, _SCAN, _FINISHED = "data", "scan.npz", "finished.json"
 
 
 def replay_from_auctionnet(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: LogPaths,
     *,
     assumption: Assumption | None = None,
     rules: ReplayParams | None = None,
@@ -62,7 +65,7 @@ def replay_from_auctionnet(
         ValueError: The log does not have every bid and `assumption` does not say what to do about it, its periods
             have different reserve prices, or `rules` have more than a slot with `least_winning_cost`.
     """
-    reading = _Reading(find_logs(paths), assumption, rules, block_bytes)
+    reading = _Reading(paths, assumption, rules, block_bytes)
     return reading.market(scan_logs(reading.files, block_bytes), Columns(None))
 
 
@@ -77,7 +80,7 @@ class ReplaySummary(NamedTuple):
 
 
 def import_replay(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: LogPaths,
     directory: str | os.PathLike[str],
     *,
     assumption: Assumption | None = None,
@@ -102,7 +105,7 @@ def import_replay(
         FileExistsError: The directory holds files and `force` is False, or unfinished work with other arguments.
     """
     started, target = time.perf_counter(), check_target(directory, force=force)
-    reading = _Reading(find_logs(paths), assumption, rules, block_bytes)
+    reading = _Reading(paths, assumption, rules, block_bytes)
     plan = import_plan(reading.files) | {"format": FORMAT_VERSION, "assumption": assumption, "rules": repr(rules)}
     with unfinished_work(target, json.loads(json.dumps(plan)), force=force) as work:
         (work / _DATA).mkdir(exist_ok=True)
@@ -150,7 +153,7 @@ def _read_shapes(path: Path) -> dict[int, PeriodShape] | None:
 class _Reading:
     """How logs become a market; see `replay_from_auctionnet`."""
 
-    files: Sequence[Source]
+    paths: LogPaths
     assumption: Assumption | None
     rules: ReplayParams | None
     block_bytes: int
@@ -162,6 +165,10 @@ class _Reading:
         if not self.is_ladder and self.rules is not None and self.rules.n_slots != 1:
             found = f"found {self.rules.n_slots}"
             raise ValueError(f"`rules` must have `n_slots` 1 with {LEAST_WINNING_COST!r}, {found}")
+
+    @cached_property
+    def files(self) -> Sequence[Source]:
+        return find_logs(self.paths)
 
     @property
     def is_ladder(self) -> bool:

@@ -30,7 +30,7 @@ from auction_env.integers import check_integers
 from auction_env.kernels import outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import WINDOW
-from auction_env.kernels.threads import may_start_threads
+from auction_env.kernels.running.threads import may_start_threads
 from auction_env.replay.market import ReplayMarket
 from auction_env.tasks import BASES, Targets, Task, get_task
 

@@ -9,6 +9,7 @@ from tests.auction_env.replay.logs import N_TICKS, three_periods
 
 BIDDING, REPLAY = "auction_env/Bidding-v0", "auction_env/Replay-v0"
 LOGGED_VALUES = "auction_env/LoggedValues-v0"
+BAT = "auction_env/BAT-v0"  # has actions and observations of its own: `tests.auction_env.replay.test_bat_env`
 IDS = (BIDDING, REPLAY, LOGGED_VALUES)
 
 MARKET: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from auction_env.control.actions import ACTION_KINDS
 from auction_env.envs.single import BiddingEnv
 from auction_env.market.competitors.shipped import shipped_population
 from auction_env.tasks import TASKS, Constraint, Task
-from tests.auction_env.envs.small import BIDDING, IDS, LOGGED_VALUES, MARKET, REPLAY
+from tests.auction_env.envs.small import BAT, BIDDING, IDS, LOGGED_VALUES, MARKET, REPLAY
 
 
 def make(**kwargs: object) -> gym.Env:
@@ -58,7 +58,7 @@ def test_the_checkers_of_gymnasium_and_stable_baselines_are_clean(name: str, kin
 
 
 def test_every_registered_id_is_tested() -> None:
-    assert set(IDS) == {name for name in gym.registry if name.startswith("auction_env/")}
+    assert {*IDS, BAT} == {name for name in gym.registry if name.startswith("auction_env/")}
 
 
 @pytest.mark.parametrize("name", IDS)
@@ -236,8 +236,8 @@ def test_own_market_and_population() -> None:
     ("kwargs", "message"),
     [
         (
-            {"task": "MaxFun"},
-            "`task` must be a Task or one of .*'AddToCart'.*, found 'MaxFun', nearest: MaxConversions",
+            {"task": "MaxConversion"},
+            "`task` must be a Task or one of .*'AddToCart'.*, found 'MaxConversion', nearest: MaxConversions",
         ),
         ({"max_ratio": 1.0}, "`max_ratio` must be greater than 1, found 1.0"),
         ({"advertiser": 48}, r"`advertiser` must lie in 0..47, found 48"),

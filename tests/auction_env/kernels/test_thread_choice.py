@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from auction_env.kernels import threads
-from auction_env.kernels.threads import BLOCKS_PER_THREAD, ThreadChoice
+from auction_env.kernels.running import threads
+from auction_env.kernels.running.threads import BLOCKS_PER_THREAD, ThreadChoice
 
 
 class Machine:

@@ -14,9 +14,9 @@ from agents import FixedBidder, rollout
 from auction_env.replay.bat.market import BatMarket, read_bat
 from auction_env.replay.bat.storage import import_bat
 from auction_env.tasks import Task
+from tests.auction_env.envs.small import BAT
 from tests.auction_env.replay.test_bat import tables
 
-ID = "auction_env/BAT-v0"
 TASK = Task(name="clicks", objective="clicks")
 
 
@@ -26,11 +26,11 @@ def market() -> BatMarket:
 
 
 def test_gymnasium_accepts_it(market: BatMarket) -> None:
-    check_env(gym.make(ID, market=market, task=TASK).unwrapped, skip_render_check=True)
+    check_env(gym.make(BAT, market=market, task=TASK).unwrapped, skip_render_check=True)
 
 
 def test_hours_are_those_of_a_rollout_and_stay_in_the_space(market: BatMarket) -> None:
-    env = gym.make(ID, market=market, task=TASK, advertiser=1)
+    env = gym.make(BAT, market=market, task=TASK, advertiser=1)
     observation, info = env.reset(seed=3)
     assert info == {"advertiser": 1}
     total, is_over = 0.0, False
@@ -46,7 +46,7 @@ def test_hours_are_those_of_a_rollout_and_stay_in_the_space(market: BatMarket) -
 
 
 def test_pictures_are_drawn(market: BatMarket) -> None:
-    env = gym.make(ID, market=market, task=TASK, render_mode="rgb_array")
+    env = gym.make(BAT, market=market, task=TASK, render_mode="rgb_array")
     env.reset(seed=0)
     env.step(np.zeros(1, np.float32))
     picture = env.render()
@@ -55,12 +55,12 @@ def test_pictures_are_drawn(market: BatMarket) -> None:
 
 def test_copies_are_single_environments(market: BatMarket, tmp_path: Path) -> None:
     import_bat(*tables(), tmp_path / "bat", mechanism="first_price")
-    many = gym.make_vec(ID, num_envs=3, market=tmp_path / "bat", task=TASK)
+    many = gym.make_vec(BAT, num_envs=3, market=tmp_path / "bat", task=TASK)
     together, infos = many.reset(seed=5)
     actions = np.random.default_rng(0).uniform(-1, 1, (market.n_ticks, 3, 1)).astype(np.float32)
     rewards = np.stack([many.step(action)[1] for action in actions])
     for copy in range(3):
-        env = gym.make(ID, market=market, task=TASK)
+        env = gym.make(BAT, market=market, task=TASK)
         observation, info = env.reset(seed=5 + copy)
         np.testing.assert_array_equal(observation, together[copy])
         assert info["advertiser"] == infos["advertiser"][copy]
@@ -78,4 +78,4 @@ def test_copies_are_single_environments(market: BatMarket, tmp_path: Path) -> No
 )
 def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str, market: BatMarket) -> None:
     with pytest.raises(ValueError, match=message):
-        gym.make(ID, **{"market": market, "task": TASK, **arguments})
+        gym.make(BAT, **{"market": market, "task": TASK, **arguments})

@@ -220,4 +220,4 @@ def test_help_says_what_each_agent_learns_from(capsys: pytest.CaptureFixture[str
         main(["train", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "From logs (--data): bc, td3_bc, iql, cql, bcq, mopo" in shown
-    assert "In a market (--task): ppo, sac, td3, recurrent_ppo, tqc." in shown
+    assert "In a market (--task): oil, ppo, sac, td3, recurrent_ppo, tqc." in shown
