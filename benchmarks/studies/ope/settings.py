@@ -12,8 +12,9 @@ from auction_env.names import check_name
 ID = "ope/v1"
 TASK = "TargetCPA"
 
-POOL_SEED, TRAIN_SEED, LATER_SEED, JOINT_SEED = 2**42, 2**42 + 2**20, 2**42 + 2**21, 2**42 + 2**22
-"""First market seeds: of the episodes that are logged, of those that policies are trained on, of later days, and of
+_FIRST = 2**42 + 2**30
+POOL_SEED, TRAIN_SEED, LATER_SEED, JOINT_SEED = _FIRST, _FIRST + 2**20, _FIRST + 2**21, _FIRST + 2**22
+"""First market seeds, none of which was seen while the estimators were made: of the episodes that are logged, of those that policies are trained on, of later days, and of
 markets in which everybody has the policy."""
 TRAIN_DAYS, LATER_DAYS = (1, 2, 3, 4, 5, 6, 7, 8), (28, 29, 30)
 DRIFT = Drift(value=-0.02, volume=0.02, value_walk=0.05, volume_walk=0.05, seed=9)
