@@ -14,8 +14,8 @@ TASK = "TargetCPA"
 
 _FIRST = 2**42 + 2**30
 POOL_SEED, TRAIN_SEED, LATER_SEED, JOINT_SEED = _FIRST, _FIRST + 2**20, _FIRST + 2**21, _FIRST + 2**22
-"""First market seeds, none of which was seen while the estimators were made: of the episodes that are logged, of those that policies are trained on, of later days, and of
-markets in which everybody has the policy."""
+"""First market seeds, none of which was seen while the estimators were made: of the episodes that are logged, of those
+that policies are trained on, of later days, and of markets in which everybody has the policy."""
 TRAIN_DAYS, LATER_DAYS = (1, 2, 3, 4, 5, 6, 7, 8), (28, 29, 30)
 DRIFT = Drift(value=-0.02, volume=0.02, value_walk=0.05, volume_walk=0.05, seed=9)
 
