@@ -19,7 +19,8 @@ def drop_stale(folder: Path) -> bool:
 
     Args:
         folder: Of the sources; its subfolders are looked at, too. Nothing happens where it cannot be written: numba
-            then keeps its files elsewhere, and an installed package changes all sources at once.
+            then keeps its files elsewhere, and an installed package changes all sources at once. What lies in a
+            `NUMBA_CACHE_DIR` stays: empty it when you update a checkout.
 
     Returns:
         Whether something had changed.
