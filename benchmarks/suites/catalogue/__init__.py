@@ -15,6 +15,7 @@ from benchmarks.suites.catalogue import (
     many_tasks,
     negative_transfer,
     online,
+    published_size,
     scarce,
     shift,
 )
@@ -37,6 +38,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         negative_transfer,
         confirm,
         hidden_harm,
+        published_size,
         scarce,
         demo,
     )

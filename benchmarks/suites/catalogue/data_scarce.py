@@ -48,6 +48,7 @@ def make(size: Size) -> Suite:
             Contrast(name="integral-against-online-lp", first="integral", second="online-lp"),
             Contrast(name="labels", first="uniform", second="bc-hindsight"),
             Contrast(name="backbone", first="uniform-mlp", second="uniform-transformer"),
+            Contrast(name="own-states", first="integral-dagger", second="integral"),
             Contrast(
                 name="no-cost-on-sound-logs", first="integral", second="uniform", kind="equivalence", margin=ALIKE
             ),

@@ -10,7 +10,7 @@ import pytest
 
 from agents import registry
 from agents.offline import ALGORITHMS
-from benchmarks.suites.catalogue import SUITES, auctionnet, demo, get_suite, hidden_harm
+from benchmarks.suites.catalogue import SUITES, auctionnet, demo, get_suite, hidden_harm, published_size
 from benchmarks.suites.methods.methods import METHODS, method_of
 from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.spec import SIZES, Condition, Contrast, FamilyData, MarketData, Size, Suite
@@ -19,9 +19,9 @@ from vamo.baselines import ALGORITHMS as GENERATIVE
 from vamo.config import Method
 
 HASHES: dict[str, str] = {
-    "data-scarce/v2": "f58afb5a559ae473",
-    "data-scarce/v2/cpu": "e00f24a235a19ce2",
-    "data-scarce/v2/testing": "2a2f829e85c74b94",
+    "data-scarce/v2": "bb5939220b30fc92",
+    "data-scarce/v2/cpu": "6671787697940176",
+    "data-scarce/v2/testing": "d5b762a2ccab5c82",
     "ablation/v1": "a02a47ec776f675e",
     "ablation/v1/cpu": "e7e2e10983545e45",
     "ablation/v1/testing": "0680660f303b87ee",
@@ -55,6 +55,9 @@ HASHES: dict[str, str] = {
     "hidden-harm/v1": "9f3b79aacaa6ea31",
     "hidden-harm/v1/cpu": "bfcc56ab77826dd3",
     "hidden-harm/v1/testing": "ed639f3320885ffb",
+    "published-size/v1": "54a299cfee96e629",
+    "published-size/v1/cpu": "38c1b5422b03d4ca",
+    "published-size/v1/testing": "62172cbbb77c1ef8",
     "scarce/v1": "02006ba14594ce5d",
     "scarce/v1/cpu": "1a6b2443e524a60c",
     "scarce/v1/testing": "dd9c43c4db20817a",
@@ -92,6 +95,7 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
     few: dict[str, dict[Size, int]] = {
         demo.ID: {"testing": 1, "cpu": 3},
         hidden_harm.ID: hidden_harm.N_SEEDS,
+        published_size.ID: published_size.N_SEEDS,
         auctionnet.SYNTHETIC_ID: {"testing": 2, "cpu": 2},
     }
     assert len(found.train_seeds) == few.get(name, {"testing": 2}).get(size, 10)
