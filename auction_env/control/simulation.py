@@ -237,7 +237,10 @@ class Simulation:
         is_controlled = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
         is_controlled[self._market_idx, self._advertiser_idx] = True
         self._basis = self._bases(is_controlled)
-        self.market.reset(seeds, days, self._basis)
+        known = is_controlled.copy()
+        for _, advertisers in self._competitors:
+            known[:, advertisers] = True
+        self.market.reset(seeds, days, self._basis, known)
         self._seeds = np.atleast_1d(check_integers("seeds", seeds))
         self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)

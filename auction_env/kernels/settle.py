@@ -26,7 +26,7 @@ from auction_env.kernels.outcomes import (
     is_short,
 )
 from auction_env.kernels.rng import STREAM_EXPOSURE, STREAM_RESERVE, draw_normal, high_word, low_word, make_key
-from auction_env.kernels.values import impression_amounts
+from auction_env.kernels.values import N_BASES, amounts_of_winners, funnel_words
 
 
 class Rules(NamedTuple):
@@ -133,6 +133,8 @@ class Ladder(NamedTuple):
     n_exposed: NDArray[np.int32]  # (BLOCK,) slots that are seen, from the top
     price: NDArray[np.float32]  # (n_slots, BLOCK) of the slots that are won
     new_bid: NDArray[np.float32]  # (BLOCK,) scratch of `rank_bids`
+    # (n_slots, 4, BLOCK) of each slot's winner: `values.amounts_of_winners`; written in a market with a funnel
+    amounts: NDArray[np.float32]
 
 
 @njit(cache=True)
@@ -145,6 +147,7 @@ def new_ladder(n_slots):
         np.empty(BLOCK, np.int32),
         np.empty((n_slots, BLOCK), np.float32),
         np.empty(BLOCK, np.float32),
+        np.empty((n_slots, N_BASES, BLOCK), np.float32),
     )
 
 
@@ -226,23 +229,36 @@ def clear_block(basis, multiplier, rules, ladder, start, stop):
 
 
 @njit(cache=True)
-def add_funnel(seed, tick, impression, advertiser, rules, mean, sd, u, totals):
-    """Adds clicks, add-to-carts and GMV of an exposed impression, sampled and expected; returns its value.
+def draw_amounts(seed, tick, first, start, stop, rules, mean, sd, ladder):
+    """Writes what impressions [start, stop) are worth to the winners of their slots, to the ladder."""
+    words = funnel_words(seed, tick, mean.shape[0])
+    for s in range(ladder.top_idx.shape[0] - 1):
+        amounts_of_winners(
+            seed, tick, first + start, ladder.top_idx[s, start:stop], words, mean, sd, rules,
+            ladder.amounts[s, :, start:stop],
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def add_funnel(amounts, i, u, totals):
+    """Adds clicks, add-to-carts and GMV of an exposed impression, sampled and expected.
 
     One uniform decides on all three, so that every conversion is an add-to-cart and every add-to-cart a click: with
     u below their probabilities, which are in that order (`kernels.values`). The sampled GMV is added by the caller,
     who knows of the conversion.
 
-    Returns:
-        (predicted value, value of an order).
+    Args:
+        amounts: (4, BLOCK) of its slot's winners.
+        i: The impression in its block.
+        u: `draw_outcome` of the impression.
+        totals: (N_TOTALS,) of the winner.
     """
-    value, click, cart, order = impression_amounts(seed, tick, impression, advertiser, mean, sd, rules)
+    value, click, cart, order = amounts[0, i], amounts[1, i], amounts[2, i], amounts[3, i]
     totals[CLICKS] += u < click
     totals[EXPECTED_CLICKS] += click
     totals[ADD_TO_CARTS] += u < cart
     totals[EXPECTED_ADD_TO_CARTS] += cart
     totals[EXPECTED_GMV] += value * order
-    return value, order
 
 
 @njit(cache=True)
@@ -262,6 +278,8 @@ def settle(
     """
     n_slots = rules.exposure.shape[0]
     top_idx, price = ladder.top_idx, ladder.price
+    if rules.has_funnel:
+        draw_amounts(seed, tick, first, start, stop, rules, mean, sd, ladder)
     lwc_sum = 0.0
     for i in range(start, stop):
         n_exposed = ladder.n_exposed[i]
@@ -281,9 +299,8 @@ def settle(
             u = draw_outcome(first + i, keys[winner])
             value, order = values[winner, i], np.float32(0.0)
             if rules.has_funnel:
-                value, order = add_funnel(
-                    seed, tick, first + i, winner, rules, mean[winner], sd[winner], u, totals[winner]
-                )
+                value, order = ladder.amounts[s, 0, i], ladder.amounts[s, 3, i]
+                add_funnel(ladder.amounts[s], i, u, totals[winner])
             if sigmas.shape[0] > 0:
                 n_conversions = draw_known_conversion(
                     seed, tick, first + i, winner, value, sigmas[winner, i], lower[winner], upper[winner], u

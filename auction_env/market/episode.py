@@ -24,7 +24,7 @@ class Opening(NamedTuple):
         n_impressions: (n_markets,) impressions of the tick.
         value_mean: (n_markets, n_advertisers) mean predicted value of the tick's impressions; 0 if there are none.
         predicted_mean: (n_markets, n_advertisers, 4) the same for each of `tasks.BASES`; `value_mean` is the first,
-            the others are 0 in a market without a funnel.
+            the others are 0 in a market without a funnel, and NaN where they were not asked for (`BatchMarket.reset`).
         budget_left: (n_markets, n_advertisers) currency.
         active: (n_markets, n_advertisers) bool: False once an advertiser could not pay an impression.
     """
@@ -159,20 +159,25 @@ class DrawnMarkets(NamedTuple):
     Attributes:
         seed: (n,).
         basis: (n, n_advertisers).
+        known: (n, n_advertisers) bool: of whom all amounts are drawn, because one of those alike is asked for them.
         volume: (n_ticks, n).
         mean, sd: (n_ticks, n, n_advertisers).
     """
 
     seed: NDArray[np.uint64]
     basis: Int
+    known: NDArray[np.bool_]
     volume: Int
     mean: NDArray[np.float32]
     sd: NDArray[np.float32]
 
     @classmethod
-    def of(cls, state: MarketState, which: Int | None) -> DrawnMarkets:
-        """These markets of a state; None: all."""
-        if which is None:
-            return cls(state.seed, state.basis, state.volume, state.mean, state.sd)
+    def of(cls, state: MarketState, known: NDArray[np.bool_], kinds: tuple[Int, Int] | None) -> DrawnMarkets:
+        """Of a state, the first market of each kind and with it what is known in any of that kind; None: all differ."""
+        if kinds is None:
+            return cls(state.seed, state.basis, np.ascontiguousarray(known), state.volume, state.mean, state.sd)
+        which, kind = kinds
+        of_kind = np.zeros(state.basis[which].shape, bool)
+        np.logical_or.at(of_kind, kind, known)
         mean, sd = (np.take(part, which, axis=1) for part in (state.mean, state.sd))
-        return cls(state.seed[which], state.basis[which], np.take(state.volume, which, axis=1), mean, sd)
+        return cls(state.seed[which], state.basis[which], of_kind, np.take(state.volume, which, axis=1), mean, sd)

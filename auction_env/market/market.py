@@ -143,7 +143,13 @@ class BatchMarket:
         assert self._state is not None
         return self._state
 
-    def reset(self, seeds: ArrayLike, days: ArrayLike | None = None, bases: ArrayLike | None = None) -> Opening:
+    def reset(
+        self,
+        seeds: ArrayLike,
+        days: ArrayLike | None = None,
+        bases: ArrayLike | None = None,
+        known: ArrayLike | None = None,
+    ) -> Opening:
         """Starts an episode in every market.
 
         Args:
@@ -152,6 +158,9 @@ class BatchMarket:
                 draws it from the seed. It matters only with weekly traffic or drift.
             bases: (n_markets, n_advertisers) indices into `tasks.BASES`: what each advertiser's bids are proportional
                 to. Anything but conversions, the default for all, needs a funnel.
+            known: (n_markets, n_advertisers) bool, or what broadcasts to it: of whom `Opening.predicted_mean` has all
+                amounts; None: of all. In a market with a funnel those of the others cost most of the draws; where they
+                bid on conversions their other means are NaN, "not drawn".
         """
         seeds = np.atleast_1d(check_integers("seeds", seeds))
         if seeds.shape != (self.n_markets,):
@@ -164,8 +173,9 @@ class BatchMarket:
         self._episode_targets = targets if self.rescale is None else self.rescale(targets)
         budget = self._episode_targets.budget
         state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, budget, n_delayed)
+        watched = np.broadcast_to(np.asarray(True if known is None else known, bool), self._shape)
         self._kinds = self._alike(state)
-        self._drawn = DrawnMarkets.of(state, None if self._kinds is None else self._kinds[0])
+        self._drawn = DrawnMarkets.of(state, watched, self._kinds)
         self._n_blocks, self._n_drawn = _blocks(state.volume), _blocks(self._drawn.volume)
         self._reserve(max(self._n_drawn))
         state.opening = self._open(state)
@@ -448,7 +458,8 @@ class BatchMarket:
         drawn, rules = self._drawn, self._rules
         at, out = (drawn.seed, tick, drawn.volume, drawn.mean), (self._values, self._sums, means)
         if self.params.funnel is not None:
-            serial.open_funnel(*at, drawn.sd, rules, drawn.basis, self._values, self._value_sum, self._sums, means)
+            funnel = (rules, drawn.basis, drawn.known)
+            serial.open_funnel(*at, drawn.sd, *funnel, self._values, self._value_sum, self._sums, means)
         elif self.params.traffic.values is not None:
             serial.open_shaped(*at, rules.value_correlation, rules.value_shape, *out)
         elif rules.value_correlation > 0:
@@ -461,7 +472,7 @@ class BatchMarket:
         items = kernel.lay_out(n, np.arange(len(n)))
         at, sd, out = (drawn.seed, tick, items, drawn.mean[tick]), drawn.sd[tick], (self._values, self._value_sum)
         if self.params.funnel is not None:
-            draw_funnel_values(*at, sd, rules, drawn.basis, *out, self._sums)
+            draw_funnel_values(*at, sd, rules, drawn.basis, drawn.known, *out, self._sums)
         elif self.params.traffic.values is not None:
             draw_shaped_values(*at, rules.value_correlation, rules.value_shape, *out)
         elif rules.value_correlation > 0:

@@ -93,11 +93,11 @@ def open_shaped(seed, tick, volume, mean, correlation, shape, values, sums, out)
 
 
 @njit(cache=True)
-def open_funnel(seed, tick, volume, mean, sd, funnel, basis, values, value_sum, sums, out):
+def open_funnel(seed, tick, volume, mean, sd, funnel, basis, known, values, value_sum, sums, out):
     """`open_plain` with all four amounts: `values.draw_funnel_block`.
 
-    Args: as there, and `basis` (n_markets, n_advertisers), `value_sum` (>= n_blocks, n_advertisers), written: sums of
-    what is bid on; `sums` (>= n_blocks, 4, n_advertisers), and four columns of `out`.
+    Args: as there, and `basis`, `known` (n_markets, n_advertisers), `value_sum` (>= n_blocks, n_advertisers), written:
+    sums of what is bid on; `sums` (>= n_blocks, 4, n_advertisers), and four columns of `out`.
     """
     block = 0
     for e in range(seed.shape[0]):
@@ -105,7 +105,7 @@ def open_funnel(seed, tick, volume, mean, sd, funnel, basis, values, value_sum, 
         for first in range(0, n, BLOCK):
             draw_funnel_block(
                 seed[e], tick, first, min(BLOCK, n - first), mean[tick, e], sd[tick, e], funnel, basis[e],
-                values[block], value_sum[block], sums[block],
+                known[e], values[block], value_sum[block], sums[block],
             )  # fmt: skip
             block += 1
         add_means(start, block, n, sums, out[e])

@@ -197,6 +197,29 @@ def test_every_basis_bids_on_its_own_amount_and_sees_the_same_impressions(basis:
     np.testing.assert_allclose(result.bid[0, 2], 7.0 * opening.predicted_mean[0, 2, basis] * 2000, rtol=1e-5)
 
 
+def test_amounts_that_nobody_asks_for_are_not_drawn_and_change_nothing() -> None:
+    """Two pairs of markets alike: what is known of one of a pair is drawn for both."""
+    params = small_params(n_impressions=2000, funnel=FUNNEL)
+    seeds, bases, known = [3, 3, 4, 4], np.zeros((4, N), np.int64), np.zeros((4, N), bool)
+    bases[:, 2], known[1, 1] = BASES.index("clicks"), True
+    every, few = BatchMarket(params, small_population(), 4), BatchMarket(params, small_population(), 4)
+    every.reset(seeds, bases=bases)
+    few.reset(seeds, bases=bases, known=known)
+    is_drawn = np.zeros((4, N), bool)
+    is_drawn[:2, 1] = is_drawn[:, 2] = True
+    multipliers = np.tile(every.cpa_target, (4, 1))
+    multipliers[:, 2] = 1.0
+    for _ in range(params.n_ticks):
+        wanted, found = every.opening.predicted_mean, few.opening.predicted_mean
+        np.testing.assert_array_equal(wanted[is_drawn], found[is_drawn])
+        np.testing.assert_array_equal(wanted[..., 0], found[..., 0])
+        assert np.all(np.isnan(found[~is_drawn][:, 1:]))
+        of_every, of_few = every.step(multipliers), few.step(multipliers)
+        np.testing.assert_array_equal(of_every.totals, of_few.totals)
+        np.testing.assert_array_equal(of_every.bid, of_few.bid)
+    assert of_every.clicks.sum() > 0
+
+
 def test_amounts_have_the_means_and_correlations_asked_for() -> None:
     traffic = TrafficParams(category_swing=0, advertiser_swing=0, sd_ratio_mean=0.2, sd_ratio_sd=0, sd_ratio_tick_sd=0)
     funnel = Funnel(click_sd=0.2, cart_sd=0.2, order_sd=0.2, click_correlation=0.5)
