@@ -215,6 +215,8 @@ class WeightingConfig(Settings):
             softmax whose temperature gives the weights of every target the entropy `target_entropy`; `top1`: all
             weight on the best source. Any other name is a weighting of yours, see `vamo.extensions`.
         options: Of a weighting of yours: its arguments by name.
+        candidates: Which sources may have weight: `all`, or those that pass the `response_check` of a target (see
+            `SharingConfig`), which sees what a log costs in total, where alignments see what it teaches.
         eta: Of `integral` and `dga`: step of the logits at a refresh.
         decay: Of `integral`: what is kept of the logits at a refresh: 1 sums all alignments, less forgets, for markets
             that drift, and 0 is the softmax of temperature 1 / eta. Of `dga`: what is kept of the weights.
@@ -249,6 +251,7 @@ class WeightingConfig(Settings):
 
     kind: str = "integral"
     options: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Literal["all", "response_check"] = "all"
     eta: float = 0.1
     decay: float = 1.0
     floor: float = 0.0
@@ -290,6 +293,7 @@ class WeightingConfig(Settings):
             require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
             require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
             require(not self.per_episode, "per_episode", "false for `per_sample` weights", self.per_episode)
+            require(self.candidates == "all", "candidates", "all for `per_sample` weights", self.candidates)
             softmaxes = "softmax, entropy, top1 or a weighting of your own for `per_sample` weights"
             require(not self.is_accumulated, "kind", softmaxes, self.kind)
         if self.kind in get_args(WeightingKind):
@@ -311,8 +315,10 @@ class SharingConfig(Settings):
         percentile: Of `cds`: of the scores of a target's own trajectories, which those of others must reach to be
             shared (arXiv 2109.08128 shares the top 10 %).
         n_nearest: Of `nearest`: sources that a target learns from beside its own.
-        response_factor: Of `response_check`: predicted over actual cost must lie in [1 / factor, factor].
-        per_episode: Of `response_check`: whether episodes are checked for themselves, instead of whole sources.
+        response_factor: Of `response_check`, as a method or for `weighting.candidates`: predicted over actual cost must
+            lie in [1 / factor, factor].
+        per_episode: Of `response_check`, as a method or for `weighting.candidates`: whether episodes are checked for
+            themselves, instead of whole sources.
         dvdf_share: Of `dvdf`: the share of all trajectories of other sources that is kept.
         dvdf_dynamics: Of `dvdf`: the weight of the dynamics against that of the value.
         rule: Of `sharing_rule`: the name of a rule of yours (`vamo.alignment.sharing.own_sharing`), as of

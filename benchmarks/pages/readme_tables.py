@@ -3,7 +3,7 @@
 A pair of markers takes one suite's tables, of the kinds that it names ("scores" by default; "against=METHOD" for
 differences from a method). `only=` takes some methods, by name, into "scores" and "tasks":
 
-    <!-- results: data-scarce-v1-cpu scores only=online-lp,single,uniform,vao -->
+    <!-- results: data-scarce-v2-cpu scores only=online-lp,single,uniform,vao -->
     <!-- end of results -->
 
 Another pair takes the speed figures that `vamo bench speed --save` kept: `figures`, the latest of each, or `history`.

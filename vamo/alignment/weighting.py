@@ -209,6 +209,27 @@ class Given:
         return self._weights.to(evidence.alignment)
 
 
+class Among:
+    """Another weighting among some sources of each target: the others have no weight.
+
+    Args:
+        weighting: The weighting.
+        candidates: (K, I) bool, at least one a target.
+    """
+
+    def __init__(self, weighting: Weighting, candidates: Tensor) -> None:
+        if not candidates.any(dim=1).all():
+            raise ValueError(f"`candidates` must hold a source of every target, found {candidates.sum(dim=1).tolist()}")
+        self.needs_alignments = weighting.needs_alignments
+        self._weighting, self._candidates = weighting, candidates
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        mask = self._candidates.to(evidence.alignment)
+        weights = self._weighting(evidence) * mask
+        left = weights.sum(dim=1, keepdim=True)
+        return torch.where(left > 0, weights / left, mask / mask.sum(dim=1, keepdim=True))
+
+
 class Checked:
     """A weighting of a user's own, whose weights are checked at every refresh.
 
@@ -256,7 +277,11 @@ def named_weighting(weighting: WeightingConfig) -> Checked:
 
 
 def make_weighting(
-    train: TrainConfig, weighting: WeightingConfig, given: Tensor | None = None, own: Weighting | None = None
+    train: TrainConfig,
+    weighting: WeightingConfig,
+    given: Tensor | None = None,
+    own: Weighting | None = None,
+    candidates: Tensor | None = None,
 ) -> Weighting:
     """The weighting of the sources behind a training method.
 
@@ -267,6 +292,7 @@ def make_weighting(
         train, weighting: Settings.
         given: (K, I) weights of the methods that fix them before training, and of no others.
         own: A user's weighting, in place of the one that `weighting.kind` names; for method `vao`.
+        candidates: (K, I) bool: what method `vao` chooses among; None for all.
 
     Raises:
         ValueError: A rule without weights, or weights for another method; no weighting of that name.
@@ -294,7 +320,8 @@ def make_weighting(
             inner = kinds[weighting.kind]() if weighting.kind in kinds else named_weighting(weighting)
         # accumulated alignments are shrunk before they are summed (`vamo.training.source_weights`)
         is_shrunken = weighting.shrinkage and not weighting.is_accumulated
-        return Shrunken(inner) if is_shrunken else inner
+        inner = Shrunken(inner) if is_shrunken else inner
+        return inner if candidates is None else Among(inner, candidates)
     simple: dict[Method, type[Proportional] | type[Identity]] = {"single": Identity, "pooled": Proportional}
     return simple.get(train.method, Uniform)()
 

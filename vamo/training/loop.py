@@ -54,6 +54,7 @@ class Trainer(Generic[BatchT]):
         monitor: What looks for signs of trouble in the records.
         given_weights: (K, I), of the methods that choose data before training (`vamo.alignment.sharing`).
         weighting: A user's weighting, in place of the one that `config.weighting.kind` names.
+        candidates: (K, I) bool: the sources that the weights of method `vao` choose among; None for all.
         solver: Of a model whose parameters have a closed form: writes them in one step, instead of the gradients'
             steps.
 
@@ -77,6 +78,7 @@ class Trainer(Generic[BatchT]):
         monitor: Monitor | None = None,
         given_weights: Tensor | None = None,
         weighting: Weighting | None = None,
+        candidates: Tensor | None = None,
         solver: Solver | None = None,
     ) -> None:
         train = config.train
@@ -108,6 +110,7 @@ class Trainer(Generic[BatchT]):
             config=config,
             given=given_weights,
             own=weighting,
+            candidates=candidates,
             device=device,
         )
         if self.processes.size > self.sources.n_step_pairs:

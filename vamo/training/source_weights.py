@@ -41,6 +41,7 @@ class SourceWeights(Generic[BatchT]):
         config: `train` and `weighting` are used.
         given: (K, I) weights of the methods that fix them before training.
         own: A user's weighting, in place of the one that `config.weighting.kind` names.
+        candidates: (K, I) bool: the sources that the weights choose among; None for all.
         device: Where the weights live.
 
     Raises:
@@ -59,6 +60,7 @@ class SourceWeights(Generic[BatchT]):
         config: Config,
         given: Tensor | None,
         own: Weighting | None = None,
+        candidates: Tensor | None = None,
         device: torch.device,
     ) -> None:
         self._estimator, self._batches, self._preconditioner = estimator, batches, preconditioner
@@ -66,7 +68,8 @@ class SourceWeights(Generic[BatchT]):
         self._config = config.weighting
         self._index = torch.tensor(pairs, device=device).T.contiguous()  # (2, P) targets and sources
         self._sizes = torch.tensor(sizes, dtype=torch.float32, device=device)
-        self._weighting = make_weighting(config.train, config.weighting, given, own)
+        self._candidates = None if candidates is None else candidates.to(device)
+        self._weighting = make_weighting(config.train, config.weighting, given, own, self._candidates)
         self.plan = RefreshPlan.of(n_targets, len(sizes), config.weighting)
         self.table = AlignmentTable(n_targets, len(sizes), config.weighting.ema_decay, device)
         self.scaler = Scaler(config.weighting.scaling, config.weighting.rms_decay, n_targets, device)
@@ -115,9 +118,10 @@ class SourceWeights(Generic[BatchT]):
         new = self._estimate(step, training, self._batches.validation(step, targets, plan.n_validation))
         index = torch.tensor(targets, device=self.weights.device)
         self.table.update(pairs, new)
-        self.scaler.update(new.mean, index)
+        mean, error = self._among_candidates(pairs, new)
+        self.scaler.update(mean, index)
         if self._accumulator is not None:
-            mean = shrunken(new.mean, new.standard_error) if self._config.shrinkage else new.mean
+            mean = shrunken(mean, error) if self._config.shrinkage else mean
             self._accumulator.update(pairs, mean / self.scaler.scale()[index, None])
         if self._episodes is not None:
             self._episodes.update(pairs, self._batches.episodes(training), new.per_sample)
@@ -191,6 +195,18 @@ class SourceWeights(Generic[BatchT]):
         if not new.per_sample.isfinite().all():
             raise FloatingPointError(f"`alignment` must be finite, found {new.mean.tolist()} at step {step}")
         return new
+
+    def _among_candidates(self, pairs: Pairs, new: Alignment) -> tuple[Tensor, Tensor]:
+        """Alignments and their errors, (R, S) each, with those of other sources at the mean of the target's candidates.
+
+        Their size, which can be many times that of the candidates, then neither sets the scale nor moves the mean.
+        """
+        if self._candidates is None:
+            return new.mean, new.standard_error
+        k, i = torch.tensor(pairs, device=self.weights.device).T
+        mask = self._candidates[k, i].view_as(new.mean)
+        mean = (new.mean * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+        return torch.where(mask, new.mean, mean), torch.where(mask, new.standard_error, torch.nan)
 
     def _evidence(self) -> Evidence:
         scale = self.scaler.scale()[:, None]

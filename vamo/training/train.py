@@ -28,7 +28,7 @@ from auction_env.notebook import data_frame
 from auction_env.tasks import Task
 from vamo.agent import LearnedFrom, ReturnTable, VamoBidder
 from vamo.alignment.sharing.own_sharing import SharingRule, find_rule
-from vamo.alignment.sharing.rules import choose
+from vamo.alignment.sharing.rules import candidates, choose
 from vamo.alignment.weighting import Weighting, make_weighting
 from vamo.conditions import Chosen, Judge
 from vamo.config import Config, ModelConfig
@@ -253,8 +253,10 @@ def train(
     shared = choose(sources, validation, training, tasks, config, sharing)
     if shared is not None:
         pairs = shared.pairs
-    statistics = normalisation(training, [episodes.task for episodes in held_out], pairs)
-    chosen = {} if shared is None else shared.chosen
+    among = candidates(sources, validation, training, tasks, config)
+    trained = pairs if among is None else among.pairs
+    statistics = normalisation(training, [episodes.task for episodes in held_out], trained)
+    chosen = next((rule.chosen for rule in (shared, among) if rule is not None), {})
     folds = _folds(targets, tuple(sources), training, config)
 
     def policy_of(members: Sequence[Mapping[str, Tensor]]) -> Policy:
@@ -277,7 +279,7 @@ def train(
             model,
             partial(losses, model),
             sampler,
-            pairs=pairs,
+            pairs=trained,
             sizes=[episodes.n_episodes for episodes in training],
             n_targets=len(targets),
             config=own,
@@ -285,6 +287,7 @@ def train(
             monitor=_monitor(targets, tuple(sources), own),
             given_weights=None if shared is None else shared.weights,
             weighting=weighting,
+            candidates=None if among is None else among.weights > 0,
             solver=partial(_solve, model, sampler, pairs) if isinstance(model, Ridge) else None,
         )
         return trainer

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from benchmarks.suites.catalogue import (
     auctionnet,
+    checked,
     confirm,
     data_scarce,
     demo,
@@ -39,6 +40,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         confirm,
         hidden_harm,
         published_size,
+        checked,
         scarce,
         demo,
     )
@@ -50,7 +52,7 @@ SPEED = "speed/v1"
 
 
 def get_suite(name: str, size: Size | None = None) -> Suite:
-    """A suite by id; the size may be given with it ("data-scarce/v1/testing"), and is "full" by default.
+    """A suite by id; the size may be given with it ("data-scarce/v2/testing"), and is "full" by default.
 
     A suite of a user's own is "FILE.py:NAME" (`benchmarks.suites.user_file`).
 

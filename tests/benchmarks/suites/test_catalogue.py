@@ -10,7 +10,7 @@ import pytest
 
 from agents import registry
 from agents.offline import ALGORITHMS
-from benchmarks.suites.catalogue import SUITES, auctionnet, demo, get_suite, hidden_harm, published_size
+from benchmarks.suites.catalogue import SUITES, auctionnet, checked, demo, get_suite, hidden_harm, published_size
 from benchmarks.suites.methods.methods import METHODS, method_of
 from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.spec import SIZES, Condition, Contrast, FamilyData, MarketData, Size, Suite
@@ -58,6 +58,9 @@ HASHES: dict[str, str] = {
     "published-size/v1": "54a299cfee96e629",
     "published-size/v1/cpu": "38c1b5422b03d4ca",
     "published-size/v1/testing": "62172cbbb77c1ef8",
+    "checked/v1": "80dc01180830dde2",
+    "checked/v1/cpu": "9f029cf975e4b255",
+    "checked/v1/testing": "c56a765c482ae746",
     "scarce/v1": "02006ba14594ce5d",
     "scarce/v1/cpu": "1a6b2443e524a60c",
     "scarce/v1/testing": "dd9c43c4db20817a",
@@ -96,6 +99,7 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         demo.ID: {"testing": 1, "cpu": 3},
         hidden_harm.ID: hidden_harm.N_SEEDS,
         published_size.ID: published_size.N_SEEDS,
+        checked.ID: checked.N_SEEDS,
         auctionnet.SYNTHETIC_ID: {"testing": 2, "cpu": 2},
     }
     assert len(found.train_seeds) == few.get(name, {"testing": 2}).get(size, 10)
@@ -150,9 +154,11 @@ def test_a_run_does_not_depend_on_what_else_is_run() -> None:
 
 
 def test_confirmation_families_are_seen_by_no_other_suite() -> None:
-    confirmations = {name: get_suite(name) for name in ("confirm/v1", "hidden-harm/v1", "published-size/v1")}
+    confirmations = {
+        name: get_suite(name) for name in ("confirm/v1", "hidden-harm/v1", "published-size/v1", checked.ID)
+    }
     for name, confirmed in confirmations.items():
-        n_families = 5 if name == published_size.ID else 10
+        n_families = 5 if name in (published_size.ID, checked.ID) else 10
         for world in {variant.group for variant in confirmed.variants} - {"scaled-bids"}:  # those of `sound`
             of_world = [variant for variant in confirmed.variants if variant.group == world]
             assert len({variant.data.seed for variant in of_world}) == n_families

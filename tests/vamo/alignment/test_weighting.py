@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vamo.alignment.weighting import (
     NEGLIGIBLE,
+    Among,
     Evidence,
     Identity,
     Proportional,
@@ -256,3 +257,16 @@ def test_kinds_of_vao() -> None:
     shrunken = make_weighting(TrainConfig(), WeightingConfig(kind="softmax", shrinkage=True, temperature=0.3))
     assert isinstance(shrunken, Shrunken) and isinstance(shrunken.weighting, Softmax)
     assert shrunken.weighting.temperature == 0.3
+
+
+def test_weights_among_candidates_are_those_of_the_candidates_alone() -> None:
+    mask = torch.tensor([[True, False, True], [True, True, True], [False, True, False]])
+    weights = Among(Softmax(0.1), mask)(EVIDENCE)
+    for k in range(3):
+        alone = Softmax(0.1)(evidence(ALIGNMENTS[k : k + 1, mask[k]]))
+        torch.testing.assert_close(weights[k, mask[k]], alone[0])
+        assert (weights[k, ~mask[k]] == 0).all()
+    far = Among(Top1(), torch.tensor([[False, True, True]]))(evidence(ALIGNMENTS[:1]))
+    torch.testing.assert_close(far, torch.tensor([[0.0, 0.5, 0.5]]))  # all of the weight was on others
+    with pytest.raises(ValueError, match="must hold a source of every target, found \\[1, 0\\]"):
+        Among(Uniform(), torch.tensor([[True, False], [False, False]]))

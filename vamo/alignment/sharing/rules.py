@@ -64,6 +64,23 @@ def choose(
     return dynamics_and_value(discrepancy, scores, own, share=sharing.dvdf_share, dynamics_weight=sharing.dvdf_dynamics)
 
 
+def candidates(
+    sources: Mapping[str, TrajectoryData],
+    validation: Mapping[str, TrajectoryData],
+    training: Sequence[Episodes],
+    targets: Mapping[str, Task],
+    config: Config,
+) -> Sharing | None:
+    """What the weights of method `vao` choose among, by `weighting.candidates`; None for all sources.
+
+    The arguments are those of `choose`.
+    """
+    if config.train.method != "vao" or config.weighting.candidates == "all":
+        return None
+    checks = _checks(sources, validation, training, targets)
+    return agreeing(checks, config.sharing.response_factor, per_episode=config.sharing.per_episode)
+
+
 def _checks(
     sources: Mapping[str, TrajectoryData],
     validation: Mapping[str, TrajectoryData],

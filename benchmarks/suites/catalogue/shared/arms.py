@@ -146,6 +146,11 @@ SHARING = (CDS, NEAREST)
 """Rules that look at scores and distances."""
 
 INTEGRAL = shared("integral", "integral VAO", "train.method=vao", "weighting.kind=integral")
+CHECKED = shared(
+    "checked", "integral VAO after response check", "train.method=vao", "weighting.kind=integral",
+    "weighting.candidates=response_check",
+)  # fmt: skip
+"""Gradients choose among the logs whose costs the target's response explains."""
 DGA = shared("dga", "DGA", "train.method=vao", "weighting.kind=dga", "weighting.decay=0.9", "weighting.eta=1.0")
 """On scaled alignments, as ours: on raw ones its step would have to be found anew for every size of the gradients."""
 CROSS_FITTED = shared(

@@ -10,6 +10,7 @@ import pytest
 from agents.labels.response_check import CostCheck
 from auction_env.tasks import TASKS
 from tests.agents.labels.test_response import exact
+from vamo import train
 from vamo.alignment.sharing.response_check import agreeing
 from vamo.alignment.sharing.rules import choose
 from vamo.config import Config, override
@@ -64,3 +65,24 @@ def test_a_wrong_source_is_dropped(per_episode: bool) -> None:
     if per_episode:
         assert found.chosen[0, 1].tolist() == [2, 3, 4, 5]
         assert float(found.weights[0, 1] / found.weights[0, 0]) == pytest.approx(2 / 3)
+
+
+def test_weights_choose_among_what_passes_the_check() -> None:
+    """A wrong source is no candidate: it moves neither the weights of the others nor what is learned."""
+    good = exact(6).with_task(TASKS["TargetCPA"])
+    wrong = dataclasses.replace(good, action=np.exp(4.0) * good.action, bid=np.exp(4.0) * good.bid)
+    options = ["train.steps=12", "train.log_every=3", "train.batch_size=24", "train.evaluation_windows=8"]
+    options += ["weighting.candidates=response_check", "weighting.refresh_every=3", "model.width=8"]
+    config = override(Config(), options)
+    sources = {"good": good, "other": good.select(np.arange(3)), "wrong": wrong}
+    found = train(sources, {"good": good}, settings=config)
+    weights = np.stack([record.weights for record in found.history])
+    assert np.all(weights[:, 0, 2] == 0) and np.all(weights[:, 0, :2] > 0)
+    without = override(config, ["weighting.candidates=all"])
+    assert np.all(np.asarray(train(sources, {"good": good}, settings=without).history[0].weights) > 0)
+
+
+def test_weights_of_samples_have_no_candidates() -> None:
+    options = ["weighting.per_sample=true", "weighting.refresh_every=1", "weighting.shrinkage=false"]
+    with pytest.raises(ValueError, match="`candidates` must be all for `per_sample` weights"):
+        override(Config(), [*options, "weighting.kind=softmax", "weighting.candidates=response_check"])
