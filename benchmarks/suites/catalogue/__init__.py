@@ -7,19 +7,15 @@ from collections.abc import Callable
 
 from benchmarks.suites.catalogue import (
     auctionnet,
-    checked,
-    confirm,
     data_scarce,
     demo,
     from_logs,
-    hidden_harm,
     many_tasks,
-    negative_transfer,
     online,
-    published_size,
     scarce,
     shift,
 )
+from benchmarks.suites.catalogue.harm import checked, confirm, hidden_harm, negative_transfer, published_size
 from benchmarks.suites.catalogue.method import ablation, optimisers, temperature, validation_size
 from benchmarks.suites.spec import SIZES, Size, Suite
 from benchmarks.suites.user_file import is_in_a_file, load_suite

@@ -10,7 +10,8 @@ import pytest
 
 from agents import registry
 from agents.offline import ALGORITHMS
-from benchmarks.suites.catalogue import SUITES, auctionnet, checked, demo, get_suite, hidden_harm, published_size
+from benchmarks.suites.catalogue import SUITES, auctionnet, demo, get_suite
+from benchmarks.suites.catalogue.harm import checked, hidden_harm, published_size
 from benchmarks.suites.methods.methods import METHODS, method_of
 from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.spec import SIZES, Condition, Contrast, FamilyData, MarketData, Size, Suite

@@ -1,15 +1,15 @@
 """`checked/v1`: do integral weights among the logs that pass the response check keep out what either alone keeps out?
 
-Written down, with its contrasts, before a run of it was made, and run once. In `confirm/v1` and `negative-transfer/v2` the
-response check keeps out tripled bids better than integral weights do; in `hidden-harm/v1` it sees nothing and integral
-weights do. The families have the seeds 125 to 129, which no other suite has, each with the logs of either suite, and
-test episodes of their own. One trial on the family of `negative-transfer/v2` came before it.
+Written down, with its contrasts, before a run of it was made, and run once. In `confirm/v1` and `negative-transfer/v2`
+the response check keeps out tripled bids better than integral weights do; in `hidden-harm/v1` it sees nothing, and
+integral weights do. The families have the seeds 125 to 129, which no other suite has, each with the logs of either
+suite, and test episodes of their own. One trial on the family of `negative-transfer/v2` came before it.
 """
 
 from __future__ import annotations
 
-from benchmarks.suites.catalogue.confirm import ALIKE, N_TEST, N_VALIDATION, WORLDS, family
-from benchmarks.suites.catalogue.hidden_harm import HARMS
+from benchmarks.suites.catalogue.harm.confirm import ALIKE, N_TEST, N_VALIDATION, WORLDS, family
+from benchmarks.suites.catalogue.harm.hidden_harm import HARMS
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
 from benchmarks.suites.catalogue.shared.families import protocol

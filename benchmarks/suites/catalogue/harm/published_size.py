@@ -1,16 +1,16 @@
 """`published-size/v1`: do the findings at 4,800 impressions an episode hold at 50,000, the size that papers report?
 
-Written down, with its contrasts, before a run of it was made, and run once. The families have the seeds 120 to 124, which
-no other suite has, and test episodes of their own; a third of the logs record tripled bids, as in `confirm/v1`. Size
-`cpu` differs from that of `confirm/v1` in the impressions alone. Families are what is sampled: there are few training
-seeds.
+Written down, with its contrasts, before a run of it was made, and run once. The families have the seeds 120 to 124,
+which no other suite has, and test episodes of their own; a third of the logs record tripled bids, as in `confirm/v1`.
+Size `cpu` differs from that of `confirm/v1` in the impressions alone. Families are what is sampled: there are few
+training seeds.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.suites.catalogue.confirm import N_TEST, N_VALIDATION, WORLDS, family
+from benchmarks.suites.catalogue.harm.confirm import N_TEST, N_VALIDATION, WORLDS, family
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
 from benchmarks.suites.catalogue.shared.families import protocol

@@ -12,7 +12,7 @@ are what is sampled: there are fewer training seeds than elsewhere.
 
 from __future__ import annotations
 
-from benchmarks.suites.catalogue.confirm import N_TEST, N_VALIDATION, family
+from benchmarks.suites.catalogue.harm.confirm import N_TEST, N_VALIDATION, family
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
 from benchmarks.suites.catalogue.shared.families import protocol

@@ -1,0 +1,1 @@
+"""Suites in which some logs harm: which way of sharing keeps them out."""
