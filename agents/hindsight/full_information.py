@@ -116,8 +116,8 @@ def record_offers(
 
     Raises:
         ValueError: The market's slots have no price that the others' bids settle: VCG with several slots, a share of
-            first price (`first_price_share`), or reserves of each impression's own (`reserve_noise`); or what happens
-            to an impression is not settled when it arrives (`trace_tick`).
+            first price (`first_price_share`), or reserves of each impression's own (`reserve_noise`); or what comes of
+            an impression is not known in its tick (`trace_tick`).
     """
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
     check_prices_settled(params)

@@ -17,7 +17,7 @@ def traced_episode(simulation: Simulation, bidder: Bidder) -> Iterator[TracedTic
         bidder: Plays the controlled advertiser.
 
     Raises:
-        ValueError: What happens to an impression is not settled when it arrives (`trace_tick`).
+        ValueError: What comes of an impression is not known in its tick (`trace_tick`).
     """
     bidder.reset(simulation.campaigns())
     for _ in range(simulation.market.params.n_ticks):

@@ -34,7 +34,11 @@ def add_market(parser: argparse.ArgumentParser) -> None:
         " (docs/market.md); default: normal"
     )
     option("--values", metavar="SPEC", help=values)
-    option("--preset", metavar="NAME", help="sparse or dense: AuctionNet's rules, agents and scale; default: ours")
+    option(
+        "--preset",
+        metavar="NAME",
+        help="sparse, dense or dense-pid: AuctionNet's rules, agents and scale; default: ours",
+    )
     population = "auctionnet, auctionnet-agents, or FILE.json of Population.to_json; default: auctionnet"
     option("--population", metavar="NAME", help=f"the advertisers: {population}, or the preset's")
     redraw = "budgets and target CPAs drawn anew each episode, uniform in 1 ± these shares; 0.5 is 0.5,0.5"
