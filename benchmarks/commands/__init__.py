@@ -37,7 +37,7 @@ def add_market(parser: argparse.ArgumentParser) -> None:
     option(
         "--preset",
         metavar="NAME",
-        help="sparse, dense or dense-pid: AuctionNet's rules, agents and scale; default: ours",
+        help="sparse, dense or dense-pid: AuctionNet's rules and scale; default: ours",
     )
     population = "auctionnet, auctionnet-agents, or FILE.json of Population.to_json; default: auctionnet"
     option("--population", metavar="NAME", help=f"the advertisers: {population}, or the preset's")

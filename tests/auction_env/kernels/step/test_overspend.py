@@ -1,4 +1,4 @@
-"""AuctionNet's rule for overspenders by hand: how many wins of which slot are dropped, and that seen or not they count."""
+"""AuctionNet's rule for overspenders by hand: how many wins of which slot are dropped, whether seen or not."""
 
 from __future__ import annotations
 
