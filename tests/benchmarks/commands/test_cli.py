@@ -269,7 +269,8 @@ def test_the_list_of_suites_is_a_screen_with_whole_ids(
 def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from auction_env.data.formats.numpy_file import import_numpy
 
-    of_what = ["--episodes", "2", "--impressions", "1920", "--policy", "random,noisy-pid", "--task", "TargetCPA"]
+    of_what = ["--episodes", "2", "--impressions", "1920", "--policy", "random,noisy-pid", "--task", "TargetCPA",
+               "--preset", "sparse"]  # fmt: skip
     main(["collect", "--out", str(tmp_path / "set"), "--workers", "1", "--control", "all", *of_what])
     main(["data", "split", str(tmp_path / "set")])
     main(["export", "numpy", str(tmp_path / "set"), "--out", str(tmp_path / "set.npz"), "--split", "test"])
