@@ -48,8 +48,8 @@ def test_a_family_of_a_preset_is_saved_loaded_trained_on_and_played(
     family = read_family(logs)
     assert {member.params for member in family.members} == {params}
     assert {member.population for member in family.members} == {population}
-    training = ["--set", "steps=4", "--set", "batch_size=8", "--set", "hidden=[8]"]
-    main(["train", "--agent", "bc", "--data", str(logs / family.names[0]), "--out", str(agent), *training])
+    training = ["--task", family.names[0], "--set", "steps=4", "--set", "batch_size=8", "--set", "hidden=[8]"]
+    main(["train", "--agent", "bc", "--data", str(logs), "--out", str(agent), *training])  # all logs, one task
     played = ["--episodes", "2", "--workers", "1", "--out", str(tmp_path / "evaluation")]
     main(["evaluate", "--agent", str(agent), "--data", str(logs), "--task", family.names[0], *played])
     assert family.names[0] in capsys.readouterr().out.split("share")[-1]
