@@ -6,6 +6,8 @@ The same for whoever sits there: the agent of an environment, the bidder of a ro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ from auction_env.kernels.step import controlled as kernel
 from auction_env.market.episode import Opening, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.tracing import TracedTick
-from auction_env.tasks import OUTCOMES, Task, Totals, unevenness
+from auction_env.tasks import BASES, OUTCOMES, Task, Totals, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -48,6 +50,9 @@ class ControlledTick(NamedTuple):
     offered_gmv: Float
 
 
+_ADDED_UP = attrgetter(*OUTCOMES, "n_impressions")
+
+
 def without_funnel(**columns: Float) -> ControlledTick:
     """A tick of a market that has conversions only: all that it does not have is 0."""
     nothing = np.zeros_like(columns["conversions"])
@@ -64,8 +69,20 @@ def episode_totals(ticks: ControlledTick) -> Totals:
 
     Added tick by tick, so that the result does not depend on how many episodes are added up together.
     """
-    sums = {name: np.cumsum(getattr(ticks, name), axis=0)[-1] for name in OUTCOMES}
-    return Totals(**sums, unevenness=unevenness(ticks.cost, ticks.n_impressions))
+    return _added_up(np.stack(_ADDED_UP(ticks)))
+
+
+def totals_of_ticks(ticks: Sequence[ControlledTick]) -> Totals:
+    """`episode_totals` of ticks one after the other, (n_controlled,) each, without what it does not need of them."""
+    by_name = zip(*map(_ADDED_UP, ticks), strict=True)
+    flat = np.concatenate(list(chain.from_iterable(by_name)))
+    return _added_up(flat.reshape(len(OUTCOMES) + 1, len(ticks), -1))
+
+
+def _added_up(columns: Float) -> Totals:
+    """Totals from the columns of `OUTCOMES` and the impressions: (n_columns, n_ticks, ...) -> (...) each."""
+    sums = np.cumsum(columns[:-1], axis=1)[:, -1]
+    return Totals(*sums, unevenness=unevenness(columns[OUTCOMES.index("cost")], columns[-1]))
 
 
 def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:
@@ -112,8 +129,14 @@ class ControlledAdvertisers:
         self._market = market
         self._features = StateFeatures(len(market_idx), market.params.n_ticks)
         self._running = self._features.running
+        self._n_ticks = market.params.n_ticks
+        # of a next tick that there is not
+        shape = (market.n_markets, market.n_advertisers, len(BASES))
+        self._nothing = np.zeros(shape), np.zeros(market.n_markets, np.int64)
         self._last: ControlledTick | None = None
-        self._n_past = 0  # ticks
+        self._seen: Float | None = None  # features since the last tick
+        self._flat = market_idx * market.n_advertisers + advertiser_idx
+        self._budget = self.targets.budget
         self._before: dict[int, ImpressionOutcomes] = {}  # of those that asked for it
 
     def __len__(self) -> int:
@@ -122,7 +145,11 @@ class ControlledAdvertisers:
     @property
     def budget(self) -> Float:
         """(n,) currency per episode."""
-        return self.targets.budget
+        return self._budget
+
+    def put(self, own: Float, into: Float) -> None:
+        """Writes these advertisers' part, (n,), into those of all, (n_markets, n_advertisers), one block of memory."""
+        into.reshape(-1)[self._flat] = own
 
     @property
     def category(self) -> Int:
@@ -149,17 +176,13 @@ class ControlledAdvertisers:
 
         After the last tick no time is left and there is no current tick to describe.
         """
-        n_ticks = self._market.params.n_ticks
-        if self._last is not None and self._n_past == n_ticks:
-            return self._features.observe(
-                n_ticks, budget_left=self._last.budget_left / self.budget, value_now=0.0, volume_now=0.0
-            )
-        opening, features = self._market.opening, np.empty((len(self), N_FEATURES))
-        kernel.observe_tick(
-            *self.pick, self.budget, opening.budget_left, opening.predicted_mean, opening.n_impressions,
-            (n_ticks - opening.tick) / n_ticks, *self._running, features,
-        )  # fmt: skip
-        return features
+        if self._seen is None:
+            opening, self._seen = self._market.opening, np.empty((len(self), N_FEATURES))
+            kernel.observe_tick(
+                *self.pick, self._budget, opening.budget_left, opening.predicted_mean, opening.n_impressions,
+                (self._n_ticks - opening.tick) / self._n_ticks, *self._running, self._seen,
+            )  # fmt: skip
+        return self._seen.copy()
 
     def view(self) -> TickView:
         """What the bidder of these advertisers sees at the start of the current tick."""
@@ -200,13 +223,27 @@ class ControlledAdvertisers:
                 least_winning_cost=of_tick.least_winning_cost,
             )
 
-    def record(self, multiplier: Float, opening: Opening, result: TickResult) -> ControlledTick:
-        """Takes in what the tick that began with `opening` brought; returns these advertisers' part of it."""
-        columns = np.empty((kernel.N_COLUMNS, len(multiplier)))
+    def record(
+        self, multipliers: Float, opening: Opening, result: TickResult, following: Opening | None
+    ) -> ControlledTick:
+        """Takes in what a tick brought, and observes the next one.
+
+        Args:
+            multipliers: (n_markets, n_advertisers) of all.
+            opening, result: Of the tick.
+            following: Of the next one; None after the last.
+
+        Returns:
+            These advertisers' part of the tick.
+        """
+        n = len(self)
+        columns, self._seen = np.empty((kernel.N_COLUMNS, n)), np.empty((n, N_FEATURES))
+        mean, volume = self._nothing if following is None else (following.predicted_mean, following.n_impressions)
+        time_left = 0.0 if following is None else (self._n_ticks - following.tick) / self._n_ticks
         kernel.record_tick(
-            *self.pick, multiplier, result.n_impressions, opening.predicted_mean, result.bid, result.totals,
-            result.least_winning_cost, result.budget_left, *self._running, columns,
+            *self.pick, multipliers, result.n_impressions, opening.predicted_mean, result.bid, result.totals,
+            result.least_winning_cost, result.budget_left, *self._running, columns, self._budget, mean, volume,
+            time_left, self._seen,
         )  # fmt: skip
-        tick = self._last = ControlledTick(*columns)
-        self._n_past += 1
-        return tick
+        self._last = ControlledTick._make(columns)
+        return self._last

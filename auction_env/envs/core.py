@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledTick, episode_totals, stack_ticks, tick_view
+from auction_env.control.advertisers import ControlledTick, tick_view, totals_of_ticks
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.controlled_market import ControlledMarket
 from auction_env.control.observation import N_FEATURES
@@ -43,13 +43,25 @@ class BiddingStep(NamedTuple):
         observation: (n, N_FEATURES + N_REQUIREMENTS), or as the spec's own observation says.
         reward: (n,) the task's objective, or the spec's own reward.
         done: Whether this was the last tick.
-        info: (n,) arrays by name, `ratios` a dictionary of such; what the environments' docstrings list.
+        tick: What it brought.
+        summary: Of the episode after its last tick: (n,) arrays by name, `ratios` a dictionary of such; else empty.
     """
 
     observation: Observations
     reward: Float
     done: bool
-    info: dict[str, Any]
+    tick: ControlledTick
+    summary: dict[str, Any]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """(n,) arrays by name, what the environments' docstrings list."""
+        return dict(zip(TICK_INFO, _INFO_OF(self.tick), strict=True)) | self.summary
+
+    def info_of(self, row: int) -> dict[str, Any]:
+        """One advertiser's info, as Python numbers."""
+        info = dict(zip(TICK_INFO, [value.item(row) for value in _INFO_OF(self.tick)], strict=True))
+        return info | info_of(self.summary, row) if self.summary else info
 
 
 class Bidding:
@@ -97,15 +109,13 @@ class Bidding:
         self._previous = multiplier
         self.ticks.append(tick)
         self.in_episode = len(self.ticks) < self.market.n_ticks
-        info: dict[str, Any] = dict(zip(TICK_INFO, _INFO_OF(tick), strict=True))
-        totals = None if self.in_episode else episode_totals(stack_ticks(self.ticks))
-        if totals is not None:
-            info |= self._summary(self.campaigns, totals)
+        totals = None if self.in_episode else totals_of_ticks(self.ticks)
+        summary = {} if totals is None else self._summary(self.campaigns, totals)
         if self.spec.reward is None:
             reward = self.spec.task.reward(tick)
         else:
             reward = reward_of(self.spec.reward, self.campaigns, tick, totals)
-        return BiddingStep(self._observe(), reward, not self.in_episode, info)
+        return BiddingStep(self._observe(), reward, not self.in_episode, tick, summary)
 
     def ratios_so_far(self, controlled: int) -> dict[str, Float]:
         """Sampled amounts over their limits after each past tick of one controlled advertiser, (n_past,) each."""
@@ -113,8 +123,8 @@ class Bidding:
         targets = self.campaigns.targets
         if not self.ticks:
             return {name: np.empty(0) for name in self.spec.task.limits(targets)}
-        ticks = stack_ticks([ControlledTick(*(part[[controlled]] for part in tick)) for tick in self.ticks])
-        spans = [episode_totals(ControlledTick(*(part[:n] for part in ticks))) for n in range(1, len(self.ticks) + 1)]
+        ticks = [ControlledTick(*(part[[controlled]] for part in tick)) for tick in self.ticks]
+        spans = [totals_of_ticks(ticks[:n]) for n in range(1, len(ticks) + 1)]
         so_far = Totals(*(np.concatenate(parts) for parts in zip(*spans, strict=True)))
         return self.spec.task.ratios(so_far, targets.at([controlled] * len(spans)))
 

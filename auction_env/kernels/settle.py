@@ -261,7 +261,9 @@ def add_funnel(amounts, i, u, totals):
 
 
 @njit(cache=True)
-def convert_exposure(seed, tick, impression, s, i, winner, values, sigmas, rules, ladder, sigma, lower, upper, u, totals):
+def convert_exposure(
+    seed, tick, impression, s, i, winner, values, sigmas, rules, ladder, sigma, lower, upper, u, totals
+):
     """Adds an exposed impression and all that it leads to: what it costs, its funnel, whether it converts.
 
     Args:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from auction_env.kernels import outcomes
 from auction_env.kernels.settle import Advertisers, Rules
 from auction_env.market.traffic import Traffic
 
@@ -22,19 +23,23 @@ class Opening(NamedTuple):
     Attributes:
         tick: Index of the tick.
         n_impressions: (n_markets,) impressions of the tick.
-        value_mean: (n_markets, n_advertisers) mean predicted value of the tick's impressions; 0 if there are none.
-        predicted_mean: (n_markets, n_advertisers, 4) the same for each of `tasks.BASES`; `value_mean` is the first,
-            the others are 0 in a market without a funnel, and NaN where they were not asked for (`BatchMarket.reset`).
+        predicted_mean: (n_markets, n_advertisers, 4) mean predicted amount of the tick's impressions for each of
+            `tasks.BASES`, 0 if there are none. All but conversions are 0 in a market without a funnel, and NaN where
+            they were not asked for (`BatchMarket.reset`).
         budget_left: (n_markets, n_advertisers) currency.
         active: (n_markets, n_advertisers) bool: False once an advertiser could not pay an impression.
     """
 
     tick: int
     n_impressions: Int
-    value_mean: Float
     predicted_mean: Float
     budget_left: Float
     active: NDArray[np.bool_]
+
+    @property
+    def value_mean(self) -> Float:
+        """(n_markets, n_advertisers) mean predicted value of the tick's impressions: the first predicted mean."""
+        return self.predicted_mean[..., 0]
 
 
 class TickBids(NamedTuple):
@@ -54,43 +59,80 @@ class TickBids(NamedTuple):
 class TickResult(NamedTuple):
     """Outcome of a tick: totals over its impressions, (n_markets, n_advertisers) unless said otherwise.
 
+    The properties are columns of `totals`. Clicks, add-to-carts and GMV are 0 without a funnel (`MarketParams.funnel`).
+
     Attributes:
         tick: Index of the tick.
         n_impressions: (n_markets,).
         bid: Sum of the bids submitted.
-        wins: Slots won.
-        exposures: Won slots that were seen.
-        cost: Currency paid, for exposed slots only.
-        conversions: Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick.
-        expected_conversions: Sum of the predicted values of exposed slots.
         least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
         budget_left: After the tick.
         done: Whether this was the last tick.
-        clicks, add_to_carts: Sampled, of exposed slots; 0 if the market has no funnel (`MarketParams.funnel`).
-        gmv: Gross merchandise value of the conversions made in this tick, currency; 0 without a funnel.
-        expected_clicks, expected_add_to_carts, expected_gmv: Predicted clicks, add-to-carts and GMV of exposed slots.
-        totals: (n_markets, n_advertisers, N_TOTALS) the array of which all these totals but `bid` are columns, in the
-            order of `kernels.outcomes`.
+        totals: (n_markets, n_advertisers, N_TOTALS) in the order of `kernels.outcomes`.
     """
 
     tick: int
     n_impressions: Int
     bid: Float
-    wins: Float
-    exposures: Float
-    cost: Float
-    conversions: Float
-    expected_conversions: Float
     least_winning_cost: Float
     budget_left: Float
     done: bool
-    clicks: Float
-    expected_clicks: Float
-    add_to_carts: Float
-    expected_add_to_carts: Float
-    gmv: Float
-    expected_gmv: Float
     totals: Float
+
+    @property
+    def wins(self) -> Float:
+        """Slots won."""
+        return self.totals[..., outcomes.WINS]
+
+    @property
+    def exposures(self) -> Float:
+        """Won slots that were seen."""
+        return self.totals[..., outcomes.EXPOSURES]
+
+    @property
+    def cost(self) -> Float:
+        """Currency paid, for exposed slots only."""
+        return self.totals[..., outcomes.COST]
+
+    @property
+    def conversions(self) -> Float:
+        """Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick."""
+        return self.totals[..., outcomes.CONVERSIONS]
+
+    @property
+    def expected_conversions(self) -> Float:
+        """Sum of the predicted values of exposed slots."""
+        return self.totals[..., outcomes.EXPECTED_CONVERSIONS]
+
+    @property
+    def clicks(self) -> Float:
+        """Sampled clicks of exposed slots."""
+        return self.totals[..., outcomes.CLICKS]
+
+    @property
+    def expected_clicks(self) -> Float:
+        """Predicted clicks of exposed slots."""
+        return self.totals[..., outcomes.EXPECTED_CLICKS]
+
+    @property
+    def add_to_carts(self) -> Float:
+        """Sampled add-to-carts of exposed slots."""
+        return self.totals[..., outcomes.ADD_TO_CARTS]
+
+    @property
+    def expected_add_to_carts(self) -> Float:
+        """Predicted add-to-carts of exposed slots."""
+        return self.totals[..., outcomes.EXPECTED_ADD_TO_CARTS]
+
+    @property
+    def gmv(self) -> Float:
+        """Gross merchandise value of the conversions made in this tick, currency."""
+        return self.totals[..., outcomes.GMV]
+
+    @property
+    def expected_gmv(self) -> Float:
+        """Predicted GMV of exposed slots, currency."""
+        return self.totals[..., outcomes.EXPECTED_GMV]
 
 
 class TickDraws(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,6 +59,7 @@ class BatchMarket:
         self.params.check_population(self.population)
         self._rules = _rules(self.params, self.population)
         self._rule_arrays = RuleArrays.of(self._rules)
+        self._is_in_order = self.params.budget_rule == "in_order"
         self._targets = market_targets(self.params, self.population)
         self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
         self.rescale: Callable[[Targets], Targets] | None = None  # of what advertisers have, from the next `reset` on
@@ -68,6 +70,8 @@ class BatchMarket:
         self._value_sum: Float  # of the basis of this tick: values, or bids on impressions
         self._tiles: Tiles
         self._identity = np.arange(n_markets)
+        self._multiplier = np.empty(self._shape, np.float32)  # of a tick, as the kernels take them
+        self._of_episode: tuple[NDArray[Any], ...]  # what the auctions of all its ticks need
         self._kind: Int  # (n_markets,) markets of a kind share their tiles in this tick
         self._drawn: DrawnMarkets
         self._state: MarketState | None = None
@@ -178,7 +182,11 @@ class BatchMarket:
         self._drawn = DrawnMarkets.of(state, watched, self._kinds)
         self._n_blocks, self._n_drawn = _blocks(state.volume), _blocks(self._drawn.volume)
         self._reserve(max(self._n_drawn))
-        state.opening = self._open(state)
+        self._of_episode = (
+            state.seed, state.volume, *self._rule_arrays, traffic.sigma, traffic.lower, traffic.upper, state.mean,
+            state.sd, state.budget_left,
+        )  # fmt: skip
+        state.opening = self._open(state, state.budget_left.copy())
         self._state = state
         return state.opening
 
@@ -198,72 +206,64 @@ class BatchMarket:
             RuntimeError: Outside an episode.
             ValueError: On multipliers or bids of another shape, negative or not finite.
         """
-        state, opening = self._episode, self.opening
+        state, opening = self._state, self.opening
+        assert state is not None
         given = np.ascontiguousarray(multipliers, np.float64)
-        multiplier = np.empty(self._shape, np.float32)
-        if given.shape != self._shape or not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
+        if given.shape != self._shape:
             raise self._invalid(given)
         if on_impressions:
             given = given.copy()
+            if not auctions.take_multipliers(given, state.active, MAX_MONEY, self._multiplier):
+                raise self._invalid(given)
             self._bid_on_impressions(given, on_impressions)
-            auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier)
-        totals, lwc, bid = self._settle(state, multiplier)
-        auctions.close_tick(given, multiplier, opening.n_impressions, lwc, state.active)
-        by_column = totals.transpose(2, 0, 1)
+        found = self._run(state, given)
+        if found is None:
+            raise self._invalid(given)
+        totals, lwc, bid = found
         delay = self.params.conversion_delay
         if delay > 0:
-            conversions = by_column[outcomes.CONVERSIONS]
+            conversions = totals.transpose(2, 0, 1)[outcomes.CONVERSIONS]
             outcomes.delay_conversions(state.seed, state.tick, delay / (1.0 + delay), conversions, state.pending)
         state.tick += 1
-        done = state.tick == self.params.n_ticks
-        budget_left = state.budget_left.copy()
-        (
-            wins, exposures, cost, conversions, expected_conversions, clicks, expected_clicks, add_to_carts,
-            expected_add_to_carts, gmv, expected_gmv,
-        ) = by_column  # fmt: skip
-        result = TickResult(
-            opening.tick, opening.n_impressions, bid, wins, exposures, cost, conversions, expected_conversions, lwc,
-            budget_left, done, clicks, expected_clicks, add_to_carts, expected_add_to_carts, gmv, expected_gmv, totals,
-        )  # fmt: skip
-        state.opening = None if done else self._open(state)
-        return result
+        budget_left, done = state.budget_left.copy(), state.tick == self.params.n_ticks
+        state.opening = None if done else self._open(state, budget_left)
+        return TickResult(opening.tick, opening.n_impressions, bid, lwc, budget_left, done, totals)
 
-    def _settle(self, state: MarketState, multiplier: Float32) -> tuple[Float, Float, Float]:
-        """Runs the auctions of the current tick and takes the costs off `state.budget_left`.
+    def _run(self, state: MarketState, given: Float) -> tuple[Float, Float, Float] | None:
+        """Runs the auctions of the current tick, takes the costs off `state.budget_left` and stops the exhausted.
 
         Args:
             state: At the start of the tick.
-            multiplier: (n_markets, n_advertisers), set to 0 for those whose money runs out.
+            given: (n_markets, n_advertisers) multipliers.
 
         Returns:
-            Totals (n_markets, n_advertisers, N_TOTALS), sums of the least winning costs (n_markets,), and sums of
-            the bids submitted (n_markets, n_advertisers).
+            Totals (n_markets, n_advertisers, N_TOTALS), means of the least winning costs (n_markets,), and sums of
+            the bids submitted (n_markets, n_advertisers); None, and nothing has changed, where a multiplier is not
+            valid.
         """
-        totals = np.empty((*self._shape, outcomes.N_TOTALS))
-        lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
-        tick, traffic, found = state.tick, state.traffic, (totals, lwc_sum, bid_sum)
-        by_market = (
-            state.seed, tick, state.volume, self._kind, *self._tiles, self._value_sum, multiplier, *self._rule_arrays,
-            traffic.sigma, traffic.lower, traffic.upper, state.mean, state.sd, state.budget_left, *found,
-        )  # fmt: skip
-        is_in_order = self.params.budget_rule == "in_order"
+        totals, lwc, bid = np.empty((*self._shape, outcomes.N_TOTALS)), np.empty(self.n_markets), np.empty(self._shape)
+        tick, multiplier = state.tick, self._multiplier
         with threads.settling.of(self._n_blocks[tick]) as n_threads:
-            if is_in_order and n_threads == 1:
-                auctions.run_markets(*by_market)
-                return found
-            if is_in_order and self.n_markets >= _MARKETS_PER_THREAD * n_threads:
-                auctions.run_markets_parallel(*by_market)
-                return found
+            if self._is_in_order and (n_threads == 1 or self.n_markets >= _MARKETS_PER_THREAD * n_threads):
+                run = auctions.run_markets if n_threads == 1 else auctions.run_markets_parallel
+                is_valid = run(
+                    given, MAX_MONEY, state.active, multiplier, tick, self._kind, *self._tiles, self._value_sum,
+                    *self._of_episode, totals, lwc, bid,
+                )  # fmt: skip
+                return (totals, lwc, bid) if is_valid else None
+            if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
+                return None
             items = self._items
             by_item = (
                 state.seed, tick, items, self._tiles, self._value_sum[items.tile], multiplier, self._rules,
-                state.advertisers, state.budget_left, *found,
+                state.advertisers, state.budget_left, totals, lwc, bid,
             )  # fmt: skip
-            if is_in_order:
+            if self._is_in_order:
                 kernel.run_tick(*by_item, max(32, 8 * n_threads))
             else:
                 overspend.run_tick_dropping(*by_item, n_threads=n_threads)
-        return found
+        auctions.close_tick(given, multiplier, state.volume[tick], lwc, state.active)
+        return totals, lwc, bid
 
     @property
     def _items(self) -> kernel.Items:
@@ -403,7 +403,7 @@ class BatchMarket:
         Paired comparisons play the same episodes again and again; side by side they are drawn once. None where all
         differ, or where the rule for budgets changes the values.
         """
-        if self.n_markets == 1 or self.params.budget_rule != "in_order":
+        if self.n_markets == 1 or not self._is_in_order:
             return None
         keys = np.column_stack((state.seed.astype(np.int64), state.traffic.day, state.basis))
         _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
@@ -422,7 +422,7 @@ class BatchMarket:
             )
         return ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
 
-    def _open(self, state: MarketState) -> Opening:
+    def _open(self, state: MarketState, budget_left: Float) -> Opening:
         """Draws the values of the state's tick: what is known at its start; who has too little left is out."""
         if self.params.least_budget > 0:
             state.active &= state.budget_left >= self.params.least_budget * self.params.budget_scale
@@ -430,10 +430,7 @@ class BatchMarket:
         predicted_mean = self._draw(state)
         if self._kinds is not None:
             predicted_mean = predicted_mean[self._kind]
-        return Opening(
-            state.tick, state.volume[state.tick].copy(), predicted_mean[..., 0], predicted_mean,
-            state.budget_left.copy(), state.active.copy(),
-        )  # fmt: skip
+        return Opening(state.tick, state.volume[state.tick].copy(), predicted_mean, budget_left, state.active.copy())
 
     def _reserve(self, n_blocks: int) -> None:
         """Makes room for the impressions of a tick of so many blocks."""

@@ -82,22 +82,22 @@ class Pacer:
             gains: The controller's gains.
         """
         self._shape = np.shape(base)
-        self._limit, left = self._flat(cpa_limit), self._flat(budget).copy()
+        self._limit, left = self._flat(cpa_limit), self._flat(budget)
         self._scale = np.stack((self._flat(base), self._limit))
         plan = plan_shares(expected_traffic)
         n_ticks = plan.shape[-1]
         by_tick = plan[:, None] if plan.ndim == 1 else np.stack([self._flat(plan[..., t]) for t in range(n_ticks)])
         self._share = np.ascontiguousarray(by_tick)  # (n_ticks, n) or, of all alike, (n_ticks, 1)
         self._gains = np.array([gains.p, gains.i, gains.d, gains.cpa_p, gains.cpa_i])
-        sum_error, last_error, spent, gained, sum_cpa_error = np.zeros((5, len(left)))
-        self._state = (left, sum_error, last_error, spent, gained, sum_cpa_error)
+        self._state = np.zeros((6, len(left)))  # as of `kernels.step.pacing.pace`
+        self._state[0] = left
 
     def multipliers(self, tick: int, *, last_cost: ArrayLike, last_expected_conversions: ArrayLike) -> Float:
         """Multipliers for `tick`, given cost and predicted conversions of the tick before (0 at tick 0)."""
         factor = np.empty_like(self._scale)
         pace(
             tick == 0, self._share[max(tick - 1, 0)], self._limit, self._flat(last_cost),
-            self._flat(last_expected_conversions), self._gains, MAX_LOG_RATIO, *self._state, factor,
+            self._flat(last_expected_conversions), self._gains, MAX_LOG_RATIO, self._state, factor,
         )  # fmt: skip
         np.exp(factor, out=factor)  # in NumPy: compiled exponentials differ in the last bit
         factor *= self._scale
@@ -107,7 +107,7 @@ class Pacer:
     def _flat(self, given: ArrayLike) -> Float:
         """`given` broadcast to the bidders' shape, as a vector."""
         array = np.asarray(given, np.float64)
-        return (array if array.shape == self._shape else np.broadcast_to(array, self._shape)).ravel()
+        return (array if array.shape == self._shape else np.broadcast_to(array, self._shape)).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class ThreadChoice:
         if n_blocks >= 2 * BLOCKS_PER_THREAD and not _is_alone:
             n_threads = min(get_num_threads(), n_blocks // BLOCKS_PER_THREAD)
         if n_threads == 1:
-            return _Call(1, 0, None)
+            return _ON_ONE
         if self.is_fixed:
             return _Call(n_threads, n_blocks, None)
         is_other = -_TRIED < self._left <= 0  # the first calls of a trial, which the usual ones follow
@@ -111,4 +111,5 @@ class _Call:
             set_num_threads(self._before)
 
 
+_ON_ONE = _Call(1, 0, None)  # has no state: it serves all calls on one thread, and is cheap
 drawing, settling = ThreadChoice(), ThreadChoice()  # of all markets of the process: draws of values, and auctions
