@@ -251,6 +251,7 @@ class Simulation:
                 theirs = ControlledAdvertisers(self.market, market_idx, advertisers[position], self._competitor_task)
                 self._live_competitors.append((bidder, theirs))
         self._advertisers = (*(theirs for _, theirs in self._live_competitors), self._controlled)
+        self._is_reported = False  # whether somebody knows what came of the impressions of the tick before
         shape = is_controlled.shape
         self._last_cost, self._last_expected_conversions = np.zeros(shape), np.zeros(shape)
 
@@ -314,14 +315,8 @@ class Simulation:
     def play(self, everyone: TickBids) -> tuple[ControlledTick, TickResult]:
         """Runs the tick with what was decided; what the controlled got, and everybody's results."""
         opening, multipliers, reported = self.market.opening, everyone.multipliers, everyone.reported
-        traced = {
-            which: trace_tick(
-                self.market, multipliers[which], which, on_impressions=everyone.on_impressions, any_basis=True
-            )
-            for which in {market for market, _ in reported}
-        }
-        for theirs in self._advertisers:
-            theirs.report(traced, reported)
+        if reported or self._is_reported:
+            self._report(everyone)
         result = self.market.step(multipliers, everyone.on_impressions)
         self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
         for key in everyone.on_impressions:
@@ -330,6 +325,18 @@ class Simulation:
         following = None if result.done else self.market.opening
         ticks = [theirs.record(multipliers, opening, result, following) for theirs in self._advertisers]
         return ticks[-1], result
+
+    def _report(self, everyone: TickBids) -> None:
+        """Keeps what will come of the impressions of the current tick, for those who asked for it."""
+        reported, self._is_reported = everyone.reported, bool(everyone.reported)
+        traced = {
+            which: trace_tick(
+                self.market, everyone.multipliers[which], which, on_impressions=everyone.on_impressions, any_basis=True
+            )
+            for which in {market for market, _ in reported}
+        }
+        for theirs in self._advertisers:
+            theirs.report(traced, reported)
 
     def _bases(self, is_controlled: NDArray[np.bool_]) -> Int:
         """What everybody's bids are proportional to: (n_markets, n_advertisers) indices into `BASES`."""

@@ -56,10 +56,13 @@ class BatchMarket:
         self.population = population or auctionnet_population()
         self.n_markets = n_markets
         self._shape = (n_markets, self.population.n_advertisers)
+        self._shape_of_totals = (*self._shape, outcomes.N_TOTALS)
         self.params.check_population(self.population)
         self._rules = _rules(self.params, self.population)
         self._rule_arrays = RuleArrays.of(self._rules)
         self._is_in_order = self.params.budget_rule == "in_order"
+        traffic = self.params.traffic
+        self._is_plain = self.params.funnel is None and traffic.values is None and traffic.value_correlation == 0
         self._targets = market_targets(self.params, self.population)
         self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
         self.rescale: Callable[[Targets], Targets] | None = None  # of what advertisers have, from the next `reset` on
@@ -68,7 +71,8 @@ class BatchMarket:
         self._sums = np.empty((0, 1, self._shape[1]))  # of the values, or of all four amounts
         self._basis_sum = self._sums[:, 0]  # of what is bid on
         self._value_sum: Float  # of the basis of this tick: values, or bids on impressions
-        self._tiles: Tiles
+        self._tiles: Tiles  # of this tick: `_drawn_tiles`, or bids on impressions in the place of values
+        self._drawn_tiles: Tiles
         self._identity = np.arange(n_markets)
         self._multiplier = np.empty(self._shape, np.float32)  # of a tick, as the kernels take them
         self._of_episode: tuple[NDArray[Any], ...]  # what the auctions of all its ticks need
@@ -180,7 +184,9 @@ class BatchMarket:
         watched = np.broadcast_to(np.asarray(True if known is None else known, bool), self._shape)
         self._kinds = self._alike(state)
         self._drawn = DrawnMarkets.of(state, watched, self._kinds)
-        self._n_blocks, self._n_drawn = _blocks(state.volume), _blocks(self._drawn.volume)
+        self._n_impressions = list(state.volume.copy())
+        self._n_blocks = _blocks(state.volume)
+        self._n_drawn = self._n_blocks if self._kinds is None else _blocks(self._drawn.volume)
         self._reserve(max(self._n_drawn))
         self._of_episode = (
             state.seed, state.volume, *self._rule_arrays, traffic.sigma, traffic.lower, traffic.upper, state.mean,
@@ -241,29 +247,37 @@ class BatchMarket:
             the bids submitted (n_markets, n_advertisers); None, and nothing has changed, where a multiplier is not
             valid.
         """
-        totals, lwc, bid = np.empty((*self._shape, outcomes.N_TOTALS)), np.empty(self.n_markets), np.empty(self._shape)
+        found = np.empty(self._shape_of_totals), np.empty(self.n_markets), np.empty(self._shape)
+        n_blocks = self._n_blocks[state.tick]
+        if n_blocks < threads.FEWEST:
+            is_valid = self._run_on(1, state, given, found)
+        else:
+            with threads.settling.of(n_blocks) as n_threads:
+                is_valid = self._run_on(n_threads, state, given, found)
+        return found if is_valid else None
+
+    def _run_on(self, n_threads: int, state: MarketState, given: Float, found: tuple[Float, Float, Float]) -> bool:
+        """`_run` on so many threads, written to `found`; returns whether the multipliers are valid."""
         tick, multiplier = state.tick, self._multiplier
-        with threads.settling.of(self._n_blocks[tick]) as n_threads:
-            if self._is_in_order and (n_threads == 1 or self.n_markets >= _MARKETS_PER_THREAD * n_threads):
-                run = auctions.run_markets if n_threads == 1 else auctions.run_markets_parallel
-                is_valid = run(
-                    given, MAX_MONEY, state.active, multiplier, tick, self._kind, *self._tiles, self._value_sum,
-                    *self._of_episode, totals, lwc, bid,
-                )  # fmt: skip
-                return (totals, lwc, bid) if is_valid else None
-            if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
-                return None
-            items = self._items
-            by_item = (
-                state.seed, tick, items, self._tiles, self._value_sum[items.tile], multiplier, self._rules,
-                state.advertisers, state.budget_left, totals, lwc, bid,
+        if self._is_in_order and (n_threads == 1 or self.n_markets >= _MARKETS_PER_THREAD * n_threads):
+            run = auctions.run_markets if n_threads == 1 else auctions.run_markets_parallel
+            return run(
+                given, MAX_MONEY, state.active, multiplier, tick, self._kind, *self._tiles, self._value_sum,
+                *self._of_episode, *found,
             )  # fmt: skip
-            if self._is_in_order:
-                kernel.run_tick(*by_item, max(32, 8 * n_threads))
-            else:
-                overspend.run_tick_dropping(*by_item, n_threads=n_threads)
-        auctions.close_tick(given, multiplier, state.volume[tick], lwc, state.active)
-        return totals, lwc, bid
+        if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
+            return False
+        items = self._items
+        by_item = (
+            state.seed, tick, items, self._tiles, self._value_sum[items.tile], multiplier, self._rules,
+            state.advertisers, state.budget_left, *found,
+        )  # fmt: skip
+        if self._is_in_order:
+            kernel.run_tick(*by_item, max(32, 8 * n_threads))
+        else:
+            overspend.run_tick_dropping(*by_item, n_threads=n_threads)
+        auctions.close_tick(given, multiplier, state.volume[tick], found[1], state.active)
+        return True
 
     @property
     def _items(self) -> kernel.Items:
@@ -430,52 +444,55 @@ class BatchMarket:
         predicted_mean = self._draw(state)
         if self._kinds is not None:
             predicted_mean = predicted_mean[self._kind]
-        return Opening(state.tick, state.volume[state.tick].copy(), predicted_mean, budget_left, state.active.copy())
+        return Opening(state.tick, self._n_impressions[state.tick], predicted_mean, budget_left, state.active.copy())
 
     def _reserve(self, n_blocks: int) -> None:
         """Makes room for the impressions of a tick of so many blocks."""
         if len(self._values) < n_blocks:
             n_advertisers, has_funnel = self.n_advertisers, self.params.funnel is not None
             self._values = np.empty((n_blocks, n_advertisers, BLOCK), np.float32)
+            self._drawn_tiles = Tiles(self._values, self._values, _UNKNOWN)
             self._sums = np.empty((n_blocks, N_BASES if has_funnel else 1, n_advertisers))
             self._basis_sum = np.empty((n_blocks, n_advertisers)) if has_funnel else self._sums[:, 0]
 
     def _draw(self, state: MarketState) -> Float:
         """Draws the values of the tick's impressions; their means (n_kinds, n_advertisers, N_BASES)."""
-        self._tiles, self._value_sum = Tiles(self._values, self._values, _UNKNOWN), self._basis_sum
-        means = np.zeros((len(self._drawn.seed), self.n_advertisers, N_BASES))
-        with threads.drawing.of(self._n_drawn[state.tick]) as n_threads:
-            if n_threads == 1:
-                self._draw_serially(state.tick, means)
-            else:
-                self._draw_parallel(state.tick, means)
+        self._tiles, self._value_sum = self._drawn_tiles, self._basis_sum
+        means = np.zeros((len(self._drawn.seed), self._shape[1], N_BASES))
+        tick, n_blocks = state.tick, self._n_drawn[state.tick]
+        if n_blocks < threads.FEWEST:
+            self._draw_serially(tick, means)
+            return means
+        with threads.drawing.of(n_blocks) as n_threads:
+            draw = self._draw_serially if n_threads == 1 else self._draw_parallel
+            draw(tick, means)
         return means
 
     def _draw_serially(self, tick: int, means: Float) -> None:
         drawn, rules = self._drawn, self._rules
         at, out = (drawn.seed, tick, drawn.volume, drawn.mean), (self._values, self._sums, means)
-        if self.params.funnel is not None:
+        if self._is_plain:
+            serial.open_plain(*at, drawn.sd, *out)
+        elif self.params.funnel is not None:
             funnel = (rules, drawn.basis, drawn.known)
             serial.open_funnel(*at, drawn.sd, *funnel, self._values, self._value_sum, self._sums, means)
         elif self.params.traffic.values is not None:
             serial.open_shaped(*at, rules.value_correlation, rules.value_shape, *out)
-        elif rules.value_correlation > 0:
-            serial.open_correlated(*at, drawn.sd, rules.value_correlation, *out)
         else:
-            serial.open_plain(*at, drawn.sd, *out)
+            serial.open_correlated(*at, drawn.sd, rules.value_correlation, *out)
 
     def _draw_parallel(self, tick: int, means: Float) -> None:
         drawn, rules, n = self._drawn, self._rules, self._drawn.volume[tick]
         items = kernel.lay_out(n, np.arange(len(n)))
         at, sd, out = (drawn.seed, tick, items, drawn.mean[tick]), drawn.sd[tick], (self._values, self._value_sum)
-        if self.params.funnel is not None:
+        if self._is_plain:
+            draw_values(*at, sd, *out)
+        elif self.params.funnel is not None:
             draw_funnel_values(*at, sd, rules, drawn.basis, drawn.known, *out, self._sums)
         elif self.params.traffic.values is not None:
             draw_shaped_values(*at, rules.value_correlation, rules.value_shape, *out)
-        elif rules.value_correlation > 0:
-            draw_correlated_values(*at, sd, rules.value_correlation, *out)
         else:
-            draw_values(*at, sd, *out)
+            draw_correlated_values(*at, sd, rules.value_correlation, *out)
         serial.write_means(items.start, n, self._sums, means)
 
 

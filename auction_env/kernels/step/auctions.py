@@ -65,25 +65,28 @@ def run_market(
     for j in range(n_advertisers):
         keys[j] = lane_key(shared, j, STREAM_CONVERSION)
         bid_sum[e, j] = 0.0
-        for k in range(N_TOTALS):
-            totals[e, j, k] = 0.0
     lwc_sum[e] = 0.0
+    if n == 0:
+        totals[e] = 0.0
     for first in range(0, n, BLOCK):
         for j in range(n_advertisers):
             sums[j] = value_sum[block, j]
+        found = of_block if first > 0 else totals[e]  # most ticks of small markets have one block
         lwc, is_broke = settle_block(
             seed[e], tick, first, min(BLOCK, n - first), basis[block], value[block],
             deviation[min(block, deviation.shape[0] - 1)], multiplier[e], left, rules, sigma[e], lower[e],
-            upper[e], mean[tick, e], sd[tick, e], keys, True, budget_left[e], of_block, sums, exposed,
+            upper[e], mean[tick, e], sd[tick, e], keys, True, budget_left[e], found, sums, exposed,
         )  # fmt: skip
         lwc_sum[e] += lwc
         for j in range(n_advertisers):
             bid_sum[e, j] += multiplier[e, j] * sums[j]
-            budget_left[e, j] -= of_block[j, COST]
-            for k in range(N_TOTALS):
-                totals[e, j, k] += of_block[j, k]
+            budget_left[e, j] -= found[j, COST]
             if is_broke:
                 multiplier[e, j] = left[j]
+        if first > 0:
+            for j in range(n_advertisers):
+                for k in range(N_TOTALS):
+                    totals[e, j, k] += of_block[j, k]
         block += 1
 
 

@@ -80,3 +80,15 @@ def pace(
         limit, last_cost, last_expected_conversions, gains[3], gains[4], bound, state[3], state[4], state[5],
         log_ratio[1],
     )  # fmt: skip
+
+
+@njit(cache=True)
+def scale_and_cap(ratio, scale, out):
+    """Multipliers from their ratios to base and limit: the first ratio x base, at most the second x the limit.
+
+    Args:
+        ratio, scale: (2, n) float64.
+        out: (n,) float64, written.
+    """
+    for k in range(out.shape[0]):
+        out[k] = min(ratio[0, k] * scale[0, k], ratio[1, k] * scale[1, k])
