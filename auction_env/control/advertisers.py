@@ -5,10 +5,7 @@ The same for whoever sits there: the agent of an environment, the bidder of a ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import chain
-from operator import attrgetter
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,32 +22,84 @@ Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 
-class ControlledTick(NamedTuple):
-    """Outcome of a tick for the controlled advertisers, each (n_controlled,): see `TickResult`."""
+class _Column:
+    """A field of `ControlledTick`: a row of its columns."""
 
-    multiplier: Float
-    n_impressions: Float
-    bid: Float
-    offered_conversions: Float  # predicted value of all impressions of the tick
-    wins: Float
-    exposures: Float
-    cost: Float
-    conversions: Float
-    expected_conversions: Float
-    least_winning_cost: Float
-    budget_left: Float  # after the tick
-    clicks: Float
-    expected_clicks: Float
-    add_to_carts: Float
-    expected_add_to_carts: Float
-    gmv: Float
-    expected_gmv: Float
-    offered_clicks: Float  # predicted clicks, add-to-carts and GMV of all impressions of the tick
-    offered_add_to_carts: Float
-    offered_gmv: Float
+    def __init__(self, position: int) -> None:
+        self._position = position
+
+    def __get__(self, tick: ControlledTick, owner: type) -> Float:
+        column: Float = tick.columns[self._position]
+        return column
 
 
-_ADDED_UP = attrgetter(*OUTCOMES, "n_impressions")
+class ControlledTick:
+    """Outcome of a tick for the controlled advertisers, each field (n_controlled,): see `TickResult`.
+
+    Or of ticks behind each other, (n_ticks, n_controlled) each. The fields are rows of one array, so that a tick costs
+    little Python; in their order, they are also what iterating over it gives.
+
+    Args:
+        fields: The fields in their order.
+        by_name: Those that follow.
+    """
+
+    __slots__ = ("columns",)
+
+    columns: Float  # (n_fields, ...)
+
+    multiplier = _Column(0)
+    n_impressions = _Column(1)
+    bid = _Column(2)
+    offered_conversions = _Column(3)  # predicted value of all impressions of the tick
+    wins = _Column(4)
+    exposures = _Column(5)
+    cost = _Column(6)
+    conversions = _Column(7)
+    expected_conversions = _Column(8)
+    least_winning_cost = _Column(9)
+    budget_left = _Column(10)  # after the tick
+    clicks = _Column(11)
+    expected_clicks = _Column(12)
+    add_to_carts = _Column(13)
+    expected_add_to_carts = _Column(14)
+    gmv = _Column(15)
+    expected_gmv = _Column(16)
+    offered_clicks = _Column(17)  # predicted clicks, add-to-carts and GMV of all impressions of the tick
+    offered_add_to_carts = _Column(18)
+    offered_gmv = _Column(19)
+
+    _fields = (
+        "multiplier", "n_impressions", "bid", "offered_conversions", "wins", "exposures", "cost", "conversions",
+        "expected_conversions", "least_winning_cost", "budget_left", "clicks", "expected_clicks", "add_to_carts",
+        "expected_add_to_carts", "gmv", "expected_gmv", "offered_clicks", "offered_add_to_carts", "offered_gmv",
+    )  # fmt: skip
+
+    def __init__(self, *fields: Float, **by_name: Float) -> None:
+        names = self._fields[len(fields) :]
+        if set(by_name) != set(names):
+            raise TypeError(f"a ControlledTick needs the fields {names} by name, found {tuple(by_name)}")
+        self.columns = np.array([*fields, *(by_name[name] for name in names)], np.float64)
+
+    @classmethod
+    def of(cls, columns: Float) -> ControlledTick:
+        """The tick whose fields are the rows of an array, (n_fields, ...), which it keeps."""
+        tick = cls.__new__(cls)
+        tick.columns = columns
+        return tick
+
+    def __iter__(self) -> Iterator[Float]:
+        return iter(self.columns)
+
+    def __repr__(self) -> str:
+        return f"ControlledTick({', '.join(f'{name}={column!r}' for name, column in self._asdict().items())})"
+
+    def _asdict(self) -> dict[str, Float]:
+        """The fields by name."""
+        return dict(zip(self._fields, self.columns, strict=True))
+
+
+_SUMMED = [ControlledTick._fields.index(name) for name in OUTCOMES]
 
 
 def without_funnel(**columns: Float) -> ControlledTick:
@@ -69,25 +118,13 @@ def episode_totals(ticks: ControlledTick) -> Totals:
 
     Added tick by tick, so that the result does not depend on how many episodes are added up together.
     """
-    return _added_up(np.stack(_ADDED_UP(ticks)))
-
-
-def totals_of_ticks(ticks: Sequence[ControlledTick]) -> Totals:
-    """`episode_totals` of ticks one after the other, (n_controlled,) each, without what it does not need of them."""
-    by_name = zip(*map(_ADDED_UP, ticks), strict=True)
-    flat = np.concatenate(list(chain.from_iterable(by_name)))
-    return _added_up(flat.reshape(len(OUTCOMES) + 1, len(ticks), -1))
-
-
-def _added_up(columns: Float) -> Totals:
-    """Totals from the columns of `OUTCOMES` and the impressions: (n_columns, n_ticks, ...) -> (...) each."""
-    sums = np.cumsum(columns[:-1], axis=1)[:, -1]
-    return Totals(*sums, unevenness=unevenness(columns[OUTCOMES.index("cost")], columns[-1]))
+    sums = dict(zip(OUTCOMES, np.cumsum(ticks.columns[_SUMMED], axis=1)[:, -1], strict=True))
+    return Totals(**sums, unevenness=unevenness(ticks.cost, ticks.n_impressions))
 
 
 def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:
     """Ticks behind each other: (n_ticks, n_controlled) each."""
-    return ControlledTick(*(np.array(parts) for parts in zip(*ticks, strict=True)))
+    return ControlledTick.of(np.stack([tick.columns for tick in ticks], axis=1))
 
 
 def tick_view(
@@ -245,5 +282,5 @@ class ControlledAdvertisers:
             result.least_winning_cost, result.budget_left, *self._running, columns, self._budget, mean, volume,
             time_left, self._seen,
         )  # fmt: skip
-        self._last = ControlledTick._make(columns)
+        self._last = ControlledTick.of(columns)
         return self._last

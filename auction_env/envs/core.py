@@ -5,13 +5,13 @@ Each environment converts its interface's arguments, calls `Bidding` and returns
 
 from __future__ import annotations
 
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.control.advertisers import ControlledTick, tick_view, totals_of_ticks
+from auction_env.control.advertisers import ControlledTick, episode_totals, stack_ticks, tick_view
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.controlled_market import ControlledMarket
 from auction_env.control.observation import N_FEATURES
@@ -29,7 +29,8 @@ TICK_INFO = (
     "n_impressions", "budget_left", *FUNNEL_OUTCOMES,
 )  # fmt: skip
 """Fields of `ControlledTick` that every step's info holds."""
-_INFO_OF = attrgetter(*TICK_INFO)
+_INFO_AT = [ControlledTick._fields.index(name) for name in TICK_INFO]
+_picked = itemgetter(*_INFO_AT)
 
 
 MOST_RATIO = 1e6
@@ -56,11 +57,11 @@ class BiddingStep(NamedTuple):
     @property
     def info(self) -> dict[str, Any]:
         """(n,) arrays by name, what the environments' docstrings list."""
-        return dict(zip(TICK_INFO, _INFO_OF(self.tick), strict=True)) | self.summary
+        return dict(zip(TICK_INFO, map(self.tick.columns.__getitem__, _INFO_AT), strict=True)) | self.summary
 
     def info_of(self, row: int) -> dict[str, Any]:
         """One advertiser's info, as Python numbers."""
-        info = dict(zip(TICK_INFO, [value.item(row) for value in _INFO_OF(self.tick)], strict=True))
+        info = dict(zip(TICK_INFO, _picked(self.tick.columns[:, row].tolist()), strict=True))
         return info | info_of(self.summary, row) if self.summary else info
 
 
@@ -109,7 +110,7 @@ class Bidding:
         self._previous = multiplier
         self.ticks.append(tick)
         self.in_episode = len(self.ticks) < self.market.n_ticks
-        totals = None if self.in_episode else totals_of_ticks(self.ticks)
+        totals = None if self.in_episode else episode_totals(stack_ticks(self.ticks))
         summary = {} if totals is None else self._summary(self.campaigns, totals)
         if self.spec.reward is None:
             reward = self.spec.task.reward(tick)
@@ -123,8 +124,8 @@ class Bidding:
         targets = self.campaigns.targets
         if not self.ticks:
             return {name: np.empty(0) for name in self.spec.task.limits(targets)}
-        ticks = [ControlledTick(*(part[[controlled]] for part in tick)) for tick in self.ticks]
-        spans = [totals_of_ticks(ticks[:n]) for n in range(1, len(ticks) + 1)]
+        columns = stack_ticks(self.ticks).columns[..., [controlled]]
+        spans = [episode_totals(ControlledTick.of(columns[:, :n])) for n in range(1, len(self.ticks) + 1)]
         so_far = Totals(*(np.concatenate(parts) for parts in zip(*spans, strict=True)))
         return self.spec.task.ratios(so_far, targets.at([controlled] * len(spans)))
 

@@ -260,11 +260,12 @@ class BatchMarket:
         """`_run` on so many threads, written to `found`; returns whether the multipliers are valid."""
         tick, multiplier = state.tick, self._multiplier
         if self._is_in_order and (n_threads == 1 or self.n_markets >= _MARKETS_PER_THREAD * n_threads):
-            run = auctions.run_markets if n_threads == 1 else auctions.run_markets_parallel
-            return run(
+            run: Any = auctions.run_markets if n_threads == 1 else auctions.run_markets_parallel
+            is_valid: bool = run(
                 given, MAX_MONEY, state.active, multiplier, tick, self._kind, *self._tiles, self._value_sum,
                 *self._of_episode, *found,
             )  # fmt: skip
+            return is_valid
         if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
             return False
         items = self._items
