@@ -7,13 +7,27 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from auction_env.integers import check_integers
 from auction_env.kernels import outcomes
-from auction_env.kernels.settle import Advertisers, Rules
+from auction_env.kernels.clearing import BLOCK
+from auction_env.kernels.settle import Advertisers, Rules, Tiles
+from auction_env.kernels.step import opening as serial
+from auction_env.kernels.tick import Items, lay_out
+from auction_env.kernels.values import (
+    N_BASES,
+    draw_correlated_values,
+    draw_funnel_values,
+    draw_shaped_values,
+    draw_values,
+)
+from auction_env.market.params import MAX_MONEY
 from auction_env.market.traffic import Traffic
+from auction_env.tasks import BASES
 
 Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 Int = NDArray[np.int64]
 
 
@@ -223,3 +237,130 @@ class DrawnMarkets(NamedTuple):
         np.logical_or.at(of_kind, kind, known)
         mean, sd = (np.take(part, which, axis=1) for part in (state.mean, state.sd))
         return cls(state.seed[which], state.basis[which], of_kind, np.take(state.volume, which, axis=1), mean, sd)
+
+    def draw(
+        self, tick: int, rules: Rules, values: Float32, value_sum: Float, sums: Float, means: Float
+    ) -> None:  # fmt: skip
+        """Draws the values of a tick's impressions, on one thread.
+
+        Args:
+            tick: Index of the tick.
+            rules: Of the markets: which distribution the values have.
+            values: (>= n_blocks, n_advertisers, BLOCK), written.
+            value_sum: (>= n_blocks, n_advertisers), written: sums of what is bid on.
+            sums: (>= n_blocks, n_amounts, n_advertisers), written; `value_sum` is its first amount without a funnel.
+            means: (n, n_advertisers, 4), its first n_amounts are written.
+        """
+        at, out = (self.seed, tick, self.volume, self.mean), (values, sums, means)
+        if rules.has_funnel:
+            serial.open_funnel(*at, self.sd, rules, self.basis, self.known, values, value_sum, sums, means)
+        elif rules.value_shape.shape[1]:
+            serial.open_shaped(*at, rules.value_correlation, rules.value_shape, *out)
+        elif rules.value_correlation > 0:
+            serial.open_correlated(*at, self.sd, rules.value_correlation, *out)
+        else:
+            serial.open_plain(*at, self.sd, *out)
+
+    def draw_on_threads(
+        self, tick: int, rules: Rules, values: Float32, value_sum: Float, sums: Float, means: Float
+    ) -> None:  # fmt: skip
+        """`draw` on all threads."""
+        n, sd, out = self.volume[tick], self.sd[tick], (values, value_sum)
+        items = lay_out(n, np.arange(len(n)))
+        at = (self.seed, tick, items, self.mean[tick])
+        if rules.has_funnel:
+            draw_funnel_values(*at, sd, rules, self.basis, self.known, *out, sums)
+        elif rules.value_shape.shape[1]:
+            draw_shaped_values(*at, rules.value_correlation, rules.value_shape, *out)
+        elif rules.value_correlation > 0:
+            draw_correlated_values(*at, sd, rules.value_correlation, *out)
+        else:
+            draw_values(*at, sd, *out)
+        serial.write_means(items.start, n, sums, means)
+
+
+def check_days(days: ArrayLike | None, n_markets: int) -> list[int] | list[None]:
+    """The day of each market as `BatchMarket.reset` takes them, None to be drawn; ValueError if they are not some."""
+    if days is None:
+        return [None] * n_markets
+    given = np.atleast_1d(check_integers("days", days))
+    if given.shape != (n_markets,):
+        raise ValueError(f"`days` must be {n_markets} integers, found {given!r}")
+    return [int(day) for day in given]
+
+
+def check_bases(bases: ArrayLike | None, shape: tuple[int, int], *, has_funnel: bool) -> Int:
+    """What bids are proportional to, of a shape, as `BatchMarket.reset` takes it; ValueError if it is not."""
+    if bases is None:
+        return np.zeros(shape, np.int64)
+    given = np.asarray(bases)
+    if given.shape != shape or not np.issubdtype(given.dtype, np.integer):
+        raise ValueError(f"`bases` must be integers of shape {shape}, found {given.dtype} {given.shape}")
+    if given.min() < 0 or given.max() >= N_BASES:
+        raise ValueError(f"`bases` must be indices into {BASES}, found {given.min()} to {given.max()}")
+    if given.any() and not has_funnel:
+        raise ValueError(
+            f"bids on {BASES[int(given.max())]} need a market with a funnel: `MarketParams(funnel=Funnel())`"
+        )
+    return given.astype(np.int64)
+
+
+def invalid_multipliers(given: Float, shape: tuple[int, int]) -> ValueError:
+    """What is wrong with the multipliers of a tick."""
+    if given.shape != shape:
+        return ValueError(f"`multipliers` must have shape {shape}, found {given.shape}")
+    bad = ~(np.isfinite(given) & (given >= 0))
+    if bad.any():
+        market, advertiser = np.argwhere(bad)[0]
+        return ValueError(
+            f"`multipliers` must be finite and not negative, found {given[market, advertiser]}"
+            f" for advertiser {advertiser} of market {market}"
+        )
+    return ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
+
+
+def check_impression_bids(bids: ArrayLike, n: int, whose: str) -> Float32:
+    """Bids on each of n impressions; ValueError, which says whose, if they are not."""
+    given = np.asarray(bids, np.float64)
+    if given.shape != (n,):
+        raise ValueError(f"bids on impressions must have shape ({n},), one an impression, found {given.shape}, {whose}")
+    bad = ~(np.isfinite(given) & (given >= 0) & (given <= MAX_MONEY))
+    if bad.any():
+        raise ValueError(
+            f"bids on impressions must be finite, not negative and at most {MAX_MONEY:g}, found {given[bad][0]} on"
+            f" impression {int(np.flatnonzero(bad)[0])}, {whose}"
+        )
+    return given.astype(np.float32)
+
+
+def check_bids_of_markets(
+    bids: Mapping[tuple[int, int], ArrayLike], shape: tuple[int, int], n_impressions: Int
+) -> dict[tuple[int, int], Float32]:
+    """Bids on impressions by (market, advertiser) below a shape; ValueError if they are not.
+
+    `n_impressions` (n_markets,) is the tick's.
+    """
+    checked: dict[tuple[int, int], Float32] = {}
+    for (market, advertiser), given in bids.items():
+        if not (0 <= market < shape[0] and 0 <= advertiser < shape[1]):
+            raise ValueError(
+                f"`on_impressions` must have keys (market, advertiser) below {shape}, found {(market, advertiser)}"
+            )
+        n = int(n_impressions[market])
+        checked[market, advertiser] = check_impression_bids(given, n, f"advertiser {advertiser}")
+    return checked
+
+
+def tiles_with_bids(
+    items: Items, tiles: Tiles, value_sum: Float, bids: Mapping[tuple[int, int], Float32]
+) -> tuple[Tiles, Float]:
+    """The tiles of a tick and the sums of their basis, with an item's own for each, and bids in the place of values."""
+    values, sums = tiles.value[items.tile], value_sum[items.tile]
+    basis = values.copy()
+    for (market, advertiser), of_all in bids.items():
+        rows = slice(items.start[market], items.start[market + 1])
+        column = np.zeros((rows.stop - rows.start) * BLOCK, np.float32)
+        column[: len(of_all)] = of_all
+        blocks = column.reshape(-1, BLOCK)
+        basis[rows, advertiser], sums[rows, advertiser] = blocks, blocks.sum(axis=1, dtype=np.float64)
+    return Tiles(basis, values, tiles.sigma[items.tile] if tiles.sigma.size else tiles.sigma), sums

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels import impressions as kernel
 from auction_env.kernels.clearing import BLOCK
-from auction_env.market.market import BatchMarket, check_impression_bids
+from auction_env.market.episode import check_impression_bids
+from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 
 Float32 = NDArray[np.float32]
