@@ -279,6 +279,28 @@ class DrawnMarkets(NamedTuple):
         serial.write_means(items.start, n, sums, means)
 
 
+def kinds_of(keys: Int) -> tuple[Int, Int] | None:
+    """First market of each kind, and the kind of each market, from (n_markets, ...) keys; None where all differ."""
+    _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return None if len(first) == len(keys) else (first, kind.reshape(-1))
+
+
+def count_blocks(volume: Int) -> list[int]:
+    """Blocks of all markets by tick, from their impressions (n_ticks, n_markets)."""
+    n_blocks: list[int] = (-(-volume // BLOCK)).sum(axis=1).tolist()
+    return n_blocks
+
+
+def check_seeds(seeds: ArrayLike, n_markets: int) -> Int:
+    """(n_markets,) seeds as `BatchMarket.reset` takes them; ValueError if they are not some."""
+    given: Int = np.atleast_1d(check_integers("seeds", seeds))
+    if given.shape != (n_markets,):
+        raise ValueError(f"`seeds` must be {n_markets} integers, found {given!r}")
+    if np.any(given < 0):
+        raise ValueError(f"`seeds` must not be negative, found {given.min()}")
+    return given
+
+
 def check_days(days: ArrayLike | None, n_markets: int) -> list[int] | list[None]:
     """The day of each market as `BatchMarket.reset` takes them, None to be drawn; ValueError if they are not some."""
     if days is None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.integers import check_integers
 from auction_env.kernels import outcomes
 from auction_env.kernels import tick as kernel
 from auction_env.kernels.clearing import BLOCK
@@ -26,7 +25,10 @@ from auction_env.market.episode import (
     check_bases,
     check_bids_of_markets,
     check_days,
+    check_seeds,
+    count_blocks,
     invalid_multipliers,
+    kinds_of,
     tiles_with_bids,
 )
 from auction_env.market.funnel import campaign_targets
@@ -173,11 +175,7 @@ class BatchMarket:
                 amounts; None: of all. In a market with a funnel those of the others cost most of the draws; where they
                 bid on conversions their other means are NaN, "not drawn".
         """
-        seeds = np.atleast_1d(check_integers("seeds", seeds))
-        if seeds.shape != (self.n_markets,):
-            raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
-        if np.any(seeds < 0):
-            raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
+        seeds = check_seeds(seeds, self.n_markets)
         traffic = self._draw_traffic(seeds, days)
         n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
         targets = redrawn_targets(self._targets_on(traffic.day), self.population, seeds)
@@ -194,8 +192,8 @@ class BatchMarket:
         self._kinds = self._alike(state)
         self._drawn = DrawnMarkets.of(state, watched, self._kinds)
         self._n_impressions = list(state.volume.copy())
-        self._n_blocks = _blocks(state.volume)
-        self._n_drawn = self._n_blocks if self._kinds is None else _blocks(self._drawn.volume)
+        self._n_blocks = count_blocks(state.volume)
+        self._n_drawn = self._n_blocks if self._kinds is None else count_blocks(self._drawn.volume)
         self._reserve(max(self._n_drawn))
         self._of_episode = (
             state.seed, state.volume, *self._rule_arrays, traffic.sigma, traffic.lower, traffic.upper, state.mean,
@@ -391,9 +389,7 @@ class BatchMarket:
         """
         if self.n_markets == 1 or not self._is_in_order:
             return None
-        keys = np.column_stack((state.seed.astype(np.int64), state.traffic.day, state.basis))
-        _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        return None if len(first) == self.n_markets else (first, kind.reshape(-1))
+        return kinds_of(np.column_stack((state.seed.astype(np.int64), state.traffic.day, state.basis)))
 
     def _open(self, state: MarketState, budget_left: Float) -> Opening:
         """Draws the values of the state's tick: what is known at its start; who has too little left is out."""
@@ -427,12 +423,6 @@ class BatchMarket:
             draw = self._drawn.draw if n_threads == 1 else self._drawn.draw_on_threads
             draw(tick, self._rules, *out)
         return means
-
-
-def _blocks(volume: Int) -> list[int]:
-    """Blocks of all markets by tick, from their impressions (n_ticks, n_markets)."""
-    n_blocks: list[int] = (-(-volume // BLOCK)).sum(axis=1).tolist()
-    return n_blocks
 
 
 def market_targets(params: MarketParams, population: Population) -> Targets:
