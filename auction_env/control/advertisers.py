@@ -6,9 +6,10 @@ The same for whoever sits there: the agent of an environment, the bidder of a ro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from auction_env.control.bidder import Campaigns, ImpressionOutcomes, Impressions, TickImpressions, TickView
 from auction_env.control.observation import N_FEATURES, StateFeatures
@@ -90,6 +91,9 @@ class ControlledTick:
 
     def __iter__(self) -> Iterator[Float]:
         return iter(self.columns)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.columns, dtype, copy=copy)
 
     def __repr__(self) -> str:
         return f"ControlledTick({', '.join(f'{name}={column!r}' for name, column in self._asdict().items())})"

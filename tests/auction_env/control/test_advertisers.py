@@ -18,6 +18,7 @@ def test_a_tick_is_its_columns_by_name() -> None:
         np.testing.assert_array_equal(row, columns[position])
     for other in (ControlledTick(*columns), ControlledTick(**tick._asdict())):
         np.testing.assert_array_equal(other.columns, columns)
+    np.testing.assert_array_equal(np.asarray(tick), columns)
     assert "multiplier=array([0., 1.])" in repr(tick)
 
 
