@@ -5,11 +5,11 @@ The same for whoever sits there: the agent of an environment, the bidder of a ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from auction_env.control.bidder import Campaigns, ImpressionOutcomes, Impressions, TickImpressions, TickView
 from auction_env.control.observation import N_FEATURES, StateFeatures
@@ -17,35 +17,93 @@ from auction_env.kernels.step import controlled as kernel
 from auction_env.market.episode import Opening, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.tracing import TracedTick
-from auction_env.tasks import OUTCOMES, Task, Totals, unevenness
+from auction_env.tasks import BASES, OUTCOMES, Task, Totals, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
 
-class ControlledTick(NamedTuple):
-    """Outcome of a tick for the controlled advertisers, each (n_controlled,): see `TickResult`."""
+class _Column:
+    """A field of `ControlledTick`: a row of its columns."""
 
-    multiplier: Float
-    n_impressions: Float
-    bid: Float
-    offered_conversions: Float  # predicted value of all impressions of the tick
-    wins: Float
-    exposures: Float
-    cost: Float
-    conversions: Float
-    expected_conversions: Float
-    least_winning_cost: Float
-    budget_left: Float  # after the tick
-    clicks: Float
-    expected_clicks: Float
-    add_to_carts: Float
-    expected_add_to_carts: Float
-    gmv: Float
-    expected_gmv: Float
-    offered_clicks: Float  # predicted clicks, add-to-carts and GMV of all impressions of the tick
-    offered_add_to_carts: Float
-    offered_gmv: Float
+    def __init__(self, position: int) -> None:
+        self._position = position
+
+    def __get__(self, tick: ControlledTick, owner: type) -> Float:
+        column: Float = tick.columns[self._position]
+        return column
+
+
+class ControlledTick:
+    """Outcome of a tick for the controlled advertisers, each field (n_controlled,): see `TickResult`.
+
+    Or of ticks behind each other, (n_ticks, n_controlled) each. The fields are rows of one array, so that a tick costs
+    little Python; in their order, they are also what iterating over it gives.
+
+    Args:
+        fields: The fields in their order.
+        by_name: Those that follow.
+    """
+
+    __slots__ = ("columns",)
+
+    columns: Float  # (n_fields, ...)
+
+    multiplier = _Column(0)
+    n_impressions = _Column(1)
+    bid = _Column(2)
+    offered_conversions = _Column(3)  # predicted value of all impressions of the tick
+    wins = _Column(4)
+    exposures = _Column(5)
+    cost = _Column(6)
+    conversions = _Column(7)
+    expected_conversions = _Column(8)
+    least_winning_cost = _Column(9)
+    budget_left = _Column(10)  # after the tick
+    clicks = _Column(11)
+    expected_clicks = _Column(12)
+    add_to_carts = _Column(13)
+    expected_add_to_carts = _Column(14)
+    gmv = _Column(15)
+    expected_gmv = _Column(16)
+    offered_clicks = _Column(17)  # predicted clicks, add-to-carts and GMV of all impressions of the tick
+    offered_add_to_carts = _Column(18)
+    offered_gmv = _Column(19)
+
+    _fields = (
+        "multiplier", "n_impressions", "bid", "offered_conversions", "wins", "exposures", "cost", "conversions",
+        "expected_conversions", "least_winning_cost", "budget_left", "clicks", "expected_clicks", "add_to_carts",
+        "expected_add_to_carts", "gmv", "expected_gmv", "offered_clicks", "offered_add_to_carts", "offered_gmv",
+    )  # fmt: skip
+
+    def __init__(self, *fields: Float, **by_name: Float) -> None:
+        names = self._fields[len(fields) :]
+        if set(by_name) != set(names):
+            raise TypeError(f"a ControlledTick needs the fields {names} by name, found {tuple(by_name)}")
+        self.columns = np.array([*fields, *(by_name[name] for name in names)], np.float64)
+
+    @classmethod
+    def of(cls, columns: Float) -> ControlledTick:
+        """The tick whose fields are the rows of an array, (n_fields, ...), which it keeps."""
+        tick = cls.__new__(cls)
+        tick.columns = columns
+        return tick
+
+    def __iter__(self) -> Iterator[Float]:
+        return iter(self.columns)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.columns, dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"ControlledTick({', '.join(f'{name}={column!r}' for name, column in self._asdict().items())})"
+
+    def _asdict(self) -> dict[str, Float]:
+        """The fields by name."""
+        return dict(zip(self._fields, self.columns, strict=True))
+
+
+_SUMMED = [ControlledTick._fields.index(name) for name in OUTCOMES]
 
 
 def without_funnel(**columns: Float) -> ControlledTick:
@@ -64,13 +122,13 @@ def episode_totals(ticks: ControlledTick) -> Totals:
 
     Added tick by tick, so that the result does not depend on how many episodes are added up together.
     """
-    sums = {name: np.cumsum(getattr(ticks, name), axis=0)[-1] for name in OUTCOMES}
+    sums = dict(zip(OUTCOMES, np.cumsum(ticks.columns[_SUMMED], axis=1)[:, -1], strict=True))
     return Totals(**sums, unevenness=unevenness(ticks.cost, ticks.n_impressions))
 
 
 def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:
     """Ticks behind each other: (n_ticks, n_controlled) each."""
-    return ControlledTick(*(np.array(parts) for parts in zip(*ticks, strict=True)))
+    return ControlledTick.of(np.stack([tick.columns for tick in ticks], axis=1))
 
 
 def tick_view(
@@ -112,8 +170,14 @@ class ControlledAdvertisers:
         self._market = market
         self._features = StateFeatures(len(market_idx), market.params.n_ticks)
         self._running = self._features.running
+        self._n_ticks = market.params.n_ticks
+        # of a next tick that there is not
+        shape = (market.n_markets, market.n_advertisers, len(BASES))
+        self._nothing = np.zeros(shape), np.zeros(market.n_markets, np.int64)
         self._last: ControlledTick | None = None
-        self._n_past = 0  # ticks
+        self._seen: Float | None = None  # features since the last tick
+        self._flat = market_idx * market.n_advertisers + advertiser_idx
+        self._budget = self.targets.budget
         self._before: dict[int, ImpressionOutcomes] = {}  # of those that asked for it
 
     def __len__(self) -> int:
@@ -122,7 +186,11 @@ class ControlledAdvertisers:
     @property
     def budget(self) -> Float:
         """(n,) currency per episode."""
-        return self.targets.budget
+        return self._budget
+
+    def put(self, own: Float, into: Float) -> None:
+        """Writes these advertisers' part, (n,), into those of all, (n_markets, n_advertisers), one block of memory."""
+        into.reshape(-1)[self._flat] = own
 
     @property
     def category(self) -> Int:
@@ -149,17 +217,13 @@ class ControlledAdvertisers:
 
         After the last tick no time is left and there is no current tick to describe.
         """
-        n_ticks = self._market.params.n_ticks
-        if self._last is not None and self._n_past == n_ticks:
-            return self._features.observe(
-                n_ticks, budget_left=self._last.budget_left / self.budget, value_now=0.0, volume_now=0.0
-            )
-        opening, features = self._market.opening, np.empty((len(self), N_FEATURES))
-        kernel.observe_tick(
-            *self.pick, self.budget, opening.budget_left, opening.predicted_mean, opening.n_impressions,
-            (n_ticks - opening.tick) / n_ticks, *self._running, features,
-        )  # fmt: skip
-        return features
+        if self._seen is None:
+            opening, self._seen = self._market.opening, np.empty((len(self), N_FEATURES))
+            kernel.observe_tick(
+                *self.pick, self._budget, opening.budget_left, opening.predicted_mean, opening.n_impressions,
+                (self._n_ticks - opening.tick) / self._n_ticks, *self._running, self._seen,
+            )  # fmt: skip
+        return self._seen.copy()
 
     def view(self) -> TickView:
         """What the bidder of these advertisers sees at the start of the current tick."""
@@ -200,13 +264,27 @@ class ControlledAdvertisers:
                 least_winning_cost=of_tick.least_winning_cost,
             )
 
-    def record(self, multiplier: Float, opening: Opening, result: TickResult) -> ControlledTick:
-        """Takes in what the tick that began with `opening` brought; returns these advertisers' part of it."""
-        columns = np.empty((kernel.N_COLUMNS, len(multiplier)))
+    def record(
+        self, multipliers: Float, opening: Opening, result: TickResult, following: Opening | None
+    ) -> ControlledTick:
+        """Takes in what a tick brought, and observes the next one.
+
+        Args:
+            multipliers: (n_markets, n_advertisers) of all.
+            opening, result: Of the tick.
+            following: Of the next one; None after the last.
+
+        Returns:
+            These advertisers' part of the tick.
+        """
+        n = len(self)
+        columns, self._seen = np.empty((kernel.N_COLUMNS, n)), np.empty((n, N_FEATURES))
+        mean, volume = self._nothing if following is None else (following.predicted_mean, following.n_impressions)
+        time_left = 0.0 if following is None else (self._n_ticks - following.tick) / self._n_ticks
         kernel.record_tick(
-            *self.pick, multiplier, result.n_impressions, opening.predicted_mean, result.bid, result.totals,
-            result.least_winning_cost, result.budget_left, *self._running, columns,
+            *self.pick, multipliers, result.n_impressions, opening.predicted_mean, result.bid, result.totals,
+            result.least_winning_cost, result.budget_left, *self._running, columns, self._budget, mean, volume,
+            time_left, self._seen,
         )  # fmt: skip
-        tick = self._last = ControlledTick(*columns)
-        self._n_past += 1
-        return tick
+        self._last = ControlledTick.of(columns)
+        return self._last

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.observation import FEATURE_NAMES
-from auction_env.market.market import check_impression_bids
+from auction_env.market.episode import check_impression_bids
 from auction_env.tasks import Targets, Task
 
 _VOLUME_NOW = FEATURE_NAMES.index("volume_now")

@@ -250,6 +250,8 @@ class Simulation:
             if len(market_idx):
                 theirs = ControlledAdvertisers(self.market, market_idx, advertisers[position], self._competitor_task)
                 self._live_competitors.append((bidder, theirs))
+        self._advertisers = (*(theirs for _, theirs in self._live_competitors), self._controlled)
+        self._is_reported = False  # whether somebody knows what came of the impressions of the tick before
         shape = is_controlled.shape
         self._last_cost, self._last_expected_conversions = np.zeros(shape), np.zeros(shape)
 
@@ -290,16 +292,20 @@ class Simulation:
 
     def decide(self, bids: ArrayLike | ImpressionBids) -> TickBids:
         """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
-        tick = self.market.opening.tick
         everyone = self._script.multipliers(
-            tick, last_cost=self._last_cost, last_expected_conversions=self._last_expected_conversions
+            self.market.opening.tick,
+            last_cost=self._last_cost,
+            last_expected_conversions=self._last_expected_conversions,
         )
+        if not self._live_competitors and not isinstance(bids, ImpressionBids):  # the usual case, in little Python
+            self._controlled.put(split_bids(bids, len(self._market_idx)).multipliers, everyone)
+            return TickBids(everyone, {})
         decided = [(theirs, self._bids_of(bidder, theirs)) for bidder, theirs in self._live_competitors]
         on_impressions: dict[tuple[int, int], NDArray[np.float32]] = {}
         reported: set[tuple[int, int]] = set()
         for theirs, given in (*decided, (self._controlled, bids)):
             multipliers, own, is_reported = split_bids(given, len(theirs))
-            everyone[theirs.pick] = multipliers
+            theirs.put(multipliers, everyone)
             if own:
                 of_theirs = {(int(theirs.pick[0][i]), int(theirs.pick[1][i])): column for i, column in own.items()}
                 on_impressions |= of_theirs
@@ -309,22 +315,28 @@ class Simulation:
     def play(self, everyone: TickBids) -> tuple[ControlledTick, TickResult]:
         """Runs the tick with what was decided; what the controlled got, and everybody's results."""
         opening, multipliers, reported = self.market.opening, everyone.multipliers, everyone.reported
-        traced = {
-            which: trace_tick(
-                self.market, multipliers[which], which, on_impressions=everyone.on_impressions, any_basis=True
-            )
-            for which in {market for market, _ in reported}
-        }
-        advertisers = (*(theirs for _, theirs in self._live_competitors), self._controlled)
-        for theirs in advertisers:
-            theirs.report(traced, reported)
+        if reported or self._is_reported:
+            self._report(everyone)
         result = self.market.step(multipliers, everyone.on_impressions)
         self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
         for key in everyone.on_impressions:
             offered = opening.predicted_mean[(*key, self._basis[key])] * opening.n_impressions[key[0]]
             multipliers[key] = mean_multiplier(result.bid[key], offered)
-        ticks = [theirs.record(multipliers[theirs.pick], opening, result) for theirs in advertisers]
+        following = None if result.done else self.market.opening
+        ticks = [theirs.record(multipliers, opening, result, following) for theirs in self._advertisers]
         return ticks[-1], result
+
+    def _report(self, everyone: TickBids) -> None:
+        """Keeps what will come of the impressions of the current tick, for those who asked for it."""
+        reported, self._is_reported = everyone.reported, bool(everyone.reported)
+        traced = {
+            which: trace_tick(
+                self.market, everyone.multipliers[which], which, on_impressions=everyone.on_impressions, any_basis=True
+            )
+            for which in {market for market, _ in reported}
+        }
+        for theirs in self._advertisers:
+            theirs.report(traced, reported)
 
     def _bases(self, is_controlled: NDArray[np.bool_]) -> Int:
         """What everybody's bids are proportional to: (n_markets, n_advertisers) indices into `BASES`."""

@@ -5,7 +5,7 @@ Each environment converts its interface's arguments, calls `Bidding` and returns
 
 from __future__ import annotations
 
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,8 @@ TICK_INFO = (
     "n_impressions", "budget_left", *FUNNEL_OUTCOMES,
 )  # fmt: skip
 """Fields of `ControlledTick` that every step's info holds."""
-_INFO_OF = attrgetter(*TICK_INFO)
+_INFO_AT = [ControlledTick._fields.index(name) for name in TICK_INFO]
+_picked = itemgetter(*_INFO_AT)
 
 
 MOST_RATIO = 1e6
@@ -43,13 +44,25 @@ class BiddingStep(NamedTuple):
         observation: (n, N_FEATURES + N_REQUIREMENTS), or as the spec's own observation says.
         reward: (n,) the task's objective, or the spec's own reward.
         done: Whether this was the last tick.
-        info: (n,) arrays by name, `ratios` a dictionary of such; what the environments' docstrings list.
+        tick: What it brought.
+        summary: Of the episode after its last tick: (n,) arrays by name, `ratios` a dictionary of such; else empty.
     """
 
     observation: Observations
     reward: Float
     done: bool
-    info: dict[str, Any]
+    tick: ControlledTick
+    summary: dict[str, Any]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """(n,) arrays by name, what the environments' docstrings list."""
+        return dict(zip(TICK_INFO, map(self.tick.columns.__getitem__, _INFO_AT), strict=True)) | self.summary
+
+    def info_of(self, row: int) -> dict[str, Any]:
+        """One advertiser's info, as Python numbers."""
+        info = dict(zip(TICK_INFO, _picked(self.tick.columns[:, row].tolist()), strict=True))
+        return info | info_of(self.summary, row) if self.summary else info
 
 
 class Bidding:
@@ -97,15 +110,13 @@ class Bidding:
         self._previous = multiplier
         self.ticks.append(tick)
         self.in_episode = len(self.ticks) < self.market.n_ticks
-        info: dict[str, Any] = dict(zip(TICK_INFO, _INFO_OF(tick), strict=True))
         totals = None if self.in_episode else episode_totals(stack_ticks(self.ticks))
-        if totals is not None:
-            info |= self._summary(self.campaigns, totals)
+        summary = {} if totals is None else self._summary(self.campaigns, totals)
         if self.spec.reward is None:
             reward = self.spec.task.reward(tick)
         else:
             reward = reward_of(self.spec.reward, self.campaigns, tick, totals)
-        return BiddingStep(self._observe(), reward, not self.in_episode, info)
+        return BiddingStep(self._observe(), reward, not self.in_episode, tick, summary)
 
     def ratios_so_far(self, controlled: int) -> dict[str, Float]:
         """Sampled amounts over their limits after each past tick of one controlled advertiser, (n_past,) each."""
@@ -113,8 +124,8 @@ class Bidding:
         targets = self.campaigns.targets
         if not self.ticks:
             return {name: np.empty(0) for name in self.spec.task.limits(targets)}
-        ticks = stack_ticks([ControlledTick(*(part[[controlled]] for part in tick)) for tick in self.ticks])
-        spans = [episode_totals(ControlledTick(*(part[:n] for part in ticks))) for n in range(1, len(self.ticks) + 1)]
+        columns = stack_ticks(self.ticks).columns[..., [controlled]]
+        spans = [episode_totals(ControlledTick.of(columns[:, :n])) for n in range(1, len(self.ticks) + 1)]
         so_far = Totals(*(np.concatenate(parts) for parts in zip(*spans, strict=True)))
         return self.spec.task.ratios(so_far, targets.at([controlled] * len(spans)))
 

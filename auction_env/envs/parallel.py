@@ -100,7 +100,7 @@ class MarketParallelEnv(ParallelEnv):  # type: ignore[misc] # PettingZoo ships n
             {agents[row]: float(outcome.reward[row]) for row in rows},
             dict.fromkeys(agents, outcome.done),
             dict.fromkeys(agents, False),
-            {agents[row]: info_of(outcome.info, row) for row in rows},
+            {agents[row]: outcome.info_of(row) for row in rows},
         )
 
     def render(self) -> Frame | None:

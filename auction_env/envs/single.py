@@ -48,7 +48,7 @@ class MarketEnv(gym.Env[Observation, NDArray[np.float32]]):
         """Bids for one tick; see the class docstring."""
         outcome = self._bidding.step(np.asarray(action, np.float64).reshape(1, -1))
         self._show_if_human()
-        return outcome.observation[0], float(outcome.reward[0]), outcome.done, False, info_of(outcome.info, 0)
+        return outcome.observation[0], float(outcome.reward[0]), outcome.done, False, outcome.info_of(0)
 
     def render(self) -> NDArray[np.uint8] | None:
         """The episode so far: an (height, width, 3) picture, or None in the mode "human", whose window is updated."""

@@ -66,11 +66,22 @@ def insert_score(new, own, held, held_idx, above, above_idx):
     return (above if new > above else taken), (above_idx if new > above else taken_idx)
 
 
+@njit(cache=True, inline="always")
+def insert_in_four(new, own, bids, idxs):
+    """`insert_score` in all of four ranks, given and returned as (scores, advertisers), four each."""
+    bid_3, idx_3 = insert_score(new, own, bids[3], idxs[3], bids[2], idxs[2])
+    bid_2, idx_2 = insert_score(new, own, bids[2], idxs[2], bids[1], idxs[1])
+    bid_1, idx_1 = insert_score(new, own, bids[1], idxs[1], bids[0], idxs[0])
+    bid_0, idx_0 = insert_score(new, own, bids[0], idxs[0], new, own)
+    return (bid_0, bid_1, bid_2, bid_3), (idx_0, idx_1, idx_2, idx_3)
+
+
 @njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
 def rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_idx):
     """`rank_bids` for ladders of four ranks, which three slots need, the default: one pass for all ranks.
 
-    Half of the time of a pass for each rank is reading and writing the ladder.
+    Reading and writing the ladder takes most of a pass, so that two advertisers share one; an odd one out is inserted
+    a second time with a score of 0, which changes nothing.
     """
     n, floor = stop - start, reserve[start:stop]
     bid_0, bid_1, bid_2, bid_3 = (
@@ -79,19 +90,28 @@ def rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_
     idx_0, idx_1, idx_2, idx_3 = (
         top_idx[0, start:stop], top_idx[1, start:stop], top_idx[2, start:stop], top_idx[3, start:stop]
     )  # fmt: skip
-    for j in range(basis.shape[0]):
-        m, q, own, column = multiplier[j], quality[j], np.int32(j), basis[j, start:stop]
-        if m <= 0:
+    j = 0
+    while j < basis.shape[0]:
+        if multiplier[j] <= 0:
+            j += 1
             continue
+        k = j + 1
+        while k < basis.shape[0] and multiplier[k] <= 0:
+            k += 1
+        has_next = k < basis.shape[0]
+        other = k if has_next else j
+        m, q, own, column = multiplier[j], quality[j], np.int32(j), basis[j, start:stop]
+        m_2 = multiplier[other] if has_next else m - m  # a 0 of its type
+        q_2, own_2, column_2 = quality[other], np.int32(other), basis[other, start:stop]
         for i in range(n):
-            new = score_bid(m, column[i], q, floor[i])
             # all is read before anything is written: the rows may be one array's, as far as the compiler knows
-            held_0, held_1, held_2, held_3 = bid_0[i], bid_1[i], bid_2[i], bid_3[i]
-            who_0, who_1, who_2, who_3 = idx_0[i], idx_1[i], idx_2[i], idx_3[i]
-            bid_3[i], idx_3[i] = insert_score(new, own, held_3, who_3, held_2, who_2)
-            bid_2[i], idx_2[i] = insert_score(new, own, held_2, who_2, held_1, who_1)
-            bid_1[i], idx_1[i] = insert_score(new, own, held_1, who_1, held_0, who_0)
-            bid_0[i], idx_0[i] = insert_score(new, own, held_0, who_0, new, own)
+            bids, idxs = (bid_0[i], bid_1[i], bid_2[i], bid_3[i]), (idx_0[i], idx_1[i], idx_2[i], idx_3[i])
+            new, new_2 = score_bid(m, column[i], q, floor[i]), score_bid(m_2, column_2[i], q_2, floor[i])
+            bids, idxs = insert_in_four(new, own, bids, idxs)
+            bids, idxs = insert_in_four(new_2, own_2, bids, idxs)
+            bid_0[i], bid_1[i], bid_2[i], bid_3[i] = bids
+            idx_0[i], idx_1[i], idx_2[i], idx_3[i] = idxs
+        j = k + 1
 
 
 @njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")

@@ -24,6 +24,7 @@ from auction_env.kernels.outcomes import (
     draw_known_conversion,
     draw_outcome,
     is_short,
+    may_convert,
 )
 from auction_env.kernels.rng import STREAM_EXPOSURE, STREAM_RESERVE, draw_normal, high_word, low_word, make_key
 from auction_env.kernels.values import N_BASES, amounts_of_winners, funnel_words
@@ -138,17 +139,15 @@ class Ladder(NamedTuple):
 
 
 @njit(cache=True)
-def new_ladder(n_slots):
-    """`Ladder` of a block, not filled."""
+def new_ladder(n_slots, has_funnel):
+    """`Ladder` of a block, not filled; without a funnel it has no amounts."""
+    # few arrays, whose rows it takes: each array of its own would cost every block 0.05 us
+    money, counts = np.empty((2 * n_slots + 3, BLOCK), np.float32), np.empty((n_slots + 2, BLOCK), np.int32)
+    n = n_slots + 1
     return Ladder(
-        np.empty((n_slots + 1, BLOCK), np.float32),
-        np.empty((n_slots + 1, BLOCK), np.int32),
-        np.empty(BLOCK, np.float32),
-        np.empty(BLOCK, np.int32),
-        np.empty((n_slots, BLOCK), np.float32),
-        np.empty(BLOCK, np.float32),
-        np.empty((n_slots, N_BASES, BLOCK), np.float32),
-    )
+        money[:n], counts[:n], money[n], counts[n], money[n + 1 : n + 1 + n_slots], money[n + 1 + n_slots],
+        np.empty((n_slots if has_funnel else 0, N_BASES, BLOCK), np.float32),
+    )  # fmt: skip
 
 
 @njit(cache=True)
@@ -202,7 +201,7 @@ def price_slots(basis, multiplier, rules, ladder, start, stop):
 @njit(cache=True)
 def open_ladder(seed, tick, first, n, rules):
     """`Ladder` of n impressions from `first` on: reserve prices and exposed slots are filled in, bids are not."""
-    ladder = new_ladder(rules.exposure.shape[0])
+    ladder = new_ladder(rules.exposure.shape[0], rules.has_funnel)
     draw_reserves(seed, tick, first, n, rules.reserve, rules.reserve_noise, ladder.reserve)
     count_exposed(seed, tick, first, n, rules.exposure, ladder.n_exposed)
     return ladder
@@ -262,6 +261,35 @@ def add_funnel(amounts, i, u, totals):
 
 
 @njit(cache=True)
+def convert_exposure(
+    seed, tick, impression, s, i, winner, values, sigmas, rules, ladder, sigma, lower, upper, u, totals
+):
+    """Adds an exposed impression and all that it leads to: what it costs, its funnel, whether it converts.
+
+    Args:
+        impression: Its index in the tick; `i` in the block.
+        s: Its slot.
+        winner: The advertiser in that slot.
+        u: `draw_outcome` of the impression.
+        The others as of `settle`.
+    """
+    value, order = values[winner, i], np.float32(0.0)
+    if rules.has_funnel:
+        value, order = ladder.amounts[s, 0, i], ladder.amounts[s, 3, i]
+        add_funnel(ladder.amounts[s], i, u, totals[winner])
+    if sigmas.shape[0] > 0:
+        n_conversions = draw_known_conversion(
+            seed, tick, impression, winner, value, sigmas[winner, i], lower[winner], upper[winner], u
+        )
+    else:
+        n_conversions = draw_conversion(
+            seed, tick, impression, winner, value, sigma[winner], lower[winner], upper[winner], u
+        )
+    add_exposure(totals, winner, ladder.price[s, i], value, n_conversions)
+    totals[winner, GMV] += n_conversions * order
+
+
+@njit(cache=True)
 def settle(
     seed, tick, first, start, stop, values, sigmas, rules, ladder, sigma, lower, upper, mean, sd, keys, is_exact,
     limit, totals,
@@ -278,6 +306,7 @@ def settle(
     """
     n_slots = rules.exposure.shape[0]
     top_idx, price = ladder.top_idx, ladder.price
+    is_plain = not rules.has_funnel and sigmas.shape[0] == 0
     if rules.has_funnel:
         draw_amounts(seed, tick, first, start, stop, rules, mean, sd, ladder)
     lwc_sum = 0.0
@@ -297,22 +326,39 @@ def settle(
             if s >= n_exposed:
                 continue
             u = draw_outcome(first + i, keys[winner])
-            value, order = values[winner, i], np.float32(0.0)
-            if rules.has_funnel:
-                value, order = ladder.amounts[s, 0, i], ladder.amounts[s, 3, i]
-                add_funnel(ladder.amounts[s], i, u, totals[winner])
-            if sigmas.shape[0] > 0:
-                n_conversions = draw_known_conversion(
-                    seed, tick, first + i, winner, value, sigmas[winner, i], lower[winner], upper[winner], u
-                )
+            if is_plain and not may_convert(u, values[winner, i]):  # nearly all: one draw, and no call
+                add_exposure(totals, winner, price[s, i], values[winner, i], 0)
             else:
-                n_conversions = draw_conversion(
-                    seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], u
+                convert_exposure(
+                    seed, tick, first + i, s, i, winner, values, sigmas, rules, ladder, sigma, lower, upper, u, totals
                 )
-            add_exposure(totals, winner, price[s, i], value, n_conversions)
-            totals[winner, GMV] += n_conversions * order
         lwc_sum += least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
     return stop, -1, lwc_sum
+
+
+@njit(cache=True)
+def sum_basis(basis, multiplier, start, stop, out):
+    """Adds the basis of impressions [start, stop) to `out` (n_advertisers,) of those with a multiplier, one by one.
+
+    Four advertisers at a time: a sum in order waits for every addition, and four of them wait together.
+    """
+    n_advertisers = multiplier.shape[0]
+    n_whole = n_advertisers - n_advertisers % 4
+    for j in range(0, n_whole, 4):
+        a, b, c, d = out[j], out[j + 1], out[j + 2], out[j + 3]
+        for i in range(start, stop):
+            a += basis[j, i]
+            b += basis[j + 1, i]
+            c += basis[j + 2, i]
+            d += basis[j + 3, i]
+        out[j] = a if multiplier[j] > 0 else out[j]
+        out[j + 1] = b if multiplier[j + 1] > 0 else out[j + 1]
+        out[j + 2] = c if multiplier[j + 2] > 0 else out[j + 2]
+        out[j + 3] = d if multiplier[j + 3] > 0 else out[j + 3]
+    for j in range(n_whole, n_advertisers):
+        if multiplier[j] > 0:
+            for i in range(start, stop):
+                out[j] += basis[j, i]
 
 
 @njit(cache=True)
@@ -359,10 +405,7 @@ def settle_block(
             is_broke = True
             value_sum[:] = 0
         if is_broke:
-            for j in range(multiplier.shape[0]):
-                if multiplier[j] > 0:
-                    for i in range(start, end):
-                        value_sum[j] += basis[j, i]
+            sum_basis(basis, multiplier, start, end, value_sum)
         for s in range(winner.shape[0]):
             for i in range(start, end):
                 winner[s, i] = ladder.top_idx[s, i]

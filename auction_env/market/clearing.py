@@ -1,4 +1,4 @@
-"""`clear_auctions`: the market's clearing rule for a matrix of bids."""
+"""The rules of the auction: `clear_auctions` for a matrix of bids, and as the market's kernels take them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels.clearing import MECHANISMS, clear_bids, price_weights
-from auction_env.market.params import MAX_SLOTS
+from auction_env.kernels.settle import Rules
+from auction_env.market.funnel import funnel_rules
+from auction_env.market.params import MAX_SLOTS, MarketParams
+from auction_env.market.population import Population
 
 
 class Clearing(NamedTuple):
@@ -135,3 +138,22 @@ def _check_money(name: str, values: NDArray[np.float64]) -> None:
         where = tuple(int(k) for k in np.argwhere(bad)[0])
         place = f" at {where}" if where else ""
         raise ValueError(f"`{name}` must be finite and not negative, found {values[where]}{place}")
+
+
+def auction_rules(params: MarketParams, population: Population) -> Rules:
+    """The rules of the auction as the market's kernels take them."""
+    cpa_target, own = np.asarray(population.cpa_target, np.float64), params.traffic.values
+    quality = np.ones(len(cpa_target)) if params.quality is None else params.quality
+    shape = np.empty((len(cpa_target), 0), np.float32) if own is None else own.for_population(population).quantiles
+    return Rules(
+        mechanism=MECHANISMS[params.mechanism],
+        first_price_share=np.float32(params.first_price_share),
+        exposure=np.asarray(params.exposure, np.float32),
+        weight=price_weights(params.mechanism, params.exposure).astype(np.float32),
+        reserve=np.float32(params.reserve),
+        reserve_noise=np.float32(params.reserve_noise),
+        quality=np.asarray(quality, np.float32),
+        has_quality=params.quality is not None and set(params.quality) != {1.0},
+        is_unsold_at_reserve=params.is_unsold_at_reserve,
+        **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation, shape)._asdict(),
+    )

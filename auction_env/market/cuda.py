@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from auction_env.kernels import cuda as kernel
 from auction_env.kernels.clearing import MECHANISMS
 from auction_env.kernels.outcomes import COST, N_TOTALS
+from auction_env.kernels.step import auctions
 from auction_env.kernels.values import N_BASES
 from auction_env.market.episode import Float, MarketState
 from auction_env.market.market import BatchMarket
-from auction_env.market.params import MarketParams, TrafficParams
+from auction_env.market.params import MAX_MONEY, MarketParams, TrafficParams
 from auction_env.market.population import Population
 
 cuda: Any = _cuda  # partly without types
@@ -125,8 +126,11 @@ class ExperimentalCudaMarket(BatchMarket):
         expected_mean[..., 0] = self._value_sum / np.maximum(n, 1)[:, None]
         return expected_mean
 
-    def _settle(self, state: MarketState, multiplier: NDArray[np.float32]) -> tuple[Float, Float, Float]:
-        """See `BatchMarket._settle`: settled on the device, added up on the host until somebody cannot pay."""
+    def _run(self, state: MarketState, given: Float) -> tuple[Float, Float, Float] | None:
+        """See `BatchMarket._run`: settled on the device, added up on the host until somebody cannot pay."""
+        multiplier = self._multiplier
+        if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
+            return None
         submitted, value_sum = multiplier.copy(), self._value_sum.copy()
         totals, lwc_sum = np.zeros((*self._shape, N_TOTALS)), np.zeros(self.n_markets)
         n, first = state.volume[state.tick], np.zeros(self.n_markets, np.int64)
@@ -143,6 +147,7 @@ class ExperimentalCudaMarket(BatchMarket):
                 multiplier[market, advertiser] = 0.0
                 value_sum[market, advertiser] = self._value_sum_until(market, advertiser, int(first[market]))
         state.budget_left -= totals[..., COST]
+        auctions.close_tick(given, multiplier, n, lwc_sum, state.active)
         return totals, lwc_sum, submitted * value_sum
 
     def _settle_from(self, first: NDArray[np.int64], multiplier: NDArray[np.float32]) -> None:

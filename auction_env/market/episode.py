@@ -7,12 +7,27 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from auction_env.kernels.settle import Advertisers, Rules
+from auction_env.integers import check_integers
+from auction_env.kernels import outcomes
+from auction_env.kernels.clearing import BLOCK
+from auction_env.kernels.settle import Advertisers, Rules, Tiles
+from auction_env.kernels.step import opening as serial
+from auction_env.kernels.tick import Items, lay_out
+from auction_env.kernels.values import (
+    N_BASES,
+    draw_correlated_values,
+    draw_funnel_values,
+    draw_shaped_values,
+    draw_values,
+)
+from auction_env.market.params import MAX_MONEY
 from auction_env.market.traffic import Traffic
+from auction_env.tasks import BASES
 
 Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 Int = NDArray[np.int64]
 
 
@@ -22,19 +37,23 @@ class Opening(NamedTuple):
     Attributes:
         tick: Index of the tick.
         n_impressions: (n_markets,) impressions of the tick.
-        value_mean: (n_markets, n_advertisers) mean predicted value of the tick's impressions; 0 if there are none.
-        predicted_mean: (n_markets, n_advertisers, 4) the same for each of `tasks.BASES`; `value_mean` is the first,
-            the others are 0 in a market without a funnel, and NaN where they were not asked for (`BatchMarket.reset`).
+        predicted_mean: (n_markets, n_advertisers, 4) mean predicted amount of the tick's impressions for each of
+            `tasks.BASES`, 0 if there are none. All but conversions are 0 in a market without a funnel, and NaN where
+            they were not asked for (`BatchMarket.reset`).
         budget_left: (n_markets, n_advertisers) currency.
         active: (n_markets, n_advertisers) bool: False once an advertiser could not pay an impression.
     """
 
     tick: int
     n_impressions: Int
-    value_mean: Float
     predicted_mean: Float
     budget_left: Float
     active: NDArray[np.bool_]
+
+    @property
+    def value_mean(self) -> Float:
+        """(n_markets, n_advertisers) mean predicted value of the tick's impressions: the first predicted mean."""
+        return self.predicted_mean[..., 0]
 
 
 class TickBids(NamedTuple):
@@ -54,43 +73,80 @@ class TickBids(NamedTuple):
 class TickResult(NamedTuple):
     """Outcome of a tick: totals over its impressions, (n_markets, n_advertisers) unless said otherwise.
 
+    The properties are columns of `totals`. Clicks, add-to-carts and GMV are 0 without a funnel (`MarketParams.funnel`).
+
     Attributes:
         tick: Index of the tick.
         n_impressions: (n_markets,).
         bid: Sum of the bids submitted.
-        wins: Slots won.
-        exposures: Won slots that were seen.
-        cost: Currency paid, for exposed slots only.
-        conversions: Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick.
-        expected_conversions: Sum of the predicted values of exposed slots.
         least_winning_cost: (n_markets,) mean over impressions; 0 if there are none.
         budget_left: After the tick.
         done: Whether this was the last tick.
-        clicks, add_to_carts: Sampled, of exposed slots; 0 if the market has no funnel (`MarketParams.funnel`).
-        gmv: Gross merchandise value of the conversions made in this tick, currency; 0 without a funnel.
-        expected_clicks, expected_add_to_carts, expected_gmv: Predicted clicks, add-to-carts and GMV of exposed slots.
-        totals: (n_markets, n_advertisers, N_TOTALS) the array of which all these totals but `bid` are columns, in the
-            order of `kernels.outcomes`.
+        totals: (n_markets, n_advertisers, N_TOTALS) in the order of `kernels.outcomes`.
     """
 
     tick: int
     n_impressions: Int
     bid: Float
-    wins: Float
-    exposures: Float
-    cost: Float
-    conversions: Float
-    expected_conversions: Float
     least_winning_cost: Float
     budget_left: Float
     done: bool
-    clicks: Float
-    expected_clicks: Float
-    add_to_carts: Float
-    expected_add_to_carts: Float
-    gmv: Float
-    expected_gmv: Float
     totals: Float
+
+    @property
+    def wins(self) -> Float:
+        """Slots won."""
+        return self.totals[..., outcomes.WINS]
+
+    @property
+    def exposures(self) -> Float:
+        """Won slots that were seen."""
+        return self.totals[..., outcomes.EXPOSURES]
+
+    @property
+    def cost(self) -> Float:
+        """Currency paid, for exposed slots only."""
+        return self.totals[..., outcomes.COST]
+
+    @property
+    def conversions(self) -> Float:
+        """Sampled conversions of exposed slots; with a `conversion_delay`, those reported in this tick."""
+        return self.totals[..., outcomes.CONVERSIONS]
+
+    @property
+    def expected_conversions(self) -> Float:
+        """Sum of the predicted values of exposed slots."""
+        return self.totals[..., outcomes.EXPECTED_CONVERSIONS]
+
+    @property
+    def clicks(self) -> Float:
+        """Sampled clicks of exposed slots."""
+        return self.totals[..., outcomes.CLICKS]
+
+    @property
+    def expected_clicks(self) -> Float:
+        """Predicted clicks of exposed slots."""
+        return self.totals[..., outcomes.EXPECTED_CLICKS]
+
+    @property
+    def add_to_carts(self) -> Float:
+        """Sampled add-to-carts of exposed slots."""
+        return self.totals[..., outcomes.ADD_TO_CARTS]
+
+    @property
+    def expected_add_to_carts(self) -> Float:
+        """Predicted add-to-carts of exposed slots."""
+        return self.totals[..., outcomes.EXPECTED_ADD_TO_CARTS]
+
+    @property
+    def gmv(self) -> Float:
+        """Gross merchandise value of the conversions made in this tick, currency."""
+        return self.totals[..., outcomes.GMV]
+
+    @property
+    def expected_gmv(self) -> Float:
+        """Predicted GMV of exposed slots, currency."""
+        return self.totals[..., outcomes.EXPECTED_GMV]
 
 
 class TickDraws(NamedTuple):
@@ -181,3 +237,152 @@ class DrawnMarkets(NamedTuple):
         np.logical_or.at(of_kind, kind, known)
         mean, sd = (np.take(part, which, axis=1) for part in (state.mean, state.sd))
         return cls(state.seed[which], state.basis[which], of_kind, np.take(state.volume, which, axis=1), mean, sd)
+
+    def draw(
+        self, tick: int, rules: Rules, values: Float32, value_sum: Float, sums: Float, means: Float
+    ) -> None:  # fmt: skip
+        """Draws the values of a tick's impressions, on one thread.
+
+        Args:
+            tick: Index of the tick.
+            rules: Of the markets: which distribution the values have.
+            values: (>= n_blocks, n_advertisers, BLOCK), written.
+            value_sum: (>= n_blocks, n_advertisers), written: sums of what is bid on.
+            sums: (>= n_blocks, n_amounts, n_advertisers), written; `value_sum` is its first amount without a funnel.
+            means: (n, n_advertisers, 4), its first n_amounts are written.
+        """
+        at, out = (self.seed, tick, self.volume, self.mean), (values, sums, means)
+        if rules.has_funnel:
+            serial.open_funnel(*at, self.sd, rules, self.basis, self.known, values, value_sum, sums, means)
+        elif rules.value_shape.shape[1]:
+            serial.open_shaped(*at, rules.value_correlation, rules.value_shape, *out)
+        elif rules.value_correlation > 0:
+            serial.open_correlated(*at, self.sd, rules.value_correlation, *out)
+        else:
+            serial.open_plain(*at, self.sd, *out)
+
+    def draw_on_threads(
+        self, tick: int, rules: Rules, values: Float32, value_sum: Float, sums: Float, means: Float
+    ) -> None:  # fmt: skip
+        """`draw` on all threads."""
+        n, sd, out = self.volume[tick], self.sd[tick], (values, value_sum)
+        items = lay_out(n, np.arange(len(n)))
+        at = (self.seed, tick, items, self.mean[tick])
+        if rules.has_funnel:
+            draw_funnel_values(*at, sd, rules, self.basis, self.known, *out, sums)
+        elif rules.value_shape.shape[1]:
+            draw_shaped_values(*at, rules.value_correlation, rules.value_shape, *out)
+        elif rules.value_correlation > 0:
+            draw_correlated_values(*at, sd, rules.value_correlation, *out)
+        else:
+            draw_values(*at, sd, *out)
+        serial.write_means(items.start, n, sums, means)
+
+
+def kinds_of(keys: Int) -> tuple[Int, Int] | None:
+    """First market of each kind, and the kind of each market, from (n_markets, ...) keys; None where all differ."""
+    _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return None if len(first) == len(keys) else (first, kind.reshape(-1))
+
+
+def count_blocks(volume: Int) -> list[int]:
+    """Blocks of all markets by tick, from their impressions (n_ticks, n_markets)."""
+    n_blocks: list[int] = (-(-volume // BLOCK)).sum(axis=1).tolist()
+    return n_blocks
+
+
+def check_seeds(seeds: ArrayLike, n_markets: int) -> Int:
+    """(n_markets,) seeds as `BatchMarket.reset` takes them; ValueError if they are not some."""
+    given: Int = np.atleast_1d(check_integers("seeds", seeds))
+    if given.shape != (n_markets,):
+        raise ValueError(f"`seeds` must be {n_markets} integers, found {given!r}")
+    if np.any(given < 0):
+        raise ValueError(f"`seeds` must not be negative, found {given.min()}")
+    return given
+
+
+def check_days(days: ArrayLike | None, n_markets: int) -> list[int] | list[None]:
+    """The day of each market as `BatchMarket.reset` takes them, None to be drawn; ValueError if they are not some."""
+    if days is None:
+        return [None] * n_markets
+    given = np.atleast_1d(check_integers("days", days))
+    if given.shape != (n_markets,):
+        raise ValueError(f"`days` must be {n_markets} integers, found {given!r}")
+    return [int(day) for day in given]
+
+
+def check_bases(bases: ArrayLike | None, shape: tuple[int, int], *, has_funnel: bool) -> Int:
+    """What bids are proportional to, of a shape, as `BatchMarket.reset` takes it; ValueError if it is not."""
+    if bases is None:
+        return np.zeros(shape, np.int64)
+    given = np.asarray(bases)
+    if given.shape != shape or not np.issubdtype(given.dtype, np.integer):
+        raise ValueError(f"`bases` must be integers of shape {shape}, found {given.dtype} {given.shape}")
+    if given.min() < 0 or given.max() >= N_BASES:
+        raise ValueError(f"`bases` must be indices into {BASES}, found {given.min()} to {given.max()}")
+    if given.any() and not has_funnel:
+        raise ValueError(
+            f"bids on {BASES[int(given.max())]} need a market with a funnel: `MarketParams(funnel=Funnel())`"
+        )
+    return given.astype(np.int64)
+
+
+def invalid_multipliers(given: Float, shape: tuple[int, int]) -> ValueError:
+    """What is wrong with the multipliers of a tick."""
+    if given.shape != shape:
+        return ValueError(f"`multipliers` must have shape {shape}, found {given.shape}")
+    bad = ~(np.isfinite(given) & (given >= 0))
+    if bad.any():
+        market, advertiser = np.argwhere(bad)[0]
+        return ValueError(
+            f"`multipliers` must be finite and not negative, found {given[market, advertiser]}"
+            f" for advertiser {advertiser} of market {market}"
+        )
+    return ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
+
+
+def check_impression_bids(bids: ArrayLike, n: int, whose: str) -> Float32:
+    """Bids on each of n impressions; ValueError, which says whose, if they are not."""
+    given = np.asarray(bids, np.float64)
+    if given.shape != (n,):
+        raise ValueError(f"bids on impressions must have shape ({n},), one an impression, found {given.shape}, {whose}")
+    bad = ~(np.isfinite(given) & (given >= 0) & (given <= MAX_MONEY))
+    if bad.any():
+        raise ValueError(
+            f"bids on impressions must be finite, not negative and at most {MAX_MONEY:g}, found {given[bad][0]} on"
+            f" impression {int(np.flatnonzero(bad)[0])}, {whose}"
+        )
+    return given.astype(np.float32)
+
+
+def check_bids_of_markets(
+    bids: Mapping[tuple[int, int], ArrayLike], shape: tuple[int, int], n_impressions: Int
+) -> dict[tuple[int, int], Float32]:
+    """Bids on impressions by (market, advertiser) below a shape; ValueError if they are not.
+
+    `n_impressions` (n_markets,) is the tick's.
+    """
+    checked: dict[tuple[int, int], Float32] = {}
+    for (market, advertiser), given in bids.items():
+        if not (0 <= market < shape[0] and 0 <= advertiser < shape[1]):
+            raise ValueError(
+                f"`on_impressions` must have keys (market, advertiser) below {shape}, found {(market, advertiser)}"
+            )
+        n = int(n_impressions[market])
+        checked[market, advertiser] = check_impression_bids(given, n, f"advertiser {advertiser}")
+    return checked
+
+
+def tiles_with_bids(
+    items: Items, tiles: Tiles, value_sum: Float, bids: Mapping[tuple[int, int], Float32]
+) -> tuple[Tiles, Float]:
+    """The tiles of a tick and the sums of their basis, with an item's own for each, and bids in the place of values."""
+    values, sums = tiles.value[items.tile], value_sum[items.tile]
+    basis = values.copy()
+    for (market, advertiser), of_all in bids.items():
+        rows = slice(items.start[market], items.start[market + 1])
+        column = np.zeros((rows.stop - rows.start) * BLOCK, np.float32)
+        column[: len(of_all)] = of_all
+        blocks = column.reshape(-1, BLOCK)
+        basis[rows, advertiser], sums[rows, advertiser] = blocks, blocks.sum(axis=1, dtype=np.float64)
+    return Tiles(basis, values, tiles.sigma[items.tile] if tiles.sigma.size else tiles.sigma), sums

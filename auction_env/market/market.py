@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.integers import check_integers
 from auction_env.kernels import outcomes
 from auction_env.kernels import tick as kernel
-from auction_env.kernels.clearing import BLOCK, MECHANISMS, price_weights
+from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.running import threads
-from auction_env.kernels.settle import Advertisers, RuleArrays, Rules, Tiles
+from auction_env.kernels.settle import Advertisers, RuleArrays, Tiles
 from auction_env.kernels.step import auctions, overspend
-from auction_env.kernels.step import opening as serial
-from auction_env.kernels.values import (
-    N_BASES,
-    draw_correlated_values,
-    draw_funnel_values,
-    draw_shaped_values,
-    draw_values,
+from auction_env.kernels.values import N_BASES
+from auction_env.market.clearing import auction_rules
+from auction_env.market.episode import (
+    DrawnMarkets,
+    MarketState,
+    Opening,
+    TickDraws,
+    TickResult,
+    check_bases,
+    check_bids_of_markets,
+    check_days,
+    check_seeds,
+    count_blocks,
+    invalid_multipliers,
+    kinds_of,
+    tiles_with_bids,
 )
-from auction_env.market.episode import DrawnMarkets, MarketState, Opening, TickDraws, TickResult
-from auction_env.market.funnel import campaign_targets, funnel_rules
+from auction_env.market.funnel import campaign_targets
 from auction_env.market.params import MAX_MONEY, MarketParams
 from auction_env.market.population import Population, auctionnet_population, redrawn_targets
 from auction_env.market.traffic import Traffic, draw_traffics
@@ -55,9 +63,11 @@ class BatchMarket:
         self.population = population or auctionnet_population()
         self.n_markets = n_markets
         self._shape = (n_markets, self.population.n_advertisers)
+        self._shape_of_totals = (*self._shape, outcomes.N_TOTALS)
         self.params.check_population(self.population)
-        self._rules = _rules(self.params, self.population)
+        self._rules = auction_rules(self.params, self.population)
         self._rule_arrays = RuleArrays.of(self._rules)
+        self._is_in_order = self.params.budget_rule == "in_order"
         self._targets = market_targets(self.params, self.population)
         self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
         self.rescale: Callable[[Targets], Targets] | None = None  # of what advertisers have, from the next `reset` on
@@ -66,8 +76,11 @@ class BatchMarket:
         self._sums = np.empty((0, 1, self._shape[1]))  # of the values, or of all four amounts
         self._basis_sum = self._sums[:, 0]  # of what is bid on
         self._value_sum: Float  # of the basis of this tick: values, or bids on impressions
-        self._tiles: Tiles
+        self._tiles: Tiles  # of this tick: `_drawn_tiles`, or bids on impressions in the place of values
+        self._drawn_tiles: Tiles
         self._identity = np.arange(n_markets)
+        self._multiplier = np.empty(self._shape, np.float32)  # of a tick, as the kernels take them
+        self._of_episode: tuple[NDArray[Any], ...]  # what the auctions of all its ticks need
         self._kind: Int  # (n_markets,) markets of a kind share their tiles in this tick
         self._drawn: DrawnMarkets
         self._state: MarketState | None = None
@@ -162,23 +175,31 @@ class BatchMarket:
                 amounts; None: of all. In a market with a funnel those of the others cost most of the draws; where they
                 bid on conversions their other means are NaN, "not drawn".
         """
-        seeds = np.atleast_1d(check_integers("seeds", seeds))
-        if seeds.shape != (self.n_markets,):
-            raise ValueError(f"`seeds` must be {self.n_markets} integers, found {seeds!r}")
-        if np.any(seeds < 0):
-            raise ValueError(f"`seeds` must not be negative, found {seeds.min()}")
+        seeds = check_seeds(seeds, self.n_markets)
         traffic = self._draw_traffic(seeds, days)
         n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
         targets = redrawn_targets(self._targets_on(traffic.day), self.population, seeds)
         self._episode_targets = targets if self.rescale is None else self.rescale(targets)
         budget = self._episode_targets.budget
-        state = MarketState.start(seeds.astype(np.uint64), self._check_bases(bases), traffic, budget, n_delayed)
+        state = MarketState.start(
+            seeds.astype(np.uint64),
+            check_bases(bases, self._shape, has_funnel=self.params.funnel is not None),
+            traffic,
+            budget,
+            n_delayed,
+        )
         watched = np.broadcast_to(np.asarray(True if known is None else known, bool), self._shape)
         self._kinds = self._alike(state)
         self._drawn = DrawnMarkets.of(state, watched, self._kinds)
-        self._n_blocks, self._n_drawn = _blocks(state.volume), _blocks(self._drawn.volume)
+        self._n_impressions = list(state.volume.copy())
+        self._n_blocks = count_blocks(state.volume)
+        self._n_drawn = self._n_blocks if self._kinds is None else count_blocks(self._drawn.volume)
         self._reserve(max(self._n_drawn))
-        state.opening = self._open(state)
+        self._of_episode = (
+            state.seed, state.volume, *self._rule_arrays, traffic.sigma, traffic.lower, traffic.upper, state.mean,
+            state.sd, state.budget_left,
+        )  # fmt: skip
+        state.opening = self._open(state, state.budget_left.copy())
         self._state = state
         return state.opening
 
@@ -198,72 +219,73 @@ class BatchMarket:
             RuntimeError: Outside an episode.
             ValueError: On multipliers or bids of another shape, negative or not finite.
         """
-        state, opening = self._episode, self.opening
+        state, opening = self._state, self.opening
+        assert state is not None
         given = np.ascontiguousarray(multipliers, np.float64)
-        multiplier = np.empty(self._shape, np.float32)
-        if given.shape != self._shape or not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
-            raise self._invalid(given)
+        if given.shape != self._shape:
+            raise invalid_multipliers(given, self._shape)
         if on_impressions:
             given = given.copy()
+            if not auctions.take_multipliers(given, state.active, MAX_MONEY, self._multiplier):
+                raise invalid_multipliers(given, self._shape)
             self._bid_on_impressions(given, on_impressions)
-            auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier)
-        totals, lwc, bid = self._settle(state, multiplier)
-        auctions.close_tick(given, multiplier, opening.n_impressions, lwc, state.active)
-        by_column = totals.transpose(2, 0, 1)
+        found = self._run(state, given)
+        if found is None:
+            raise invalid_multipliers(given, self._shape)
+        totals, lwc, bid = found
         delay = self.params.conversion_delay
         if delay > 0:
-            conversions = by_column[outcomes.CONVERSIONS]
+            conversions = totals.transpose(2, 0, 1)[outcomes.CONVERSIONS]
             outcomes.delay_conversions(state.seed, state.tick, delay / (1.0 + delay), conversions, state.pending)
         state.tick += 1
-        done = state.tick == self.params.n_ticks
-        budget_left = state.budget_left.copy()
-        (
-            wins, exposures, cost, conversions, expected_conversions, clicks, expected_clicks, add_to_carts,
-            expected_add_to_carts, gmv, expected_gmv,
-        ) = by_column  # fmt: skip
-        result = TickResult(
-            opening.tick, opening.n_impressions, bid, wins, exposures, cost, conversions, expected_conversions, lwc,
-            budget_left, done, clicks, expected_clicks, add_to_carts, expected_add_to_carts, gmv, expected_gmv, totals,
-        )  # fmt: skip
-        state.opening = None if done else self._open(state)
-        return result
+        budget_left, done = state.budget_left.copy(), state.tick == self.params.n_ticks
+        state.opening = None if done else self._open(state, budget_left)
+        return TickResult(opening.tick, opening.n_impressions, bid, lwc, budget_left, done, totals)
 
-    def _settle(self, state: MarketState, multiplier: Float32) -> tuple[Float, Float, Float]:
-        """Runs the auctions of the current tick and takes the costs off `state.budget_left`.
+    def _run(self, state: MarketState, given: Float) -> tuple[Float, Float, Float] | None:
+        """Runs the auctions of the current tick, takes the costs off `state.budget_left` and stops the exhausted.
 
         Args:
             state: At the start of the tick.
-            multiplier: (n_markets, n_advertisers), set to 0 for those whose money runs out.
+            given: (n_markets, n_advertisers) multipliers.
 
         Returns:
-            Totals (n_markets, n_advertisers, N_TOTALS), sums of the least winning costs (n_markets,), and sums of
-            the bids submitted (n_markets, n_advertisers).
+            Totals (n_markets, n_advertisers, N_TOTALS), means of the least winning costs (n_markets,), and sums of
+            the bids submitted (n_markets, n_advertisers); None, and nothing has changed, where a multiplier is not
+            valid.
         """
-        totals = np.empty((*self._shape, outcomes.N_TOTALS))
-        lwc_sum, bid_sum = np.empty(self.n_markets), np.empty(self._shape)
-        tick, traffic, found = state.tick, state.traffic, (totals, lwc_sum, bid_sum)
-        by_market = (
-            state.seed, tick, state.volume, self._kind, *self._tiles, self._value_sum, multiplier, *self._rule_arrays,
-            traffic.sigma, traffic.lower, traffic.upper, state.mean, state.sd, state.budget_left, *found,
-        )  # fmt: skip
-        is_in_order = self.params.budget_rule == "in_order"
-        with threads.settling.of(self._n_blocks[tick]) as n_threads:
-            if is_in_order and n_threads == 1:
-                auctions.run_markets(*by_market)
-                return found
-            if is_in_order and self.n_markets >= _MARKETS_PER_THREAD * n_threads:
-                auctions.run_markets_parallel(*by_market)
-                return found
-            items = self._items
-            by_item = (
-                state.seed, tick, items, self._tiles, self._value_sum[items.tile], multiplier, self._rules,
-                state.advertisers, state.budget_left, *found,
+        found = np.empty(self._shape_of_totals), np.empty(self.n_markets), np.empty(self._shape)
+        n_blocks = self._n_blocks[state.tick]
+        if n_blocks < threads.FEWEST:
+            is_valid = self._run_on(1, state, given, found)
+        else:
+            with threads.settling.of(n_blocks) as n_threads:
+                is_valid = self._run_on(n_threads, state, given, found)
+        return found if is_valid else None
+
+    def _run_on(self, n_threads: int, state: MarketState, given: Float, found: tuple[Float, Float, Float]) -> bool:
+        """`_run` on so many threads, written to `found`; returns whether the multipliers are valid."""
+        tick, multiplier = state.tick, self._multiplier
+        if self._is_in_order and (n_threads == 1 or self.n_markets >= _MARKETS_PER_THREAD * n_threads):
+            run: Any = auctions.run_markets if n_threads == 1 else auctions.run_markets_parallel
+            is_valid: bool = run(
+                given, MAX_MONEY, state.active, multiplier, tick, self._kind, *self._tiles, self._value_sum,
+                *self._of_episode, *found,
             )  # fmt: skip
-            if is_in_order:
-                kernel.run_tick(*by_item, max(32, 8 * n_threads))
-            else:
-                overspend.run_tick_dropping(*by_item, n_threads=n_threads)
-        return found
+            return is_valid
+        if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
+            return False
+        items = self._items
+        by_item = (
+            state.seed, tick, items, self._tiles, self._value_sum[items.tile], multiplier, self._rules,
+            state.advertisers, state.budget_left, *found,
+        )  # fmt: skip
+        if self._is_in_order:
+            kernel.run_tick(*by_item, max(32, 8 * n_threads))
+        else:
+            overspend.run_tick_dropping(*by_item, n_threads=n_threads)
+        auctions.close_tick(given, multiplier, state.volume[tick], found[1], state.active)
+        return True
 
     @property
     def _items(self) -> kernel.Items:
@@ -343,59 +365,21 @@ class BatchMarket:
 
     def _bid_on_impressions(self, submitted: Float, bids: Mapping[tuple[int, int], ArrayLike]) -> None:
         """Puts bids into the tiles of the tick in place of values, with a multiplier of 1; `submitted` is changed."""
-        checked: dict[tuple[int, int], Float32] = {}
-        for (market, advertiser), given in bids.items():
-            if not (0 <= market < self.n_markets and 0 <= advertiser < self.n_advertisers):
-                raise ValueError(
-                    f"`on_impressions` must have keys (market, advertiser) below {self._shape}, found"
-                    f" {(market, advertiser)}"
-                )
-            n = int(self.opening.n_impressions[market])
-            checked[market, advertiser] = check_impression_bids(given, n, f"advertiser {advertiser}")
-        # every market gets tiles of its own: those that are alike in their values no longer are in their bids
+        checked = check_bids_of_markets(bids, self._shape, self.opening.n_impressions)
         items = self._items
-        values = self._tiles.value[items.tile]
-        sigma = self._tiles.sigma[items.tile] if self._tiles.sigma.size else self._tiles.sigma
-        self._tiles, self._kind = Tiles(values.copy(), values, sigma), self._identity
-        self._value_sum = self._value_sum[items.tile]
-        for (market, advertiser), of_all in checked.items():
-            rows = slice(items.start[market], items.start[market + 1])
-            column = np.zeros((rows.stop - rows.start) * BLOCK, np.float32)
-            column[: len(of_all)] = of_all
-            blocks = column.reshape(-1, BLOCK)
-            self._tiles.basis[rows, advertiser] = blocks
-            self._value_sum[rows, advertiser] = blocks.sum(axis=1, dtype=np.float64)
-            submitted[market, advertiser] = 1.0
+        # every market gets tiles of its own: those that are alike in their values no longer are in their bids
+        self._tiles, self._value_sum = tiles_with_bids(items, self._tiles, self._value_sum, checked)
+        self._kind = self._identity
+        for key in checked:
+            submitted[key] = 1.0
 
     def _draw_traffic(self, seeds: Int, days: ArrayLike | None) -> Traffic:
         """The traffic of new episodes, with a leading axis of markets."""
-        return draw_traffics(seeds.tolist(), self.params, self.population, self._check_days(days))
+        return draw_traffics(seeds.tolist(), self.params, self.population, check_days(days, self.n_markets))
 
     def _targets_on(self, day: Int) -> Targets:
         """What the advertisers have and would pay on these days, (n_markets, n_advertisers) each."""
         return self._targets_of_all
-
-    def _check_days(self, days: ArrayLike | None) -> list[int] | list[None]:
-        if days is None:
-            return [None] * self.n_markets
-        given = np.atleast_1d(check_integers("days", days))
-        if given.shape != (self.n_markets,):
-            raise ValueError(f"`days` must be {self.n_markets} integers, found {given!r}")
-        return [int(day) for day in given]
-
-    def _check_bases(self, bases: ArrayLike | None) -> Int:
-        if bases is None:
-            return np.zeros(self._shape, np.int64)
-        given = np.asarray(bases)
-        if given.shape != self._shape or not np.issubdtype(given.dtype, np.integer):
-            raise ValueError(f"`bases` must be integers of shape {self._shape}, found {given.dtype} {given.shape}")
-        if given.min() < 0 or given.max() >= N_BASES:
-            raise ValueError(f"`bases` must be indices into {BASES}, found {given.min()} to {given.max()}")
-        if given.any() and self.params.funnel is None:
-            raise ValueError(
-                f"bids on {BASES[int(given.max())]} need a market with a funnel: `MarketParams(funnel=Funnel())`"
-            )
-        return given.astype(np.int64)
 
     def _alike(self, state: MarketState) -> tuple[Int, Int] | None:
         """First market of each kind, and the kind of each market: those of a kind draw the same impressions.
@@ -403,26 +387,11 @@ class BatchMarket:
         Paired comparisons play the same episodes again and again; side by side they are drawn once. None where all
         differ, or where the rule for budgets changes the values.
         """
-        if self.n_markets == 1 or self.params.budget_rule != "in_order":
+        if self.n_markets == 1 or not self._is_in_order:
             return None
-        keys = np.column_stack((state.seed.astype(np.int64), state.traffic.day, state.basis))
-        _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        return None if len(first) == self.n_markets else (first, kind.reshape(-1))
+        return kinds_of(np.column_stack((state.seed.astype(np.int64), state.traffic.day, state.basis)))
 
-    def _invalid(self, given: Float) -> ValueError:
-        """What is wrong with the multipliers of a tick."""
-        if given.shape != self._shape:
-            return ValueError(f"`multipliers` must have shape {self._shape}, found {given.shape}")
-        bad = ~(np.isfinite(given) & (given >= 0))
-        if bad.any():
-            market, advertiser = np.argwhere(bad)[0]
-            return ValueError(
-                f"`multipliers` must be finite and not negative, found {given[market, advertiser]}"
-                f" for advertiser {advertiser} of market {market}"
-            )
-        return ValueError(f"`multipliers` must be at most {MAX_MONEY:g}, found {given.max()}")
-
-    def _open(self, state: MarketState) -> Opening:
+    def _open(self, state: MarketState, budget_left: Float) -> Opening:
         """Draws the values of the state's tick: what is known at its start; who has too little left is out."""
         if self.params.least_budget > 0:
             state.active &= state.budget_left >= self.params.least_budget * self.params.budget_scale
@@ -430,98 +399,33 @@ class BatchMarket:
         predicted_mean = self._draw(state)
         if self._kinds is not None:
             predicted_mean = predicted_mean[self._kind]
-        return Opening(
-            state.tick, state.volume[state.tick].copy(), predicted_mean[..., 0], predicted_mean,
-            state.budget_left.copy(), state.active.copy(),
-        )  # fmt: skip
+        return Opening(state.tick, self._n_impressions[state.tick], predicted_mean, budget_left, state.active.copy())
 
     def _reserve(self, n_blocks: int) -> None:
         """Makes room for the impressions of a tick of so many blocks."""
         if len(self._values) < n_blocks:
             n_advertisers, has_funnel = self.n_advertisers, self.params.funnel is not None
             self._values = np.empty((n_blocks, n_advertisers, BLOCK), np.float32)
+            self._drawn_tiles = Tiles(self._values, self._values, _UNKNOWN)
             self._sums = np.empty((n_blocks, N_BASES if has_funnel else 1, n_advertisers))
             self._basis_sum = np.empty((n_blocks, n_advertisers)) if has_funnel else self._sums[:, 0]
 
     def _draw(self, state: MarketState) -> Float:
         """Draws the values of the tick's impressions; their means (n_kinds, n_advertisers, N_BASES)."""
-        self._tiles, self._value_sum = Tiles(self._values, self._values, _UNKNOWN), self._basis_sum
-        means = np.zeros((len(self._drawn.seed), self.n_advertisers, N_BASES))
-        with threads.drawing.of(self._n_drawn[state.tick]) as n_threads:
-            if n_threads == 1:
-                self._draw_serially(state.tick, means)
-            else:
-                self._draw_parallel(state.tick, means)
+        self._tiles, self._value_sum = self._drawn_tiles, self._basis_sum
+        means = np.zeros((len(self._drawn.seed), self._shape[1], N_BASES))
+        tick, n_blocks = state.tick, self._n_drawn[state.tick]
+        out = (self._values, self._value_sum, self._sums, means)
+        if n_blocks < threads.FEWEST:
+            self._drawn.draw(tick, self._rules, *out)
+            return means
+        with threads.drawing.of(n_blocks) as n_threads:
+            draw = self._drawn.draw if n_threads == 1 else self._drawn.draw_on_threads
+            draw(tick, self._rules, *out)
         return means
-
-    def _draw_serially(self, tick: int, means: Float) -> None:
-        drawn, rules = self._drawn, self._rules
-        at, out = (drawn.seed, tick, drawn.volume, drawn.mean), (self._values, self._sums, means)
-        if self.params.funnel is not None:
-            funnel = (rules, drawn.basis, drawn.known)
-            serial.open_funnel(*at, drawn.sd, *funnel, self._values, self._value_sum, self._sums, means)
-        elif self.params.traffic.values is not None:
-            serial.open_shaped(*at, rules.value_correlation, rules.value_shape, *out)
-        elif rules.value_correlation > 0:
-            serial.open_correlated(*at, drawn.sd, rules.value_correlation, *out)
-        else:
-            serial.open_plain(*at, drawn.sd, *out)
-
-    def _draw_parallel(self, tick: int, means: Float) -> None:
-        drawn, rules, n = self._drawn, self._rules, self._drawn.volume[tick]
-        items = kernel.lay_out(n, np.arange(len(n)))
-        at, sd, out = (drawn.seed, tick, items, drawn.mean[tick]), drawn.sd[tick], (self._values, self._value_sum)
-        if self.params.funnel is not None:
-            draw_funnel_values(*at, sd, rules, drawn.basis, drawn.known, *out, self._sums)
-        elif self.params.traffic.values is not None:
-            draw_shaped_values(*at, rules.value_correlation, rules.value_shape, *out)
-        elif rules.value_correlation > 0:
-            draw_correlated_values(*at, sd, rules.value_correlation, *out)
-        else:
-            draw_values(*at, sd, *out)
-        serial.write_means(items.start, n, self._sums, means)
-
-
-def _blocks(volume: Int) -> list[int]:
-    """Blocks of all markets by tick, from their impressions (n_ticks, n_markets)."""
-    n_blocks: list[int] = (-(-volume // BLOCK)).sum(axis=1).tolist()
-    return n_blocks
-
-
-def check_impression_bids(bids: ArrayLike, n: int, whose: str) -> Float32:
-    """Bids on each of n impressions; ValueError, which says whose, if they are not."""
-    given = np.asarray(bids, np.float64)
-    if given.shape != (n,):
-        raise ValueError(f"bids on impressions must have shape ({n},), one an impression, found {given.shape}, {whose}")
-    bad = ~(np.isfinite(given) & (given >= 0) & (given <= MAX_MONEY))
-    if bad.any():
-        raise ValueError(
-            f"bids on impressions must be finite, not negative and at most {MAX_MONEY:g}, found {given[bad][0]} on"
-            f" impression {int(np.flatnonzero(bad)[0])}, {whose}"
-        )
-    return given.astype(np.float32)
 
 
 def market_targets(params: MarketParams, population: Population) -> Targets:
     """What the advertisers of a market have and would pay, (n_advertisers,) each, at its size."""
     budget = np.asarray(population.budget) * params.budget_scale
     return campaign_targets(budget, population.cpa_target, params.funnel, params.traffic.value_mean)
-
-
-def _rules(params: MarketParams, population: Population) -> Rules:
-    """The rules of the auction as the kernels take them."""
-    cpa_target, own = np.asarray(population.cpa_target, np.float64), params.traffic.values
-    quality = np.ones(len(cpa_target)) if params.quality is None else params.quality
-    shape = np.empty((len(cpa_target), 0), np.float32) if own is None else own.for_population(population).quantiles
-    return Rules(
-        mechanism=MECHANISMS[params.mechanism],
-        first_price_share=np.float32(params.first_price_share),
-        exposure=np.asarray(params.exposure, np.float32),
-        weight=price_weights(params.mechanism, params.exposure).astype(np.float32),
-        reserve=np.float32(params.reserve),
-        reserve_noise=np.float32(params.reserve_noise),
-        quality=np.asarray(quality, np.float32),
-        has_quality=params.quality is not None and set(params.quality) != {1.0},
-        is_unsold_at_reserve=params.is_unsold_at_reserve,
-        **funnel_rules(params.funnel, cpa_target, params.traffic.value_correlation, shape)._asdict(),
-    )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.kernels.step.pacing import pace
+from auction_env.kernels.step.pacing import pace, scale_and_cap
 
 Float = NDArray[np.float64]
 
@@ -82,32 +82,32 @@ class Pacer:
             gains: The controller's gains.
         """
         self._shape = np.shape(base)
-        self._limit, left = self._flat(cpa_limit), self._flat(budget).copy()
+        self._limit, left = self._flat(cpa_limit), self._flat(budget)
         self._scale = np.stack((self._flat(base), self._limit))
         plan = plan_shares(expected_traffic)
         n_ticks = plan.shape[-1]
         by_tick = plan[:, None] if plan.ndim == 1 else np.stack([self._flat(plan[..., t]) for t in range(n_ticks)])
         self._share = np.ascontiguousarray(by_tick)  # (n_ticks, n) or, of all alike, (n_ticks, 1)
         self._gains = np.array([gains.p, gains.i, gains.d, gains.cpa_p, gains.cpa_i])
-        sum_error, last_error, spent, gained, sum_cpa_error = np.zeros((5, len(left)))
-        self._state = (left, sum_error, last_error, spent, gained, sum_cpa_error)
+        self._log_ratio = np.empty_like(self._scale)
+        self._state = np.zeros((6, len(left)))  # as of `kernels.step.pacing.pace`
+        self._state[0] = left
 
     def multipliers(self, tick: int, *, last_cost: ArrayLike, last_expected_conversions: ArrayLike) -> Float:
         """Multipliers for `tick`, given cost and predicted conversions of the tick before (0 at tick 0)."""
-        factor = np.empty_like(self._scale)
+        ratio, out = self._log_ratio, np.empty(self._shape)
         pace(
             tick == 0, self._share[max(tick - 1, 0)], self._limit, self._flat(last_cost),
-            self._flat(last_expected_conversions), self._gains, MAX_LOG_RATIO, *self._state, factor,
+            self._flat(last_expected_conversions), self._gains, MAX_LOG_RATIO, self._state, ratio,
         )  # fmt: skip
-        np.exp(factor, out=factor)  # in NumPy: compiled exponentials differ in the last bit
-        factor *= self._scale
-        multipliers: Float = np.minimum(factor[0], factor[1]).reshape(self._shape)
-        return multipliers
+        np.exp(ratio, out=ratio)  # in NumPy: compiled exponentials differ in the last bit
+        scale_and_cap(ratio, self._scale, out.reshape(-1))
+        return out
 
     def _flat(self, given: ArrayLike) -> Float:
         """`given` broadcast to the bidders' shape, as a vector."""
         array = np.asarray(given, np.float64)
-        return (array if array.shape == self._shape else np.broadcast_to(array, self._shape)).ravel()
+        return (array if array.shape == self._shape else np.broadcast_to(array, self._shape)).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

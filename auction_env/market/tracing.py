@@ -13,8 +13,8 @@ from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.settle import Advertisers, Tiles
 from auction_env.kernels.step import overspend
 from auction_env.kernels.tick import lay_out
-from auction_env.market.episode import TickDraws
-from auction_env.market.market import BatchMarket, check_impression_bids
+from auction_env.market.episode import TickDraws, check_impression_bids
+from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 
 Float = NDArray[np.float64]

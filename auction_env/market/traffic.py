@@ -51,8 +51,6 @@ def _uniform(rng: np.random.Generator, swing: float, shape: tuple[int, ...]) -> 
 def _shock_factors(source: np.random.SeedSequence, shocks: tuple[Shock, ...], n_ticks: int) -> tuple[Float, Float]:
     """Factors of all shocks together on volume and value, each (n_ticks,)."""
     volume, value = np.ones(n_ticks), np.ones(n_ticks)
-    if not shocks:
-        return volume, value
     rng = np.random.default_rng(source)
     for shock in shocks:
         hit, where, how_long = rng.random(3)  # always three, so that shocks leave each other's draws alone
@@ -67,8 +65,12 @@ def _shock_factors(source: np.random.SeedSequence, shocks: tuple[Shock, ...], n_
     return volume, value
 
 
-def _which_day(source: np.random.SeedSequence, n_days: int, day: int | None) -> int:
+def _which_day(source: np.random.SeedSequence | None, n_days: int, day: int | None) -> int:
+    """The day given, or the one that the source draws; without both, the only one."""
+    if day is None and source is None:
+        return 0
     if day is None:
+        assert source is not None
         return int(source.generate_state(1, np.uint64)[0] % n_days)  # no generator for a single draw: they are slow
     if not 0 <= day < n_days:
         raise ValueError(f"`days` must lie in 0..{n_days - 1} (`TrafficParams.n_days`), found {day}")
@@ -102,14 +104,17 @@ def draw_traffics(
     ratio, sigma, bounds = np.empty((n_episodes, n)), np.empty((n_episodes, n)), np.empty((n_episodes, 2, n))
     z = np.empty((n_episodes, n_ticks, n))
     day = np.empty(n_episodes, np.int64)
-    shock_volume, shock_value = np.empty((n_episodes, n_ticks)), np.empty((n_episodes, n_ticks))
+    shock_volume, shock_value = np.ones((n_episodes, n_ticks)), np.ones((n_episodes, n_ticks))
     for e, seed in enumerate(seeds):
-        *sources, day_source, shock_source = np.random.SeedSequence(int(seed)).spawn(7)
+        # a spawned sequence costs 5 us: those of the day and of shocks come last, so that they can be left out
+        has_shocks, draws_day = bool(traffic.shocks), days[e] is None and traffic.n_days > 1
+        sources = np.random.SeedSequence(int(seed)).spawn(7 if has_shocks else 6 if draws_day else 5)
         volume_rng, level_rng, sd_rng, sigma_rng, bound_rng = (
-            np.random.Generator(np.random.PCG64(source)) for source in sources
+            np.random.Generator(np.random.PCG64(source)) for source in sources[:5]
         )
-        day[e] = _which_day(day_source, traffic.n_days, days[e])
-        shock_volume[e], shock_value[e] = _shock_factors(shock_source, traffic.shocks, n_ticks)
+        day[e] = _which_day(sources[5] if draws_day else None, traffic.n_days, days[e])
+        if has_shocks:
+            shock_volume[e], shock_value[e] = _shock_factors(sources[6], traffic.shocks, n_ticks)
         volume_windows[e] = _uniform(volume_rng, traffic.volume_swing, (n_volume_windows,))
         by_category[e] = _uniform(level_rng, traffic.category_swing, by_category.shape[1:])
         by_advertiser[e] = _uniform(level_rng, traffic.advertiser_swing, by_advertiser.shape[1:])
@@ -122,8 +127,8 @@ def draw_traffics(
     by_tick = _windows(traffic.value_mean * levels, traffic.value_window, n_ticks)  # (n_episodes, n, n_ticks)
     mean = by_tick.transpose(0, 2, 1) * (day_value[:, None] * shock_value)[..., None]
     if traffic.values is None:
-        ratio = np.clip(ratio, 0.1, 1.0)[:, None]
-        ratios = np.clip(ratio + traffic.sd_ratio_tick_sd * ratio * z, 0.1, 1.0)
+        ratio = _cut(ratio, 0.1, 1.0)[:, None]
+        ratios = _cut(ratio + traffic.sd_ratio_tick_sd * ratio * z, 0.1, 1.0)
     else:
         shapes = traffic.values.for_population(population)
         mean, ratios = mean * shapes.level, shapes.sd
@@ -141,7 +146,10 @@ def draw_traffics(
 def _volumes(windows: Float, params: MarketParams, day: Int, level: Float, shock: Float) -> Int:
     """Impressions by tick: the day's total has `level`, and the ticks' `shock` factors come on top of it."""
     traffic, n_ticks = params.traffic, params.n_ticks
-    expected = np.stack([traffic.expected_share(n_ticks, int(which)) for which in day])
+    if traffic.weekly_curve:
+        expected = np.stack([traffic.expected_share(n_ticks, int(which)) for which in day])
+    else:
+        expected = traffic.expected_share(n_ticks)
     share = expected * _windows(windows, traffic.volume_window, n_ticks)
     # rounding the cumulative volume keeps the day's total exact at any size
     total = params.n_impressions * level
@@ -151,7 +159,11 @@ def _volumes(windows: Float, params: MarketParams, day: Int, level: Float, shock
     return volumes
 
 
+def _cut(x: Float, low: float, high: float) -> Float:
+    """`np.clip`, without its cost of several operations on small arrays."""
+    return np.minimum(np.maximum(x, low), high)
+
+
 def _normal_cdf(x: Float) -> Float32:
-    return np.array([0.5 * math.erfc(-value / math.sqrt(2.0)) for value in x.ravel().tolist()], np.float32).reshape(
-        x.shape
-    )
+    scaled, erfc = (-x / math.sqrt(2.0)).ravel().tolist(), math.erfc
+    return np.array([0.5 * erfc(value) for value in scaled], np.float32).reshape(x.shape)

@@ -20,7 +20,7 @@ from auction_env.integers import check_integers
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.settle import Tiles
 from auction_env.kernels.values import N_BASES
-from auction_env.market.episode import MarketState
+from auction_env.market.episode import MarketState, kinds_of
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
@@ -66,8 +66,7 @@ class LoggedValuesBatch(BatchMarket):
     def _alike(self, state: MarketState) -> tuple[Int, Int] | None:
         if self.n_markets == 1 or self.params.budget_rule != "in_order":
             return None
-        _, first, kind = np.unique(self._row, return_index=True, return_inverse=True)
-        return None if len(first) == self.n_markets else (first, kind.reshape(-1))
+        return kinds_of(self._row)
 
     def _reserve(self, n_blocks: int) -> None:
         super()._reserve(n_blocks)

@@ -14,7 +14,8 @@ from types import TracebackType
 from numba import get_num_threads, set_num_threads
 from numba.np.ufunc.parallel import threading_layer
 
-BLOCKS_PER_THREAD = 8  # a thread's share must be longer than what waking it takes: 8 blocks are about 150 us
+BLOCKS_PER_THREAD = 8  # a thread's share must be longer than what waking it takes: 8 blocks are about 100 us
+FEWEST = 2 * BLOCKS_PER_THREAD  # blocks of a call that may get several threads; smaller ones need not ask
 _TRIED = 3  # calls of each kind in a trial: one alone may have been interrupted
 _SHORTEST, _LONGEST = 16, 1024  # calls from one trial to the next
 
@@ -60,7 +61,7 @@ class ThreadChoice:
     def of(self, n_blocks: int) -> _Call:
         """The choice for a call that works on so many blocks of impressions, of all markets together."""
         n_threads = 1
-        if n_blocks >= 2 * BLOCKS_PER_THREAD and not _is_alone:
+        if n_blocks >= FEWEST and not _is_alone:
             n_threads = min(get_num_threads(), n_blocks // BLOCKS_PER_THREAD)
         if n_threads == 1:
             return _Call(1, 0, None)

@@ -33,6 +33,23 @@ def take_multipliers(given, active, most, multiplier):
 
 
 @njit(cache=True)
+def close_tick(given, multiplier, n, lwc_sum, active):
+    """Takes those out whose money ran out, and makes means of the sums of the least winning costs.
+
+    Args:
+        given: (n_markets, n_advertisers) float64 multipliers.
+        multiplier: (n_markets, n_advertisers) float32: 0 for those whose money has run out.
+        n: (n_markets,) int64 impressions.
+        lwc_sum: (n_markets,) float64, changed: sum -> mean, 0 without impressions.
+        active: (n_markets, n_advertisers) bool, updated.
+    """
+    for e in range(given.shape[0]):
+        lwc_sum[e] /= max(n[e], 1)
+        for j in range(given.shape[1]):
+            active[e, j] &= (multiplier[e, j] > 0) | (np.float32(given[e, j]) <= 0)
+
+
+@njit(cache=True)
 def run_market(
     e, seed, tick, volume, block, basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
     by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc_sum, bid_sum,
@@ -48,85 +65,83 @@ def run_market(
     for j in range(n_advertisers):
         keys[j] = lane_key(shared, j, STREAM_CONVERSION)
         bid_sum[e, j] = 0.0
-        for k in range(N_TOTALS):
-            totals[e, j, k] = 0.0
     lwc_sum[e] = 0.0
+    if n == 0:
+        totals[e] = 0.0
     for first in range(0, n, BLOCK):
         for j in range(n_advertisers):
             sums[j] = value_sum[block, j]
+        found = of_block if first > 0 else totals[e]  # most ticks of small markets have one block
         lwc, is_broke = settle_block(
             seed[e], tick, first, min(BLOCK, n - first), basis[block], value[block],
             deviation[min(block, deviation.shape[0] - 1)], multiplier[e], left, rules, sigma[e], lower[e],
-            upper[e], mean[tick, e], sd[tick, e], keys, True, budget_left[e], of_block, sums, winner,
+            upper[e], mean[tick, e], sd[tick, e], keys, True, budget_left[e], found, sums, winner,
         )  # fmt: skip
         lwc_sum[e] += lwc
         for j in range(n_advertisers):
             bid_sum[e, j] += multiplier[e, j] * sums[j]
-            budget_left[e, j] -= of_block[j, COST]
-            for k in range(N_TOTALS):
-                totals[e, j, k] += of_block[j, k]
+            budget_left[e, j] -= found[j, COST]
             if is_broke:
                 multiplier[e, j] = left[j]
+        if first > 0:
+            for j in range(n_advertisers):
+                for k in range(N_TOTALS):
+                    totals[e, j, k] += of_block[j, k]
         block += 1
 
 
 @njit(cache=True)
 def run_markets(
-    seed, tick, volume, kind, basis, value, deviation, value_sum, multiplier, numbers, exposure, weight, by_advertiser,
-    funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc_sum, bid_sum,
+    given, most, active, multiplier, tick, kind, basis, value, deviation, value_sum, seed, volume, numbers, exposure,
+    weight, by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
 ):  # fmt: skip
-    """Runs the tick of every market with hard budgets, on one thread.
+    """Runs the tick of every market with hard budgets, on one thread; returns whether the multipliers are valid.
+
+    Nothing changes if they are not.
 
     Args:
-        seed: (n_markets,) uint64.
+        given, most, active: Multipliers, and the others as of `take_multipliers` and `close_tick`.
+        multiplier: (n_markets, n_advertisers) float32, written: `given` as it was at the end of the tick, 0 for
+            advertisers that ran out of money.
         tick: Index of the tick.
+        seed: (n_markets,) uint64.
         volume: (n_ticks, n_markets) int64 impressions.
         kind: (n_markets,) int64: markets of a kind share their blocks, which lie in the order of the kinds.
         basis, value, deviation: The fields of `settle.Tiles`.
         value_sum: (>= n_blocks, n_advertisers) float64: sums of the basis.
-        multiplier: (n_markets, n_advertisers) float32; set to 0 for advertisers that run out of money.
         numbers .. value_shape: The fields of `settle.RuleArrays`.
         sigma, lower, upper: (n_markets, n_advertisers) float32: see `settle.Advertisers`.
         mean, sd: (n_ticks, n_markets, n_advertisers) float32.
         budget_left: (n_markets, n_advertisers) float64, updated.
         totals: (n_markets, n_advertisers, N_TOTALS) float64, written.
-        lwc_sum: (n_markets,) float64, written.
+        lwc: (n_markets,) float64, written: means of the least winning costs.
         bid_sum: (n_markets, n_advertisers) float64, written: sum of the bids submitted.
     """
+    if not take_multipliers(given, active, most, multiplier):
+        return False
     block = first_blocks(volume[tick], kind)
     for e in range(seed.shape[0]):
         run_market(
             e, seed, tick, volume, block[e], basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
-            by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc_sum, bid_sum,
+            by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
         )  # fmt: skip
+    close_tick(given, multiplier, volume[tick], lwc, active)
+    return True
 
 
 @njit(cache=True, parallel=True)
 def run_markets_parallel(
-    seed, tick, volume, kind, basis, value, deviation, value_sum, multiplier, numbers, exposure, weight, by_advertiser,
-    funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc_sum, bid_sum,
+    given, most, active, multiplier, tick, kind, basis, value, deviation, value_sum, seed, volume, numbers, exposure,
+    weight, by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
 ):  # fmt: skip
     """`run_markets` on all threads."""
+    if not take_multipliers(given, active, most, multiplier):
+        return False
     block = first_blocks(volume[tick], kind)
     for e in prange(seed.shape[0]):
         run_market(
             e, seed, tick, volume, block[e], basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
-            by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc_sum, bid_sum,
+            by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
         )  # fmt: skip
-
-
-@njit(cache=True)
-def close_tick(given, multiplier, n, lwc_sum, active):
-    """Takes those out whose money ran out, and makes means of the sums of the least winning costs.
-
-    Args:
-        given: (n_markets, n_advertisers) float64 multipliers.
-        multiplier: (n_markets, n_advertisers) float32: 0 for those whose money has run out.
-        n: (n_markets,) int64 impressions.
-        lwc_sum: (n_markets,) float64, changed: sum -> mean, 0 without impressions.
-        active: (n_markets, n_advertisers) bool, updated.
-    """
-    for e in range(given.shape[0]):
-        lwc_sum[e] /= max(n[e], 1)
-        for j in range(given.shape[1]):
-            active[e, j] &= (multiplier[e, j] > 0) | (np.float32(given[e, j]) <= 0)
+    close_tick(given, multiplier, volume[tick], lwc, active)
+    return True

@@ -45,15 +45,38 @@ def clip_actions(given, out):
 
 
 @njit(cache=True)
+def observe_tick(
+    market, advertiser, budget, budget_left, predicted_mean, n_impressions, time_left, sums, recent, volume_sum,
+    volume_recent, n_past, out,
+):  # fmt: skip
+    """Writes the features of each controlled advertiser at the start of a tick: `features.write_features`.
+
+    Args:
+        market, advertiser, predicted_mean, n_impressions, sums, recent, volume_sum, volume_recent, n_past: As of
+            `record_tick`.
+        budget: (n,) float64 currency.
+        budget_left: (n_markets, n_advertisers) float64, at the start of the tick.
+        time_left: Share of the episode's ticks still to come.
+        out: (n, >= 16), written.
+    """
+    for i in range(market.shape[0]):
+        e, j = market[i], advertiser[i]
+        write_features(
+            sums, recent, volume_sum, volume_recent, i, n_past[i], time_left, budget_left[e, j] / budget[i],
+            predicted_mean[e, j, 0], n_impressions[e], out[i],
+        )  # fmt: skip
+
+
+@njit(cache=True)
 def record_tick(
     market, advertiser, multiplier, n_impressions, predicted_mean, bid, totals, least_winning_cost, budget_left, sums,
-    recent, volume_sum, volume_recent, n_past, out,
+    recent, volume_sum, volume_recent, n_past, out, budget, next_mean, next_n_impressions, time_left, features,
 ):  # fmt: skip
-    """Writes what a tick brought to each controlled advertiser, and adds it to its running sums.
+    """Writes what a tick brought to each controlled advertiser, adds it to its running sums, and observes the next.
 
     Args:
         market, advertiser: See the module's docstring.
-        multiplier: (n,) float64.
+        multiplier: (n_markets, n_advertisers) float64.
         n_impressions: (n_markets,) int64 of the tick.
         predicted_mean: (n_markets, n_advertisers, 4) float64, at the start of the tick.
         bid: (n_markets, n_advertisers) float64 sums.
@@ -63,12 +86,14 @@ def record_tick(
         sums, recent, volume_sum, volume_recent: See `features`; updated.
         n_past: (n,) int64 ticks, updated.
         out: (N_COLUMNS, n) float64, written.
+        budget, next_mean, next_n_impressions, time_left, features: As of `observe_tick`: of the next tick, whose
+            `budget_left` is that after this one.
     """
     for i in range(market.shape[0]):
         e, j = market[i], advertiser[i]
         n = float(n_impressions[e])
         of = totals[e, j]
-        out[0, i] = multiplier[i]
+        out[0, i] = multiplier[e, j]
         out[1, i] = n
         out[2, i] = bid[e, j]
         out[3, i] = predicted_mean[e, j, 0] * n
@@ -93,26 +118,7 @@ def record_tick(
             predicted_mean[e, j, 0], of[CONVERSIONS] * share, of[WINS] * share, n,
         )  # fmt: skip
         n_past[i] += 1
-
-
-@njit(cache=True)
-def observe_tick(
-    market, advertiser, budget, budget_left, predicted_mean, n_impressions, time_left, sums, recent, volume_sum,
-    volume_recent, n_past, out,
-):  # fmt: skip
-    """Writes the features of each controlled advertiser at the start of a tick: `features.write_features`.
-
-    Args:
-        market, advertiser, predicted_mean, n_impressions, sums, recent, volume_sum, volume_recent, n_past: As of
-            `record_tick`.
-        budget: (n,) float64 currency.
-        budget_left: (n_markets, n_advertisers) float64, at the start of the tick.
-        time_left: Share of the episode's ticks still to come.
-        out: (n, >= 16), written.
-    """
-    for i in range(market.shape[0]):
-        e, j = market[i], advertiser[i]
-        write_features(
-            sums, recent, volume_sum, volume_recent, i, n_past[i], time_left, budget_left[e, j] / budget[i],
-            predicted_mean[e, j, 0], n_impressions[e], out[i],
-        )  # fmt: skip
+    observe_tick(
+        market, advertiser, budget, budget_left, next_mean, next_n_impressions, time_left, sums, recent, volume_sum,
+        volume_recent, n_past, features,
+    )  # fmt: skip

@@ -53,11 +53,13 @@ class ScriptedBidders:
             if len(who := population.who(schedule.name))
         ]
         self._n_ticks = n_ticks
+        self._needs_spent = bool(len(self._throttled) or len(self._stepping) or self._scheduled)
 
     def multipliers(self, tick: int, *, last_cost: Float, last_expected_conversions: Float) -> Float:
         """(n_markets, n_advertisers) for `tick`, given cost and predicted conversions of the tick before."""
         out = self._pacer.multipliers(tick, last_cost=last_cost, last_expected_conversions=last_expected_conversions)
-        self._spent += last_cost
+        if self._needs_spent:
+            self._spent += last_cost
         if len(self._fixed):
             out[:, self._fixed] = self._base[:, self._fixed]
         if len(self._walking):

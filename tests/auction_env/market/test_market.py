@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from auction_env import BatchMarket, Funnel, Market, MarketParams, Population, TrafficParams
 from auction_env.market.params import REFERENCE_IMPRESSIONS
+from auction_env.market.tracing import trace_tick
 from tests.reference import market as reference
 
 
@@ -227,6 +228,29 @@ def test_bad_input_is_named(call, message: str) -> None:
     market.reset(0)
     with pytest.raises(ValueError, match=message):
         call(market)
+
+
+def test_an_invalid_multiplier_leaves_the_market_as_it_is() -> None:
+    market, other = (Market(small_params(), small_population()) for _ in range(2))
+    for each in (market, other):
+        each.reset(1)
+    bad = market.cpa_target.copy()
+    bad[3] = np.nan
+    with pytest.raises(ValueError, match="found nan for advertiser 3 of market 0"):
+        market.step(bad)
+    for _ in range(2):
+        for found, expected in zip(market.step(market.cpa_target), other.step(market.cpa_target), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])  # ranked in pairs, and summed four at a time
+def test_bids_of_a_tick_end_with_the_money(n: int) -> None:
+    market = BatchMarket(small_params(n_ticks=2), small_population(n, budget=0.3))
+    market.reset([4])
+    traced = trace_tick(market, market.cpa_target)
+    result = market.step(market.cpa_target[None])
+    assert (traced.bid == 0).any() and not market.opening.active.all()
+    np.testing.assert_allclose(result.bid[0], traced.bid.sum(axis=0, dtype=np.float64), rtol=1e-6)
 
 
 def test_stepping_outside_an_episode_is_an_error() -> None:
