@@ -10,7 +10,7 @@ from rich.table import Table
 
 from agents import registry
 from auction_env.names import nearest
-from benchmarks.console import console
+from benchmarks.console import console, progress_bar
 from benchmarks.speed import suite as speed_suite
 from benchmarks.suites.catalogue import SPEED, SUITES, auctionnet, get_suite
 from benchmarks.suites.catalogue.shared.arms import rule
@@ -79,7 +79,8 @@ def _with_periods(name: str, size: Size | None, directory: Path | None) -> Suite
         raise ValueError(f"`size` must be one of {list(SIZES)}, found {size!r}")
     if directory is None:
         return get_suite(auctionnet.SYNTHETIC_ID, size)
-    return auctionnet.on_data(directory, "full" if size is None else size)
+    with progress_bar("reading what the periods hold", None, "bytes") as bar:
+        return auctionnet.on_data(directory, "full" if size is None else size, bar.update)
 
 
 def _out(out: Path | None, full_id: str) -> Path:

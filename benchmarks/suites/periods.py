@@ -32,7 +32,8 @@ class PeriodFiles:
 
     Attributes:
         directory: Holds logs of impressions and, perhaps, the folder `trajectories` to train on in their place.
-        digest: First 16 digits of the SHA-256 of the names and sizes of the files: rows are of these logs.
+        digest: First 16 digits of the SHA-256 of what the files of these periods hold: rows are of these logs, wherever
+            they lie.
         has_trajectories: Whether there is that folder.
     """
 
@@ -62,11 +63,7 @@ class SyntheticPeriods:
             raise ValueError(f"`n_impressions` must be at least 1, found {self.n_impressions}")
 
     def market(self) -> Preset:
-        """The market that writes them.
-
-        Who has no money left within a tick bids no more from there on: by AuctionNet's rule what happens to an
-        impression is settled at the end of the tick only, and no log can be written of it as it comes.
-        """
+        """The market that writes them: the preset, but that budgets end within a tick, as they do in every protocol."""
         return preset(self.preset, n_impressions=self.n_impressions, budget_rule="in_order")
 
 

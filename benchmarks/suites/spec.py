@@ -359,6 +359,8 @@ class Suite:
             del record[key]
         for part in (*record["variants"], *record["arms"]):
             del part["label"]
+        for variant in record["variants"]:
+            variant["data"] = without_place(variant["data"])
         return record
 
     def hash(self) -> str:
@@ -452,8 +454,16 @@ class Run:
         for part in ("variant", "arm"):
             del own[part]["label"], own[part]["x"]
         del own["variant"]["arms"], own["variant"]["group"]
+        own["variant"]["data"] = without_place(own["variant"]["data"])
         record: dict[str, Any] = json.loads(json.dumps({name: settings[name] for name in of_suite} | own))
         return record
+
+
+def without_place(data: Any) -> Any:
+    """A record of data without their directory: results depend on what the files hold, which is in their `digest`."""
+    if not isinstance(data, dict):
+        return data
+    return {name: without_place(part) for name, part in data.items() if name != "directory"}
 
 
 def digest(record: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,10 @@ def make_synthetic(size: Size) -> Suite:
                  variants=variants, **_shared(size))  # fmt: skip
 
 
-def on_data(directory: Path, size: Size) -> Suite:
+def on_data(directory: Path, size: Size, progress: Callable[[int, int], None] | None = None) -> Suite:
     """The suite on a user's periods: of a directory, or of its folders `sparse` and `dense`, whichever are there.
+
+    `progress` is told how many bytes of a folder have been read, of how many.
 
     Raises:
         ValueError: The directory lacks periods of the protocol.
@@ -79,7 +81,8 @@ def on_data(directory: Path, size: Size) -> Suite:
         title="AuctionNet's protocols",
         question="What do methods score under AuctionNet's offline evaluation, and what against live rivals?",
         variants=tuple(
-            Variant(name=name, label=_LABELS[name], data=describe(folder, size)) for name, folder in folders.items()
+            Variant(name=name, label=_LABELS[name], data=describe(folder, size, progress))
+            for name, folder in folders.items()
         ),
         **_shared(size),
     )

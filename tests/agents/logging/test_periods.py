@@ -69,9 +69,7 @@ def test_finished_periods_are_kept_and_leave_nothing_behind(tmp_path: Path, monk
 
 
 def test_a_market_that_settles_later_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="`budget_rule` must be 'in_order' to trace impressions"):
-        write_periods(
-            SEEDS, trajectories=tmp_path / "l", market=tmp_path / "m", task=TASK,
-            **preset("sparse", n_impressions=480)._asdict(),
-        )  # fmt: skip
+    late = preset("sparse", n_impressions=480, budget_rule="in_order", conversion_delay=2.0)._asdict()
+    with pytest.raises(ValueError, match="`conversion_delay` must be 0 to trace impressions, found 2"):
+        write_periods(SEEDS, trajectories=tmp_path / "l", market=tmp_path / "m", task=TASK, **late)
     assert not list(tmp_path.iterdir())

@@ -208,6 +208,11 @@ def test_some_seeds_and_methods_only() -> None:
     assert [run.variant.name for run in alone.runs()] == ["n=6", "n=6"]  # where the whole suite runs it
     with pytest.raises(ValueError, match=r"`seeds` must lie in 1\.\.2, found 3"):
         size.only(n_seeds=3)
+    whole = get_suite("confirm/v1", "testing")
+    sound = whole.only(variants=[whole.contrasts[-1].variants[0]])
+    assert {run.variant.name for run in sound.runs()} == {"sound-100"} and sound.contrasts == ()
+    with pytest.raises(ValueError, match=r"`variants` must be one of .*found 'sparce', nearest: sparse"):
+        get_suite(auctionnet.SYNTHETIC_ID, "testing").only(variants=["sparce"])
 
 
 def test_seeds_go_round_slowest() -> None:

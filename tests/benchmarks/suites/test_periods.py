@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from benchmarks.suites.data.references import references
 from benchmarks.suites.data.variant import VariantData
 from benchmarks.suites.period_files import describe
 from benchmarks.suites.periods import PROTOCOLS, PeriodFiles, PeriodsData, SyntheticPeriods, name_of_test
+from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.running.run import Job, execute
 from benchmarks.suites.spec import Suite, Variant
 
@@ -175,6 +177,22 @@ def test_a_users_periods_with_and_without_trajectories(files: Path, tmp_path: Pa
     assert again.source != setting.source and again.source.has_trajectories  # type: ignore[union-attr]
     of_trajectories = open_variant(Variant(name="v", label="v", data=again), of(again), tmp_path)
     assert (of_trajectories.n_train[TASK.name], of_trajectories.n_validation[TASK.name]) == (34, 6)
+
+
+def test_the_same_files_elsewhere_are_the_same_runs_and_others_are_not(files: Path, tmp_path: Path) -> None:
+    moved, told = tmp_path / "moved", list[tuple[int, int]]()
+    shutil.copytree(files, moved)
+    here, there = describe(files, "testing"), describe(moved, "testing", lambda *n: told.append(n))
+    assert here.source != there.source  # the place that the data are read from
+    runs = [of(setting).runs()[0] for setting in (here, there)]
+    assert config_hash(runs[0]) == config_hash(runs[1]) and log_key(here) == log_key(there)
+    assert of(here).hash() == of(there).hash() and told[-1] == (told[-1][1],) * 2
+    name = next(moved.glob("period-1*"))
+    raw = bytearray(name.read_bytes())
+    raw[-1] ^= 1  # of the same size
+    name.write_bytes(raw)
+    changed = describe(moved, "testing")
+    assert config_hash(of(changed).runs()[0]) != config_hash(runs[0]) and log_key(changed) != log_key(here)
 
 
 def test_refusals_say_what_to_do(files: Path, tmp_path: Path) -> None:
