@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from numpy.typing import NDArray
 from agents.rollouts import PlayedTick, episodes_of, to_trajectories
 from auction_env import data
 from auction_env.control.simulation import Simulation
-from auction_env.data import TrajectoryData
-from auction_env.data.manifest import MANIFEST
+from auction_env.data import SCHEMA_VERSION, TrajectoryData
+from auction_env.data.manifest import code_version
+from auction_env.files import unfinished_work
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.market.tracing import TracedTick, check_traceable, trace_tick
 from auction_env.replay.market import FULL_LADDER, ReplayMarket, one_period, rank_bids
 from auction_env.replay.params import ReplayParams
+from auction_env.replay.storage import FORMAT_VERSION, join_replays, save_replay
 from auction_env.replay.storage import MANIFEST as MARKET_MANIFEST
-from auction_env.replay.storage import join_replays, save_replay
 from auction_env.tasks import Task
 
 SCRIPTS = "scripts"
@@ -37,6 +39,7 @@ def write_periods(
     task: Task,
     params: MarketParams,
     population: Population,
+    force: bool = False,
     note: Callable[[str], None] | None = None,
 ) -> None:
     """Writes episodes in which all follow the scripts of the population: their trajectories and a replay market.
@@ -47,32 +50,38 @@ def write_periods(
 
     Args:
         seeds: Market seed of each period by its number.
-        trajectories, market: The directories to write; unfinished periods wait beside `market`.
+        trajectories, market: The directories to write; finished periods wait beside `market`.
         task: The task of the advertisers.
         params, population: The market.
+        force: Whether what is there, or unfinished work with other arguments, is replaced.
         note: Gets which period is being made.
 
     Raises:
-        FileExistsError: A directory holds files.
+        FileExistsError: A directory holds files, or unfinished work with other arguments, and `force` is False; or
+            another process makes them.
         ValueError: The market settles impressions later than they arrive (`trace_tick`).
     """
     check_traceable(params)
-    written = market.with_name(f".{market.name}.periods")
-    for period, seed in seeds.items():
-        folder = written / f"period-{period}"
-        if (folder / "market" / MARKET_MANIFEST).is_file():
-            continue
-        if note is not None:
-            note(f"writing period {period}")
-        log, replay = play_period(period, seed, task=task, params=params, population=population)
-        data.write(folder / "logs", log, force=True)
-        save_replay(replay, folder / "market")
-    folders = [written / f"period-{period}" for period in seeds]
-    if not (trajectories / MANIFEST).is_file():
+    plan = {
+        "seeds": {str(period): seed for period, seed in seeds.items()},
+        "task": task.to_json(),
+        "market": json.loads(json.dumps(asdict(params))),
+        "population": population.to_json(),
+        "versions": {"code": code_version(), "schema": SCHEMA_VERSION, "replay": FORMAT_VERSION},
+    }
+    with unfinished_work(market, plan, force=force) as work:
+        folders = [work / f"period-{period}" for period in seeds]
+        for (period, seed), folder in zip(seeds.items(), folders, strict=True):
+            if (folder / "market" / MARKET_MANIFEST).is_file():
+                continue
+            if note is not None:
+                note(f"writing period {period}")
+            log, replay = play_period(period, seed, task=task, params=params, population=population)
+            data.write(folder / "logs", log, force=True)
+            save_replay(replay, folder / "market")
         metadata = {"source": "simulation", "policy": SCRIPTS}
-        data.write(trajectories, (data.load(folder / "logs") for folder in folders), metadata=metadata)
-    join_replays([folder / "market" for folder in folders], market)
-    shutil.rmtree(written)
+        data.write(trajectories, (data.load(folder / "logs") for folder in folders), metadata=metadata, force=force)
+        join_replays([folder / "market" for folder in folders], market, force=force)
 
 
 def play_period(

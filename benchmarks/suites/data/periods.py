@@ -93,7 +93,7 @@ def _import(setting: PeriodsData, folder: Path, note: Callable[[str], None]) -> 
         params, population = source.market()
         write_periods(
             {period: source.seed + period for period in wanted}, trajectories=trajectories, market=market, task=TASK,
-            params=params, population=population, note=note,
+            params=params, population=population, force=True, note=note,
         )  # fmt: skip
         return
     by_period = found_periods(Path(source.directory))

@@ -63,6 +63,8 @@ def test_finished_periods_are_kept_and_leave_nothing_behind(tmp_path: Path, monk
         write_periods(SEEDS, **arguments)
     assert not (tmp_path / "market").exists() and played == [3]
     monkeypatch.setattr(periods, "play_period", killed_at(-1))
+    with pytest.raises(FileExistsError, match=r"unfinished work with other arguments \(`seeds` differs\)"):
+        write_periods({3: 90}, **arguments)
     write_periods(SEEDS, **arguments)
     assert played == [3, 4] and load_replay(tmp_path / "market").periods.tolist() == [3, 4]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "market"]

@@ -11,6 +11,7 @@ import pytest
 
 from agents import FixedBidder, rollout
 from agents.logging.impressions import log_impressions
+from agents.logging.periods import play_period
 from auction_env import FixedPriceMarket, data, load_replay
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.stress import Stress
@@ -22,7 +23,7 @@ from benchmarks.suites.data.periods import TASK
 from benchmarks.suites.data.references import references
 from benchmarks.suites.data.variant import VariantData
 from benchmarks.suites.period_files import describe
-from benchmarks.suites.periods import PROTOCOLS, PeriodFiles, PeriodsData, SyntheticPeriods, name_of_test
+from benchmarks.suites.periods import PROTOCOLS, Kind, PeriodFiles, PeriodsData, SyntheticPeriods, name_of_test
 from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.running.run import Job, execute
 from benchmarks.suites.spec import Suite, Variant
@@ -117,6 +118,14 @@ def test_the_market_that_wrote_a_log_is_played_again_with_its_rivals(synthetic: 
         np.testing.assert_array_equal(played.ticks.wins[: len(rows), 0], log.wins[rows])
         n_won += log.wins[rows].sum()
     assert n_won > 20
+
+
+@pytest.mark.parametrize(("kind", "cost", "conversions"), [("sparse", 110.286, 1.09258), ("dense", 27.5716, 3.27774)])
+def test_synthetic_periods_are_those_of_the_published_rows(kind: Kind, cost: float, conversions: float) -> None:
+    """A preset that changes needs another version of the suite: its hash names the preset only."""
+    params, population = SyntheticPeriods(preset=kind, n_impressions=480, seed=0).market()
+    log, _ = play_period(7, 7, task=TASK, params=params, population=population)
+    assert (log.cost.sum(), log.expected_conversions.sum()) == pytest.approx((cost, conversions), rel=1e-4)
 
 
 def test_stress_changes_the_tested_advertiser_or_its_rivals(synthetic: VariantData) -> None:
