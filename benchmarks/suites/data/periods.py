@@ -15,9 +15,7 @@ from agents.logging.periods import write_periods
 from auction_env import (
     TASKS,
     FixedPriceMarket,
-    MarketParams,
     ReplayMarket,
-    ReplayParams,
     data,
     import_replay,
     load_replay,
@@ -48,7 +46,6 @@ Int = NDArray[np.int64]
 TASK = TASKS["TargetCPA"]
 _FIRST_SEED = 7_000_000  # of the draws on a user's periods; period p has this + p
 _HELD_OUT = 6  # one trajectory in so many validates where no period does
-_RULES = tuple(ReplayParams.__slots__)  # a log has those of the market that wrote it, and live bidders those of the log
 _CHECKED: Protocol = "logged-bids"  # what is tuned on, and what the unit is of: kernels that need milliseconds
 
 
@@ -145,7 +142,7 @@ class _Tested:
     def __init__(self, setting: PeriodsData, log: ReplayMarket, key: str) -> None:
         self._setting, self._log, self._key = setting, log, key
         self._first_seed = setting.source.seed if isinstance(setting.source, SyntheticPeriods) else _FIRST_SEED
-        live = logged_values(log, rules=_rules(log))
+        live = logged_values(log)
         self._params, self._population = live.params, live.population
 
     def episodes(self, protocol: Protocol, periods: tuple[int, ...], stress: Stress) -> TaskEpisodes:
@@ -171,7 +168,7 @@ class _Tested:
         if protocol == "live-rivals":
 
             def with_rivals(rivals: Mapping[int, Bidder] | None) -> PlayableMarket:
-                return stressed(logged_values(self._log, rules=_rules(self._log), competitors=rivals), stress)
+                return stressed(logged_values(self._log, competitors=rivals), stress)
 
             return TaskEpisodes(**arguments, competitors="rules", make_market=with_rivals)
         source = self._setting.source
@@ -200,11 +197,6 @@ class _Tested:
         if (stress.budget, stress.cpa) == (1, 1):
             return self._log
         return replace(self._log, budget=self._log.budget * stress.budget, cpa_target=self._log.cpa_target * stress.cpa)
-
-
-def _rules(log: ReplayMarket) -> MarketParams:
-    """The rules of a log, for live bidders on its values."""
-    return MarketParams(**{name: getattr(log.rules, name) for name in _RULES})
 
 
 def _of_periods(log: ReplayMarket, periods: tuple[int, ...]) -> ReplayMarket:
