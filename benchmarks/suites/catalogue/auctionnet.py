@@ -66,7 +66,7 @@ def make_synthetic(size: Size) -> Suite:
 def on_data(directory: Path, size: Size, progress: Callable[[int, int], None] | None = None) -> Suite:
     """The suite on a user's periods: of a directory, or of its folders `sparse` and `dense`, whichever are there.
 
-    `progress` is told how many bytes of a folder have been read, of how many.
+    `progress` gets how many bytes of a folder have been read, of how many.
 
     Raises:
         ValueError: The directory lacks periods of the protocol.
