@@ -285,8 +285,11 @@ class Simulation:
         """
         return self.play(self.decide(bids))[0]
 
-    def decide(self, bids: ArrayLike | ImpressionBids) -> TickBids:
-        """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
+    def decide(self, bids: ArrayLike | ImpressionBids | None) -> TickBids:
+        """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick.
+
+        Without `bids` the controlled follow their scripts, too.
+        """
         tick = self.market.opening.tick
         everyone = self._script.multipliers(
             tick, last_cost=self._last_cost, last_expected_conversions=self._last_expected_conversions
@@ -294,7 +297,7 @@ class Simulation:
         decided = [(theirs, self._bids_of(bidder, theirs)) for bidder, theirs in self._live_competitors]
         on_impressions: dict[tuple[int, int], NDArray[np.float32]] = {}
         reported: set[tuple[int, int]] = set()
-        for theirs, given in (*decided, (self._controlled, bids)):
+        for theirs, given in (*decided, *([] if bids is None else [(self._controlled, bids)])):
             multipliers, own, is_reported = split_bids(given, len(theirs))
             everyone[theirs.pick] = multipliers
             if own:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from auction_env.data.manifest import code_version
 from auction_env.files import already_there, staged_directory
 from auction_env.kernels.replay import ReplayLog
+from auction_env.replay.columns import Columns
 from auction_env.replay.market import FULL_LADDER, LEAST_WINNING_COST, Assumption, ReplayMarket
 from auction_env.replay.params import ReplayParams
 
@@ -56,6 +58,21 @@ def save_replay(market: ReplayMarket, directory: str | os.PathLike[str], *, forc
     target = check_target(directory, force=force)
     with staged_directory(target) as stage:
         write_market(stage, market)
+
+
+def join_replays(
+    directories: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Writes the periods of several saved markets as one (`ReplayMarket.concat`), in the memory of one.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ReplayError: As of `save_replay` and `load_replay`.
+        ValueError: No market, or their rules, assumptions or ticks differ.
+    """
+    place = check_target(target, force=force)
+    markets = [load_replay(directory, mmap=True) for directory in directories]
+    with staged_directory(place) as stage:
+        write_market(stage, ReplayMarket.concat(markets, Columns(stage)))
 
 
 def write_market(directory: Path, market: ReplayMarket) -> None:

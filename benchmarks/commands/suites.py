@@ -25,6 +25,7 @@ def run(
     size: Size | None = None,
     n_seeds: int | None = None,
     agents: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
     n_workers: int | None = None,
     ray: str | None = None,
     device: str = "cpu",
@@ -45,8 +46,8 @@ def run(
         if not torch.cuda.is_available():
             raise ValueError(f"`--device` must be one that this machine has, found {device!r}")
     suite = _with_periods(name, size, data) if data is not None or is_synthetic else get_suite(name, size)
-    if n_seeds is not None or agents is not None:
-        suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
+    arms = None if agents is None else chosen_arms(suite, agents)
+    suite = suite.only(n_seeds=n_seeds, arms=arms, variants=variants)
     out = _out(out, suite.full_id)
     outcome = run_suite(
         suite,

@@ -61,9 +61,9 @@ HASHES: dict[str, str] = {
     "scarce/v1": "02006ba14594ce5d",
     "scarce/v1/cpu": "1a6b2443e524a60c",
     "scarce/v1/testing": "dd9c43c4db20817a",
-    "auctionnet-synthetic/v1": "ab7cc939d0d3ccef",
-    "auctionnet-synthetic/v1/cpu": "38d066df3ed0ff48",
-    "auctionnet-synthetic/v1/testing": "05724c051e0fe64e",
+    "auctionnet-synthetic/v2": "f1a158e1e4b0dfd2",
+    "auctionnet-synthetic/v2/cpu": "53d204340bb9ee72",
+    "auctionnet-synthetic/v2/testing": "4e2cf944e307bb17",
     "demo/v1": "1b99e04dfaef7108",
     "demo/v1/cpu": "7c67223908827907",
     "demo/v1/testing": "e50d1965e02fdb6d",
@@ -96,7 +96,7 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         demo.ID: {"testing": 1, "cpu": 3},
         hidden_harm.ID: hidden_harm.N_SEEDS,
         published_size.ID: published_size.N_SEEDS,
-        auctionnet.SYNTHETIC_ID: {"testing": 2, "cpu": 2},
+        auctionnet.SYNTHETIC_ID: {"testing": 2, "cpu": 3},
     }
     assert len(found.train_seeds) == few.get(name, {"testing": 2}).get(size, 10)
 
