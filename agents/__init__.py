@@ -8,9 +8,10 @@ from auction_env.names import lazy_names
 
 if TYPE_CHECKING:
     from agents.families.distances import Distance, data_distance
-    from agents.families.family import Member, Shift, TaskFamily, make_task_family
+    from agents.families.family import Member, TaskFamily, make_task_family
     from agents.families.harms import HARM_V1, HARM_V1_KINDS, parse_harms
     from agents.families.measurement import Marginals, MeasuredHarm, harm_losses, marginal_distance, measure_harm
+    from agents.families.shift import Shift
     from agents.families.storage import (
         collect_family,
         load_family,

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,30 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def already_there(path: Path, found: str, rule: str = "must be empty") -> FileExistsError:
     """The error where files are in the way that `force` would replace."""
     return FileExistsError(f"{path} {rule}, found {found}: take another path, or {BY_FORCE}")
+
+
+def own_directory(directory: str | os.PathLike[str], what: str, is_own: Callable[[str], bool], *, force: bool) -> Path:
+    """The absolute path of a directory that may be written: absent, empty, or, with `force`, with files of ours alone.
+
+    Args:
+        directory: The directory.
+        what: It may hold: "a data set".
+        is_own: Whether a file or folder of this name belongs to that.
+        force: Whether what is there may be replaced.
+
+    Raises:
+        FileExistsError: It is a file, holds something and `force` is False, or holds something of others.
+    """
+    target = Path(directory).resolve()
+    if target.exists() and not target.is_dir():
+        raise FileExistsError(f"{target} must be a directory, found a file")
+    names = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
+    if names and not force:
+        raise already_there(target, repr(names[0]))
+    foreign = [name for name in names if not is_own(name)]
+    if foreign:
+        raise FileExistsError(f"{target} must hold nothing but {what}, found {foreign[0]!r}")
+    return target
 
 
 @contextmanager

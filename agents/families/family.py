@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.families.harms import Harms, deal_harms
+from agents.families.shift import Centre, Shift
 from agents.logging.harm import Harm, sound_trajectories
-from auction_env.market.params import DIURNAL_CURVE, LOG_IMPRESSIONS, MarketParams
+from auction_env.market.funnel import Funnel
+from auction_env.market.params import LOG_IMPRESSIONS, MarketParams
 from auction_env.market.population import Population, auctionnet_population
 from auction_env.notebook import data_frame, html_table
 from auction_env.tasks import TASKS, Constraint, Task
@@ -27,44 +29,7 @@ Int = NDArray[np.int64]
 Bool = NDArray[np.bool_]
 
 MIN_TASKS, MAX_TASKS = 2, 128
-_BUDGET_SPAN, _TARGET_SPAN, _LEVEL_SPAN = np.log(3.0), np.log(1.6), np.log(1.6)
-_SEASON_SPAN = 6  # points of the diurnal curve, three hours: with more, the day's two humps meet again
-_WITHIN = 0.15  # how far the members of a group lie apart, as a share of how far groups do
-_GOOD, _POOR = "noisy-pid", "random"
 _GROUP_TASKS = ("MaxConversions", "TargetCPA", "TargetROAS", "MaxClicks", "MultiConstraint", "AddToCart")
-_TURNS = 20  # trajectories among which the policies of a member are dealt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
-    """How far the groups of a family lie apart, each knob from 0 (all alike) to 1.
-
-    Attributes:
-        category: Concentration of the advertisers' categories: 1 gives a group one category of its own.
-        budget: Range of the budgets' level, up to a factor 3 either way.
-        target: Range of the target CPAs' level, up to a factor 1.6 either way.
-        market: Range of the competitors' target CPAs, hence of prices, up to a factor 1.6 either way.
-        season: Shift of the diurnal curve, up to three hours either way.
-        policy: Share of random multipliers among the logging policies, up to 90 %.
-    """
-
-    category: float = 0.0
-    budget: float = 0.0
-    target: float = 0.0
-    market: float = 0.0
-    season: float = 0.0
-    policy: float = 0.0
-
-    def __post_init__(self) -> None:
-        for part in fields(self):
-            value = getattr(self, part.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise ValueError(f"`shift.{part.name}` must lie in [0, 1], found {value!r}")
-
-    @classmethod
-    def of(cls, level: float) -> Shift:
-        """All knobs at the same level."""
-        return cls(**{part.name: level for part in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -234,7 +199,8 @@ def make_task_family(
     *,
     n_groups: int | None = None,
     harms: Harms = None,
-    n_impressions: int = LOG_IMPRESSIONS,
+    n_impressions: int | None = None,
+    params: MarketParams | None = None,
     population: Population | None = None,
 ) -> TaskFamily:
     """A family of K distinct tasks.
@@ -252,11 +218,13 @@ def make_task_family(
         harms: What is wrong with which logs: the world "harm/v1"; or harms by the position of the task; or harms
             alone, spread over the sizes but for the largest; () for none. By default an eighth of the logs, and at
             least one if there are 4 tasks or more, record three times the bids that were submitted.
-        n_impressions: Size of the markets' episodes.
+        n_impressions: Size of the markets' episodes; by default that of `params`, or 4,800 without them.
+        params: Rules and traffic of the markets before the shifts, `preset("sparse").params` for example; without a
+            funnel they get one, because some tasks count clicks. Default: our market.
         population: Whose advertisers they are, before the shifts; AuctionNet's 48 by default.
 
     Raises:
-        ValueError: A number that breaks a rule; it is named.
+        ValueError: A number that breaks a rule, or a harm that no market of these `params` can have; it is named.
     """
     _check_family(n_tasks, seed, imbalance, n_groups)
     shift = shift if isinstance(shift, Shift) else Shift.of(shift)
@@ -265,7 +233,9 @@ def make_task_family(
     base = population or auctionnet_population()
     if base.n_advertisers < 3:
         raise ValueError(f"`population` must have at least 3 advertisers, found {base.n_advertisers}")
-    centres = _Centre.evenly_spaced(np.random.default_rng([seed, 1]), groups, shift, base)
+    rules = _rules(params, n_impressions)
+    rules.check_population(base)
+    centres = Centre.evenly_spaced(np.random.default_rng([seed, 1]), groups, shift, base)
     most, fewest = imbalance
     sizes = np.rint(np.geomspace(most, fewest, n_tasks)).astype(int)
     members = []
@@ -281,12 +251,31 @@ def make_task_family(
                 n_trajectories=int(sizes[k]),
                 policy=centre.policy,
                 advertisers=centre.advertisers,
-                params=centre.params(n_impressions),
+                params=centre.params(rules),
                 population=centre.population(),
                 first_seed=(seed % 2**20 + 1) * 2**40 + 2**39 + k * 2**32,
             )
         )
+    for member in members:
+        _check_harm(member)
     return TaskFamily(members=tuple(members), seed=seed, shift=shift)
+
+
+def _rules(params: MarketParams | None, n_impressions: int | None) -> MarketParams:
+    """The market before the shifts: with a funnel, so that a log of it can be relabelled to any task."""
+    if params is None:
+        return MarketParams(n_impressions=n_impressions or LOG_IMPRESSIONS, funnel=Funnel())
+    return replace(params, n_impressions=n_impressions or params.n_impressions, funnel=params.funnel or Funnel())
+
+
+def _check_harm(member: Member) -> None:
+    """Raises ValueError if the market of the harmed log would break a rule."""
+    if member.harm is None:
+        return
+    try:
+        member.harm.market(member.params, member.population, member.advertisers)
+    except ValueError as error:
+        raise ValueError(f"`harms` must suit the market, found {member.harm} for {member.name!r}: {error}") from error
 
 
 def _check_family(n_tasks: int, seed: int, imbalance: tuple[int, int], n_groups: int | None) -> None:
@@ -298,92 +287,6 @@ def _check_family(n_tasks: int, seed: int, imbalance: tuple[int, int], n_groups:
         raise ValueError(f"`imbalance` must be (most, fewest) trajectories, fewest at least 1, found {imbalance}")
     if n_groups is not None and not 1 <= n_groups <= n_tasks:
         raise ValueError(f"`n_groups` must lie in 1..{n_tasks}, found {n_groups}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Centre:
-    """Where a group, or a member of it, lies; every coordinate is drawn whatever the knobs are."""
-
-    category: int
-    concentration: float  # 0: all categories alike, 1: one only
-    log_budget: float
-    log_target: float
-    log_market: float
-    season: float  # points of the diurnal curve
-    poor: float  # share of random multipliers
-    order: tuple[int, ...]  # of the advertisers, in which they are picked
-    base: Population
-
-    @classmethod
-    def evenly_spaced(cls, rng: np.random.Generator, n_groups: int, shift: Shift, base: Population) -> list[_Centre]:
-        """The centres of all groups: evenly spaced along each knob, in an order of its own.
-
-        Even spacing, not independent draws: the distance between the groups is then what the knob says, not luck.
-        """
-        order = tuple(rng.permutation(base.n_advertisers).tolist())  # the same for all: only the knob tells them apart
-        categories = rng.permutation(base.n_categories)
-        budget, target, market, season, poor = (
-            rng.permutation(np.linspace(-1.0, 1.0, n_groups) if n_groups > 1 else np.zeros(1)) for _ in range(5)
-        )
-        return [
-            cls(
-                int(categories[g % len(categories)]),
-                shift.category,
-                shift.budget * _BUDGET_SPAN * budget[g],
-                shift.target * _TARGET_SPAN * target[g],
-                shift.market * _LEVEL_SPAN * market[g],
-                shift.season * _SEASON_SPAN * season[g],
-                0.45 * shift.policy * (poor[g] + 1.0),
-                order,
-                base,
-            )
-            for g in range(n_groups)
-        ]
-
-    def near(self, rng: np.random.Generator, shift: Shift) -> _Centre:
-        """A member's place: near its group's."""
-        budget, target, market, season = _WITHIN * rng.uniform(-1.0, 1.0, 4)
-        return replace(
-            self,
-            log_budget=self.log_budget + shift.budget * _BUDGET_SPAN * budget,
-            log_target=self.log_target + shift.target * _TARGET_SPAN * target,
-            log_market=self.log_market + shift.market * _LEVEL_SPAN * market,
-            season=self.season + shift.season * _SEASON_SPAN * season,
-        )
-
-    @property
-    def advertisers(self) -> tuple[int, ...]:
-        """A third of the advertisers: `concentration` of them from the group's category, the rest from all."""
-        base, n = self.base, self.base.n_advertisers // 3
-        own = [j for j in self.order if base.category[j] == self.category]
-        chosen = own[: round(self.concentration * min(n, len(own)))]
-        if self.concentration < 1:
-            chosen += [j for j in self.order if j not in chosen][: n - len(chosen)]
-        return tuple(sorted(chosen))
-
-    def population(self) -> Population:
-        """Budgets and targets of the controlled, targets of the competitors."""
-        base, controlled = self.base, set(self.advertisers)
-        factor = {True: np.exp(self.log_target), False: np.exp(self.log_market)}
-        return replace(
-            base,
-            budget=tuple(b * (np.exp(self.log_budget) if j in controlled else 1.0) for j, b in enumerate(base.budget)),
-            cpa_target=tuple(c * float(factor[j in controlled]) for j, c in enumerate(base.cpa_target)),
-        )
-
-    def params(self, n_impressions: int) -> MarketParams:
-        params = MarketParams.for_task(TASKS["MultiConstraint"], n_impressions=n_impressions)
-        curve = np.asarray(DIURNAL_CURVE, float)
-        points = np.arange(len(curve))
-        rolled = np.interp(points - self.season, points, curve, period=len(curve))
-        return replace(params, traffic=replace(params.traffic, diurnal_curve=tuple(rolled.tolist())))
-
-    @property
-    def policy(self) -> str:
-        poor = round(self.poor * _TURNS)
-        if poor == 0:
-            return _GOOD
-        return f"{_GOOD}={_TURNS - poor},{_POOR}={poor}"
 
 
 def _task(group: int, turn: int, k: int, n_turns: int) -> Task:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.families.family import Member, Shift, TaskFamily
+from agents.families.family import Member, TaskFamily
 from agents.families.measurement import MeasuredHarm
+from agents.families.shift import Shift
 from agents.learning.bars import Count, counted
 from agents.logging.collection import Collection, collect_data_set
 from agents.logging.harm import Harm, sound_trajectories

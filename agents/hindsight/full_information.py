@@ -36,6 +36,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
+from agents.hindsight.prices import check_prices_settled, slot_payments, slot_prices
 from agents.hindsight.tracing import traced_episode
 from agents.learning.bars import Count, counted
 from agents.rollouts import Episodes, check_days
@@ -115,9 +116,9 @@ def record_offers(
         params, population, competitors: The market, as for `rollout`.
 
     Raises:
-        ValueError: The market's slots have no price that the others' bids settle: VCG with several slots, a share of
-            first price (`first_price_share`), or reserves of each impression's own (`reserve_noise`); or what happens
-            to an impression is not settled when it arrives (`trace_tick`).
+        ValueError: The market's slots have no price that the others' bids settle: a share of first price
+            (`first_price_share`), or reserves of each impression's own (`reserve_noise`); or what comes of an
+            impression is not known in its tick (`trace_tick`).
     """
     params, population = params or MarketParams.for_task(task), population or auctionnet_population()
     check_prices_settled(params)
@@ -143,32 +144,9 @@ def record_offers(
         for basis, market in counting.items():
             amounts[basis].append(market.values()[:, advertiser].astype(np.float64))
             market.step(np.zeros((1, market.n_advertisers)))
-        prices.append(slot_prices(params, traced.bid, advertiser))
+        prices.append(slot_payments(params, slot_prices(params, traced.bid, advertiser)))
     of_all = {basis: np.concatenate(parts) for basis, parts in amounts.items()}
     return _offers(params, task, targets, np.concatenate(prices, axis=1), of_all)
-
-
-def check_prices_settled(params: MarketParams) -> None:
-    """Raises ValueError for a market whose slots have no price that the others' bids settle."""
-    if params.mechanism == "vcg" and params.n_slots > 1:
-        raise ValueError(f"`mechanism` must be 'gsp' or 'first_price' with {params.n_slots} slots, found 'vcg'")
-    if params.first_price_share > 0:
-        raise ValueError(f"`first_price_share` must be 0 for prices in hindsight, found {params.first_price_share}")
-    if params.reserve_noise > 0:
-        raise ValueError(f"`reserve_noise` must be 0 for prices in hindsight, found {params.reserve_noise}")
-
-
-def slot_prices(params: MarketParams, bids: NDArray[np.float32], advertiser: int) -> Float:
-    """(n_slots, n) what winning each slot of a tick's impressions takes; bids (n, n_advertisers)."""
-    n, n_advertisers = bids.shape
-    quality = np.ones(n_advertisers, np.float32) if params.quality is None else np.asarray(params.quality, np.float32)
-    scores = np.where(bids >= params.reserve, bids, np.float32(0)) * quality
-    scores[:, advertiser] = 0
-    k = min(params.n_slots, n_advertisers)
-    top = np.partition(-scores, k - 1, axis=1)[:, :k]
-    out = np.zeros((params.n_slots, n))
-    out[:k] = -np.sort(top, axis=1).T / quality[advertiser]
-    return np.maximum(out, params.reserve)
 
 
 def _offers(params: MarketParams, task: Task, targets: Targets, prices: Float, amounts: Mapping[str, Float]) -> Offers:

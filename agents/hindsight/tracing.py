@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auction_env.control.bidder import Bidder, check_multipliers
+from auction_env.control.bidder import Bidder, check_bids
 from auction_env.control.simulation import Simulation
 from auction_env.market.tracing import TracedTick, trace_tick
 
@@ -17,11 +17,12 @@ def traced_episode(simulation: Simulation, bidder: Bidder) -> Iterator[TracedTic
         bidder: Plays the controlled advertiser.
 
     Raises:
-        ValueError: What happens to an impression is not settled when it arrives (`trace_tick`).
+        ValueError: What comes of an impression is not known in its tick (`trace_tick`).
     """
     bidder.reset(simulation.campaigns())
     for _ in range(simulation.market.params.n_ticks):
-        everyone = simulation.decide(check_multipliers(bidder, bidder.act(simulation.view()), 1))
+        view = simulation.view()
+        everyone = simulation.decide(check_bids(bidder, bidder.act(view), view))
         yield trace_tick(
             simulation.market, everyone.multipliers[0], on_impressions=everyone.on_impressions, any_basis=True
         )

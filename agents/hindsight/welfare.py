@@ -71,7 +71,7 @@ def measure_welfare(
     Args as for `agents.rollout`.
 
     Raises:
-        ValueError: What happens to an impression is not settled when it arrives (`trace_tick`).
+        ValueError: What comes of an impression is not known in its tick (`trace_tick`).
     """
     check_days(seeds, days)
     seed, advertiser = check_integers("seeds", seeds), check_integers("advertisers", advertisers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -208,6 +208,19 @@ def one_task(agent: str, task: Tasks, logs: Mapping[str, TrajectoryData] | None 
 def by_name(logs: Logs, task: Task | None = None) -> Mapping[str, TrajectoryData]:
     """Logs by name; a data set alone has the name of the task."""
     return logs if isinstance(logs, Mapping) else {"data" if task is None else task.name: logs}
+
+
+def joined(logs: Sequence[TrajectoryData]) -> TrajectoryData:
+    """The trajectories of several logs; the periods of each are moved behind those of the one before.
+
+    Logs of different tasks number their periods from 0 and may have advertisers in common.
+    """
+    parts, after = [logs[0]], int(logs[0].period.max(initial=-1)) + 1
+    for log in logs[1:]:
+        moved = replace(log, period=log.period + (after - int(log.period.min(initial=0))))
+        parts.append(moved)
+        after = int(moved.period.max(initial=after - 1)) + 1
+    return parts[0] if len(parts) == 1 else TrajectoryData.concat(parts)
 
 
 def check_cpu(agent: str, device: str) -> None:

@@ -28,6 +28,7 @@ from agents.learning.learner import (
     by_name,
     check_cpu,
     check_seed,
+    joined,
     one_task,
 )
 from agents.learning.observation import scale_of
@@ -39,7 +40,6 @@ from agents.learning.scalars import scalar_writer
 from agents.offline.algorithm import Algorithm
 from agents.offline.settings import OfflineSettings, packaged_settings, settings_class
 from agents.offline.transitions import Transitions, read_transitions
-from auction_env.data import TrajectoryData
 
 LEAST_EPISODES = 8
 ACTION_MARGIN = 0.05  # of the range, on each side: logged actions stay away from the ends of a tanh
@@ -92,7 +92,7 @@ class OfflineLearner(Learner):
             raise ValueError(f"`settings` must be those of {self.name!r}, found {type(settings).__name__}")
         logs = by_name(experience)
         learned = one_task(self.name, task, logs)
-        data = next(iter(logs.values())) if len(logs) == 1 else TrajectoryData.concat(list(logs.values()))
+        data = joined(list(logs.values()))
         if data.n_episodes < LEAST_EPISODES:
             raise ValueError(f"`data` must hold at least {LEAST_EPISODES} trajectories, found {data.n_episodes}")
         transitions = read_transitions(

@@ -33,7 +33,7 @@ from auction_env.data.manifest import (
 from auction_env.data.schema import COLUMN_NAMES, OBSERVATION_COLUMNS, arrow_schema
 from auction_env.data.selection import Selection, select
 from auction_env.data.splits import is_splits_file
-from auction_env.files import already_there, staged_directory
+from auction_env.files import own_directory, staged_directory
 from auction_env.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -177,18 +177,7 @@ def load_columns(
 
 def check_target(directory: _Path, *, force: bool) -> Path:
     """The absolute path of a directory that `write` may fill; raises FileExistsError where it may not."""
-    target = Path(directory).resolve()
-    if not target.exists():
-        return target
-    if not target.is_dir():
-        raise FileExistsError(f"{target} must be a directory, found a file")
-    names = sorted(entry.name for entry in target.iterdir())
-    if names and not force:
-        raise already_there(target, repr(names[0]))
-    foreign = [name for name in names if not is_of_data_set(name)]
-    if foreign:
-        raise FileExistsError(f"{target} must hold nothing but a data set, found {foreign[0]!r}")
-    return target
+    return own_directory(directory, "a data set", is_of_data_set, force=force)
 
 
 def is_of_data_set(name: str) -> bool:

@@ -318,7 +318,7 @@ def settle(
 @njit(cache=True)
 def settle_block(
     seed, tick, first, n, basis, values, sigmas, submitted, multiplier, rules, sigma, lower, upper, mean, sd, keys,
-    is_exact, limit, totals, value_sum, exposed,
+    is_exact, limit, totals, value_sum, winner,
 ):  # fmt: skip
     """Settles a block of a market in arrival order: whoever cannot pay an impression is out from that impression on.
 
@@ -338,7 +338,7 @@ def settle_block(
         totals: (n_advertisers, N_TOTALS) float64, written.
         value_sum: (n_advertisers,) float64: if somebody is exhausted, overwritten by the sum of the basis over the
             impressions that each advertiser bid on.
-        exposed: (n_slots, BLOCK) int32, written: who was seen in each slot, -1 if nobody; or without rows.
+        winner: (n_slots, BLOCK) int32, written: who won each slot, seen or not, -1 if nobody; or without rows.
 
     Returns:
         (sum of the least winning costs, whether somebody was exhausted).
@@ -363,9 +363,9 @@ def settle_block(
                 if multiplier[j] > 0:
                     for i in range(start, end):
                         value_sum[j] += basis[j, i]
-        for s in range(exposed.shape[0]):
+        for s in range(winner.shape[0]):
             for i in range(start, end):
-                exposed[s, i] = ladder.top_idx[s, i] if s < ladder.n_exposed[i] else -1
+                winner[s, i] = ladder.top_idx[s, i]
         if broke >= 0:
             multiplier[broke] = 0
         start = end

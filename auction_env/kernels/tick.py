@@ -58,7 +58,7 @@ def lay_out(n, kind):
 @njit(cache=True)
 def settle_item(
     item, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left, totals, lwc,
-    left, is_broke, exposed,
+    left, is_broke, winner,
 ):  # fmt: skip
     """Settles one of the items: see `settle_items`."""
     market, tile = items.market[item], items.tile[item]
@@ -67,14 +67,14 @@ def settle_item(
         tiles.sigma[min(tile, tiles.sigma.shape[0] - 1)], multiplier[market], left[item], rules,
         advertisers.sigma[market], advertisers.lower[market], advertisers.upper[market], advertisers.mean[market],
         advertisers.sd[market], keys[market], item == cursor[market], budget_left[market], totals[item],
-        value_sum[item], exposed[item],
+        value_sum[item], winner[item],
     )  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
 def settle_items(
     todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
-    totals, lwc, left, is_broke, exposed,
+    totals, lwc, left, is_broke, winner,
 ):  # fmt: skip
     """Settles the items `todo`: a market's item at its cursor exactly, the others as if no money ran out.
 
@@ -86,25 +86,25 @@ def settle_items(
         totals, lwc: Written for each item.
         left: (n_items, n_advertisers) float32, written: `multiplier` after the item, 0 for the exhausted.
         is_broke: (n_items,) bool, written.
-        exposed: (n_items, n_slots, BLOCK), or (n_items, 0, 0) if not needed: see `settle_block`.
+        winner: (n_items, n_slots, BLOCK), or (n_items, 0, 0) if not needed: see `settle_block`.
     """
     for index in prange(todo.shape[0]):
         settle_item(
             todo[index], cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
-            totals, lwc, left, is_broke, exposed,
+            totals, lwc, left, is_broke, winner,
         )  # fmt: skip
 
 
 @njit(cache=True)
 def settle_items_serially(
     todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
-    totals, lwc, left, is_broke, exposed,
+    totals, lwc, left, is_broke, winner,
 ):  # fmt: skip
     """`settle_items` on one thread."""
     for index in range(todo.shape[0]):
         settle_item(
             todo[index], cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
-            totals, lwc, left, is_broke, exposed,
+            totals, lwc, left, is_broke, winner,
         )  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def run_tick(
     n_items, n_advertisers = items.market.shape[0], multiplier.shape[1]
     item_totals, item_lwc = np.empty((n_items, n_advertisers, N_TOTALS)), np.empty(n_items)
     left, is_broke = np.empty((n_items, n_advertisers), np.float32), np.empty(n_items, np.bool_)
-    exposed = np.empty((n_items, 0, 0), np.int32)
+    winner = np.empty((n_items, 0, 0), np.int32)
     totals[:] = 0
     lwc_sum[:] = 0
     bid_sum[:] = 0
@@ -200,7 +200,7 @@ def run_tick(
             return
         settle_items(
             todo, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left,
-            item_totals, item_lwc, left, is_broke, exposed,
+            item_totals, item_lwc, left, is_broke, winner,
         )  # fmt: skip
         is_short, any_broke = commit_items(
             cursor, stop, value_sum, multiplier, budget_left, item_totals, item_lwc, left, is_broke, totals, lwc_sum,

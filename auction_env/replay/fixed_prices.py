@@ -27,6 +27,7 @@ from auction_env.control.controlled_market import PlayableMarket
 from auction_env.kernels import outcomes
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.features import add_ticks
+from auction_env.kernels.step.overspend import OVER_COST_GUARD
 from auction_env.replay.market import ReplayMarket
 from auction_env.replay.simulation import MarketOfLog, ReplaySimulation, controlled_tick
 from auction_env.tasks import Task
@@ -36,7 +37,6 @@ Int = NDArray[np.int64]
 
 MIN_BUDGET = 0.1
 """Currency below which an advertiser does not bid."""
-_OVER_COST_GUARD = 1e-4  # currency, in the share of wins that is dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,7 +108,7 @@ class FixedPriceSimulation(ReplaySimulation):
             drawn = np.clip(rng.normal(values, sigmas) * won, 0.0, 1.0)
             converted = rng.binomial(1, drawn).astype(bool)
             cost = float((price * won).sum())
-            over = max((cost - left) / (cost + _OVER_COST_GUARD), 0.0)
+            over = max((cost - left) / (cost + OVER_COST_GUARD), 0.0)
             if over == 0:
                 break
             where = np.flatnonzero(won)

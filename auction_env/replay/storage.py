@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.data.manifest import code_version
-from auction_env.files import already_there, sha256_of, staged_directory
+from auction_env.files import own_directory, sha256_of, staged_directory
 from auction_env.kernels.replay import ReplayLog
 from auction_env.replay.columns import Columns
 from auction_env.replay.market import FULL_LADDER, LEAST_WINNING_COST, Assumption, ReplayMarket
@@ -36,16 +36,7 @@ def check_target(directory: str | os.PathLike[str], *, force: bool) -> Path:
     Raises:
         FileExistsError: The directory holds files and `force` is False, or files of something else.
     """
-    target = Path(directory).resolve()
-    names = sorted(path.name for path in target.iterdir()) if target.is_dir() else []
-    if target.exists() and not target.is_dir():
-        raise FileExistsError(f"{target} must be a directory, found a file")
-    if names and not force:
-        raise already_there(target, repr(names[0]))
-    foreign = [name for name in names if name != MANIFEST and name not in _FILES.values()]
-    if foreign:
-        raise FileExistsError(f"{target} must hold nothing but a replay market, found {foreign[0]!r}")
-    return target
+    return own_directory(directory, "a replay market", {MANIFEST, *_FILES.values()}.__contains__, force=force)
 
 
 def save_replay(market: ReplayMarket, directory: str | os.PathLike[str], *, force: bool = False) -> None:

@@ -24,38 +24,25 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ray", metavar="ADDRESS", help=ray)
 
 
-def add_impressions(parser: argparse.ArgumentParser) -> None:
-    """Adds `--impressions`, which `n_impressions` reads."""
-    parser.add_argument("--impressions", type=int, metavar="N", help="of a market episode; default: 4,800")
-
-
-def n_impressions(arguments: argparse.Namespace) -> int:
-    """The impressions of a market episode: those of the arguments, or the default of all commands."""
-    from auction_env.market.params import LOG_IMPRESSIONS
-
-    return LOG_IMPRESSIONS if arguments.impressions is None else int(arguments.impressions)
-
-
 def add_market(parser: argparse.ArgumentParser) -> None:
     """Adds the options of a live market that `read_market` reads."""
     option = parser.add_argument
-    add_impressions(parser)
+    option("--impressions", type=int, metavar="N", help="of a market episode; default: 4,800")
     values = (
         "distribution of the predicted values: lognormal:SD, mixture:WEIGHT,MEAN,SD/..., FILE (.npy, .csv, .parquet),"
         " advertiser=FILE or category=FILE; with @SHARE behind it, in this share of the auctions only, in the others 0"
         " (docs/market.md); default: normal"
     )
     option("--values", metavar="SPEC", help=values)
-    option("--preset", metavar="NAME", help="sparse or dense: AuctionNet's rules, agents and scale; default: ours")
-    add_population(parser)
-
-
-def add_population(parser: argparse.ArgumentParser) -> None:
-    """Adds `--population` and `--redraw`, which `read_market` reads, too."""
+    option(
+        "--preset",
+        metavar="NAME",
+        help="sparse, dense or dense-pid: AuctionNet's rules and scale; default: ours",
+    )
     population = "auctionnet, auctionnet-agents, or FILE.json of Population.to_json; default: auctionnet"
-    parser.add_argument("--population", metavar="NAME", help=f"the advertisers: {population}, or the preset's")
+    option("--population", metavar="NAME", help=f"the advertisers: {population}, or the preset's")
     redraw = "budgets and target CPAs drawn anew each episode, uniform in 1 ± these shares; 0.5 is 0.5,0.5"
-    parser.add_argument("--redraw", metavar="BUDGET[,CPA]", help=redraw)
+    option("--redraw", metavar="BUDGET[,CPA]", help=redraw)
 
 
 MARKET_OPTIONS = ("impressions", "values", "preset", "population", "redraw")
@@ -66,7 +53,7 @@ def read_market(arguments: argparse.Namespace, **fields: Any) -> Preset:
     """Rules and advertisers of a live market, as the options of `add_market` name them.
 
     Args:
-        arguments: The options; those that a command does not have are left out.
+        arguments: The options.
         fields: Further parameters of the market, in place of the preset's.
 
     Raises:
@@ -76,19 +63,20 @@ def read_market(arguments: argparse.Namespace, **fields: Any) -> Preset:
     from dataclasses import replace
 
     from auction_env.market.competitors.presets import Preset, preset, read_population
-    from auction_env.market.params import MarketParams
+    from auction_env.market.params import LOG_IMPRESSIONS, MarketParams
     from auction_env.market.population import auctionnet_population
 
-    name = getattr(arguments, "preset", None)
+    name, n_impressions = arguments.preset, arguments.impressions
     params, population = Preset(MarketParams(), auctionnet_population()) if name is None else preset(name)
-    if getattr(arguments, "values", None) is not None:
+    if arguments.values is not None:
         fields["traffic"] = replace(params.traffic, values=read_values(arguments.values))
     if arguments.population is not None:
         population = read_population(arguments.population)
     if arguments.redraw is not None:
         budget_swing, cpa_swing = _swings(arguments.redraw)
         population = replace(population, budget_swing=budget_swing, cpa_swing=cpa_swing)
-    return Preset(replace(params, n_impressions=n_impressions(arguments), **fields), population)
+    n_impressions = LOG_IMPRESSIONS if n_impressions is None else n_impressions
+    return Preset(replace(params, n_impressions=n_impressions, **fields), population)
 
 
 def _swings(text: str) -> tuple[float, float]:

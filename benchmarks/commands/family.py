@@ -6,15 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commands import Commands, add_impressions, add_population, add_workers, n_impressions, read_market
+from benchmarks.commands import Commands, add_market, add_workers, read_market
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from agents.families.distances import Distance
-    from agents.families.family import Shift, TaskFamily
+    from agents.families.family import TaskFamily
     from agents.families.measurement import MeasuredHarm
+    from agents.families.shift import Shift
 
 
 def add(commands: Commands) -> None:
@@ -38,8 +39,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--measure", action="store_true", help="play the market to measure what each harm costs; kept in DIR"
     )
-    add_impressions(parser)
-    add_population(parser)
+    add_market(parser)
     for name in ("validation", "test"):
         parser.add_argument(f"--{name}", type=int, default=50, metavar="N", help="trajectories of each task")
     add_workers(parser)
@@ -57,8 +57,7 @@ def _run(arguments: argparse.Namespace) -> None:
         (arguments.most, arguments.fewest),
         n_groups=arguments.groups,
         harms=None if arguments.harms is None else parse_harms(arguments.harms),
-        n_impressions=n_impressions(arguments),
-        population=read_market(arguments).population,
+        **read_market(arguments)._asdict(),
     )
     n_held_out = arguments.validation + arguments.test
     n = sum(member.n_trajectories + n_held_out for member in family.members)
@@ -89,7 +88,7 @@ def parse_shift(text: str) -> Shift:
     Raises:
         ValueError: An unknown knob or a level out of range; it is named.
     """
-    from agents.families.family import Shift
+    from agents.families.shift import Shift
 
     try:
         return Shift.of(float(text))

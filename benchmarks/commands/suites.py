@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from agents import registry
@@ -122,7 +123,7 @@ SPEED_QUESTION = "How fast is each part, and how far from its physical bound?"
 
 
 def suite_tables(name: str) -> list[Table]:
-    """All about a suite: its question, its sizes and its methods; of the speed suite, its question.
+    """All about a suite: question, methods and sizes, or the size in its name; of the speed suite, its question.
 
     Raises:
         ValueError: No such suite; the nearest is named.
@@ -131,14 +132,17 @@ def suite_tables(name: str) -> list[Table]:
     if name == SPEED:
         about.add_row("question", SPEED_QUESTION)
         return [about]
-    suites = {size: get_suite(name, size) for size in SIZES}
-    full = suites["full"]
-    about.add_row("title", full.title)
-    about.add_row("question", full.question)
-    about.add_row("methods", ", ".join(arm.name for arm in full.arms))
-    sizes = Table("size", "id", "variants", "methods", "seeds", "runs", "meaning", title="sizes")
-    sizes.columns[1].no_wrap = True
-    for size, suite in suites.items():
+    named = get_suite(name)
+    suites = [named] if name.rpartition("/")[2] in SIZES else [get_suite(name, size) for size in SIZES]
+    about.add_row("title", named.title)
+    about.add_row("question", named.question)
+    about.add_row("methods", ", ".join(arm.name for arm in named.arms))
+    meaning = "\n".join(f"{suite.size}: {SIZES[suite.size]}" for suite in suites)
+    sizes = Table(title="sizes", title_justify="left", caption=meaning, caption_justify="left", box=box.SIMPLE)
+    sizes.add_column("id", no_wrap=True)
+    for column in ("variants", "methods", "seeds", "runs"):
+        sizes.add_column(column, justify="right", no_wrap=True)
+    for suite in suites:
         counts = (len(suite.variants), len(suite.arms), len(suite.train_seeds), len(suite.runs()))
-        sizes.add_row(size, suite.full_id, *(str(n) for n in counts), SIZES[size])
+        sizes.add_row(suite.full_id, *(f"{n:,}" for n in counts))
     return [about, sizes]

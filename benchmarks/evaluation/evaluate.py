@@ -15,8 +15,9 @@ from agents.parallel import Failure, run_jobs, worker_count
 from agents.rollouts import rollout_each
 from auction_env.control.bidder import Bidder
 from benchmarks.evaluation.episodes import EpisodeSet
+from benchmarks.evaluation.metrics import check_metrics, welfare_columns
 from benchmarks.evaluation.named import NamedBidder, check_bidders, made_for
-from benchmarks.evaluation.result import Evaluation, save
+from benchmarks.evaluation.result import WELFARE, Evaluation, save
 from benchmarks.evaluation.resuming import keeping
 from benchmarks.suites.storage.rows import Rows, concatenate, result_rows
 
@@ -44,18 +45,21 @@ class _Work:
     """Plays the episodes of a job; sent once to every worker, which keeps the bidders that it has made."""
 
     def __init__(
-        self, bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet], reference: Bidder
+        self,
+        bidders: Mapping[str, Bidder | NamedBidder],
+        sets: Sequence[EpisodeSet],
+        reference: Bidder,
+        metrics: Sequence[str],
     ) -> None:
-        self._bidders, self._sets, self._reference = dict(bidders), tuple(sets), reference
+        self._bidders, self._sets, self._reference, self._metrics = dict(bidders), tuple(sets), reference, metrics
         self._made: dict[int, dict[str, Bidder]] = {}
 
     def __call__(self, job: Job) -> Rows:
         """The rows of the episodes, of all bidders."""
-        made = self.of_set(job.number)
-        *played, best = rollout_each(
-            [*made.values(), self._reference], progress=False, **self._sets[job.number].part(job.start, job.stop)
-        )
-        return result_rows(dict(zip(made, played, strict=True)), best, suite=SUITE)
+        made, episodes = self.of_set(job.number), self._sets[job.number].part(job.start, job.stop)
+        *played, best = rollout_each([*made.values(), self._reference], progress=False, **episodes)
+        rows = result_rows(dict(zip(made, played, strict=True)), best, suite=SUITE)
+        return rows | welfare_columns(made, episodes) if WELFARE in self._metrics else rows
 
     def of_set(self, number: int) -> dict[str, Bidder]:
         """The bidders for a set; those that are named are made for its market."""
@@ -70,6 +74,7 @@ def evaluate(
     episodes: EpisodeSet | Sequence[EpisodeSet],
     *,
     against: str | None = None,
+    metrics: Sequence[str] = (),
     n_workers: int | None = 1,
     ray: str | None = None,
     out: str | Path | None = None,
@@ -82,6 +87,8 @@ def evaluate(
         bidders: By name in tables: bidders, or `benchmarks.evaluation.named.named_bidder` of a text.
         episodes: Of one task or several: `in_market`, `of_data`, `in_log`.
         against: Name of the bidder that the others are compared with; the first by default.
+        metrics: Further tables, of `benchmarks.evaluation.result.METRICS`. The welfare plays every episode again,
+            impression by impression.
         n_workers: Processes, each of one thread; None: one a core. With 1 it all happens in this process. Bidders must
             be picklable where there are more.
         ray: Address of a Ray cluster, as `agents.parallel.run_jobs` takes it.
@@ -92,18 +99,20 @@ def evaluate(
             None a bar after two seconds where somebody types.
 
     Raises:
-        ValueError: No bidder, another `against`, tasks of one name, or a bidder that cannot play a task.
+        ValueError: No bidder, another `against`, tasks of one name, a bidder that cannot play a task, an unknown
+            metric, or welfare where it is not defined: in logs, or with delayed conversions.
         FileExistsError: An evaluation with other arguments was stopped on the way to `out`.
         RuntimeError: A worker failed.
     """
     sets = [episodes] if isinstance(episodes, EpisodeSet) else list(episodes)
     chosen = _check(bidders, sets, against)
-    work = _Work(bidders, sets, HindsightBidder())
+    check_metrics(metrics, sets)
+    work = _Work(bidders, sets, HindsightBidder(), metrics)
     for number in range(len(sets)):  # before anything is played: a file that is not there, a history that is missing
         work.of_set(number)
     jobs = [job for number, of_task in enumerate(sets) for job in _jobs(number, of_task)]
     n, directory = sum(map(len, sets)), None if out is None else Path(out)
-    with counted(progress, "evaluating", n) as tell, keeping(directory, bidders, sets, force=force) as kept:
+    with counted(progress, "evaluating", n) as tell, keeping(directory, bidders, sets, metrics, force=force) as kept:
         done = {job: rows for job in jobs if (rows := kept.read(job.file)) is not None}
         n_resumed = sum(job.stop - job.start for job in done)
         if tell is not None:
@@ -124,12 +133,15 @@ def evaluate(
                 ended(job, work(job))
         else:
             # what has been made above, and what makes competitors, may not be picklable
-            fresh = _Work(bidders, [replace(of_task, competitors=None) for of_task in sets], HindsightBidder())
+            playable = [replace(of_task, competitors=None) for of_task in sets]
+            fresh = _Work(bidders, playable, HindsightBidder(), metrics)
             run_jobs(fresh, todo, ended, n_workers=n_workers, ray=ray, preload=_needed_modules(bidders))
         tasks = [of_task.task.name for of_task in sets]
         rows = _in_order(concatenate([done[job] for job in jobs]), list(bidders), tasks)
         played = tuple(of_task.description for of_task in sets)
-        found = Evaluation(rows=rows, against=chosen, episodes=played, n_resumed=n_resumed)
+        found = Evaluation(
+            rows=rows, against=chosen, episodes=played, n_resumed=n_resumed, metrics=tuple(dict.fromkeys(metrics))
+        )
         if directory is not None:
             save(found, directory)
     return found

@@ -16,7 +16,14 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from auction_env.files import write_atomically
-from benchmarks.evaluation.tables import difference_cells, feasibility_cells, narrow, score_cells
+from benchmarks.evaluation.tables import (
+    difference_cells,
+    feasibility_cells,
+    narrow,
+    regret_cells,
+    score_cells,
+    welfare_cells,
+)
 from benchmarks.pages.tables.cells import Cells
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.statistics.summaries import Comparison, Feasibility, Summary, compare, feasibility, summarise
@@ -32,6 +39,16 @@ ROWS, RECORD, PAGE = "rows.parquet", "evaluation.json", "report.html"
 METRIC = "score_expected"
 """The column of the rows that is the score: of expected amounts, which have the same mean and far less noise."""
 
+REGRET, WELFARE = "regret", "welfare"
+METRICS = {
+    REGRET: "score of the best constant in hindsight minus the bidder's",
+    WELFARE: "what the slots are worth to all who won them, over the most that they could be worth; live markets only",
+}
+"""Further tables that an evaluation may have."""
+
+EFFICIENT, REVENUE = "efficient_welfare", "revenue"
+"""Columns of the rows beside `WELFARE`, where that was measured, currency."""
+
 _WIDTH = 80
 
 
@@ -45,6 +62,7 @@ class Evaluation:
         episodes: What was played, a record a task.
         bootstrap: How intervals are computed.
         n_resumed: Episodes that an earlier call had finished.
+        metrics: Names of the `METRICS` of which it shows tables, too.
     """
 
     rows: Rows
@@ -52,6 +70,7 @@ class Evaluation:
     episodes: tuple[Mapping[str, Any], ...] = ()
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
     n_resumed: int = 0
+    metrics: tuple[str, ...] = ()
 
     @cached_property
     def summaries(self) -> tuple[Summary, ...]:
@@ -65,7 +84,26 @@ class Evaluation:
         `share` is the regret over the mean of the reference.
         """
         regret = np.asarray(self.rows["reference"], np.float64) - np.asarray(self.rows[METRIC], np.float64)
-        return summarise({**self.rows, "regret": regret}, "regret", self.bootstrap)
+        return summarise({**self.rows, REGRET: regret}, REGRET, self.bootstrap)
+
+    @cached_property
+    def welfare(self) -> tuple[Summary, ...]:
+        """Summaries of the welfare of all advertisers; `share` is over the efficient welfare (`agents.Welfare`).
+
+        Raises:
+            ValueError: It was not measured.
+        """
+        return self._of_efficient(WELFARE)
+
+    @cached_property
+    def revenue(self) -> tuple[Summary, ...]:
+        """Summaries of what all advertisers pay, as those of `welfare`."""
+        return self._of_efficient(REVENUE)
+
+    def _of_efficient(self, column: str) -> tuple[Summary, ...]:
+        if column not in self.rows:
+            raise ValueError(f"`metrics` must hold {WELFARE!r} when episodes are played, found {list(self.metrics)}")
+        return summarise({**self.rows, "reference": self.rows[EFFICIENT]}, column, self.bootstrap)
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -88,11 +126,16 @@ class Evaluation:
         return tuple(dict.fromkeys(str(name) for name in self.rows["task"]))
 
     def cells(self) -> list[Cells]:
-        """The tables: scores, differences, limits."""
+        """The tables: scores, differences, limits, and those of the metrics asked for."""
         tables = [score_cells(self.summaries, self.tasks)]
         if self.comparisons:
             tables.append(difference_cells(self.comparisons, self.tasks, self.against))
-        return [*tables, feasibility_cells(self.feasibility, self.tasks)]
+        tables.append(feasibility_cells(self.feasibility, self.tasks))
+        if REGRET in self.metrics:
+            tables.append(regret_cells(self.regrets, self.tasks))
+        if WELFARE in self.metrics:
+            tables.append(welfare_cells(self.welfare, self.revenue, self.tasks))
+        return tables
 
     def table(self) -> str:
         """The tables as text of at most 80 columns."""
@@ -135,7 +178,7 @@ def save(found: Evaluation, directory: Path) -> Path:
     """
     directory.mkdir(parents=True, exist_ok=True)
     write_atomically(directory / ROWS, to_bytes(found.rows))
-    record = {"against": found.against, "episodes": list(found.episodes)}
+    record = {"against": found.against, "episodes": list(found.episodes), "metrics": list(found.metrics)}
     write_atomically(directory / RECORD, (json.dumps(record) + "\n").encode())
     try:
         from benchmarks.evaluation.page import write_page
@@ -152,7 +195,12 @@ def read(directory: str | Path) -> Evaluation:
         raise FileNotFoundError(f"{path} must hold an evaluation, found no {RECORD}")
     record = json.loads((path / RECORD).read_text(encoding="utf-8"))
     table = pq.read_table(path / ROWS)
-    return Evaluation(rows=from_table(table), against=record["against"], episodes=tuple(record["episodes"]))
+    return Evaluation(
+        rows=from_table(table),
+        against=record["against"],
+        episodes=tuple(record["episodes"]),
+        metrics=tuple(record["metrics"]),
+    )
 
 
 def from_table(table: pa.Table) -> Rows:

@@ -50,20 +50,25 @@ class Kept:
 
 @contextmanager
 def keeping(
-    out: Path | None, bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet], *, force: bool
+    out: Path | None,
+    bidders: Mapping[str, Bidder | NamedBidder],
+    sets: Sequence[EpisodeSet],
+    metrics: Sequence[str],
+    *,
+    force: bool,
 ) -> Iterator[Kept]:
     """What is kept for `out` while the block runs; nothing where it ends well.
 
     Args:
         out: Directory of the results.
-        bidders, sets: What is played. Of a bidder that is an object nothing tells whether a later one is the same, so
-            that nothing is kept.
+        bidders, sets, metrics: What is played and measured. Of a bidder that is an object nothing tells whether a later
+            one is the same, so that nothing is kept.
         force: Whether what another evaluation left is replaced.
 
     Raises:
         FileExistsError: Episodes of another evaluation are kept for `out`, or another process is at it.
     """
-    plan = _plan(bidders, sets)
+    plan = _plan(bidders, sets, metrics)
     if out is None or plan is None:
         yield Kept(None)
         return
@@ -71,7 +76,9 @@ def keeping(
         yield Kept(folder)
 
 
-def _plan(bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet]) -> dict[str, Any] | None:
+def _plan(
+    bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet], metrics: Sequence[str]
+) -> dict[str, Any] | None:
     """All that the rows depend on, as JSON values; None where that cannot be told."""
     who: dict[str, Any] = {}
     for name, bidder in bidders.items():
@@ -90,7 +97,7 @@ def _plan(bidders: Mapping[str, Bidder | NamedBidder], sets: Sequence[EpisodeSet
         elif isinstance(market, BatMarket):
             log = market.landscape.digest
         played.append(of_task.description | {"against": None if given is None else given.identity, "log": log})
-    return {"bidders": who, "episodes": played, "code": code_version()}
+    return {"bidders": who, "episodes": played, "metrics": list(metrics), "code": code_version()}
 
 
 def _digest(log: ReplayMarket) -> str:

@@ -66,6 +66,41 @@ def feasibility_cells(found: Sequence[Feasibility], tasks: Sequence[str]) -> Cel
     )
 
 
+def regret_cells(found: Sequence[Summary], tasks: Sequence[str]) -> Cells:
+    """A row a task and bidder, the smallest regret first."""
+    rows = [
+        (s.method, task or ALL_TASKS, _estimate(s.share), f"{s.mean.value:.4g}")
+        for task in _scopes(tasks)
+        for s in sorted((s for s in found if s.task == task), key=lambda s: s.share.value)
+    ]
+    note = "share: regret over the mean score of the best constant in hindsight; below 0 the bidder beats it"
+    return Cells(
+        kind="regret",
+        title="Regret: best constant in hindsight minus score",
+        header=("bidder", "task", "share", "regret"),
+        rows=tuple(rows),
+        notes=(note,),
+    )
+
+
+def welfare_cells(found: Sequence[Summary], revenue: Sequence[Summary], tasks: Sequence[str]) -> Cells:
+    """A row a task and bidder: welfare of all advertisers and what they pay, as shares of the efficient welfare."""
+    rows = [
+        (s.method, task or ALL_TASKS, _estimate(s.share), f"{paid.share.value:.3f}")
+        for task in _scopes(tasks)
+        for s, paid in sorted(zip(found, revenue, strict=True), key=lambda pair: -pair[0].share.value)
+        if s.task == task
+    ]
+    note = "of all advertisers, as shares of the most that the slots could be worth; what lies between is their surplus"
+    return Cells(
+        kind="welfare",
+        title="Welfare where the bidder is one of all",
+        header=("bidder", "task", "welfare", "revenue"),
+        rows=tuple(rows),
+        notes=(note,),
+    )
+
+
 def narrow(cells: Cells) -> Cells:
     """The table with long names cut in their middle, for a terminal of 80 columns."""
     rows = tuple((one_line(row[0], _NAME), one_line(row[1], _TASK), *row[2:]) for row in cells.rows)

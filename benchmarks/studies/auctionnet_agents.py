@@ -113,11 +113,14 @@ def of_trajectories(log: TrajectoryData) -> AgentLog:
     )
 
 
-def fit_population(log: AgentLog, *, ridge: float = RIDGE) -> Population:
-    """AuctionNet's advertisers with schedules fitted to a log of its shipped agents.
+def fit_population(
+    log: AgentLog, value_mean: float = TrafficParams().value_mean, *, ridge: float = RIDGE
+) -> Population:
+    """AuctionNet's advertisers, with the budgets and targets of a log of its shipped agents and schedules fitted to it.
 
     Each kind of agent is a ridge regression of log multipliers on the time of day, the pace and the surplus
-    (`Schedule`), over all ticks in which its money did not run out. The noise is what remains.
+    (`Schedule`), over all ticks in which its money did not run out. The noise is what remains. `value_mean` is the
+    usual predicted value of the market (`TrafficParams`).
     """
     _, n_ticks, n_advertisers = log.multiplier.shape
     if n_advertisers != len(AGENTS) or n_ticks != 48:
@@ -137,9 +140,12 @@ def fit_population(log: AgentLog, *, ridge: float = RIDGE) -> Population:
         start[who] = np.exp(first) / log.cpa_target[who]
         if kind != STEPS:
             start[who] *= CLOSED_LOOP
-            schedules.append(_fit(kind, own - first, known, log, who, ridge))
+            surplus = log_surplus(log.value[:, :, who], value_mean)
+            schedules.append(_fit(kind, own - first, known, surplus, log, who, ridge))
     return replace(
         auctionnet_population(),
+        budget=tuple(log.budget.tolist()),
+        cpa_target=tuple(log.cpa_target.tolist()),
         start=tuple(np.round(start, 3).tolist()),
         behaviour=AGENTS,
         schedules=tuple(schedules),
@@ -147,13 +153,18 @@ def fit_population(log: AgentLog, *, ridge: float = RIDGE) -> Population:
 
 
 def _fit(
-    kind: str, target: Float, known: NDArray[np.bool_], log: AgentLog, who: NDArray[np.int64], ridge: float
+    kind: str,
+    target: Float,
+    known: NDArray[np.bool_],
+    surplus: Float,
+    log: AgentLog,
+    who: NDArray[np.int64],
+    ridge: float,
 ) -> Schedule:
-    """The schedule of the advertisers `who`, whose logarithms of the multiplier over the first one are given."""
+    """The schedule of the advertisers `who`, of whom logarithms of the multiplier over the first one are given."""
     tick = np.nonzero(known)[1]
     left = log.budget_left[:, :, who] / log.budget[who]
     pace = log_pace(left, 1.0 - np.arange(48)[:, None] / 48)
-    surplus = log_surplus(log.value[:, :, who], TrafficParams().value_mean)
     hats = np.stack([np.interp(tick, POINTS, row) for row in np.eye(len(POINTS))], axis=1)
     design = np.concatenate((hats, hats * pace[known][:, None], hats * surplus[known][:, None]), axis=1)
     found = np.linalg.solve(design.T @ design + ridge * np.eye(design.shape[1]), design.T @ target[known])

@@ -1,7 +1,8 @@
-"""How near the preset `sparse` comes to AuctionNet: `python -m benchmarks.studies.auctionnet_fidelity FILE...`.
+"""How near a preset comes to AuctionNet: `python -m benchmarks.studies.auctionnet_fidelity FILE...`.
 
-FILE is a trajectory file (`*-rlData.csv`) of AuctionNet's simulator at full size with its 48 shipped agents. The table
-sets the periods that the preset was not fitted on beside the preset and the default market: means, and
+FILE is a trajectory file (`*-rlData.csv`) of AuctionNet's simulator at full size with its 48 shipped agents; for
+`--preset dense` with the budgets, targets and predicted values of that preset. The table sets the periods that the
+preset was not fitted on beside the preset, and beside the default market, whose money is that of `sparse`: means, and
 Kolmogorov-Smirnov distances. The last column is the distance between AuctionNet's own two sets of periods: what one
 cannot expect to get below.
 """
@@ -9,7 +10,7 @@ cannot expect to get below.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from scipy.stats import ks_2samp
 
 from auction_env import MarketParams, Population, auctionnet_population
 from auction_env.control.simulation import Simulation
-from auction_env.market.competitors.presets import preset
+from auction_env.market.competitors.presets import PRESETS, preset
 from benchmarks.console import Advance, console, progress_bar
 from benchmarks.studies.auctionnet_agents import CONSTANTS, AgentLog, fit_population, read_agents
 
@@ -120,21 +121,21 @@ def distances(log: AgentLog, other: AgentLog) -> dict[str, float]:
     return {name: float(ks_2samp(mine[name], theirs[name]).statistic) for name in mine}
 
 
-def tables(reported: AgentLog, fitted: AgentLog, played: AgentLog, default: AgentLog) -> list[Table]:
-    """Distances with means and deciles, prices by sixth of the day, and correlations."""
-    logs = {"AuctionNet": reported, SPARSE: played, "default": default}
-    near, far, floor = (distances(log, reported) for log in (played, default, fitted))
+def tables(reported: AgentLog, fitted: AgentLog, played: Mapping[str, AgentLog]) -> list[Table]:
+    """Distances with means and deciles, prices by sixth of the day, and correlations; `played` is by market."""
+    logs = {"AuctionNet": reported, **played}
+    apart = [distances(log, reported) for log in (*played.values(), fitted)]
     first = Table(title="mean (10th to 90th percentile); KS: distance to AuctionNet", title_justify="left")
     first.add_column("", overflow="fold")
-    for column in (*logs, f"KS {SPARSE}", "KS default", "KS AuctionNet's other periods"):
+    for column in (*logs, *(f"KS {name}" for name in played), "KS AuctionNet's other periods"):
         first.add_column(column, justify="right")
     described = [samples(log) for log in logs.values()]
-    for quantity in near:
+    for quantity in described[0]:
         cells = []
         for part in described:
             low, high = np.quantile(part[quantity], (0.1, 0.9))
             cells.append(f"{part[quantity].mean():.3g} ({low:.3g} to {high:.3g})")
-        ks = (f"{part[quantity]:.3f}" for part in (near, far, floor))
+        ks = (f"{part[quantity]:.3f}" for part in apart)
         first.add_row(quantity, *cells, *ks)
     second = Table(title="least winning cost by sixth of the day; correlations", title_justify="left")
     second.add_column("")
@@ -150,9 +151,10 @@ def tables(reported: AgentLog, fitted: AgentLog, played: AgentLog, default: Agen
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Plays the preset and the default market, prints the tables; or fits a population."""
+    """Plays the preset, and beside `sparse` the default market, and prints the tables; or fits a population."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="trajectories of AuctionNet's simulator")
+    parser.add_argument("--preset", choices=PRESETS, default=SPARSE, help="default: %(default)s")
     periods = "positions of the periods to compare with; the others are those of the fit; default: 8 9 10 11"
     parser.add_argument("--periods", nargs="+", type=int, default=REPORTED, metavar="P", help=periods)
     parser.add_argument("--episodes", type=int, default=24, metavar="N", help="default: %(default)s")
@@ -164,14 +166,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     rest = sorted(set(range(n_days)) - set(arguments.periods))
     if not rest or not set(arguments.periods) <= set(range(n_days)):
         parser.error(f"`--periods` must be some of 0..{n_days - 1}, not all, found {list(arguments.periods)}")
+    chosen = preset(arguments.preset, n_impressions=arguments.impressions)
     if arguments.fit:
-        console.print(fit_population(log.days(rest)).to_json(), soft_wrap=True, highlight=False)
+        found = fit_population(log.days(rest), chosen.params.traffic.value_mean)
+        console.print(found.to_json(), soft_wrap=True, highlight=False)
         return
-    chosen = preset(SPARSE, n_impressions=arguments.impressions)
-    markets = ((MarketParams(n_impressions=arguments.impressions), auctionnet_population()), chosen)
+    if not np.allclose(log.budget, chosen.population.budget):
+        parser.error(f"FILE must have the budgets of `--preset {arguments.preset}`, found {log.budget.tolist()}")
+    markets: dict[str, tuple[MarketParams, Population]] = {arguments.preset: chosen}
+    if arguments.preset == SPARSE:
+        markets["default"] = MarketParams(n_impressions=arguments.impressions), auctionnet_population()
     with progress_bar("playing", len(markets) * arguments.episodes, "episodes") as bar:
-        default, played = (play(*market, range(arguments.episodes), bar.advance) for market in markets)
-    for table in tables(log.days(arguments.periods), log.days(rest), played, default):
+        played = {name: play(*market, range(arguments.episodes), bar.advance) for name, market in markets.items()}
+    for table in tables(log.days(arguments.periods), log.days(rest), played):
         console.print(table)
 
 

@@ -71,3 +71,21 @@ def test_errors_that_say_what_is_wrong_stay(error: OSError, tmp_path: Path) -> N
     with pytest.raises(type(error)) as caught, files.naming_errors(tmp_path):
         raise error
     assert caught.value is error
+
+
+def test_a_directory_may_be_written_where_nothing_of_others_is(tmp_path: Path) -> None:
+    def checked(name: str, *, force: bool = False) -> Path:
+        return files.own_directory(tmp_path / name, "a market", {"own.npy"}.__contains__, force=force)
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "own.npy").touch()
+    assert checked("absent") == tmp_path / "absent" and checked("empty") == tmp_path / "empty"
+    with pytest.raises(FileExistsError, match=r"must be empty, found 'own\.npy': .*`force=True`"):
+        checked("full")
+    assert checked("full", force=True) == tmp_path / "full"
+    (tmp_path / "full" / "thesis.pdf").touch()
+    with pytest.raises(FileExistsError, match=r"must hold nothing but a market, found 'thesis\.pdf'"):
+        checked("full", force=True)
+    with pytest.raises(FileExistsError, match="must be a directory, found a file"):
+        checked("full/own.npy", force=True)

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.hindsight.imitation.oracle import Brought, best_log_ratios, brought_by, check_oracle
+from agents.hindsight.imitation.oracle import Brought, best_log_ratios, brought_by
+from agents.hindsight.prices import check_prices_settled
 from agents.labels.hindsight import LOG_GRID
 from agents.learning.checkpoint import AgentFile
 from agents.learning.learner import (
@@ -44,10 +45,11 @@ from agents.learning.settings import Settings, check_fields, require, require_po
 from agents.rollouts import Episodes, rollout
 from agents.rules.random_multiplier import RandomMultiplierBidder
 from auction_env.control.simulation import LiveMarket
+from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import auctionnet_population
-from auction_env.market.tracing import trace_tick
-from auction_env.tasks import QUANTITIES, Task
+from auction_env.market.tracing import check_traceable, trace_tick
+from auction_env.tasks import BASES, QUANTITIES, Task
 
 Float = NDArray[np.float64]
 
@@ -123,7 +125,7 @@ class OilLearner(Learner):
         """See `Learner`; a state is written after each validation, every `validate_every` iterations.
 
         Raises:
-            ValueError: A task or a market for which the oracle has no answer, or a `save_every`.
+            ValueError: A market for which the oracle has no answer, or a `save_every`.
         """
         check_cpu(self.name, device)
         if save_every is not None:
@@ -148,7 +150,8 @@ class _School:
     def __init__(self, name: str, settings: OilSettings, task: Task, experience: MarketExperience, seed: int) -> None:
         params = experience.params or MarketParams.for_task(task)
         params.check_task(task)
-        check_oracle(task, params)
+        check_prices_settled(params)
+        check_traceable(params)
         self._market = LiveMarket(params=params, population=experience.population or auctionnet_population())
         n = self._market.population.n_advertisers
         self._advertiser = experience.advertiser
@@ -251,10 +254,12 @@ class _School:
         advertisers = drawn if self._advertiser is None else np.full(n, self._advertiser)
         simulation, student = self._market.one_each(self._task, advertisers), self._bidder()
         simulation.reset(seeds)
+        counting = self._counting(seeds)
         campaigns = simulation.campaigns()
         student.reset(campaigns)
         brought: list[list[Brought]] = [[] for _ in range(n)]
-        seen, active, spent, earned = [], [], [np.zeros(n)], [np.zeros(n)]
+        seen, active, spent = [], [], [np.zeros(n)]
+        earned = {basis: [np.zeros(n)] for basis in self._task.needs}
         for _ in range(self._market.params.n_ticks):
             view = simulation.view()
             seen.append(student.observe(view))
@@ -262,18 +267,35 @@ class _School:
             everyone = simulation.decide(student.act(view))
             for row, advertiser in enumerate(advertisers):
                 traced = trace_tick(simulation.market, everyone.multipliers[row], row, any_basis=True)
-                worth = float(campaigns.base[row])
-                brought[row].append(brought_by(self._market.params, traced, int(advertiser), worth))
+                worth, j = float(campaigns.base[row]), int(advertiser)
+                others = {basis: market.values_of(row, j).astype(np.float64) for basis, market in counting.items()}
+                brought[row].append(brought_by(self._market.params, traced, j, worth, self._task, others))
+            for market in counting.values():
+                market.step(np.zeros((n, market.n_advertisers)))
             tick, _ = simulation.play(everyone)
             spent.append(spent[-1] + tick.cost)
-            earned.append(earned[-1] + getattr(tick, QUANTITIES[self._task.basis].expected))
-        before = np.stack(spent[:-1]), np.stack(earned[:-1])  # (T, n) each
+            for basis, sums in earned.items():
+                sums.append(sums[-1] + getattr(tick, QUANTITIES[basis].expected))
+        paid = np.stack(spent[:-1])  # (T, n)
+        gained = {basis: np.stack(sums[:-1]) for basis, sums in earned.items()}
         answers = [
-            best_log_ratios(self._task, campaigns.targets.at(row), brought[row], before[0][:, row], before[1][:, row])
+            best_log_ratios(
+                self._task, campaigns.targets.at(row), brought[row], paid[:, row],
+                {basis: sums[:, row] for basis, sums in gained.items()},
+            )
             for row in range(n)
-        ]
+        ]  # fmt: skip
         kept = np.stack(active, axis=1)  # (n, T)
         return _Lesson(np.stack(seen, axis=1)[kept], np.stack(answers)[kept])
+
+    def _counting(self, seeds: NDArray[np.int64]) -> dict[str, BatchMarket]:
+        """The same impressions by what the task's limits count beside its objective: a market each, without bids."""
+        params, population = self._market.params, self._market.population
+        others = [basis for basis in self._task.needs if basis != self._task.basis]
+        markets = {basis: BatchMarket(params, population, len(seeds)) for basis in others}
+        for basis, market in markets.items():
+            market.reset(seeds, None, np.full((len(seeds), market.n_advertisers), BASES.index(basis)))
+        return markets
 
     def _validate(self, loss: float | None = None) -> Numbers:
         """Plays the validation episodes; keeps the student if it is the best so far."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.hindsight.full_information import check_prices_settled, slot_prices
+from agents.hindsight.prices import slot_payments, slot_prices
 from agents.labels.hindsight import LOG_GRID, peak
 from auction_env.market.params import MarketParams
 from auction_env.market.tracing import TracedTick
@@ -20,21 +21,12 @@ class Brought(NamedTuple):
     """What the multipliers of `LOG_GRID` bring in a tick if the money lasts, (m,) each."""
 
     cost: Float  # currency
-    amount: Float  # expected, of what the objective counts
+    amounts: dict[str, Float]  # expected, of each of the `BASES` that the task counts
 
 
-def check_oracle(task: Task, params: MarketParams) -> None:
-    """Raises ValueError for a task or a market for which the oracle has no answer."""
-    check_prices_settled(params)
-    others = [one.kind for one in task.constraints if one.basis not in (None, task.basis)]
-    if others:
-        raise ValueError(
-            f"the constraints of task {task.name!r} must count what its objective counts, {task.basis}, for an oracle"
-            f" that follows one amount, found {others}"
-        )
-
-
-def brought_by(params: MarketParams, traced: TracedTick, advertiser: int, worth: float) -> Brought:
+def brought_by(
+    params: MarketParams, traced: TracedTick, advertiser: int, worth: float, task: Task, others: Mapping[str, Float]
+) -> Brought:
     """What each multiplier would bring in a tick against the bids that the others make, over exposure.
 
     Args:
@@ -42,19 +34,25 @@ def brought_by(params: MarketParams, traced: TracedTick, advertiser: int, worth:
         traced: The tick.
         advertiser: Whose multiplier it is.
         worth: Of a unit of the objective, which the grid is relative to; currency.
+        task: Of the advertiser.
+        others: (n,) predicted amounts of each impression, of those of the task's `needs` that it does not bid on.
     """
     price = slot_prices(params, traced.bid, advertiser)  # (n_slots, n), falling along the slots
+    payment = slot_payments(params, price)
     value, seen = traced.value[:, advertiser].astype(np.float64), np.cumprod(params.exposure)
     bid = worth * np.exp(LOG_GRID)[:, None] * value
-    cost, amount = np.zeros_like(bid), np.zeros_like(bid)
+    cost, chance = np.zeros_like(bid), np.zeros_like(bid)
     for slot in reversed(range(params.n_slots)):
         wins = (bid >= price[slot]) & (bid > 0)
-        paid = bid if params.mechanism == "first_price" else price[slot]
-        cost, amount = np.where(wins, seen[slot] * paid, cost), np.where(wins, seen[slot] * value, amount)
-    return Brought(cost.sum(axis=1), amount.sum(axis=1))
+        paid = bid if params.mechanism == "first_price" else payment[slot]
+        cost, chance = np.where(wins, seen[slot] * paid, cost), np.where(wins, seen[slot], chance)
+    counted = {task.basis: value, **others}
+    return Brought(cost.sum(axis=1), {basis: (chance * amount).sum(axis=1) for basis, amount in counted.items()})
 
 
-def best_log_ratios(task: Task, targets: Targets, brought: list[Brought], spent: Float, earned: Float) -> Float:
+def best_log_ratios(
+    task: Task, targets: Targets, brought: list[Brought], spent: Float, earned: Mapping[str, Float]
+) -> Float:
     """Log of the best constant multiplier from each tick to the episode's end, over the worth of a unit.
 
     The score of the task is maximised, with what there is by then and a budget that ends the campaign within a tick, of
@@ -63,13 +61,14 @@ def best_log_ratios(task: Task, targets: Targets, brought: list[Brought], spent:
     Args:
         task, targets: Of the campaign; targets () each.
         brought: Of each of the T ticks.
-        spent, earned: (T,) before each tick.
+        spent: (T,) before each tick.
+        earned: (T,) before each tick, of each of the task's `needs`.
 
     Returns:
         (T,), within `LOG_GRID`.
     """
-    cost, amount = (np.stack(parts) for parts in zip(*brought, strict=True))  # (T, m)
-    column = QUANTITIES[task.basis]
+    cost = np.stack([part.cost for part in brought])  # (T, m)
+    amounts = {basis: np.stack([part.amounts[basis] for part in brought]) for basis in task.needs}
     scores = np.empty(cost.shape)
     for tick in range(len(cost)):
         left = max(float(targets.budget) - spent[tick], 0.0)
@@ -77,9 +76,10 @@ def best_log_ratios(task: Task, targets: Targets, brought: list[Brought], spent:
         unspent = np.maximum(left - before, 0.0)
         share = np.divide(unspent, cost[tick:], out=np.ones_like(before), where=cost[tick:] > 0).clip(max=1.0)
         total_cost = spent[tick] + (share * cost[tick:]).sum(axis=0)
-        total = earned[tick] + (share * amount[tick:]).sum(axis=0)
-        nothing = np.zeros(len(total))
-        known = {"cost": total_cost, column.sampled: total, column.expected: total}
+        nothing, known = np.zeros(len(total_cost)), {"cost": total_cost}
+        for basis, amount in amounts.items():
+            total, column = earned[basis][tick] + (share * amount[tick:]).sum(axis=0), QUANTITIES[basis]
+            known |= {column.sampled: total, column.expected: total}
         totals = Totals(**{name: known.get(name, nothing) for name in Totals._fields})
         scores[tick] = task.score(totals, targets, expected=True)
     return peak(scores)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,8 +23,6 @@ from auction_env.files import already_there, naming_errors
 from auction_env.kernels.logs.cells import N_TICKS
 from auction_env.market.market import BatchMarket
 from auction_env.market.tracing import TracedTick, check_traceable
-
-_MEASURED = {"pValue", "pValueSigma", "bid", "cost", "leastWinningCost", "budget", "CPAConstraint", "remainingBudget"}
 
 
 class ImpressionWriter:
@@ -57,7 +55,7 @@ class ImpressionWriter:
         is_compressed = self._path.name.endswith(".gz")
         self._sink = pa.output_stream(str(self._temporary), compression="gzip" if is_compressed else None)
         options = pyarrow.csv.WriteOptions(quoting_style="none")
-        self._csv = pyarrow.csv.CSVWriter(self._sink, _schema(), write_options=options)
+        self._csv = pyarrow.csv.CSVWriter(self._sink, _SCHEMA, write_options=options)
         return self
 
     def __exit__(
@@ -79,34 +77,54 @@ class ImpressionWriter:
         if n == 0:
             return
         is_end = ~opening.active[index] | (opening.tick == N_TICKS - 1)
+        all_of_one, one_of_all = np.repeat(np.arange(n), n_advertisers), np.tile(np.arange(n_advertisers), n)
+        same, targets = np.zeros(n * n_advertisers, np.int64), market.episode_targets
+        sigmas = np.stack([market.sigmas_of(index, j) for j in range(n_advertisers)], axis=1)
 
-        def everyone(values: ArrayLike) -> NDArray[Any]:
-            return np.tile(np.asarray(values), n)
+        def everyone(values: ArrayLike) -> pa.Array:
+            return _words(values).take(pa.array(one_of_all))
 
-        columns: dict[str, NDArray[Any]] = {
-            "deliveryPeriodIndex": np.full(n * n_advertisers, self._period),
+        def flags(values: NDArray[np.bool_]) -> pa.Array:
+            return _words([0, 1]).take(pa.array(values.ravel().astype(np.int64)))
+
+        columns = {
+            "deliveryPeriodIndex": _words([self._period]).take(pa.array(same)),
             "advertiserNumber": everyone(np.arange(n_advertisers)),
-            "advertiserCategoryIndex": everyone(market.population.category),
-            "budget": everyone(market.episode_targets.budget[index]),
-            "CPAConstraint": everyone(market.episode_targets.cpa[index]),
-            "timeStepIndex": np.full(n * n_advertisers, opening.tick),
+            "advertiserCategoryIndex": everyone(np.asarray(market.population.category, np.int64)),
+            "budget": everyone(targets.budget[index]),
+            "CPAConstraint": everyone(targets.cpa[index]),
+            "timeStepIndex": _words([opening.tick]).take(pa.array(same)),
             "remainingBudget": everyone(opening.budget_left[index]),
-            "pvIndex": np.repeat(np.arange(n), n_advertisers),
-            "pValue": traced.value.ravel(),
-            "pValueSigma": np.stack([market.sigmas_of(index, j) for j in range(n_advertisers)], axis=1).ravel(),
-            "bid": traced.bid.ravel(),
-            "xi": (traced.slot > 0).ravel(),
-            "adSlot": traced.slot.ravel(),
-            "cost": traced.price.ravel(),
-            "isExposed": traced.exposed.ravel(),
-            "conversionAction": traced.converted.ravel(),
-            "leastWinningCost": np.repeat(traced.least_winning_cost, n_advertisers),
-            "isEnd": everyone(is_end),
+            "pvIndex": _words(np.arange(n)).take(pa.array(all_of_one)),
+            "pValue": _words(traced.value.ravel()),
+            "pValueSigma": _words(sigmas.ravel()),
+            "bid": _words(traced.bid.ravel()),
+            "xi": flags(traced.slot > 0),
+            "adSlot": _words(np.arange(market.params.n_slots + 1)).take(pa.array(traced.slot.ravel())),
+            "cost": _mostly_zero(traced.price.ravel()),
+            "isExposed": flags(traced.exposed),
+            "conversionAction": flags(traced.converted),
+            "leastWinningCost": _words(traced.least_winning_cost).take(pa.array(all_of_one)),
+            "isEnd": everyone(is_end.astype(np.int64)),
         }
-        arrays = {name: columns[name].astype(np.float64 if name in _MEASURED else np.int64) for name in LOG_COLUMNS}
         with naming_errors(self._path):
-            self._csv.write_table(pa.table(arrays, schema=_schema()))
+            self._csv.write_table(pa.table([columns[name] for name in LOG_COLUMNS], schema=_SCHEMA))
 
 
-def _schema() -> pa.Schema:
-    return pa.schema([(name, pa.float64() if name in _MEASURED else pa.int64()) for name in LOG_COLUMNS])
+_SCHEMA = pa.schema([(name, pa.string()) for name in LOG_COLUMNS])
+"""Everything is text when it is written: most columns repeat few numbers, and turning those into text takes longest."""
+
+
+def _words(values: ArrayLike) -> pa.Array:
+    """Numbers as text: integers without a point, others with all digits of 64 bits."""
+    numbers = np.asarray(values)
+    numbers = numbers if np.issubdtype(numbers.dtype, np.integer) else numbers.astype(np.float64)
+    return pc.cast(pa.array(numbers), pa.string())
+
+
+def _mostly_zero(values: NDArray[np.float32]) -> pa.Array:
+    """`_words` of values few of which are not 0."""
+    others = np.flatnonzero(values)
+    place = np.zeros(len(values), np.int64)
+    place[others] = np.arange(1, len(others) + 1)
+    return _words(np.append(0.0, values[others])).take(pa.array(place))

@@ -26,7 +26,7 @@ from auction_env.control.actions import log_multiplier
 from auction_env.data.dataset import DTYPES, TEXT_COLUMNS, VECTORS, Array, TrajectoryData
 from auction_env.data.manifest import DataSetError, json_values
 from auction_env.data.schema import OBSERVATION_COLUMNS, SCHEMA_VERSION
-from auction_env.files import already_there, staged_directory
+from auction_env.files import own_directory, staged_directory
 from auction_env.tasks import Task
 
 Float = NDArray[np.float64]
@@ -52,13 +52,7 @@ def export_minari(directory: str | os.PathLike[str], data: TrajectoryData, *, fo
         ValueError: There are no trajectories.
     """
     minari, storage_class = _minari()
-    target = Path(directory).resolve()
-    if target.exists():
-        names = [entry.name for entry in target.iterdir()] if target.is_dir() else [target.name]
-        if names and not force:
-            raise already_there(target, repr(sorted(names)[0]))
-        if names and names != ["data"]:
-            raise FileExistsError(f"{target} must hold nothing but a Minari data set, found {sorted(names)[0]!r}")
+    target = own_directory(directory, "a Minari data set", {"data"}.__contains__, force=force)
     if not data.n_episodes:
         raise ValueError("`data` must hold at least one trajectory, found none")
     with staged_directory(target) as stage:

@@ -43,7 +43,7 @@ def run_market(
     n_advertisers = multiplier.shape[1]
     of_block, sums = np.empty((n_advertisers, N_TOTALS)), np.empty(n_advertisers)
     left, keys = np.empty(n_advertisers, np.float32), np.empty(n_advertisers, np.uint64)
-    exposed = np.empty((0, 0), np.int32)
+    winner = np.empty((0, 0), np.int32)
     shared = tick_key(seed[e], tick)
     for j in range(n_advertisers):
         keys[j] = lane_key(shared, j, STREAM_CONVERSION)
@@ -57,7 +57,7 @@ def run_market(
         lwc, is_broke = settle_block(
             seed[e], tick, first, min(BLOCK, n - first), basis[block], value[block],
             deviation[min(block, deviation.shape[0] - 1)], multiplier[e], left, rules, sigma[e], lower[e],
-            upper[e], mean[tick, e], sd[tick, e], keys, True, budget_left[e], of_block, sums, exposed,
+            upper[e], mean[tick, e], sd[tick, e], keys, True, budget_left[e], of_block, sums, winner,
         )  # fmt: skip
         lwc_sum[e] += lwc
         for j in range(n_advertisers):

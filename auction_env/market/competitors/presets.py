@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from auction_env.market.competitors.shipped import shipped_population
 from auction_env.market.funnel import Funnel
 from auction_env.market.params import MarketParams, TrafficParams
-from auction_env.market.population import Population, auctionnet_population
+from auction_env.market.population import STEPS, Population, auctionnet_population
 from auction_env.names import check_name
 from auction_env.tasks import Task, get_task
 
@@ -21,6 +21,7 @@ POPULATIONS: dict[str, Callable[[], Population]] = {
 """Populations by name: the 48 advertisers that pace and guard their CPA (the default), or with AuctionNet's agents."""
 
 _BUDGETS, _TARGETS = 1 / 4, 1 / 12  # of the dense preset, over those of the sparse one
+_PID_START = 15.0  # currency per conversion: `base_action` of AuctionNet's PidBiddingStrategy
 
 
 class Preset(NamedTuple):
@@ -73,7 +74,17 @@ def dense() -> Preset:
     )
 
 
-PRESETS: dict[str, Callable[[], Preset]] = {"sparse": sparse, "dense": dense}
+def dense_pid() -> Preset:
+    """`dense` with AuctionNet's PID for all 48 advertisers, who spend their money whatever their target is.
+
+    Its first multiplier is the same number of currency per conversion for everybody, above the targets of these data.
+    """
+    params, population = dense()
+    start = tuple(_PID_START / cpa for cpa in population.cpa_target)
+    return Preset(params, replace(population, start=start, behaviour=(STEPS,) * population.n_advertisers, schedules=()))
+
+
+PRESETS: dict[str, Callable[[], Preset]] = {"sparse": sparse, "dense": dense, "dense-pid": dense_pid}
 """Markets by name."""
 
 

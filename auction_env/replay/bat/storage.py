@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from auction_env.data.formats.table.frames import to_arrow
 from auction_env.data.manifest import code_version
-from auction_env.files import already_there, sha256_of, staged_directory
+from auction_env.files import own_directory, sha256_of, staged_directory
 from auction_env.replay.bat.landscape import CAMPAIGN_COLUMNS, STATS_COLUMNS
 from auction_env.replay.bat.market import BatMarket, read_bat
 from auction_env.replay.storage import ReplayError
@@ -37,8 +37,7 @@ def import_bat(
         FileExistsError: The directory holds files and `force` is False, or files of something else.
         TableError, FileNotFoundError: As of `read_bat`.
     """
-    target = Path(out).resolve()
-    _check_target(target, force=force)
+    target = own_directory(out, "a BAT market", {MANIFEST, *_COLUMNS}.__contains__, force=force)
     market = read_bat(campaigns, stats, mechanism=mechanism)
     with staged_directory(target) as stage:
         files = {}
@@ -79,17 +78,6 @@ def load_bat(directory: str | os.PathLike[str]) -> BatMarket:
         if sha256_of(path / name) != stated.get(name):
             raise ReplayError(f"{path / name}: changed: its SHA-256 must be {stated.get(name)}")
     return read_bat(*(path / name for name in _COLUMNS), mechanism=mechanism)
-
-
-def _check_target(target: Path, *, force: bool) -> None:
-    if target.exists() and not target.is_dir():
-        raise FileExistsError(f"{target} must be a directory, found a file")
-    names = sorted(path.name for path in target.iterdir()) if target.is_dir() else []
-    if names and not force:
-        raise already_there(target, repr(names[0]))
-    foreign = [name for name in names if name not in (MANIFEST, *_COLUMNS)]
-    if foreign:
-        raise FileExistsError(f"{target} must hold nothing but a BAT market, found {foreign[0]!r}")
 
 
 def _write(path: Path, table: pa.Table) -> None:

@@ -24,6 +24,8 @@ def add(commands: Commands) -> None:
     add_episodes(parser)
     option = parser.add_argument
     option("--against", metavar="NAME", help="whom the others are compared with; default: the first agent")
+    metrics = "further tables: regret, welfare (of all advertisers; live markets only, plays every episode once more)"
+    option("--metrics", nargs="+", default=[], metavar="NAME", help=metrics)
     add_workers(parser)
     option("--out", type=Path, default=Path("runs/evaluate"), metavar="DIR", help="default: %(default)s")
     option("--force", action="store_true", help="drop the episodes of a stopped evaluation with other arguments")
@@ -43,6 +45,7 @@ def _run(arguments: argparse.Namespace) -> None:
             bidders,
             sets,
             against=arguments.against,
+            metrics=arguments.metrics,
             n_workers=arguments.workers,
             ray=arguments.ray,
             out=arguments.out,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from textwrap import wrap
 
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.statistics.bootstrap import Estimate
 
-_LEAST_TEXT = 16  # characters of a column of text, however narrow the terminal is
+TERMINAL = 80
+"""Characters of a line that every terminal has."""
+
+_LEAST_TEXT, _LEAST_WORDS = 16, 10  # characters of the first and of another column of text, however narrow it gets
 _MOST_HEADING = 14  # characters of a word in the heading of a column of figures, beyond which it is broken
 
 
@@ -47,7 +52,8 @@ class Cells:
         for position, name in enumerate(self.header):
             width = max((len(row[position]) for row in self.rows), default=1)
             if position in self.text_columns:
-                table.add_column(name, overflow="fold", min_width=min(width, _LEAST_TEXT))
+                least = _LEAST_TEXT if position == 0 else _LEAST_WORDS
+                table.add_column(name, overflow="fold", min_width=min(width, least))
             else:  # figures do not fold, their heading does
                 longest = max(map(len, name.split()), default=1)
                 heading = wrap(name, max(width, min(longest, _MOST_HEADING)))
@@ -56,6 +62,33 @@ class Cells:
         for row in self.rows:
             table.add_row(*(escape(cell) for cell in row))
         return table
+
+    def fitting(self, width: int = TERMINAL) -> list[Cells]:
+        """The table, or several with some of its columns of figures each, so that each fits into `width` characters.
+
+        Every one has the first column; the last one has the notes. A column is never cut, and a table with several
+        columns of text stays whole, because they belong together.
+        """
+        if self.text_columns != {0}:
+            return [self]
+        parts: list[list[int]] = [[]]
+        for position in range(1, len(self.header)):
+            if parts[-1] and not self._with([*parts[-1], position])._fits(width):
+                parts.append([])
+            parts[-1].append(position)
+        return [*(replace(self._with(part), notes=()) for part in parts[:-1]), self._with(parts[-1])]
+
+    def _with(self, figures: Sequence[int]) -> Cells:
+        """The first column and some of the others."""
+        kept = (0, *figures)
+        return replace(
+            self,
+            header=tuple(self.header[p] for p in kept),
+            rows=tuple(tuple(row[p] for p in kept) for row in self.rows),
+        )
+
+    def _fits(self, width: int) -> bool:
+        return Console(width=10_000).measure(self.to_rich()).minimum <= width
 
     def to_markdown(self) -> str:
         """For the README."""

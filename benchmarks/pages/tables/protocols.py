@@ -84,7 +84,6 @@ def _agreement(
         notes=(
             f"Over {len(analysis.methods)} methods, with 95 % intervals over periods, advertisers, training seeds.",
         ),
-        text_columns=frozenset({0, 4}),
     )
 
 

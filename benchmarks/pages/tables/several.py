@@ -95,18 +95,25 @@ def family_cells(record: SuiteRecord, group: FamilyGroup) -> Cells:
 
 def each_family_cells(record: SuiteRecord, group: FamilyGroup, found: Mapping[str, VariantAnalysis]) -> Cells:
     """Mean share of the reference, a row a family of a group and a column a method."""
-    labels = variant_labels(record)
+    families, shared = _without_shared_ending([variant_labels(record)[variant] for variant in group.variants])
     rows = tuple(
-        (labels[variant], *(f"{found[variant].summary(method, None).share.value:.3f}" for method in group.share))
-        for variant in group.variants
+        (family, *(f"{found[variant].summary(method, None).share.value:.3f}" for method in group.share))
+        for family, variant in zip(families, group.variants, strict=True)
     )
     return Cells(
         kind="each-family",
         title=f"Each family: {group.name} ({record.id})",
         header=("family", *(record.labels.get(method, method) for method in group.share)),
         rows=rows,
-        notes=("All about one of them: vamo bench table --variant NAME.",),
+        notes=(*([f"Each: {shared}."] if shared else []), "All about one of them: vamo bench table --variant NAME."),
     )
+
+
+def _without_shared_ending(labels: Sequence[str]) -> tuple[list[str], str]:
+    """Labels without what all of them say behind the first comma, and that: a column of one line a label."""
+    parts = [label.partition(", ") for label in labels]
+    endings = {ending for _, _, ending in parts}
+    return ([first for first, _, _ in parts], endings.pop()) if len(endings) == 1 else (list(labels), "")
 
 
 def axis_cells(record: SuiteRecord, found: Mapping[str, VariantAnalysis]) -> Cells:

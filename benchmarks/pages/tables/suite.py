@@ -56,10 +56,15 @@ def tables(
     kinds: Sequence[str] = KINDS,
     variant: str | None = None,
 ) -> list[Table]:
-    """Tables of a suite for the terminal, of some kinds or all, or those of its methods against one of them."""
+    """Tables of a suite for the terminal, of some kinds or all, or those of its methods against one of them.
+
+    A table of more columns than a line of 80 characters holds is several.
+    """
     if against is None:
-        return [cells.to_rich() for cells in all_cells(directory, metric, kinds=kinds, variant=variant)]
-    return [cells.to_rich() for cells in against_cells(directory, against, metric, variant)]
+        found = all_cells(directory, metric, kinds=kinds, variant=variant)
+    else:
+        found = against_cells(directory, against, metric, variant)
+    return [part.to_rich() for cells in found for part in cells.fitting()]
 
 
 def all_cells(

@@ -1,9 +1,9 @@
 """A full market episode in vectorised NumPy, doing per tick what AuctionNet's simulator does.
 
 Per tick it draws all values as one matrix, sorts all bids, prices the slots, samples exposure, and, where somebody
-overspends, drops a random share of that advertiser's wins and clears the tick again until nobody does; then it
-samples true value and conversion of every impression and advertiser. (AuctionNet repeats that last, slowest step in
-every round of the loop; once is enough, so this reference is the kinder one.) It is the stated reference of the
+overspends, drops a random share of that advertiser's wins of each slot and clears the tick again until nobody does;
+then it samples true value and conversion of every impression and advertiser. (AuctionNet repeats that last, slowest
+step in every round of the loop; once is enough, so this reference is the kinder one.) It is the stated reference of the
 speed table: what a competent NumPy user gets from following the public simulator. It shares no code with the kernels.
 """
 
@@ -61,16 +61,16 @@ def _run_tick(
     while True:
         slot, price = _clear(bids, params)
         exposed = _expose(rng, slot, params)
-        cost = np.where(exposed, price, 0.0)
-        total = cost.sum(axis=0)
+        total = np.where(exposed, price, 0.0).sum(axis=0)
         over = np.flatnonzero(total > budget_left)
         if len(over) == 0:
             _sample_conversions(rng, traffic, values, sigmas, exposed)
             return total, np.where(exposed, values, 0.0).sum(axis=0)
+        share = (total - budget_left) / (total + 1e-4)
         for j in over:
-            wins = np.flatnonzero(cost[:, j])
-            share = max(1.0 - budget_left[j] / total[j], 0.0)
-            bids[rng.choice(wins, int(np.ceil(share * len(wins))), replace=False), j] = 0.0
+            for s in range(1, params.n_slots + 1):
+                wins = np.flatnonzero(slot[:, j] == s)  # seen or not
+                bids[rng.choice(wins, int(np.ceil(share[j] * len(wins))), replace=False), j] = 0.0
 
 
 def _clear(bids: Float, params: MarketParams) -> tuple[NDArray[np.int64], Float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from agents import Bidder
+from agents.learning.learner import joined
 from auction_env.data import TrajectoryData
 from benchmarks.suites.data.episodes import TaskEpisodes
 from benchmarks.suites.data.variant import Logs, VariantData
@@ -64,7 +64,7 @@ class Setting:
         if self.learns_from == "validation":
             return validation, validation
         if self.learns_from == "both":
-            both = {name: joined(log, validation[name]) for name, log in training.items() if name in validation}
+            both = {name: joined([log, validation[name]]) for name, log in training.items() if name in validation}
             return {**training, **both}, validation
         if self.learns_from == "sound":
             return self._sound(training), validation
@@ -108,12 +108,6 @@ class Fitted:
     n_steps: int = 0
     step_seconds: float = float("nan")
     curves: list[Curve] = field(default_factory=list)
-
-
-def joined(first: TrajectoryData, second: TrajectoryData) -> TrajectoryData:
-    """The trajectories of two data sets of one task; the periods of the second are moved behind those of the first."""
-    shift = int(first.period.max()) + 1 - int(second.period.min())
-    return TrajectoryData.concat([first, dataclasses.replace(second, period=second.period + shift)])
 
 
 Fit: TypeAlias = Callable[[Setting], Fitted]

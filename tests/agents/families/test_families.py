@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from agents.families.distances import Distance, data_distance
-from agents.families.family import Member, Shift, TaskFamily, make_task_family
+from agents.families.family import Member, TaskFamily, make_task_family
+from agents.families.shift import Shift
 from agents.families.storage import (
     collect_family,
     load_family,
@@ -20,7 +22,15 @@ from agents.families.storage import (
 )
 from agents.logging.collection import collect_data_set
 from agents.logging.harm import Harm
-from auction_env import TASKS, auctionnet_population, random_population
+from auction_env import (
+    TASKS,
+    Funnel,
+    MarketParams,
+    TrafficParams,
+    auctionnet_population,
+    preset,
+    random_population,
+)
 from auction_env.data import COLUMN_NAMES, TrajectoryData, load, read_manifest
 
 KNOBS = tuple(field.name for field in dataclasses.fields(Shift))
@@ -54,6 +64,27 @@ def test_a_family_of_other_advertisers() -> None:
     assert all(len(member.advertisers) == 4 for member in family.members)
     with pytest.raises(ValueError, match="`population` must have at least 3 advertisers, found 2"):
         make_task_family(3, population=random_population(2, 0))
+
+
+def test_a_family_in_a_market_like_auctionnets() -> None:
+    chosen = preset("dense", n_impressions=480)
+    first, *others = make_task_family(3, shift=0.0, harms=(), **chosen._asdict()).members
+    assert first.params == replace(chosen.params, funnel=Funnel()) and first.population == chosen.population
+    assert {other.params for other in others} == {first.params}
+    assert make_task_family(2, n_impressions=96, params=chosen.params).members[0].params.n_impressions == 96
+    with pytest.raises(
+        ValueError, match=r"`harms` must suit the market, found first_price=0.5 .*`is_unsold_at_reserve`"
+    ):
+        make_task_family(3, harms={1: Harm(kind="first_price", strength=0.5)}, **chosen._asdict())
+
+
+def test_seasons_move_every_curve_of_the_week() -> None:
+    week = tuple(tuple(1.0 + (hour + day) % 24 for hour in range(24)) for day in range(7))
+    params = MarketParams(n_impressions=480, traffic=TrafficParams(weekly_curve=week))
+    moved = [m.params.traffic.weekly_curve for m in make(4, params=params, shift=Shift(season=1.0)).members]
+    early, late = (min(moved, key=lambda rows: rows[0][0]), max(moved, key=lambda rows: rows[0][0]))
+    assert len(set(moved)) == 4 and all(len(row) == 24 for row in early)
+    np.testing.assert_allclose([sum(row) for row in late], [300.0] * 7, rtol=1e-9)  # moved, not scaled
 
 
 def test_without_shift_all_members_are_alike() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import FixedBidder, NoisyBidder, rollout
+from agents import FixedBidder, NoisyBidder, measure_welfare, record_offers, rollout
 from auction_env import BatchMarket, Market, MarketParams
 from auction_env.control.bidder import Campaigns, ImpressionBids, TickView
 from auction_env.tasks import TASKS
@@ -159,6 +159,16 @@ class Wrong(EachOne):
 def test_wrong_bids_are_refused(answer: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rollout(Wrong(answer), seeds=[1], advertisers=[2], task=TASK, params=MarketParams(**SMALL))
+
+
+def test_welfare_and_prices_in_hindsight_take_bids_on_impressions() -> None:
+    params = MarketParams(**SMALL, budget_rule="auctionnet")
+    episodes: dict[str, Any] = {"seeds": [1], "advertisers": [2], "task": TASK, "params": params}
+    each, constant = (measure_welfare(bidder, **episodes) for bidder in (EachOne(), Constant()))
+    for mine, theirs in zip(each, constant, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+    offers = [record_offers(b, seed=1, advertiser=2, task=TASK, params=params) for b in (EachOne(), Constant())]
+    np.testing.assert_allclose(offers[0].cost, offers[1].cost, rtol=1e-5)
 
 
 def test_what_works_on_multipliers_says_so() -> None:

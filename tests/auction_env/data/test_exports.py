@@ -155,6 +155,7 @@ NOT_IN_A_LOG = {"seed", "policy", *UNRECORDED}
         {},
         {"mechanism": "first_price", "reserve_noise": 0.3},
         {"mechanism": "vcg", "quality": tuple(np.linspace(0.5, 2.0, 48)), "funnel": Funnel()},
+        {"budget_rule": "auctionnet", "is_unsold_at_reserve": True},
     ],
 )
 def test_a_market_episode_written_as_csv_imports_to_the_same_trajectories(
@@ -182,8 +183,9 @@ def test_a_market_episode_written_as_csv_imports_to_the_same_trajectories(
             np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
-def test_traced_impressions_add_up_to_the_tick() -> None:
-    params = MarketParams(n_impressions=9600, funnel=Funnel())
+@pytest.mark.parametrize("rule", ["in_order", "auctionnet"])
+def test_traced_impressions_add_up_to_the_tick(rule: str) -> None:
+    params = MarketParams(n_impressions=9600, funnel=Funnel(), budget_rule=rule)
     market = BatchMarket(params, n_markets=2)
     market.reset([3, 4])
     multipliers = 3.0 * np.stack([market.cpa_target, market.cpa_target[::-1]])
@@ -221,7 +223,6 @@ def test_impression_logs_have_auctionnets_columns(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"n_ticks": 24}, "`n_ticks` must be 48 in AuctionNet's schema, found 24"),
-        ({"budget_rule": "auctionnet"}, "`budget_rule` must be 'in_order' to trace impressions"),
         ({"conversion_delay": 2.0}, "`conversion_delay` must be 0 to trace impressions, found 2.0"),
     ],
 )

@@ -272,14 +272,14 @@ def test_delays_are_geometric_up_to_the_last_tick() -> None:
 @pytest.mark.parametrize("ratio", [1.5, 6.0])
 def test_auctionnet_rule_equals_its_loop_in_numpy(ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cost and value per advertiser of one overspent tick, over many seeds; only the drops are drawn differently."""
-    params = small_params(n_ticks=1, n_impressions=400, budget_rule="auctionnet")
+    params = small_params(n_ticks=1, n_impressions=2_000, budget_rule="auctionnet")
     population = small_population(budget=1.2)  # about half of what bids at the target would spend
     market = BatchMarket(params, population)
     got, expected = [], []
-    for seed in range(120):
-        u = [[reference.draw_uniform(seed, 0, s, 2, i) for s in range(3)] for i in range(400)]
+    for seed in range(60):
+        u = [[reference.draw_uniform(seed, 0, s, 2, i) for s in range(3)] for i in range(2_000)]
         seen = np.cumprod(np.array(u) < np.array(params.exposure), axis=1).astype(bool)
-        seen = np.concatenate([np.zeros((400, 1), bool), seen], axis=1)
+        seen = np.concatenate([np.zeros((2_000, 1), bool), seen], axis=1)
         # AuctionNet's draws are the same in every round, and here they are the market's own
         monkeypatch.setattr(numpy_market, "_expose", lambda _, slot, __, s=seen: np.take_along_axis(s, slot, axis=1))
         market.reset([seed])
@@ -295,10 +295,12 @@ def test_auctionnet_rule_equals_its_loop_in_numpy(ratio: float, monkeypatch: pyt
         assert np.all(result.cost[0] <= market.budget)
         assert np.all(result.budget_left >= 0)
     gap, scale = np.mean(got, 0) - np.mean(expected, 0), np.mean(expected, 0)
-    error = np.std(np.array(got) - np.array(expected), axis=0) / np.sqrt(120)
+    error = np.std(np.array(got) - np.array(expected), axis=0) / np.sqrt(60)
     assert np.all(np.abs(gap) < 4 * error), (gap / scale, error / scale)
     assert np.all(error < 0.03 * scale)  # the test can see a difference
-    assert np.any(scale[0] > 0.8 * market.budget)  # somebody was held back
+    rich = BatchMarket(params, small_population(budget=1e5))
+    rich.reset([seed])
+    assert np.any(rich.step(multipliers[None]).cost[0] > 1.2 * market.budget)  # somebody was held back
 
 
 def test_auctionnet_rule_spreads_the_wins_over_the_tick_and_lets_overspenders_go_on() -> None:
@@ -306,7 +308,8 @@ def test_auctionnet_rule_spreads_the_wins_over_the_tick_and_lets_overspenders_go
     rules = ("in_order", "auctionnet")
     in_order, dropping = (run(BatchMarket(small_params(budget_rule=r), population), [3], 3.0) for r in rules)
     assert not np.array_equal(in_order["cost"], dropping["cost"])
-    market = BatchMarket(small_params(budget_rule="auctionnet"), population)
+    # with few wins of a slot, the shares that are rounded up leave more
+    market = BatchMarket(small_params(budget_rule="auctionnet", n_impressions=2_000), population)
     market.reset([3])
     market.step(3.0 * market.cpa_target[None])
     assert market.opening.active.all()  # pennies are left

@@ -257,15 +257,20 @@ def test_the_list_of_suites_is_a_screen_with_whole_ids(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 24 and max(map(len, lines)) <= int(width)
     assert {*SUITES, SPEED} <= {line.split()[0] for line in lines}
-    main(["bench", "list", "demo/v1", SPEED])
+    main(["bench", "list", "auctionnet-synthetic/v1", "demo/v1", SPEED])
     shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
     assert all(f"demo/v1{size} " in shown for size in ("", "/cpu", "/testing"))
+    main(["bench", "list", "demo/v1/cpu"])
+    shown = capsys.readouterr().out
+    assert shown.count("demo/v1/cpu") == 2 and "demo/v1 " not in shown and "testing" not in shown
 
 
 def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from auction_env.data.formats.numpy_file import import_numpy
 
-    of_what = ["--episodes", "2", "--impressions", "1920", "--policy", "random,noisy-pid", "--task", "TargetCPA"]
+    of_what = ["--episodes", "2", "--impressions", "1920", "--policy", "random,noisy-pid", "--task", "TargetCPA",
+               "--preset", "sparse"]  # fmt: skip
     main(["collect", "--out", str(tmp_path / "set"), "--workers", "1", "--control", "all", *of_what])
     main(["data", "split", str(tmp_path / "set")])
     main(["export", "numpy", str(tmp_path / "set"), "--out", str(tmp_path / "set.npz"), "--split", "test"])

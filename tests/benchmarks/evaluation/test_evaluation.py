@@ -11,13 +11,22 @@ import numpy as np
 import pytest
 
 import benchmarks
-from agents import Collection, FixedBidder, HindsightBidder, PidBidder, collect_data_set, rollout
+from agents import (
+    Collection,
+    FixedBidder,
+    HindsightBidder,
+    PidBidder,
+    collect_data_set,
+    measure_welfare,
+    rollout,
+)
 from agents.families.family import make_task_family
 from agents.families.storage import collect_family
 from auction_env import MarketParams, random_population, save_replay
 from auction_env.replay.bat.storage import import_bat, load_bat
 from auction_env.replay.fixed_prices import FixedPriceMarket
 from auction_env.replay.logged_values import logged_values
+from auction_env.replay.simulation import LoggedMarket
 from auction_env.tasks import TASKS, Constraint, Task
 from benchmarks.cli import main
 from benchmarks.evaluation.episodes import FIRST_SEED, in_log, in_market, of_data
@@ -72,6 +81,47 @@ def test_the_table_fits_on_80_columns_and_says_what_the_rows_say(found: Evaluati
     long = evaluate({"a name of more characters than a terminal has room for": PidBidder()}, in_market(task, **SMALL))
     assert max(map(len, long.table().splitlines())) <= 80 and "0." in long.table()
     assert "Score minus" not in long.table()  # nobody to compare with
+
+
+def test_welfare_and_regret_where_they_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task, people = TASKS["TargetCPA"], random_population(6, seed=1)
+    params = MarketParams(n_impressions=240, n_ticks=6, budget_rule="auctionnet")
+    (tmp_path / "people.json").write_text(people.to_json())
+    sets = in_market(task, n_episodes=3, params=params, population=people)
+    bidders = {"pid": named_bidder("pid"), "low": named_bidder("fixed:ratio=0.3")}
+    found = evaluate(bidders, sets, metrics=["welfare"], out=tmp_path / "results")
+    low = measure_welfare(
+        FixedBidder(0.3), seeds=FIRST_SEED + np.arange(3), advertisers=[0, 1, 2], task=task, params=params,
+        population=people,
+    )  # fmt: skip
+    mine = found.rows["method"] == "low"
+    for column, expected in (("welfare", low.realised), ("efficient_welfare", low.efficient), ("revenue", low.revenue)):
+        np.testing.assert_array_equal(found.rows[column][mine], expected)
+    share = next(s.share.value for s in found.welfare if s.method == "low")
+    assert share == pytest.approx(low.realised.sum() / low.efficient.sum())
+    again = read(tmp_path / "results")
+    assert again.table() == found.table() and f"{share:.3f}" in again.table() and "Regret" not in again.table()
+    assert f"{share:.3f}" in (tmp_path / "results" / PAGE).read_text()
+    command = f"evaluate --agent pid --agent hindsight --task TargetCPA --episodes 2 --workers 1 --out {tmp_path}/out"
+    command += f" --impressions 240 --ticks 6 --population {tmp_path}/people.json --metrics regret welfare"
+    main(command.split())
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines()[:-1])) <= 80
+    assert shown.index("Within all limits") < shown.index("Regret: best") < shown.index("Welfare where")
+    lines = [line.split() for line in shown[shown.index("Regret: best") :].splitlines()]
+    assert ["hindsight", "TargetCPA", "0.000", "[0.000,", "0.000]", "0"] in lines
+
+
+def test_welfare_is_refused_where_nobody_knows_it() -> None:
+    (late,) = in_market("TargetCPA", n_episodes=1, params=MarketParams(n_impressions=240, conversion_delay=2.0))
+    with pytest.raises(ValueError, match="`conversion_delay` must be 0 to trace impressions"):
+        evaluate(BIDDERS, late, metrics=["welfare"])
+    (live,) = in_market("TargetCPA", n_episodes=1)
+    logged = replace(live, market=LoggedMarket(market=three_periods()))
+    with pytest.raises(ValueError, match="`metrics` must not hold 'welfare' for task 'TargetCPA'"):
+        evaluate(BIDDERS, logged, metrics=["regret", "welfare"])
+    with pytest.raises(ValueError, match=r"`metrics` must be one of .* found 'wellfare', nearest: welfare"):
+        evaluate(BIDDERS, live, metrics=["wellfare"])
 
 
 def test_data_frame_figure_and_files(found: Evaluation, tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def test_registered_contrasts_come_first_and_the_rest_is_exploratory(tmp_path: P
     headings = ("Registered contrasts", "Mean over families", "Each family", "Cost of a run")
     assert [printed.count(heading) for heading in headings] == [1, 1, 1, 1], "no tables of each family"
     assert sorted(headings, key=printed.index) == list(headings)
+    assert max(map(len, printed.splitlines())) <= 80
     cli.main(["bench", "table", str(out), "--variant", "f2", "--json", str(tmp_path / "f2.json")])
     printed = capsys.readouterr().out
     assert "(exploratory): variant f2" in " ".join(printed.split()) and "Each family" not in printed

@@ -64,7 +64,7 @@ def test_distances_are_those_of_the_samples(log: AgentLog) -> None:
 
 
 def test_the_tables_have_a_row_a_quantity(log: AgentLog) -> None:
-    first, second = tables(log, log, log, log)
+    first, second = tables(log, log, {"sparse": log, "default": log})
     assert first.row_count == len(samples(log)) and second.row_count == 6 + 5
     assert set(first.columns[-1].cells) == {"0.000"}
     with pytest.raises(ValueError, match="the log must have 48 ticks and 48 advertisers, found 48, 4"):

@@ -19,7 +19,7 @@ from auction_env.data.formats.table.cells import clock
 from auction_env.data.formats.table.frames import batches, column_names
 from auction_env.data.formats.table.problems import TableError, TableProblem
 from auction_env.data.formats.table.sums import added, all_added, sums_schema
-from auction_env.files import already_there, staged_directory
+from auction_env.files import own_directory, staged_directory
 
 Progress = Callable[[int], None]
 """Called with the number of rows of each block."""
@@ -83,8 +83,8 @@ def import_criteo(
     """
     if ticks < 1:
         raise ValueError(f"`ticks` must be at least 1, found {ticks}")
-    source, target = Path(path), Path(out).resolve()
-    _check_target(target, force=force)
+    source = Path(path)
+    target = own_directory(out, "a result of `import_criteo`", {TICKS, DELAYS}.__contains__, force=force)
     here = column_names(source)
     lacking = [name for name in COLUMNS if name not in here]
     if lacking:
@@ -120,17 +120,6 @@ def read_delays(directory: str | os.PathLike[str]) -> ConversionDelays:
     if delays is None:
         raise ValueError(f"{path} must hold delays, found none: no conversion of the log has a last click")
     return delays
-
-
-def _check_target(target: Path, *, force: bool) -> None:
-    if target.exists() and not target.is_dir():
-        raise FileExistsError(f"{target} must be a directory, found a file")
-    names = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
-    if names and not force:
-        raise already_there(target, repr(names[0]))
-    foreign = [name for name in names if name not in (TICKS, DELAYS)]
-    if foreign:
-        raise FileExistsError(f"{target} must hold nothing but a result of `import_criteo`, found {foreign[0]!r}")
 
 
 def _sums(path: Path, ticks: int, counts: DelayCounts, progress: Progress | None) -> Iterator[pa.Table]:

@@ -115,6 +115,15 @@ def test_the_dense_preset_is_the_sparse_one_in_other_units() -> None:
     assert preset("sparse", task="MaxClicks").params.funnel is not None
 
 
+def test_auctionnets_pids_start_at_15_whatever_their_target() -> None:
+    params, population = preset("dense-pid", n_impressions=480)
+    assert params == preset("dense", n_impressions=480).params
+    assert population.budget == PRESETS["dense"]().population.budget
+    multiplier = played(params, population)["multiplier"][:, 0]  # of the first market
+    np.testing.assert_allclose(multiplier[0], 15.0, rtol=1e-6)
+    assert set(np.round(multiplier[1], 6)) <= {10.5, 15.0, 18.0} and len(set(multiplier[1])) > 1
+
+
 def test_populations_by_name_and_file(tmp_path: Path) -> None:
     for name, make in POPULATIONS.items():
         assert read_population(name) == make()
