@@ -1,4 +1,4 @@
-"""Logs of impressions: episodes in which a bidder controls every advertiser, written as AuctionNet's CSV files."""
+"""Logs of impressions: episodes in which a bidder controls every advertiser, or none, written as AuctionNet's CSV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from auction_env.tasks import Task
 
 
 def log_impressions(
-    bidder: Bidder,
+    bidder: Bidder | None,
     directory: str | os.PathLike[str],
     *,
     seeds: ArrayLike,
@@ -31,10 +31,10 @@ def log_impressions(
     force: bool = False,
     progress: Count | bool | None = None,
 ) -> list[Path]:
-    """Writes `period-<p>.csv` for each market episode, which is the one that `agents.collect` logs.
+    """Writes `period-<p>.csv` for each market episode; with a bidder, it is the one that `agents.collect` logs.
 
     Args:
-        bidder: Controls every advertiser.
+        bidder: Controls every advertiser; None: all follow the scripts of the population.
         directory: Where; made if absent.
         seeds: (n,) market seeds; period p is market `seeds[p - first_period]`.
         task: The task of the advertisers.
@@ -67,12 +67,14 @@ def log_impressions(
             period = first_period + position
             path = Path(directory) / f"period-{period}.csv{'.gz' if is_compressed else ''}"
             simulation.reset([int(seed)])
-            bidder.reset(simulation.campaigns())
+            if bidder is not None:
+                bidder.reset(simulation.campaigns())
             with ImpressionWriter(path, simulation.market, period=period, force=force) as writer:
                 for _ in range(params.n_ticks):
-                    multipliers = check_multipliers(bidder, bidder.act(simulation.view()), n)
-                    writer.write(trace_tick(simulation.market, multipliers))
-                    simulation.step(multipliers)
+                    own = None if bidder is None else check_multipliers(bidder, bidder.act(simulation.view()), n)
+                    everyone = simulation.decide(own)
+                    writer.write(trace_tick(simulation.market, everyone.multipliers[0]))
+                    simulation.play(everyone)
             files.append(path)
             if tell is not None:
                 tell(1)

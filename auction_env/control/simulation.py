@@ -290,20 +290,24 @@ class Simulation:
         """
         return self.play(self.decide(bids))[0]
 
-    def decide(self, bids: ArrayLike | ImpressionBids) -> TickBids:
-        """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick."""
+    def decide(self, bids: ArrayLike | ImpressionBids | None) -> TickBids:
+        """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick.
+
+        Without `bids` the controlled follow their scripts, too.
+        """
         everyone = self._script.multipliers(
             self.market.opening.tick,
             last_cost=self._last_cost,
             last_expected_conversions=self._last_expected_conversions,
         )
         if not self._live_competitors and not isinstance(bids, ImpressionBids):  # the usual case, in little Python
-            self._controlled.put(split_bids(bids, len(self._market_idx)).multipliers, everyone)
+            if bids is not None:
+                self._controlled.put(split_bids(bids, len(self._market_idx)).multipliers, everyone)
             return TickBids(everyone, {})
         decided = [(theirs, self._bids_of(bidder, theirs)) for bidder, theirs in self._live_competitors]
         on_impressions: dict[tuple[int, int], NDArray[np.float32]] = {}
         reported: set[tuple[int, int]] = set()
-        for theirs, given in (*decided, (self._controlled, bids)):
+        for theirs, given in (*decided, *([] if bids is None else [(self._controlled, bids)])):
             multipliers, own, is_reported = split_bids(given, len(theirs))
             theirs.put(multipliers, everyone)
             if own:

@@ -23,9 +23,9 @@ from auction_env.data.formats.auctionnet_import import Progress
 from auction_env.data.formats.csv_blocks import BLOCK_BYTES
 from auction_env.data.formats.sources import Source, find_logs, import_plan
 from auction_env.files import replace_directory, unfinished_work, write_atomically
+from auction_env.replay.columns import Columns
 from auction_env.replay.market import FULL_LADDER, LEAST_WINNING_COST, Assumption, ReplayMarket
 from auction_env.replay.params import ReplayParams
-from auction_env.replay.reading.columns import Columns
 from auction_env.replay.reading.filling import Filling, Finding
 from auction_env.replay.reading.shape import PeriodShape, scan_logs
 from auction_env.replay.storage import FORMAT_VERSION, check_target, write_market

@@ -25,7 +25,7 @@ from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
 from auction_env.market.traffic import Traffic, draw_traffics
-from auction_env.replay.market import ReplayMarket
+from auction_env.replay.market import LEAST_WINNING_COST, ReplayMarket
 from auction_env.replay.simulation import periods_in_turn
 from auction_env.tasks import Targets, Task
 
@@ -164,8 +164,9 @@ def logged_values(
 
     Args:
         log: The log: `replay_from_auctionnet`, `load_replay`, `replay_from_bids`. Its bids and prices are not used.
-        rules: Slots, exposure, reserve, mechanism, budget rule and so on. Number of impressions, ticks and the mean
-            value are replaced by the log's; the traffic's curve is what bidders expect of the day.
+        rules: Slots, exposure, reserve, mechanism, budget rule and so on; by default those of the log, or
+            `MarketParams()` where it has one price an impression only. Number of impressions, ticks and the mean value
+            are replaced by the log's; the traffic's curve is what bidders expect of the day.
         population: How the scripted advertisers bid; by default all pace and guard their CPA. Budgets, targets and
             categories are replaced by the log's.
         competitors: Bidders by advertiser, in place of scripts; a bidder that several share controls them all.
@@ -178,7 +179,7 @@ def logged_values(
     n = log.n_advertisers
     if log.advertisers.tolist() != list(range(n)):
         raise ValueError(f"the advertisers of the log must be numbered 0..{n - 1}, found {log.advertisers.tolist()}")
-    rules = rules or MarketParams()
+    rules = rules or _rules_of(log)
     if rules.funnel is not None:
         raise ValueError("`rules` must have no funnel: a log has values of conversions only, found one")
     if rules.traffic.values is not None:
@@ -204,6 +205,17 @@ def logged_values(
         competitor_task=competitor_task,
         log=log,
     )
+
+
+def _rules_of(log: ReplayMarket) -> MarketParams:
+    """The rules by which a log was cleared, as far as it shows them."""
+    if log.assumption == LEAST_WINNING_COST:
+        return MarketParams()
+    own, is_unsold = log.rules, log.rules.for_kernel().is_unsold_at_reserve
+    return MarketParams(
+        n_slots=own.n_slots, exposure=own.exposure, reserve=own.reserve, mechanism=own.mechanism,
+        is_unsold_at_reserve=bool(is_unsold),
+    )  # fmt: skip
 
 
 def _mean_value(log: ReplayMarket) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from auction_env.integers import check_integers
 from auction_env.kernels import replay as kernel
 from auction_env.kernels.replay import ReplayLog
+from auction_env.replay.columns import IMPRESSION_COLUMNS, Columns, make_columns
 from auction_env.replay.params import ReplayParams
 
 Float = NDArray[np.float64]
@@ -212,8 +213,11 @@ class ReplayMarket:
         return LoggedClearing(slot, price, exposed, lwc)
 
     @classmethod
-    def concat(cls, markets: Sequence[ReplayMarket]) -> ReplayMarket:
-        """Puts the periods of several markets behind each other; rules, assumption and ticks must agree."""
+    def concat(cls, markets: Sequence[ReplayMarket], columns: Columns | None = None) -> ReplayMarket:
+        """Puts the periods of several markets behind each other; rules, assumption and ticks must agree.
+
+        The arrays of impressions are made by `columns`, which may keep them in files; in memory by default.
+        """
         if not markets:
             raise ValueError("`markets` must hold at least one market, found none")
         first = markets[0]
@@ -224,30 +228,31 @@ class ReplayMarket:
         if len(markets) == 1:
             return first
         advertisers = np.unique(np.concatenate([market.advertisers for market in markets]))
-        columns = [np.searchsorted(advertisers, market.advertisers) for market in markets]
+        positions = [np.searchsorted(advertisers, market.advertisers) for market in markets]
         n, n_periods = sum(m.log.exposed.size for m in markets), sum(m.n_periods for m in markets)
-        value = np.zeros((len(advertisers), n), np.float32)
-        sigma = np.zeros_like(value)
+        columns = columns or Columns(None)
+        n_ladder, m = len(first.log.ladder_bid), len(advertisers)
+        make_columns(columns, n_ladder, m, n)
         value_sum = np.zeros((len(advertisers), n_periods, first.n_ticks))
         budget = np.full((n_periods, len(advertisers)), np.nan)
         cpa_target, category = np.full_like(budget, np.nan), np.zeros(len(advertisers), np.int64)
-        holders, starts, at, row = [], [], 0, 0
-        for market, column in zip(markets, columns, strict=True):
+        starts, at, row = [], 0, 0
+        for market, column in zip(markets, positions, strict=True):
             stop, last = at + market.log.exposed.size, row + market.n_periods
-            value[column, at:stop], sigma[column, at:stop] = market.log.value, market.log.sigma
+            for name in ("ladder_bid", "exposed", "known"):
+                columns[name][..., at:stop] = getattr(market.log, name)
+            holder = np.append(column, -1)  # -1 stays -1
+            columns["ladder_advertiser"][:, at:stop] = holder[market.log.ladder_advertiser]
+            for name in ("value", "sigma"):
+                for own, of_market in zip(column, getattr(market.log, name), strict=True):
+                    columns[name][own, at:stop] = of_market
             value_sum[column, row:last] = market.log.value_sum
             budget[row:last, column], cpa_target[row:last, column] = market.budget, market.cpa_target
             category[column] = market.category
-            holders.append(np.append(column, -1)[market.log.ladder_advertiser].astype(np.int16))  # -1 stays -1
             starts.append(market.log.tick_start + at)
             at, row = stop, last
         log = ReplayLog(
-            ladder_bid=np.concatenate([market.log.ladder_bid for market in markets], axis=1),
-            ladder_advertiser=np.concatenate(holders, axis=1),
-            value=value,
-            sigma=sigma,
-            exposed=np.concatenate([market.log.exposed for market in markets]),
-            known=np.concatenate([market.log.known for market in markets]),
+            **{name: columns[name] for name in IMPRESSION_COLUMNS},
             tick_start=np.concatenate(starts),
             value_sum=value_sum,
         )

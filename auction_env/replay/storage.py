@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.data.manifest import code_version
-from auction_env.files import own_directory, staged_directory
+from auction_env.files import own_directory, sha256_of, staged_directory
 from auction_env.kernels.replay import ReplayLog
+from auction_env.replay.columns import Columns
 from auction_env.replay.market import FULL_LADDER, LEAST_WINNING_COST, Assumption, ReplayMarket
 from auction_env.replay.params import ReplayParams
 
@@ -49,6 +50,21 @@ def save_replay(market: ReplayMarket, directory: str | os.PathLike[str], *, forc
         write_market(stage, market)
 
 
+def join_replays(
+    directories: Sequence[str | os.PathLike[str]], target: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Writes the periods of several saved markets as one (`ReplayMarket.concat`), in the memory of one.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ReplayError: As of `save_replay` and `load_replay`.
+        ValueError: No market, or their rules, assumptions or ticks differ.
+    """
+    place = check_target(target, force=force)
+    markets = [load_replay(directory, mmap=True) for directory in directories]
+    with staged_directory(place) as stage:
+        write_market(stage, ReplayMarket.concat(markets, Columns(stage)))
+
+
 def write_market(directory: Path, market: ReplayMarket) -> None:
     """Writes the arrays of a market that are not files there yet, and its manifest."""
     arrays = market.log._asdict() | {name: getattr(market, name) for name in _OF_MARKET}
@@ -57,7 +73,7 @@ def write_market(directory: Path, market: ReplayMarket) -> None:
         path = directory / _FILES[name]
         if not path.exists():
             np.save(path, array, allow_pickle=False)
-        files[name] = {"n_bytes": path.stat().st_size, "sha256": _sha256(path)}
+        files[name] = {"n_bytes": path.stat().st_size, "sha256": sha256_of(path)}
     manifest = {
         "format_version": FORMAT_VERSION,
         "code_version": code_version(),
@@ -97,7 +113,7 @@ def _read_array(path: Path, stated: dict[str, Any], *, mmap: bool) -> NDArray[An
         n_bytes = path.stat().st_size
         if n_bytes != stated["n_bytes"]:
             raise ReplayError(f"{path}: changed: it must have {stated['n_bytes']} bytes, found {n_bytes}")
-        if not mmap and _sha256(path) != stated["sha256"]:
+        if not mmap and sha256_of(path) != stated["sha256"]:
             raise ReplayError(f"{path}: changed: its SHA-256 must be {stated['sha256']}")
         # "c": nobody writes, and the kernels compiled for arrays in memory take these too, unlike read-only ones
         return np.asarray(np.load(path, mmap_mode="c" if mmap and n_bytes > _SMALL else None, allow_pickle=False))
@@ -107,11 +123,6 @@ def _read_array(path: Path, stated: dict[str, Any], *, mmap: bool) -> NDArray[An
         if isinstance(error, ReplayError):
             raise
         raise ReplayError(f"{path}: must hold an array: {error}") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(path: Path) -> tuple[ReplayParams, Assumption, dict[str, dict[str, Any]]]:

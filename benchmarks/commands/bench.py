@@ -66,12 +66,13 @@ def _add_suites(kinds: Commands) -> None:
     runner.add_argument(
         "--agents", nargs="+", metavar="NAME", help="only these methods of the suite; or agents of `vamo agents`"
     )
+    runner.add_argument("--variants", nargs="+", metavar="NAME", help="only these variants of the suite")
     periods = runner.add_mutually_exclusive_group()
     periods.add_argument(
-        "--data", type=Path, metavar="DIR", help="of auctionnet/v1: AuctionNet's periods, period-7.csv .. period-20.csv"
+        "--data", type=Path, metavar="DIR", help="of auctionnet/v2: AuctionNet's periods, period-7.csv .. period-20.csv"
     )
     periods.add_argument(
-        "--synthetic", action="store_true", help="of auctionnet/v1: periods that our market writes in that format"
+        "--synthetic", action="store_true", help="of auctionnet/v2: periods that our market writes in that format"
     )
     add_workers(runner)
     runner.add_argument(
@@ -160,6 +161,7 @@ def _run_suite(arguments: argparse.Namespace) -> None:
         size=arguments.size,
         n_seeds=arguments.seeds,
         agents=arguments.agents,
+        variants=arguments.variants,
         n_workers=arguments.workers,
         device=arguments.device,
         ray=arguments.ray,

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from agents import registry
 from auction_env.names import nearest
-from benchmarks.console import console
+from benchmarks.console import console, progress_bar
 from benchmarks.speed import suite as speed_suite
 from benchmarks.suites.catalogue import SPEED, SUITES, auctionnet, get_suite
 from benchmarks.suites.catalogue.shared.arms import rule
@@ -26,6 +26,7 @@ def run(
     size: Size | None = None,
     n_seeds: int | None = None,
     agents: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
     n_workers: int | None = None,
     ray: str | None = None,
     device: str = "cpu",
@@ -46,8 +47,8 @@ def run(
         if not torch.cuda.is_available():
             raise ValueError(f"`--device` must be one that this machine has, found {device!r}")
     suite = _with_periods(name, size, data) if data is not None or is_synthetic else get_suite(name, size)
-    if n_seeds is not None or agents is not None:
-        suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
+    arms = None if agents is None else chosen_arms(suite, agents)
+    suite = suite.only(n_seeds=n_seeds, arms=arms, variants=variants)
     out = _out(out, suite.full_id)
     outcome = run_suite(
         suite,
@@ -79,7 +80,8 @@ def _with_periods(name: str, size: Size | None, directory: Path | None) -> Suite
         raise ValueError(f"`size` must be one of {list(SIZES)}, found {size!r}")
     if directory is None:
         return get_suite(auctionnet.SYNTHETIC_ID, size)
-    return auctionnet.on_data(directory, "full" if size is None else size)
+    with progress_bar("reading what the periods hold", None, "bytes") as bar:
+        return auctionnet.on_data(directory, "full" if size is None else size, bar.update)
 
 
 def _out(out: Path | None, full_id: str) -> Path:

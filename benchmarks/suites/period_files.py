@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from auction_env.data.formats.sources import find_logs
+from auction_env.files import sha256_of
 from benchmarks.suites.periods import (
     TEST_PERIODS,
     TRAIN_PERIODS,
@@ -39,38 +41,59 @@ def found_periods(directory: Path) -> dict[int, list[Path]]:
     return dict(sorted(found.items()))
 
 
-def describe(directory: Path, size: Size) -> PeriodsData:
+def describe(directory: Path, size: Size, progress: Callable[[int, int], None] | None = None) -> PeriodsData:
     """What a suite does with a directory of AuctionNet's files, by size.
+
+    Args:
+        directory: Where they are.
+        size: Of the suite.
+        progress: Told how many bytes have been read, of how many: all files are read once for their digest.
 
     Raises:
         ValueError: It lacks periods of the protocol.
         FileNotFoundError: It is not there or holds no files.
     """
-    found = list(found_periods(directory))
-    folder = directory / TRAJECTORIES
-    sources = [*find_logs(directory), *(find_logs(folder) if folder.is_dir() else [])]
-    told = "\n".join(f"{source.path.name} {source.n_bytes}" for source in sources)
-    files = PeriodFiles(
+    by_period, folder = found_periods(directory), directory / TRAJECTORIES
+    train, validation, test = _split(list(by_period), directory, size)
+    files = [file for period in (*train, *validation, *test) for file in by_period[period]]
+    files += [source.file for source in find_logs(folder)] if folder.is_dir() else []
+    source = PeriodFiles(
         directory=str(directory.resolve()),
-        digest=hashlib.sha256(told.encode()).hexdigest()[:16],
+        digest=_digest(list(dict.fromkeys(files)), progress),
         has_trajectories=folder.is_dir(),
     )
+    n_stressed, n_tested = {"full": (len(test), 48), "cpu": (1, 48), "testing": (1, 3)}[size]
+    protocols: tuple[Protocol, ...] = ("fixed-prices", "logged-bids", "live-rivals")
+    return PeriodsData(
+        source=source, train=train, validation=validation, test=test, protocols=protocols, n_stressed=n_stressed,
+        n_tested=n_tested,
+    )  # fmt: skip
+
+
+def _split(found: list[int], directory: Path, size: Size) -> tuple[tuple[int, ...], ...]:
+    """The periods to train, to validate and to test on."""
     train, validation, test = (
         tuple(period for period in wanted if period in found)
         for wanted in (TRAIN_PERIODS, VALIDATION_PERIODS, TEST_PERIODS)
     )
-    if not (train and validation and len(test) > 1):
-        if size != "testing" or len(found) < 2:
-            raise ValueError(
-                f"{directory} must hold periods of {TRAIN_PERIODS[0]}..{TRAIN_PERIODS[-1]} to train on, period"
-                f" {VALIDATION_PERIODS[0]} to validate on and at least two of {TEST_PERIODS[0]}..{TEST_PERIODS[-1]} to"
-                f" test on, found {found}; size `testing` takes any two"
-            )
-        half = len(found) // 2
-        train, validation, test = tuple(found[:half]), (), tuple(found[half:])
-    n_stressed, n_tested = {"full": (len(test), 48), "cpu": (1, 48), "testing": (1, 3)}[size]
-    protocols: tuple[Protocol, ...] = ("fixed-prices", "logged-bids", "live-rivals")
-    return PeriodsData(
-        source=files, train=train, validation=validation, test=test, protocols=protocols, n_stressed=n_stressed,
-        n_tested=n_tested,
-    )  # fmt: skip
+    if train and validation and len(test) > 1:
+        return train, validation, test
+    if size != "testing" or len(found) < 2:
+        raise ValueError(
+            f"{directory} must hold periods of {TRAIN_PERIODS[0]}..{TRAIN_PERIODS[-1]} to train on, period"
+            f" {VALIDATION_PERIODS[0]} to validate on and at least two of {TEST_PERIODS[0]}..{TEST_PERIODS[-1]} to"
+            f" test on, found {found}; size `testing` takes any two"
+        )
+    half = len(found) // 2
+    return tuple(found[:half]), (), tuple(found[half:])
+
+
+def _digest(files: list[Path], progress: Callable[[int, int], None] | None) -> str:
+    """First 16 digits of the SHA-256 of the files' contents, in order."""
+    n_bytes = [file.stat().st_size for file in files]
+    found = hashlib.sha256()
+    for position, file in enumerate(files):
+        found.update(sha256_of(file).encode())
+        if progress is not None:
+            progress(sum(n_bytes[: position + 1]), sum(n_bytes))
+    return found.hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from auction_env import Preset, preset
 from auction_env.control.stress import Stress
 
 TRAIN_PERIODS = tuple(range(7, 13))
@@ -12,7 +13,7 @@ VALIDATION_PERIODS = (13,)
 TEST_PERIODS = tuple(range(14, 21))
 """Of most papers: periods 7 to 13 to learn from, the last of which validates here, and 14 to 20 to test on."""
 
-Preset: TypeAlias = Literal["sparse", "dense"]
+Kind: TypeAlias = Literal["sparse", "dense"]
 Protocol: TypeAlias = Literal["fixed-prices", "logged-bids", "live-rivals", "market"]
 PROTOCOLS: dict[Protocol, str] = {
     "fixed-prices": "P1, AuctionNet's offline evaluation: the logged least winning costs alone",
@@ -31,7 +32,8 @@ class PeriodFiles:
 
     Attributes:
         directory: Holds logs of impressions and, perhaps, the folder `trajectories` to train on in their place.
-        digest: First 16 digits of the SHA-256 of the names and sizes of the files: rows are of these logs.
+        digest: First 16 digits of the SHA-256 of what the files of these periods hold: rows are of these logs, wherever
+            they lie.
         has_trajectories: Whether there is that folder.
     """
 
@@ -42,26 +44,27 @@ class PeriodFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticPeriods:
-    """Periods that our market writes in AuctionNet's format.
+    """Periods that our market writes in AuctionNet's format: its advertisers and agents bid (`auction_env.preset`).
 
     Attributes:
-        preset: Kind of advertisers: "sparse" ones have budgets of thousands and few conversions, "dense" ones budgets
-            of hundreds and many.
+        preset: Name of the market.
         n_impressions: Of a period.
         seed: Period p is market `seed` + p.
-        policy: Who bids for all advertisers (`agents.logging.policies.parse_shares`).
     """
 
-    preset: Preset
+    preset: Kind
     n_impressions: int
     seed: int
-    policy: str
 
     def __post_init__(self) -> None:
-        if self.preset not in get_args(Preset):
-            raise ValueError(f"`preset` must be one of {get_args(Preset)}, found {self.preset!r}")
+        if self.preset not in get_args(Kind):
+            raise ValueError(f"`preset` must be one of {get_args(Kind)}, found {self.preset!r}")
         if self.n_impressions < 1:
             raise ValueError(f"`n_impressions` must be at least 1, found {self.n_impressions}")
+
+    def market(self) -> Preset:
+        """The market that writes them: the preset, but that budgets end within a tick, as they do in every protocol."""
+        return preset(self.preset, n_impressions=self.n_impressions, budget_rule="in_order")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

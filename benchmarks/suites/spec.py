@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auction_env.market.params import Drift
+from auction_env.names import check_name
 from auction_env.tasks import TASKS
 from benchmarks.suites.periods import PeriodsData
 
@@ -357,6 +359,8 @@ class Suite:
             del record[key]
         for part in (*record["variants"], *record["arms"]):
             del part["label"]
+        for variant in record["variants"]:
+            variant["data"] = without_place(variant["data"])
         return record
 
     def hash(self) -> str:
@@ -379,8 +383,22 @@ class Suite:
             if turn < len(seeds[arm.name]) and (not variant.arms or arm.name in variant.arms)
         )
 
-    def only(self, *, n_seeds: int | None = None, arms: tuple[Arm, ...] | None = None) -> Suite:
-        """The suite with the first seeds or some methods only; a run of it has the numbers that it has in the whole."""
+    def only(
+        self,
+        *,
+        n_seeds: int | None = None,
+        arms: tuple[Arm, ...] | None = None,
+        variants: Sequence[str] | None = None,
+    ) -> Suite:
+        """Some seeds, methods or variants of the suite; a run of it has the numbers that it has in the whole.
+
+        Raises:
+            ValueError: Fewer than one or too many seeds, or no such variant (names the nearest).
+        """
+        of_suite = [variant.name for variant in self.variants]
+        for name in variants or ():
+            check_name("variants", name, of_suite)
+        kept = set(of_suite if variants is None else variants)
         chosen = self.arms if arms is None else arms
         names = {arm.name for arm in chosen}
         if n_seeds is not None and not 1 <= n_seeds <= len(self.train_seeds):
@@ -390,13 +408,17 @@ class Suite:
             variants=tuple(
                 replace(variant, arms=tuple(name for name in variant.arms if name in names))
                 for variant in self.variants
-                if not variant.arms or names.intersection(variant.arms)
+                if variant.name in kept and (not variant.arms or names.intersection(variant.arms))
             ),
             arms=chosen,
             train_seeds=self.train_seeds[:n_seeds],
             baseline=self.baseline if self.baseline in names else "",
             ours=tuple(name for name in self.ours if name in names),
-            contrasts=tuple(contrast for contrast in self.contrasts if {contrast.first, contrast.second} <= names),
+            contrasts=tuple(
+                contrast
+                for contrast in self.contrasts
+                if {contrast.first, contrast.second} <= names and kept.issuperset(contrast.variants)
+            ),
         )
 
 
@@ -432,8 +454,16 @@ class Run:
         for part in ("variant", "arm"):
             del own[part]["label"], own[part]["x"]
         del own["variant"]["arms"], own["variant"]["group"]
+        own["variant"]["data"] = without_place(own["variant"]["data"])
         record: dict[str, Any] = json.loads(json.dumps({name: settings[name] for name in of_suite} | own))
         return record
+
+
+def without_place(data: Any) -> Any:
+    """A record of data without their directory: results depend on what the files hold, which is in their `digest`."""
+    if not isinstance(data, dict):
+        return data
+    return {name: without_place(part) for name, part in data.items() if name != "directory"}
 
 
 def digest(record: Any) -> str:

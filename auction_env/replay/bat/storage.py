@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from auction_env.data.formats.table.frames import to_arrow
 from auction_env.data.manifest import code_version
-from auction_env.files import own_directory, staged_directory
+from auction_env.files import own_directory, sha256_of, staged_directory
 from auction_env.replay.bat.landscape import CAMPAIGN_COLUMNS, STATS_COLUMNS
 from auction_env.replay.bat.market import BatMarket, read_bat
 from auction_env.replay.storage import ReplayError
@@ -44,7 +43,7 @@ def import_bat(
         files = {}
         for (name, columns), frame in zip(_COLUMNS.items(), (campaigns, stats), strict=True):
             _write(stage / name, to_arrow(frame, columns))
-            files[name] = _sha256(stage / name)
+            files[name] = sha256_of(stage / name)
         manifest = {
             "format_version": _FORMAT_VERSION,
             "code_version": code_version(),
@@ -76,15 +75,10 @@ def load_bat(directory: str | os.PathLike[str]) -> BatMarket:
     for name in _COLUMNS:
         if not (path / name).is_file():
             raise ReplayError(f"{path / name}: must exist, as {MANIFEST} names it")
-        if _sha256(path / name) != stated.get(name):
+        if sha256_of(path / name) != stated.get(name):
             raise ReplayError(f"{path / name}: changed: its SHA-256 must be {stated.get(name)}")
     return read_bat(*(path / name for name in _COLUMNS), mechanism=mechanism)
 
 
 def _write(path: Path, table: pa.Table) -> None:
     pq.write_table(table, path, compression="zstd")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

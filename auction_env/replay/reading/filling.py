@@ -16,6 +16,7 @@ from auction_env.data.formats.csv_blocks import Position
 from auction_env.data.formats.sources import AuctionNetLogError, Source
 from auction_env.kernels.logs import placing
 from auction_env.kernels.replay import ReplayLog
+from auction_env.replay.columns import IMPRESSION_COLUMNS, Columns, make_columns
 from auction_env.replay.market import (
     FULL_LADDER,
     LEAST_WINNING_COST,
@@ -25,7 +26,6 @@ from auction_env.replay.market import (
     value_sums,
 )
 from auction_env.replay.params import ReplayParams
-from auction_env.replay.reading.columns import Columns
 from auction_env.replay.reading.shape import PERIOD, PeriodShape
 
 logger = logging.getLogger(__name__)
@@ -73,15 +73,7 @@ class Filling:
         ends = np.cumsum([0, *counts])
         self.first = dict(zip(shapes, ends[:-1].tolist(), strict=True))
         n, m, n_ladder = int(ends[-1]), len(self.advertisers), rules.n_slots + 2
-        for name, dtype, shape in (
-            ("ladder_bid", np.float32, (n_ladder, n)),
-            ("ladder_advertiser", np.int16, (n_ladder, n)),
-            ("value", np.float32, (m, n)),
-            ("sigma", np.float32, (m, n)),
-            ("exposed", np.uint8, (n,)),
-            ("known", np.uint8, (n,)),
-        ):
-            columns.make(name, dtype, shape)
+        make_columns(columns, n_ladder, m, n)
 
     def fill(self, finished: set[int], progress: Callable[[int], None] | None) -> Iterator[tuple[int, Finding]]:
         """Fills all periods but those that are finished; each is yielded when it is whole."""
@@ -230,11 +222,12 @@ class Filling:
                 for period, shape in self.shapes.items()
             ]
         )
-        names = ("ladder_bid", "ladder_advertiser", "value", "sigma", "exposed", "known")
         n_advertisers = len(self.advertisers)
         # advertiser by advertiser: a file's pages are let go before the next ones are read
         sums = np.concatenate([value_sums(self.columns["value"][j : j + 1], tick_start) for j in range(n_advertisers)])
-        log = ReplayLog(**{name: self.columns[name] for name in names}, tick_start=tick_start, value_sum=sums)
+        log = ReplayLog(
+            **{name: self.columns[name] for name in IMPRESSION_COLUMNS}, tick_start=tick_start, value_sum=sums
+        )
         budget = np.full((len(self.shapes), n_advertisers), np.nan)
         cpa_target, category = np.full_like(budget, np.nan), np.zeros(n_advertisers, np.int64)
         for row, shape in enumerate(self.shapes.values()):

@@ -1,8 +1,8 @@
-"""`auctionnet/v1`: the field's protocols, on AuctionNet's periods or on periods that our market writes as it does."""
+"""`auctionnet/v2`: the field's protocols, on AuctionNet's periods or on periods that our market writes as it does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,18 @@ from benchmarks.suites.periods import (
     TEST_PERIODS,
     TRAIN_PERIODS,
     VALIDATION_PERIODS,
+    Kind,
     PeriodsData,
-    Preset,
     SyntheticPeriods,
 )
 from benchmarks.suites.spec import TRAIN_SEEDS, Arm, Size, Suite, Variant
 
-ID = "auctionnet/v1"
-"""On a user's periods: `vamo bench run auctionnet/v1 --data DIR`."""
-SYNTHETIC_ID = "auctionnet-synthetic/v1"
-"""On periods that our market writes: `vamo bench run auctionnet/v1 --synthetic`."""
+ID = "auctionnet/v2"
+"""On a user's periods: `vamo bench run auctionnet/v2 --data DIR`."""
+SYNTHETIC_ID = "auctionnet-synthetic/v2"
+"""On periods that our market writes: `vamo bench run auctionnet/v2 --synthetic`."""
 
-PRESETS: tuple[Preset, ...] = ("sparse", "dense")
+KINDS: tuple[Kind, ...] = ("sparse", "dense")
 _FIRST_SEED = 7_000_000
 _LABELS = {"sparse": "few conversions (sparse)", "dense": "many conversions (dense)", "periods": "periods"}
 
@@ -34,19 +34,17 @@ _LABELS = {"sparse": "few conversions (sparse)", "dense": "many conversions (den
 def make_synthetic(size: Size) -> Suite:
     """The suite on synthetic periods."""
     n_impressions, n_stressed, n_tested = {
-        "full": (500_000, len(TEST_PERIODS), 48),
+        "full": (500_000, 1, 48),
         "cpu": (4_800, 1, 48),
         "testing": (480, 1, 2),
     }[size]
     train, test = (TRAIN_PERIODS, TEST_PERIODS) if size != "testing" else (TRAIN_PERIODS[:2], TEST_PERIODS[:2])
     variants = tuple(
         Variant(
-            name=preset,
-            label=_LABELS[preset],
+            name=kind,
+            label=_LABELS[kind],
             data=PeriodsData(
-                source=SyntheticPeriods(
-                    preset=preset, n_impressions=n_impressions, seed=_FIRST_SEED, policy="noisy-pid=2,random=1"
-                ),
+                source=SyntheticPeriods(preset=kind, n_impressions=n_impressions, seed=_FIRST_SEED),
                 train=train,
                 validation=VALIDATION_PERIODS,
                 test=test,
@@ -55,7 +53,7 @@ def make_synthetic(size: Size) -> Suite:
                 n_tested=n_tested,
             ),
         )
-        for preset in PRESETS
+        for kind in KINDS
     )
     question = (
         "How far is AuctionNet's offline score from what a policy earns in the market that wrote the log, and does it"
@@ -65,8 +63,10 @@ def make_synthetic(size: Size) -> Suite:
                  variants=variants, **_shared(size))  # fmt: skip
 
 
-def on_data(directory: Path, size: Size) -> Suite:
+def on_data(directory: Path, size: Size, progress: Callable[[int, int], None] | None = None) -> Suite:
     """The suite on a user's periods: of a directory, or of its folders `sparse` and `dense`, whichever are there.
+
+    `progress` gets how many bytes of a folder have been read, of how many.
 
     Raises:
         ValueError: The directory lacks periods of the protocol.
@@ -74,14 +74,15 @@ def on_data(directory: Path, size: Size) -> Suite:
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"`--data` must be a directory of AuctionNet's periods, found {str(directory)!r}")
-    folders: dict[str, Path] = {name: directory / name for name in PRESETS if (directory / name).is_dir()}
+    folders: dict[str, Path] = {name: directory / name for name in KINDS if (directory / name).is_dir()}
     folders = folders or {"periods": directory}
     return Suite(
         id=ID,
         title="AuctionNet's protocols",
         question="What do methods score under AuctionNet's offline evaluation, and what against live rivals?",
         variants=tuple(
-            Variant(name=name, label=_LABELS[name], data=describe(folder, size)) for name, folder in folders.items()
+            Variant(name=name, label=_LABELS[name], data=describe(folder, size, progress))
+            for name, folder in folders.items()
         ),
         **_shared(size),
     )
@@ -89,11 +90,15 @@ def on_data(directory: Path, size: Size) -> Suite:
 
 _GENERATIVE_STEPS: dict[Size, tuple[str, ...]] = {"full": (), "cpu": ("train.steps=250",), "testing": ()}
 """A step of theirs takes ten times that of the others."""
+_N_SEEDS: dict[Size, int] = {"full": 10, "cpu": 3, "testing": 2}
 
 
 def methods(size: Size) -> Sequence[Arm]:
     """Rules, offline learners, generative baselines and ours."""
-    generative = [replace(arm, settings=(*arm.settings, *_GENERATIVE_STEPS[size])) for arm in arms.generative()]
+    generative = [
+        replace(arm, settings=(*arm.settings, *_GENERATIVE_STEPS[size]))
+        for arm in arms.generative(*arms.GENERATIVE_LABELS)
+    ]
     auctionnet_lp = arms.rule("auctionnet-lp", "AuctionNet's online LP")
     single = replace(arms.SINGLE, name="vamo", label="VAMO")
     return (*arms.RULES, auctionnet_lp, *arms.offline(size), *generative, single, arms.SINGLE_LOGGED)
@@ -104,7 +109,7 @@ def _shared(size: Size) -> dict[str, Any]:
     return {
         **protocol(size),
         "size": size,
-        "train_seeds": TRAIN_SEEDS[: {"full": 10, "cpu": 2, "testing": 2}[size]],
+        "train_seeds": TRAIN_SEEDS[: _N_SEEDS[size]],
         "arms": tuple(methods(size)),
         "n_viewed": 0,
         "ours": ("vamo",),

@@ -11,7 +11,7 @@ from benchmarks.suites.data.locking import locked
 from benchmarks.suites.data.variant import VariantData
 from benchmarks.suites.numbers import DATA_PACKAGES, versions
 from benchmarks.suites.periods import PeriodsData
-from benchmarks.suites.spec import Data, FamilyData, LogsData, Suite, Variant, digest
+from benchmarks.suites.spec import Data, FamilyData, LogsData, Suite, Variant, digest, without_place
 
 
 def open_variant(
@@ -39,7 +39,7 @@ def open_variant(
 
 def log_key(data: Data) -> str:
     """Name of the folder of the logs: equal for variants that share them, another one for another numbers version."""
-    record = asdict(data.source if isinstance(data, PeriodsData) else data)
+    record = without_place(asdict(data.source if isinstance(data, PeriodsData) else data))
     kind = type(data).__name__.removesuffix("Data").lower()
     for name in {"family": ("n_validation", "n_scored"), "market": ("conditions",)}.get(kind, ()):
         del record[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents import Bidder
-from agents.logging.impressions import log_impressions
-from agents.logging.policies import make_policy, parse_shares
+from agents.logging.periods import write_periods
 from auction_env import (
     TASKS,
     FixedPriceMarket,
-    MarketParams,
-    Population,
     ReplayMarket,
-    ReplayParams,
-    auctionnet_population,
     data,
     import_replay,
     load_replay,
@@ -32,7 +26,6 @@ from auction_env.control.simulation import LiveMarket
 from auction_env.control.stress import Stress, stressed
 from auction_env.data import TrajectoryData
 from auction_env.data.manifest import MANIFEST
-from auction_env.market.params import TrafficParams
 from auction_env.replay.simulation import LoggedMarket
 from auction_env.replay.storage import MANIFEST as MARKET_MANIFEST
 from benchmarks.suites.data.episodes import TaskEpisodes
@@ -42,7 +35,6 @@ from benchmarks.suites.periods import (
     LIVE,
     PeriodFiles,
     PeriodsData,
-    Preset,
     Protocol,
     SyntheticPeriods,
     name_of_test,
@@ -55,24 +47,6 @@ TASK = TASKS["TargetCPA"]
 _FIRST_SEED = 7_000_000  # of the draws on a user's periods; period p has this + p
 _HELD_OUT = 6  # one trajectory in so many validates where no period does
 _CHECKED: Protocol = "logged-bids"  # what is tuned on, and what the unit is of: kernels that need milliseconds
-
-
-def preset_market(preset: Preset, n_impressions: int) -> tuple[MarketParams, Population]:
-    """The market that writes synthetic periods, with AuctionNet's reserve price.
-
-    Sparse: AuctionNet's published advertisers. Dense: a tenth of their budgets and target CPAs around 8, with twice the
-    predicted values.
-    """
-    base, traffic = auctionnet_population(), TrafficParams()
-    if preset == "dense":
-        scale = 8.0 / float(np.mean(base.cpa_target))
-        base = replace(
-            base,
-            budget=tuple(round(budget / 10, 2) for budget in base.budget),
-            cpa_target=tuple(round(cpa * scale, 2) for cpa in base.cpa_target),
-        )
-        traffic = replace(traffic, value_mean=2 * traffic.value_mean)
-    return MarketParams(n_impressions=n_impressions, reserve=0.0001, traffic=traffic), base
 
 
 def make(setting: PeriodsData, suite: Suite, folder: Path, note: Callable[[str], None] | None = None) -> VariantData:
@@ -107,59 +81,32 @@ def make(setting: PeriodsData, suite: Suite, folder: Path, note: Callable[[str],
 
 def _import(setting: PeriodsData, folder: Path, note: Callable[[str], None]) -> None:
     """Writes the trajectories and the replay market of the periods, unless they are there."""
-    source, trajectories = setting.source, folder / "logs"
-    is_imported = (trajectories / MANIFEST).is_file(), (folder / "market" / MARKET_MANIFEST).is_file()
+    source, trajectories, market = setting.source, folder / "logs", folder / "market"
+    is_imported = (trajectories / MANIFEST).is_file(), (market / MARKET_MANIFEST).is_file()
     if all(is_imported):
         return
+    wanted = (*setting.train, *setting.validation, *setting.test)
     if isinstance(source, SyntheticPeriods):
-        written = folder / "written"
-        periods = (*setting.train, *setting.validation, *setting.test)
-        paths: list[Path] = []
-        for period in periods:
-            note(f"writing period {period}")
-            paths.append(_write_period(source, written, period))
-    else:
-        directory = Path(source.directory)
-        wanted = {*setting.train, *setting.validation, *setting.test}
-        by_period = found_periods(directory)
-        paths = list(dict.fromkeys(path for period in sorted(wanted) for path in by_period[period]))
+        params, population = source.market()
+        write_periods(
+            {period: source.seed + period for period in wanted}, trajectories=trajectories, market=market, task=TASK,
+            params=params, population=population, force=True, note=note,
+        )  # fmt: skip
+        return
+    by_period = found_periods(Path(source.directory))
+    paths = list(dict.fromkeys(path for period in sorted(wanted) for path in by_period[period]))
 
     def importing(what: str) -> Callable[[int, int], None]:
         return lambda done, total: note(f"importing {what}, {done / total:.0%}")
 
-    if not is_imported[0] and isinstance(source, PeriodFiles) and source.has_trajectories:
+    if not is_imported[0] and source.has_trajectories:
         data.import_auctionnet_trajectories(
             Path(source.directory) / TRAJECTORIES, trajectories, progress=importing("trajectories")
         )
     elif not is_imported[0]:
         data.import_auctionnet_impressions(paths, trajectories, progress=importing("trajectories"))
     if not is_imported[1]:
-        import_replay(paths, folder / "market", rules=_rules_of_writing(source), progress=importing("impressions"))
-    if isinstance(source, SyntheticPeriods):
-        shutil.rmtree(folder / "written")
-
-
-def _rules_of_writing(source: PeriodFiles | SyntheticPeriods) -> ReplayParams | None:
-    """Our market sells a slot at the reserve price; None leaves it to the log, which is AuctionNet's."""
-    if isinstance(source, PeriodFiles):
-        return None
-    params, _ = preset_market(source.preset, source.n_impressions)
-    return ReplayParams(
-        n_slots=params.n_slots, exposure=params.exposure, reserve=params.reserve, mechanism=params.mechanism,
-        is_unsold_at_reserve=False,
-    )  # fmt: skip
-
-
-def _write_period(source: SyntheticPeriods, folder: Path, period: int) -> Path:
-    path = folder / f"period-{period}.csv"
-    if not path.is_file():
-        params, population = preset_market(source.preset, source.n_impressions)
-        policy = make_policy(parse_shares(source.policy), TASK, params, population)
-        log_impressions(
-            policy, folder, seeds=[source.seed + period], task=TASK, params=params, population=population,
-            first_period=period, progress=False,
-        )  # fmt: skip
-    return path
+        import_replay(paths, market, progress=importing("impressions"))
 
 
 class _Split:
@@ -195,7 +142,7 @@ class _Tested:
     def __init__(self, setting: PeriodsData, log: ReplayMarket, key: str) -> None:
         self._setting, self._log, self._key = setting, log, key
         self._first_seed = setting.source.seed if isinstance(setting.source, SyntheticPeriods) else _FIRST_SEED
-        live = logged_values(log, rules=_rules(log))
+        live = logged_values(log)
         self._params, self._population = live.params, live.population
 
     def episodes(self, protocol: Protocol, periods: tuple[int, ...], stress: Stress) -> TaskEpisodes:
@@ -221,18 +168,15 @@ class _Tested:
         if protocol == "live-rivals":
 
             def with_rivals(rivals: Mapping[int, Bidder] | None) -> PlayableMarket:
-                return stressed(logged_values(self._log, rules=_rules(self._log), competitors=rivals), stress)
+                return stressed(logged_values(self._log, competitors=rivals), stress)
 
             return TaskEpisodes(**arguments, competitors="rules", make_market=with_rivals)
         source = self._setting.source
         assert isinstance(source, SyntheticPeriods)
-        params, population = preset_market(source.preset, source.n_impressions)
+        params, population = source.market()
 
         def as_written(_: Mapping[int, Bidder] | None) -> PlayableMarket:
-            policy = make_policy(parse_shares(source.policy), TASK, params, population)
-            rivals = dict.fromkeys(range(population.n_advertisers), policy)
-            market = LiveMarket(params=params, population=population, competitors=rivals, competitor_task=TASK)
-            return stressed(market, stress)
+            return stressed(LiveMarket(params=params, population=population), stress)
 
         own = {"params": params, "population": population, "days": None}
         return TaskEpisodes(**arguments | own, make_market=as_written)
@@ -253,14 +197,6 @@ class _Tested:
         if (stress.budget, stress.cpa) == (1, 1):
             return self._log
         return replace(self._log, budget=self._log.budget * stress.budget, cpa_target=self._log.cpa_target * stress.cpa)
-
-
-def _rules(log: ReplayMarket) -> MarketParams:
-    """The rules of a log, for live bidders on its values."""
-    rules = log.rules
-    return MarketParams(
-        n_slots=rules.n_slots, exposure=rules.exposure, reserve=rules.reserve, mechanism=rules.mechanism
-    )
 
 
 def _of_periods(log: ReplayMarket, periods: tuple[int, ...]) -> ReplayMarket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ from auction_env import (
     MarketParams,
     Population,
     ReplayMarket,
+    ReplayParams,
     TrafficParams,
     ValueDistribution,
     clear_auctions,
@@ -154,6 +156,18 @@ def test_budgets_of_a_period_are_kept(log: ReplayMarket, budget_rule: str) -> No
     batch.reset([0, 1], [10, 12])
     np.testing.assert_array_equal(batch.episode_targets.budget[0], log.budget[0])
     assert log.budget[0].tolist() != log.budget[2].tolist()
+
+
+def test_the_rules_are_those_of_the_log_unless_others_are_given() -> None:
+    rows = make_log(4)
+    own: dict[str, Any] = {"reserve": 0.07, "exposure": (0.9, 0.5, 0.4), "is_unsold_at_reserve": True}
+    given = logged_values(make_market(rows), rules=MarketParams(**own))
+    assert logged_values(make_market(rows, **own)).params == given.params
+    first = make_market(rows, mechanism="first_price", is_unsold_at_reserve=True)
+    assert logged_values(first).params.mechanism == "first_price"  # where no slot is unsold for its price
+    assert logged_values(first, rules=MarketParams()).params.mechanism == "gsp"
+    one_price = replace(first, rules=ReplayParams(reserve=0.3), assumption="least_winning_cost")
+    assert logged_values(one_price).params.reserve == MarketParams().reserve  # its rules are of no market
 
 
 def test_what_does_not_fit_is_named(log: ReplayMarket) -> None:

@@ -65,9 +65,9 @@ HASHES: dict[str, str] = {
     "scarce/v1": "02006ba14594ce5d",
     "scarce/v1/cpu": "1a6b2443e524a60c",
     "scarce/v1/testing": "dd9c43c4db20817a",
-    "auctionnet-synthetic/v1": "ab7cc939d0d3ccef",
-    "auctionnet-synthetic/v1/cpu": "38d066df3ed0ff48",
-    "auctionnet-synthetic/v1/testing": "05724c051e0fe64e",
+    "auctionnet-synthetic/v2": "f1a158e1e4b0dfd2",
+    "auctionnet-synthetic/v2/cpu": "53d204340bb9ee72",
+    "auctionnet-synthetic/v2/testing": "4e2cf944e307bb17",
     "demo/v1": "1b99e04dfaef7108",
     "demo/v1/cpu": "7c67223908827907",
     "demo/v1/testing": "e50d1965e02fdb6d",
@@ -101,7 +101,7 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         hidden_harm.ID: hidden_harm.N_SEEDS,
         published_size.ID: published_size.N_SEEDS,
         checked.ID: checked.N_SEEDS,
-        auctionnet.SYNTHETIC_ID: {"testing": 2, "cpu": 2},
+        auctionnet.SYNTHETIC_ID: {"testing": 2, "cpu": 3},
     }
     assert len(found.train_seeds) == few.get(name, {"testing": 2}).get(size, 10)
 
@@ -208,6 +208,11 @@ def test_some_seeds_and_methods_only() -> None:
     assert [run.variant.name for run in alone.runs()] == ["n=6", "n=6"]  # where the whole suite runs it
     with pytest.raises(ValueError, match=r"`seeds` must lie in 1\.\.2, found 3"):
         size.only(n_seeds=3)
+    whole = get_suite("confirm/v1", "testing")
+    sound = whole.only(variants=[whole.contrasts[-1].variants[0]])
+    assert {run.variant.name for run in sound.runs()} == {"sound-100"} and sound.contrasts == ()
+    with pytest.raises(ValueError, match=r"`variants` must be one of .*found 'sparce', nearest: sparse"):
+        get_suite(auctionnet.SYNTHETIC_ID, "testing").only(variants=["sparce"])
 
 
 def test_seeds_go_round_slowest() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,25 +11,42 @@ import pytest
 
 from agents import FixedBidder, rollout
 from agents.logging.impressions import log_impressions
-from agents.logging.policies import make_policy
-from auction_env import FixedPriceMarket, auctionnet_population, data, load_replay
+from agents.logging.periods import play_period
+from auction_env import FixedPriceMarket, data, load_replay
+from auction_env.control.bidder import Campaigns, TickView
 from auction_env.control.stress import Stress
 from auction_env.data.formats.trajectory_export import export_auctionnet_trajectories
 from benchmarks.commands.suites import run as run_command
 from benchmarks.suites.catalogue import auctionnet, get_suite
 from benchmarks.suites.data.opening import log_key, open_variant
-from benchmarks.suites.data.periods import TASK, preset_market
+from benchmarks.suites.data.periods import TASK
 from benchmarks.suites.data.references import references
 from benchmarks.suites.data.variant import VariantData
 from benchmarks.suites.period_files import describe
-from benchmarks.suites.periods import PROTOCOLS, PeriodFiles, PeriodsData, SyntheticPeriods, name_of_test
+from benchmarks.suites.periods import PROTOCOLS, Kind, PeriodFiles, PeriodsData, SyntheticPeriods, name_of_test
+from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.running.run import Job, execute
 from benchmarks.suites.spec import Suite, Variant
 
 SYNTHETIC = PeriodsData(
-    source=SyntheticPeriods(preset="dense", n_impressions=240, seed=50, policy="noisy-pid"),
+    source=SyntheticPeriods(preset="dense", n_impressions=240, seed=50),
     train=(7, 8), validation=(13,), test=(14, 15), protocols=tuple(PROTOCOLS), n_stressed=1, n_tested=3,
 )  # fmt: skip
+
+
+class Repeated:
+    """Bids given multipliers, (n_ticks,), of one campaign."""
+
+    name = "repeated"
+
+    def __init__(self, multipliers: np.ndarray) -> None:
+        self._multipliers = multipliers
+
+    def reset(self, campaigns: Campaigns) -> None:
+        pass
+
+    def act(self, view: TickView) -> np.ndarray:
+        return self._multipliers[view.tick : view.tick + 1]
 
 
 def of(setting: PeriodsData) -> Suite:
@@ -51,7 +69,7 @@ def synthetic(cache: Path) -> VariantData:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two periods as a user has them."""
     folder = tmp_path_factory.mktemp("user")
-    params, population = preset_market("sparse", 240)
+    params, population = SyntheticPeriods(preset="sparse", n_impressions=240, seed=0).market()
     log_impressions(
         FixedBidder(0.8), folder, seeds=[3, 4], task=TASK, params=params, population=population, is_compressed=True
     )
@@ -88,15 +106,26 @@ def test_synthetic_periods_are_learned_from_and_tested_under_every_protocol(
 
 
 def test_the_market_that_wrote_a_log_is_played_again_with_its_rivals(synthetic: VariantData, cache: Path) -> None:
-    """The policy that wrote the log gets for one advertiser what the log has: traffic, rivals, noise are the same."""
+    """A bidder that does what an advertiser's script did gets what the log has: traffic, rivals, noise are the same."""
     log, tested = data.load(cache / log_key(SYNTHETIC) / "logs"), synthetic.tests["market"]
-    params, population = preset_market("dense", 240)
-    played = tested.play(make_policy({"noisy-pid": 1}, TASK, params, population))
-    logged = [
-        log.cost[(log.period == seed - 50) & (log.advertiser == advertiser)].sum()
-        for seed, advertiser in zip(tested.seeds, tested.advertisers, strict=True)
-    ]
-    np.testing.assert_allclose(played.total("cost"), logged, rtol=1e-5)  # the log has prices of float32
+    n_won = 0.0
+    for which, (seed, advertiser) in enumerate(zip(tested.seeds, tested.advertisers, strict=True)):
+        rows = np.flatnonzero((log.period == seed - 50) & (log.advertiser == advertiser))
+        played = tested.one(which).play(Repeated(log.action[rows]))
+        # while there is money for whatever is won: later the script's multiplier is not in the log
+        rows = rows[: np.argmin(np.append(log.budget_left[rows][1:], 0.0) > 0.6 * log.budget[rows])]
+        np.testing.assert_allclose(played.ticks.cost[: len(rows), 0], log.cost[rows], rtol=1e-5)
+        np.testing.assert_array_equal(played.ticks.wins[: len(rows), 0], log.wins[rows])
+        n_won += log.wins[rows].sum()
+    assert n_won > 20
+
+
+@pytest.mark.parametrize(("kind", "cost", "conversions"), [("sparse", 110.286, 1.09258), ("dense", 27.5716, 3.27774)])
+def test_synthetic_periods_are_those_of_the_published_rows(kind: Kind, cost: float, conversions: float) -> None:
+    """A preset that changes needs another version of the suite: its hash names the preset only."""
+    params, population = SyntheticPeriods(preset=kind, n_impressions=480, seed=0).market()
+    log, _ = play_period(7, 7, task=TASK, params=params, population=population)
+    assert (log.cost.sum(), log.expected_conversions.sum()) == pytest.approx((cost, conversions), rel=1e-4)
 
 
 def test_stress_changes_the_tested_advertiser_or_its_rivals(synthetic: VariantData) -> None:
@@ -159,20 +188,36 @@ def test_a_users_periods_with_and_without_trajectories(files: Path, tmp_path: Pa
     assert (of_trajectories.n_train[TASK.name], of_trajectories.n_validation[TASK.name]) == (34, 6)
 
 
+def test_the_same_files_elsewhere_are_the_same_runs_and_others_are_not(files: Path, tmp_path: Path) -> None:
+    moved, told = tmp_path / "moved", list[tuple[int, int]]()
+    shutil.copytree(files, moved)
+    here, there = describe(files, "testing"), describe(moved, "testing", lambda *n: told.append(n))
+    assert here.source != there.source  # the place that the data are read from
+    runs = [of(setting).runs()[0] for setting in (here, there)]
+    assert config_hash(runs[0]) == config_hash(runs[1]) and log_key(here) == log_key(there)
+    assert of(here).hash() == of(there).hash() and told[-1] == (told[-1][1],) * 2
+    name = next(moved.glob("period-1*"))
+    raw = bytearray(name.read_bytes())
+    raw[-1] ^= 1  # of the same size
+    name.write_bytes(raw)
+    changed = describe(moved, "testing")
+    assert config_hash(of(changed).runs()[0]) != config_hash(runs[0]) and log_key(changed) != log_key(here)
+
+
 def test_refusals_say_what_to_do(files: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`SUITE` 'auctionnet/v1' needs periods: .*--data DIR.*--synthetic"):
-        run_command("auctionnet/v1")
-    with pytest.raises(ValueError, match="`--data` must be given with 'auctionnet/v1' only, found 'demo/v1'"):
+    with pytest.raises(ValueError, match=r"`SUITE` 'auctionnet/v2' needs periods: .*--data DIR.*--synthetic"):
+        run_command("auctionnet/v2")
+    with pytest.raises(ValueError, match="`--data` must be given with 'auctionnet/v2' only, found 'demo/v1'"):
         run_command("demo/v1", data=files)
-    with pytest.raises(ValueError, match="`--synthetic` must be given with 'auctionnet/v1' only"):
+    with pytest.raises(ValueError, match="`--synthetic` must be given with 'auctionnet/v2' only"):
         run_command("demo/v1/cpu", is_synthetic=True)
     with pytest.raises(FileNotFoundError, match="`--data` must be a directory"):
-        run_command("auctionnet/v1", data=tmp_path / "none")
+        run_command("auctionnet/v2", data=tmp_path / "none")
     with pytest.raises(ValueError, match=r"periods of 7\.\.12 .*found \[0, 1\]; size `testing` takes any two"):
-        run_command("auctionnet/v1/cpu", data=files)
+        run_command("auctionnet/v2/cpu", data=files)
     (tmp_path / "data.csv").touch()
     with pytest.raises(ValueError, match=r"files named period-N\.csv .*found .*data\.csv: rename it"):
-        run_command("auctionnet/v1", data=tmp_path)
+        run_command("auctionnet/v2", data=tmp_path)
     for changed, message in (
         ({"train": ()}, "`train` must hold at least one period"),
         ({"validation": (14,)}, "must share no period"),
@@ -180,4 +225,3 @@ def test_refusals_say_what_to_do(files: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             replace(SYNTHETIC, **changed)
-    assert sum(auctionnet_population().budget) > 5 * sum(preset_market("dense", 240)[1].budget)

@@ -9,6 +9,24 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
+_IMPRESSION_TYPES: dict[str, DTypeLike] = {
+    "ladder_bid": np.float32,
+    "ladder_advertiser": np.int16,
+    "value": np.float32,
+    "sigma": np.float32,
+    "exposed": np.uint8,
+    "known": np.uint8,
+}
+IMPRESSION_COLUMNS = tuple(_IMPRESSION_TYPES)
+"""The arrays of a replay market that have an entry an impression."""
+
+
+def make_columns(columns: Columns, n_ladder: int, n_advertisers: int, n: int) -> None:
+    """Makes the arrays of n impressions."""
+    rows = {"ladder_bid": n_ladder, "ladder_advertiser": n_ladder, "value": n_advertisers, "sigma": n_advertisers}
+    for name, dtype in _IMPRESSION_TYPES.items():
+        columns.make(name, dtype, (rows[name], n) if name in rows else (n,))
+
 
 class Columns:
     """Arrays by name.
