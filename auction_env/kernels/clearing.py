@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.kernels.running.compiling import inlined, inner
+
 BLOCK = 128  # impressions; a block of 48 advertisers (24 KB) and its ranking stay in the first-level cache
 
 GSP = 0
@@ -66,7 +68,7 @@ def insert_score(new, own, held, held_idx, above, above_idx):
     return (above if new > above else taken), (above_idx if new > above else taken_idx)
 
 
-@njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz"}, error_model="numpy")
 def rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_idx):
     """`rank_bids` for ladders of four ranks, which three slots need, the default: one pass for all ranks.
 
@@ -94,7 +96,7 @@ def rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_
             bid_0[i], idx_0[i] = insert_score(new, own, held_0, who_0, new, own)
 
 
-@njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz"}, error_model="numpy")
 def rank_in_any(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
     """`rank_bids` for ladders of any number of ranks: a pass for each."""
     n, floor, score = stop - start, reserve[start:stop], new_bid[start:stop]
@@ -116,7 +118,7 @@ def rank_in_any(basis, multiplier, quality, reserve, start, stop, new_bid, top_b
             held_bid[i], held_idx[i] = insert_score(new, own, held, who, new, own)
 
 
-@njit(cache=True)
+@inlined
 def rank_bids(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
     """Ranks the eligible bids of impressions [start, stop) of a block by bid x quality, and somewhat beyond.
 
@@ -152,7 +154,7 @@ def next_price(below, reserve):
     return max(below, reserve)
 
 
-@njit(cache=True)
+@inner
 def slot_price(mechanism, weight, top_bid, slot, i, reserve, bid, quality):
     """Price of a won slot (0-based) of impression i.
 

@@ -96,7 +96,7 @@ draw_normal = _for_device(rng.draw_normal, to_normal=to_normal)
 conversion_value = _for_device(values.conversion_value)
 next_price = _for_device(clearing.next_price)
 relative_sigma = _for_device(outcomes.relative_sigma)
-is_converted = _for_device(outcomes.is_converted, to_normal=to_normal, relative_sigma=relative_sigma)
+is_converted = _for_device(outcomes.is_converted, quantile=to_normal, relative_sigma=relative_sigma)
 
 
 @cuda.jit

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from agents import registry
 from auction_env.names import nearest
+from benchmarks.commands.warm_up import LABELS, MARKET, prepare
 from benchmarks.console import console
 from benchmarks.speed import suite as speed_suite
 from benchmarks.suites.catalogue import SPEED, SUITES, auctionnet, get_suite
@@ -49,6 +50,7 @@ def run(
     if n_seeds is not None or agents is not None:
         suite = suite.only(n_seeds=n_seeds, arms=None if agents is None else chosen_arms(suite, agents))
     out = _out(out, suite.full_id)
+    prepare((*MARKET, LABELS))
     outcome = run_suite(
         suite,
         out,

@@ -11,6 +11,7 @@ from numba import njit, prange
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.outcomes import COST, N_TOTALS
 from auction_env.kernels.rng import STREAM_CONVERSION, lane_key, tick_key
+from auction_env.kernels.running.compiling import inlined
 from auction_env.kernels.settle import first_blocks, rules_of, settle_block
 
 
@@ -32,7 +33,7 @@ def take_multipliers(given, active, most, multiplier):
     return is_valid
 
 
-@njit(cache=True)
+@inlined
 def run_market(
     e, seed, tick, volume, block, basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
     by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc_sum, bid_sum,
@@ -57,7 +58,7 @@ def run_market(
         lwc, is_broke = settle_block(
             seed[e], tick, first, min(BLOCK, n - first), basis[block], value[block],
             deviation[min(block, deviation.shape[0] - 1)], multiplier[e], left, rules, sigma[e], lower[e],
-            upper[e], mean[tick, e], sd[tick, e], keys, True, budget_left[e], of_block, sums, winner,
+            upper[e], mean[tick, e], sd[tick, e], keys, np.bool_(True), budget_left[e], of_block, sums, winner,
         )  # fmt: skip
         lwc_sum[e] += lwc
         for j in range(n_advertisers):
@@ -108,7 +109,8 @@ def run_markets_parallel(
 ):  # fmt: skip
     """`run_markets` on all threads."""
     block = first_blocks(volume[tick], kind)
-    for e in prange(seed.shape[0]):
+    for index in prange(seed.shape[0]):
+        e = np.int64(index)  # of another type, everything below it would be compiled again
         run_market(
             e, seed, tick, volume, block[e], basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
             by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc_sum, bid_sum,
