@@ -23,7 +23,6 @@ from benchmarks.suites.storage.store import Store, SuiteRecord
 PAGE = "report.html"
 """Name of the page in the directory of the results, where no other is asked for."""
 MOST_BANDS = 5  # of profiles at first sight
-_EMPTY: dict[str, object] = {"figures": {}, "controls": {}}
 
 
 def write_page(directory: Path, out: Path | None = None, bootstrap: Bootstrap | None = None) -> Path:
