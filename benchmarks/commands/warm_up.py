@@ -10,11 +10,12 @@ import argparse
 import logging
 import os
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.commands import Commands
-from benchmarks.console import console, progress_bar
+from benchmarks.console import Bar, console, progress_bar
 
 MARKET, LABELS = ("market", "funnel"), "labels"
 """Works that commands need which play in markets, and which label logs."""
@@ -96,24 +97,43 @@ def compile_ahead(wanted: dict[str, Work]) -> int:
     if not missing or os.environ.get("RANK", "0") != "0":  # one of the processes of torchrun compiles
         return 0
     needed = set().union(*(of[name] for name in missing))
-    n_compiled, level = 0, kernels.logger.level
-    with progress_bar("compiling kernels, once", len(needed), None) as bar:
-
-        def ended() -> None:
-            nonlocal n_compiled
-            n_compiled += 1
-            bar.advance(1)
-
+    level = kernels.logger.level
+    with ExitStack() as stack:
+        shown = _Shown(stack, len(needed))
         kernels.logger.setLevel(logging.WARNING)  # the bar says it
-        try:
-            with watching(needed, bar.note, ended):
-                for name in missing:
-                    wanted[name].play()
-                    note_compiled(name, of[name])
-        finally:
-            kernels.logger.setLevel(level)
-        bar.update(len(needed), len(needed))  # some may have been there
-    return n_compiled
+        stack.callback(kernels.logger.setLevel, level)
+        with watching(needed, shown.at_work, shown.ended):
+            for name in missing:
+                wanted[name].play()
+                note_compiled(name, of[name])
+        shown.all_ended()
+    return shown.n_compiled
+
+
+class _Shown:
+    """A bar that appears with the first kernel that is compiled: all may be there, and the note of it be lost."""
+
+    def __init__(self, stack: ExitStack, n_kernels: int) -> None:
+        self._stack, self._n_kernels = stack, n_kernels
+        self._bar: Bar | None = None
+        self.n_compiled = 0
+
+    def at_work(self, name: str) -> None:
+        """Names the kernel that is being compiled."""
+        if self._bar is None:
+            self._bar = self._stack.enter_context(progress_bar("compiling kernels, once", self._n_kernels, None))
+        self._bar.note(name)
+
+    def ended(self) -> None:
+        """Counts a kernel."""
+        self.n_compiled += 1
+        if self._bar is not None:
+            self._bar.advance(1)
+
+    def all_ended(self) -> None:
+        """Fills the bar: some of the kernels may have been there."""
+        if self._bar is not None:
+            self._bar.update(self._n_kernels, self._n_kernels)
 
 
 def prepare(names: Iterable[str]) -> None:
