@@ -89,12 +89,17 @@ def works() -> dict[str, Work]:
 
 def compile_ahead(wanted: dict[str, Work]) -> int:
     """Compiles what this machine has not compiled yet, behind a bar; returns how many kernels that were."""
+    from numba import config
+
     from auction_env import kernels
     from auction_env.kernels.running.ahead import is_compiled, kernels_of, note_compiled, watching
 
+    settings: Any = config  # filled in at run time
+    if settings.DISABLE_JIT or os.environ.get("RANK", "0") != "0":  # one of the processes of torchrun compiles
+        return 0
     of = {name: kernels_of(work.kernels) for name, work in wanted.items()}
     missing = [name for name in wanted if not is_compiled(name, of[name])]
-    if not missing or os.environ.get("RANK", "0") != "0":  # one of the processes of torchrun compiles
+    if not missing:
         return 0
     needed = set().union(*(of[name] for name in missing))
     level = kernels.logger.level
