@@ -83,7 +83,7 @@ def run_jobs(
             started on this machine and ends with the call. Files that a job reads or writes must be on a file system
             that all machines share.
         has_fresh_workers: Whether every job gets a process of its own, so that its memory is its own.
-        preload: Modules that workers need, imported once for all of them.
+        preload: Modules that workers need beside `agents.logging.preloaded`, imported once for all of them.
 
     Raises:
         ValueError: `n_workers` is less than 1.
@@ -138,7 +138,7 @@ class _Worker(Generic[JobT, ResultT]):
         # not `fork`: the parent may have run kernels, which GNU OpenMP does not survive. The server, from which the
         # children are forked, has run none, but has imported what takes longest
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__, *preload])
+        context.set_forkserver_preload([__name__, "agents.logging.preloaded", *preload])
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(work, other, says_compiling))
         with _one_thread_environment():  # the server has it from its first child on

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         family,
         importing,
         train,
+        warm_up,
     )
     from benchmarks.commands.evaluating import evaluate, ope, watch
 
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in (
-        demo, bench, collect, family, importing, exporting, data, train, evaluate, watch, ope, agents,
+        demo, bench, collect, family, importing, exporting, data, train, evaluate, watch, ope, agents, warm_up,
     ):  # fmt: skip
         command.add(commands)
     return parser

@@ -1,4 +1,4 @@
-"""Every kernel that runs on several threads gives the same numbers on one and on two.
+"""Every kernel that runs on several threads gives the same numbers on one, on two, and in a process forked after that.
 
 Tests that run beside each other have one thread each (`conftest`), so that this is where a second one is tried.
 """
@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
+from agents.labels import hindsight, response
 from agents.labels.hindsight import best_log_multipliers
 from agents.labels.response import Response
 from auction_env import BatchMarket, TrafficParams
-from auction_env.kernels.running.threads import drawing, settling
+from auction_env.kernels.running.threads import BLOCKS_PER_THREAD, drawing, settling
 from auction_env.market.shapes.value_distribution import ValueDistribution
 from auction_env.replay.simulation import ReplaySimulation
 from auction_env.tasks import TASKS
@@ -28,8 +29,6 @@ from tests.auction_env.replay.logs import N_TICKS, three_periods
 
 ROOT = Path(__file__).parents[1]
 KERNELS = {
-    "agents.labels.kernels.best_places",
-    "agents.labels.kernels.evaluate_curves",
     "auction_env.kernels.replay.step_envs_parallel",
     "auction_env.kernels.step.auctions.run_markets_parallel",
     "auction_env.kernels.tick.settle_items",
@@ -38,14 +37,14 @@ KERNELS = {
     "auction_env.kernels.values.draw_shaped_values",
     "auction_env.kernels.values.draw_values",
 }
-"""Those that `numbers` runs."""
-OF_CUDA = {"auction_env.kernels.cuda.commit"}  # one market a thread; `test_cuda` compares it with the CPU's market
+"""Those with loops of numba's threads, which `numbers` runs, as it does those that `run_shared` calls."""
 
 
 def numbers() -> dict[str, list[float]]:
     """What the kernels find, by what uses them."""
     found: dict[str, list[float]] = {}
-    drawing.is_fixed = settling.is_fixed = True
+    for choice in (drawing, settling, hindsight._labelling, response._evaluating):
+        choice.is_fixed = True
     shape = ValueDistribution.of_samples(np.random.default_rng(0).lognormal(-8.0, 1.0, 2000))
     traffic = (TrafficParams(value_correlation=0.4), TrafficParams(values=shape))
     for number, options in enumerate((*CASES, *({"traffic": of_market} for of_market in traffic))):
@@ -58,10 +57,11 @@ def numbers() -> dict[str, list[float]]:
     replay.reset(np.arange(6), np.array([10, 11, 12, 12, 11, 10]))
     for tick in range(N_TICKS):
         found[f"replay {tick}"] = replay.step(np.full(6, 4.0)).columns.ravel().tolist()
-    log = exact(8)
-    response = Response.fit([log])
-    found["labels"] = best_log_multipliers(log, TASKS["TargetCPA"], response).tolist()
-    found["response"] = response.outcomes(log, TASKS["TargetCPA"], np.zeros((len(log), 3)))["cost"].ravel().tolist()
+    log = exact(2 * BLOCKS_PER_THREAD)
+    fitted = Response.fit([log])
+    found["labels"] = best_log_multipliers(log, TASKS["TargetCPA"], fitted).tolist()
+    grid = np.tile(np.linspace(-1.0, 1.0, 100), (len(log), 1))
+    found["response"] = fitted.outcomes(log, TASKS["TargetCPA"], grid)["cost"].ravel().tolist()
     return found
 
 
@@ -74,13 +74,15 @@ def test_all_kernels_with_threads_are_tried() -> None:
                 for name, value in vars(importlib.import_module(module)).items():
                     if isinstance(value, Dispatcher) and value.targetoptions.get("parallel"):
                         found.add(f"{value.__module__}.{name}")
-    assert found == KERNELS | OF_CUDA
+    assert found == KERNELS
 
 
-def test_results_do_not_depend_on_the_number_of_threads() -> None:
+def test_results_depend_neither_on_the_number_of_threads_nor_on_a_fork() -> None:
     found = []
     for n_threads in ("1", "2"):
-        environment = os.environ | {"NUMBA_NUM_THREADS": n_threads, "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {
+            "NUMBA_NUM_THREADS": n_threads, "NUMBA_THREADING_LAYER": "omp", "PYTHONPATH": str(ROOT)
+        }  # fmt: skip
         done = subprocess.run(
             [sys.executable, __file__], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
         )
@@ -91,6 +93,13 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
 
 
 if __name__ == "__main__":
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     import numba
 
-    print(json.dumps({**numbers(), "n_threads": numba.get_num_threads()}))
+    here = numbers()
+    if numba.get_num_threads() > 1:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+            assert pool.submit(numbers).result() == here  # GNU OpenMP would end the process
+    print(json.dumps({**here, "n_threads": numba.get_num_threads()}))

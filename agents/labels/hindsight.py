@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.labels.kernels import AMOUNTS, COST, ONE, ScoreRule, best_places, peaks
+from agents.labels.kernels import AMOUNTS, COST, ONE, ScoreRule, find_best_places, peaks
 from agents.labels.relabel import Float
 from agents.labels.response import Response
 from auction_env.data import TrajectoryData
+from auction_env.kernels.running.threads import ThreadChoice, run_shared
 from auction_env.tasks import LOWER_LIMITS, Constraint, Targets, Task
 
 LOG_GRID = np.linspace(-2.5, 2.0, 46)
 """Logs of the multipliers that are tried, relative to the worth of a unit of the objective."""
+_labelling = ThreadChoice()
 
 
 def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -> Float:
@@ -40,7 +42,10 @@ def best_log_multipliers(data: TrajectoryData, task: Task, response: Response) -
     names, ticks = response.tick_curves(data, task)
     ticks = ticks._replace(shift=ticks.shift + np.log(task.unit_worth(targets)))
     logged = np.stack([np.asarray(data[name], np.float64) for name in names])
-    return best_places(data.episode_starts, logged, targets.budget, ticks, score_rule(task, targets), LOG_GRID)
+    best = np.empty(len(data))
+    known = (data.episode_starts, logged, targets.budget, ticks, score_rule(task, targets), LOG_GRID, best)
+    run_shared(_labelling, find_best_places, data.n_episodes, data.n_episodes, known)  # an episode takes about 50 us
+    return best
 
 
 def score_rule(task: Task, targets: Targets) -> ScoreRule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 Float = NDArray[np.float64]
@@ -68,16 +68,16 @@ def _lines(curves: Float, knots: Float) -> tuple[Float, Float]:
     return intercept, slope
 
 
-@njit(cache=True, parallel=True)
-def evaluate_curves(curves: Float, knots: Float, x: Float, shift: Float) -> Float:
-    """Curves (c, N_KNOTS + 2) over the spline basis of `response.py` at x (n, m) + shift (n,): (c, n, m).
+@njit(cache=True, nogil=True)
+def evaluate_rows(first: int, stop: int, curves: Float, knots: Float, x: Float, shift: Float, out: Float) -> None:
+    """Writes curves (c, N_KNOTS + 2) over the spline basis of `response.py` at x (n, m) + shift (n,) to out (c, n, m).
 
-    A curve is a line between knots, so a value takes one multiplication instead of one for every column of the basis.
+    Rows `first` to `stop` of the n only, so that threads may share them. A curve is a line between knots, so a value
+    takes one multiplication instead of one for every column of the basis.
     """
-    n_curves, (n, m) = len(curves), x.shape
+    n_curves, m = len(curves), x.shape[1]
     intercept, slope = _lines(curves, knots)
-    out = np.empty((n_curves, n, m))
-    for i in prange(n):
+    for i in range(first, stop):
         line = 0  # between which knots the value lies; neighbours in a row are mostly on one line
         for j in range(m):
             at = x[i, j] + shift[i]
@@ -87,7 +87,6 @@ def evaluate_curves(curves: Float, knots: Float, x: Float, shift: Float) -> Floa
                 line -= 1
             for c in range(n_curves):
                 out[c, i, j] = intercept[line, c] + slope[line, c] * at
-    return out
 
 
 @njit(cache=True)
@@ -168,26 +167,30 @@ def peaks(score: Float, grid: Float) -> Float:
     return out
 
 
-@njit(cache=True, parallel=True, error_model="numpy")
-def best_places(starts: Int, logged: Float, budget: Float, ticks: TickCurves, rule: ScoreRule, grid: Float) -> Float:
-    """Best multiplier from each row to its episode's end, with what the log has until then: (n,) places on the grid.
+@njit(cache=True, nogil=True, error_model="numpy")
+def find_best_places(
+    first_episode: int, stop_episode: int, starts: Int, logged: Float, budget: Float, ticks: TickCurves,
+    rule: ScoreRule, grid: Float, best: Float,
+) -> None:  # fmt: skip
+    """Best multiplier from each row to its episode's end, with what the log has until then: places on the grid.
 
     The budget ends a campaign within a tick, of which it then has a share. Sums are differences of the episode's sums
     so far, and the last tick is looked for from that of the row before, so that a row takes a few steps instead of one
     for every tick to come. All in one order: the labels are the same whatever the machine.
 
     Args:
+        first_episode, stop_episode: Those of the e that are looked at, so that threads may share them.
         starts: (e + 1,) first rows of the episodes.
         logged: (c, n) outcomes of the log, in the order of those of `ticks`.
         budget: (n,) of the episode, currency.
         ticks: What a multiplier brings in each row.
         rule: What is maximised.
         grid: (m,) evenly spaced logs of the multipliers.
+        best: (n,), written in the rows of these episodes.
     """
-    (n_outcomes, n), m = logged.shape, len(grid)
+    n_outcomes, m = len(logged), len(grid)
     intercept, slope = _lines(ticks.curves, ticks.knots)
-    best = np.empty(n)
-    for episode in prange(len(starts) - 1):
+    for episode in range(first_episode, stop_episode):
         first, n_ticks = starts[episode], starts[episode + 1] - starts[episode]
         so_far = np.empty((n_ticks + 1, n_outcomes, m))
         _sum_along(first, ticks, intercept, slope, grid, so_far)
@@ -214,4 +217,3 @@ def best_places(starts: Int, logged: Float, budget: Float, ticks: TickCurves, ru
             best[first + t] = peak_of(score, grid)
             for c in range(n_outcomes):
                 past[c] += logged[c, first + t]
-    return best

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.labels.kernels import TickCurves, evaluate_curves
+from agents.labels.kernels import TickCurves, evaluate_rows
 from agents.labels.relabel import Bool, Float
 from auction_env.data import TrajectoryData, require
+from auction_env.kernels.running.threads import ThreadChoice, run_shared
 from auction_env.tasks import BASES, QUANTITIES, Task
 
 N_KNOTS = 8
@@ -29,6 +30,8 @@ _CORE_QUANTILE = 0.8416  # of |z| at `TRIM_CORE`, z standard normal
 _START_STEPS, _TRIM_STEPS = 2, 10
 _MAX_STEPS, _TOLERANCE, _LONGEST_STEP = 50, 1e-8, 2.0
 _TINY = 1e-12
+_VALUES_A_BLOCK = 8192  # of curves: about 20 us
+_evaluating = ThreadChoice()
 _PURPOSE = "a model of how outcomes respond to bids"
 _NEEDED = (
     "action", "bid", "n_impressions", "least_winning_cost", "cost", "wins",
@@ -121,10 +124,12 @@ class Response:
             Arrays (n, m) by column of a log, in its units, as if there were no budget.
         """
         names, ticks = self.tick_curves(data, task, counted=counted)
-        share = evaluate_curves(ticks.curves, ticks.knots, log_multiplier, ticks.shift)
-        np.exp(share, out=share)
+        shares = np.empty((len(ticks.curves), *log_multiplier.shape))
+        known = (ticks.curves, ticks.knots, log_multiplier, ticks.shift, shares)
+        run_shared(_evaluating, evaluate_rows, len(log_multiplier), shares.size // _VALUES_A_BLOCK, known)
+        np.exp(shares, out=shares)
         parts = zip(names, ticks.scale, ticks.curve_idx, strict=True)
-        return {name: scale[:, None] * share[curve] for name, scale, curve in parts}
+        return {name: scale[:, None] * shares[curve] for name, scale, curve in parts}
 
     def tick_curves(
         self, data: TrajectoryData, task: Task, *, counted: Sequence[str] | None = None

@@ -294,7 +294,7 @@ def collect_data_set(
 
         todo = [index for index in range(collection.n_blocks) if index not in found]
         maker = _BlockMaker(collection, stage.path.resolve())
-        run_jobs(maker, todo, ended, n_workers=n_workers, ray=ray, preload=(__name__,))
+        run_jobs(maker, todo, ended, n_workers=n_workers, ray=ray)
         blocks = [_block(stage, index) for index in range(collection.n_blocks)]
         metadata = {"source": "simulation", "policy": collection.policy}
         stage.publish(blocks, metadata=metadata, parameters=collection.parameters)

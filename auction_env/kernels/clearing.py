@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from auction_env.kernels.running.compiling import inlined, inner
+
 BLOCK = 128  # impressions; a block of 48 advertisers (24 KB) and its ranking stay in the first-level cache
 
 GSP = 0
@@ -76,7 +78,7 @@ def insert_in_four(new, own, bids, idxs):
     return (bid_0, bid_1, bid_2, bid_3), (idx_0, idx_1, idx_2, idx_3)
 
 
-@njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz"}, error_model="numpy")
 def rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_idx):
     """`rank_bids` for ladders of four ranks, which three slots need, the default: one pass for all ranks.
 
@@ -114,7 +116,7 @@ def rank_in_four(basis, multiplier, quality, reserve, start, stop, top_bid, top_
         j = k + 1
 
 
-@njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz"}, error_model="numpy")
 def rank_in_any(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
     """`rank_bids` for ladders of any number of ranks: a pass for each."""
     n, floor, score = stop - start, reserve[start:stop], new_bid[start:stop]
@@ -136,7 +138,7 @@ def rank_in_any(basis, multiplier, quality, reserve, start, stop, new_bid, top_b
             held_bid[i], held_idx[i] = insert_score(new, own, held, who, new, own)
 
 
-@njit(cache=True)
+@inlined
 def rank_bids(basis, multiplier, quality, reserve, start, stop, new_bid, top_bid, top_idx):
     """Ranks the eligible bids of impressions [start, stop) of a block by bid x quality, and somewhat beyond.
 
@@ -172,7 +174,7 @@ def next_price(below, reserve):
     return max(below, reserve)
 
 
-@njit(cache=True)
+@inner
 def slot_price(mechanism, weight, top_bid, slot, i, reserve, bid, quality):
     """Price of a won slot (0-based) of impression i.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import config as _config
 from numba import cuda as _cuda
-from numba import float32, int32, njit, prange
+from numba import float32, int32, njit
 
 from auction_env.kernels import clearing, outcomes, rng, values
 from auction_env.kernels.clearing import FIRST_PRICE
@@ -96,7 +96,7 @@ draw_normal = _for_device(rng.draw_normal, to_normal=to_normal)
 conversion_value = _for_device(values.conversion_value)
 next_price = _for_device(clearing.next_price)
 relative_sigma = _for_device(outcomes.relative_sigma)
-is_converted = _for_device(outcomes.is_converted, to_normal=to_normal, relative_sigma=relative_sigma)
+is_converted = _for_device(outcomes.is_converted, quantile=to_normal, relative_sigma=relative_sigma)
 
 
 @cuda.jit
@@ -199,11 +199,14 @@ def settle(
                 state[s, at] = 2
 
 
-@njit(cache=True, parallel=True)
-def commit(n, start, first, winner, price, gain, state, lwc, budget_left, totals, lwc_sum, broke):
+@njit(cache=True, nogil=True)
+def commit(
+    first_market, stop_market, n, start, first, winner, price, gain, state, lwc, budget_left, totals, lwc_sum, broke
+):  # fmt: skip
     """Adds settled impressions up in arrival order, on the host, until somebody cannot pay one.
 
     Args:
+        first_market, stop_market: Those that are looked at, so that threads may share them.
         n, start: (n_markets,) int64.
         first: (n_markets,) int64, changed: the first impression not added.
         winner, price, gain, state, lwc: What `settle` wrote.
@@ -212,7 +215,7 @@ def commit(n, start, first, winner, price, gain, state, lwc, budget_left, totals
         lwc_sum: (n_markets,) float64, added to.
         broke: (n_markets,) int64, written: who cannot pay impression `first`; -1 if all are added.
     """
-    for e in prange(n.shape[0]):
+    for e in range(first_market, stop_market):
         broke[e] = -1
         mine = totals[e]
         while first[e] < n[e]:

@@ -14,14 +14,14 @@ from auction_env.kernels.rng import (
     STREAM_SIGMA,
     STREAM_TRUE_VALUE,
     draw_fine_uniform,
-    draw_normal,
+    draw_one_normal,
     draw_uniform,
     high_word,
     lane_key,
     low_word,
     make_key,
+    quantile,
     tick_key,
-    to_normal,
 )
 from auction_env.kernels.values import MAX_SIGMA_RATIO
 
@@ -81,7 +81,7 @@ def is_converted(u, value, sigma_mean, lower, upper, z, v):
         v: Uniform behind the place between the bounds.
     """
     sigma = relative_sigma(sigma_mean, z)
-    return u < value * (np.float32(1.0) + sigma * to_normal(lower + (upper - lower) * v))
+    return u < value * (np.float32(1.0) + sigma * quantile(lower + (upper - lower) * v))
 
 
 @njit(cache=True, inline="always")
@@ -116,9 +116,9 @@ def draw_conversion(seed, tick, impression, advertiser, value, sigma_mean, lower
     if not may_convert(u, value):
         return 0
     counter = np.uint32(impression)
-    key = make_key(seed, tick, advertiser, STREAM_SIGMA)
-    z = draw_normal(counter, low_word(key), high_word(key))
-    key = make_key(seed, tick, advertiser, STREAM_TRUE_VALUE)
+    key = make_key(seed, tick, np.int64(advertiser), STREAM_SIGMA)
+    z = draw_one_normal(counter, low_word(key), high_word(key))
+    key = make_key(seed, tick, np.int64(advertiser), STREAM_TRUE_VALUE)
     v = draw_uniform(counter, low_word(key), high_word(key))
     return 1 if is_converted(u, value, sigma_mean, lower, upper, z, v) else 0
 
@@ -128,9 +128,9 @@ def draw_known_conversion(seed, tick, impression, advertiser, value, sigma, lowe
     """`draw_conversion` where the standard deviation `sigma` of this very prediction is known: 0 or 1."""
     if u >= value + np.float32(2.0) * sigma:  # the bounds lie up to 2 standard deviations from the prediction
         return 0
-    key = make_key(seed, tick, advertiser, STREAM_TRUE_VALUE)
+    key = make_key(seed, tick, np.int64(advertiser), STREAM_TRUE_VALUE)
     v = draw_uniform(np.uint32(impression), low_word(key), high_word(key))
-    return 1 if u < value + sigma * to_normal(lower + (upper - lower) * v) else 0
+    return 1 if u < value + sigma * quantile(lower + (upper - lower) * v) else 0
 
 
 @njit(cache=True)
@@ -143,7 +143,7 @@ def draw_sigmas(seed, tick, advertiser, sigma_mean, values, out):
     """
     key = make_key(seed, tick, advertiser, STREAM_SIGMA)
     for i in range(values.shape[0]):
-        out[i] = values[i] * relative_sigma(sigma_mean, draw_normal(np.uint32(i), low_word(key), high_word(key)))
+        out[i] = values[i] * relative_sigma(sigma_mean, draw_one_normal(np.uint32(i), low_word(key), high_word(key)))
 
 
 @njit(cache=True)

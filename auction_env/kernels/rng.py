@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from auction_env.kernels.running.compiling import inner
+
 # streams: one for each quantity drawn; typed, because numba would compile `make_key` again for every literal
 STREAM_VALUE = np.uint64(1)
 STREAM_EXPOSURE = np.uint64(2)
@@ -28,6 +30,26 @@ STREAM_ORDER = np.uint64(23)
 _U16, _U17, _U15, _U14, _U11, _U8 = (np.uint32(k) for k in (16, 17, 15, 14, 11, 8))
 _M1, _M2, _M3 = np.uint32(0xED5AD4BB), np.uint32(0xAC4C1B51), np.uint32(0x31848BAB)
 _S64_A, _S64_B, _S64_C = (np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+# float32 constants of `log32` and `to_normal`: by name, because a call of `np.float32` in a formula takes as long to
+# compile as three operations
+_ZERO, _ONE, _TWO, _FOUR, _LOG_2, _SQRT_2 = (np.float32(x) for x in (0.0, 1.0, 2.0, 4.0, 0.69314718, 1.41421356))
+_SQRT_HALF, _MANTISSA_BITS = np.int32(0x3F3504F3), np.int32(23)  # the bits of sqrt(1/2) as a float32
+_LOG = tuple(np.float32(x) for x in (0.28571430, 0.4, 0.66666667, 2.0))
+_CENTRE_AT, _TAIL_AT, _TAIL_FROM = np.float32(2.5), np.float32(3.0), np.float32(5.0)
+_CENTRE = tuple(
+    np.float32(x)
+    for x in (
+        2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503, -0.00417768164,
+        0.246640727, 1.50140941,
+    )
+)  # fmt: skip
+_TAIL = tuple(
+    np.float32(x)
+    for x in (
+        -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613, 0.00943887047,
+        1.00167406, 2.83297682,
+    )
+)  # fmt: skip
 _2_POW_MINUS_24 = np.float32(2.0**-24)
 _2_POW_MINUS_25 = np.float32(2.0**-25)
 
@@ -108,17 +130,13 @@ def log32(x):
     Exponent and mantissa are split so that the mantissa lies in [sqrt(1/2), sqrt(2)); log of the mantissa is
     the odd series in s = (m - 1) / (m + 1).
     """
-    word = x.view(np.int32)
-    shifted = np.int32(word - np.int32(0x3F3504F3))
-    exponent = np.int32(shifted >> np.int32(23))
-    mantissa = np.int32(np.int32(word) - np.int32(exponent << np.int32(23))).view(np.float32)
-    s = np.float32((mantissa - np.float32(1.0)) / (mantissa + np.float32(1.0)))
-    t = np.float32(s * s)
-    series = np.float32(0.28571430)
-    series = np.float32(series * t + np.float32(0.4))
-    series = np.float32(series * t + np.float32(0.66666667))
-    series = np.float32(series * t + np.float32(2.0))
-    return np.float32(np.float32(exponent) * np.float32(0.69314718) + s * series)
+    word = np.float32(x).view(np.int32)
+    exponent = np.int32(np.int32(word - _SQRT_HALF) >> _MANTISSA_BITS)
+    mantissa = np.int32(word - np.int32(exponent << _MANTISSA_BITS)).view(np.float32)
+    s = (mantissa - _ONE) / (mantissa + _ONE)
+    t = s * s
+    series = ((_LOG[0] * t + _LOG[1]) * t + _LOG[2]) * t + _LOG[3]
+    return np.float32(exponent) * _LOG_2 + s * series
 
 
 @njit(cache=True, inline="always")
@@ -128,30 +146,21 @@ def to_normal(u):
     M. Giles, "Approximating the erfinv function" (GPU Computing Gems, 2011), single precision: a polynomial
     in w = -log(4 u (1 - u)) for the centre, one in sqrt(w) for the tails. Absolute error below 2e-6.
     """
-    x = np.float32(np.float32(2.0) * u - np.float32(1.0))
-    w = np.float32(-log32(np.float32(np.float32(4.0) * u * np.float32(np.float32(1.0) - u))))
-    c = np.float32(w - np.float32(2.5))
-    p = np.float32(2.81022636e-08)
-    p = np.float32(p * c + np.float32(3.43273939e-07))
-    p = np.float32(p * c + np.float32(-3.5233877e-06))
-    p = np.float32(p * c + np.float32(-4.39150654e-06))
-    p = np.float32(p * c + np.float32(0.00021858087))
-    p = np.float32(p * c + np.float32(-0.00125372503))
-    p = np.float32(p * c + np.float32(-0.00417768164))
-    p = np.float32(p * c + np.float32(0.246640727))
-    p = np.float32(p * c + np.float32(1.50140941))
-    d = np.float32(np.sqrt(max(w, np.float32(0.0))) - np.float32(3.0))
-    q = np.float32(-0.000200214257)
-    q = np.float32(q * d + np.float32(0.000100950558))
-    q = np.float32(q * d + np.float32(0.00134934322))
-    q = np.float32(q * d + np.float32(-0.00367342844))
-    q = np.float32(q * d + np.float32(0.00573950773))
-    q = np.float32(q * d + np.float32(-0.0076224613))
-    q = np.float32(q * d + np.float32(0.00943887047))
-    q = np.float32(q * d + np.float32(1.00167406))
-    q = np.float32(q * d + np.float32(2.83297682))
-    factor = p if w < np.float32(5.0) else q
-    return np.float32(np.float32(1.41421356) * x * factor)
+    x = _TWO * u - _ONE
+    w = -log32(_FOUR * u * (_ONE - u))
+    c, d = w - _CENTRE_AT, np.sqrt(max(w, _ZERO)) - _TAIL_AT
+    p = ((((_CENTRE[0] * c + _CENTRE[1]) * c + _CENTRE[2]) * c + _CENTRE[3]) * c + _CENTRE[4]) * c + _CENTRE[5]
+    p = ((p * c + _CENTRE[6]) * c + _CENTRE[7]) * c + _CENTRE[8]
+    q = ((((_TAIL[0] * d + _TAIL[1]) * d + _TAIL[2]) * d + _TAIL[3]) * d + _TAIL[4]) * d + _TAIL[5]
+    q = ((q * d + _TAIL[6]) * d + _TAIL[7]) * d + _TAIL[8]
+    factor = p if w < _TAIL_FROM else q
+    return _SQRT_2 * x * factor
+
+
+@inner
+def quantile(u):
+    """`to_normal` where no loop has to be vectorised: compiled once, not again in each place."""
+    return to_normal(u)
 
 
 @njit(cache=True, inline="always")
@@ -170,3 +179,9 @@ def draw_fine_uniform(counter, low, high):
 def draw_normal(counter, low, high):
     """Standard normal draw of a counter (uint32) under a key (its two uint32 words): float32."""
     return to_normal(to_uniform(bits(counter, low, high)))
+
+
+@inner
+def draw_one_normal(counter, low, high):
+    """`draw_normal` where no loop has to be vectorised, as `quantile` is of `to_normal`."""
+    return quantile(to_uniform(bits(counter, low, high)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import BLOCK, GSP, least_winning_cost, next_price, rank_bids, slot_price
@@ -26,7 +25,8 @@ from auction_env.kernels.outcomes import (
     is_short,
     may_convert,
 )
-from auction_env.kernels.rng import STREAM_EXPOSURE, STREAM_RESERVE, draw_normal, high_word, low_word, make_key
+from auction_env.kernels.rng import STREAM_EXPOSURE, STREAM_RESERVE, draw_one_normal, high_word, low_word, make_key
+from auction_env.kernels.running.compiling import inlined, inner
 from auction_env.kernels.values import N_BASES, amounts_of_winners, funnel_words
 
 
@@ -77,7 +77,7 @@ class RuleArrays(NamedTuple):
         )  # fmt: skip
 
 
-@njit(cache=True)
+@inner
 def rules_of(numbers, exposure, weight, by_advertiser, funnel, value_shape):
     """`Rules` from `RuleArrays`."""
     return Rules(
@@ -106,7 +106,7 @@ class Tiles(NamedTuple):
     sigma: NDArray[np.float32]
 
 
-@njit(cache=True)
+@inner
 def first_blocks(n, kind):
     """Where the blocks of each market begin, (n_markets,) int64: markets of a kind share theirs.
 
@@ -114,7 +114,10 @@ def first_blocks(n, kind):
         n: (n_markets,) int64 impressions.
         kind: (n_markets,) int64 from 0 on.
     """
-    start = np.zeros(kind.max() + 2, np.int64)
+    n_kinds = 0
+    for e in range(n.shape[0]):
+        n_kinds = max(n_kinds, kind[e] + 1)
+    start = np.zeros(n_kinds + 1, np.int64)
     for e in range(n.shape[0]):
         start[kind[e] + 1] = (n[e] + BLOCK - 1) // BLOCK
     for k in range(1, start.shape[0]):
@@ -138,7 +141,7 @@ class Ladder(NamedTuple):
     amounts: NDArray[np.float32]
 
 
-@njit(cache=True)
+@inner
 def new_ladder(n_slots, has_funnel):
     """`Ladder` of a block, not filled; without a funnel it has no amounts."""
     # few arrays, whose rows it takes: each array of its own would cost every block 0.05 us
@@ -150,7 +153,7 @@ def new_ladder(n_slots, has_funnel):
     )  # fmt: skip
 
 
-@njit(cache=True)
+@inner
 def count_exposed(seed, tick, first, n, exposure, n_exposed):
     """How many slots of each impression are seen, from the top: a slot is seen only if all above it are."""
     n_exposed[:n] = 0
@@ -161,19 +164,19 @@ def count_exposed(seed, tick, first, n, exposure, n_exposed):
             n_exposed[i] += np.int32(draw_exposure(np.uint32(i), low, high, exposure[s]) & (n_exposed[i] == s))
 
 
-@njit(cache=True)
+@inner
 def draw_reserves(seed, tick, first, n, reserve, noise, out):
     """Reserve price of each impression: log-normal around `reserve`, which is its median."""
     if noise == 0:
         out[:n] = reserve
         return
-    key = make_key(seed, tick, 0, STREAM_RESERVE)
+    key = make_key(seed, tick, np.int64(0), STREAM_RESERVE)
     for i in range(n):
-        z = draw_normal(np.uint32(first + i), low_word(key), high_word(key))
+        z = draw_one_normal(np.uint32(first + i), low_word(key), high_word(key))
         out[i] = reserve * np.exp(noise * z)
 
 
-@njit(cache=True, error_model="numpy")
+@inner(error_model="numpy")
 def price_slots(basis, multiplier, rules, ladder, start, stop):
     """Writes the prices of the won slots of impressions [start, stop) to the ladder."""
     price, top_bid, top_idx = ladder.price, ladder.top_bid, ladder.top_idx
@@ -198,7 +201,7 @@ def price_slots(basis, multiplier, rules, ladder, start, stop):
                     price[s, i] += rules.first_price_share * (bid - price[s, i])
 
 
-@njit(cache=True)
+@inlined
 def open_ladder(seed, tick, first, n, rules):
     """`Ladder` of n impressions from `first` on: reserve prices and exposed slots are filled in, bids are not."""
     ladder = new_ladder(rules.exposure.shape[0], rules.has_funnel)
@@ -207,7 +210,7 @@ def open_ladder(seed, tick, first, n, rules):
     return ladder
 
 
-@njit(cache=True)
+@inner
 def leave_unsold(ladder, start, stop):
     """Takes the winners of impressions [start, stop) off the slots whose price is the reserve."""
     for s in range(ladder.price.shape[0]):
@@ -216,7 +219,7 @@ def leave_unsold(ladder, start, stop):
                 ladder.top_idx[s, i] = -1
 
 
-@njit(cache=True)
+@inlined
 def clear_block(basis, multiplier, rules, ladder, start, stop):
     """Ranks the bids of impressions [start, stop) and prices their slots, in the ladder."""
     rank_bids(
@@ -227,7 +230,7 @@ def clear_block(basis, multiplier, rules, ladder, start, stop):
         leave_unsold(ladder, start, stop)
 
 
-@njit(cache=True)
+@inner
 def draw_amounts(seed, tick, first, start, stop, rules, mean, sd, ladder):
     """Writes what impressions [start, stop) are worth to the winners of their slots, to the ladder."""
     words = funnel_words(seed, tick, mean.shape[0])
@@ -238,7 +241,7 @@ def draw_amounts(seed, tick, first, start, stop, rules, mean, sd, ladder):
         )  # fmt: skip
 
 
-@njit(cache=True)
+@inner
 def add_funnel(amounts, i, u, totals):
     """Adds clicks, add-to-carts and GMV of an exposed impression, sampled and expected.
 
@@ -260,7 +263,7 @@ def add_funnel(amounts, i, u, totals):
     totals[EXPECTED_GMV] += value * order
 
 
-@njit(cache=True)
+@inner
 def convert_exposure(
     seed, tick, impression, s, i, winner, values, sigmas, rules, ladder, sigma, lower, upper, u, totals
 ):
@@ -289,7 +292,7 @@ def convert_exposure(
     totals[winner, GMV] += n_conversions * order
 
 
-@njit(cache=True)
+@inner
 def settle(
     seed, tick, first, start, stop, values, sigmas, rules, ladder, sigma, lower, upper, mean, sd, keys, is_exact,
     limit, totals,
@@ -336,7 +339,7 @@ def settle(
     return stop, -1, lwc_sum
 
 
-@njit(cache=True)
+@inner
 def sum_basis(basis, multiplier, start, stop, out):
     """Adds the basis of impressions [start, stop) to `out` (n_advertisers,) of those with a multiplier, one by one.
 
@@ -361,7 +364,7 @@ def sum_basis(basis, multiplier, start, stop, out):
                 out[j] += basis[j, i]
 
 
-@njit(cache=True)
+@inlined
 def settle_block(
     seed, tick, first, n, basis, values, sigmas, submitted, multiplier, rules, sigma, lower, upper, mean, sd, keys,
     is_exact, limit, totals, value_sum, winner,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.outcomes import COST, N_TOTALS, conversion_keys
+from auction_env.kernels.running.compiling import inner
 from auction_env.kernels.settle import first_blocks, settle_block
 
 
@@ -55,7 +56,7 @@ def lay_out(n, kind):
     return Items(start, market, first, size, tile)
 
 
-@njit(cache=True)
+@inner
 def settle_item(
     item, cursor, seed, tick, items, tiles, value_sum, multiplier, rules, advertisers, keys, budget_left, totals, lwc,
     left, is_broke, winner,
@@ -108,7 +109,7 @@ def settle_items_serially(
         )  # fmt: skip
 
 
-@njit(cache=True)
+@inner
 def add_item(item, e, multiplier, value_sum, budget_left, item_totals, item_lwc, totals, lwc_sum, bid_sum):
     """Commits an item: adds its totals to those of market e and takes its costs off the budgets."""
     lwc_sum[e] += item_lwc[item]

@@ -33,6 +33,7 @@ from auction_env.kernels.rng import (
     to_normal,
     to_uniform,
 )
+from auction_env.kernels.running.compiling import inner
 
 MAX_SIGMA_RATIO = np.float32(0.3)  # AuctionNet caps the prediction's sigma at 0.3 of the prediction
 # the true conversion probability is at most this multiple of the predicted one: 2 standard deviations above it
@@ -105,7 +106,7 @@ def order_probabilities(value, cart, click):
     return cart, min(max(click, cart), np.float32(1.0))
 
 
-@njit(cache=True)
+@inner
 def funnel_words(seed, tick, n_advertisers):
     """The keys behind the four amounts of a tick: (4, 2, n_advertisers) uint32 lower and higher words."""
     words = np.empty((N_BASES, 2, n_advertisers), np.uint32)
@@ -117,14 +118,14 @@ def funnel_words(seed, tick, n_advertisers):
     return words
 
 
-@njit(cache=True)
+@inner
 def take(row, who, out):
     """`out[i] = row[who[i]]`: a loop of its own, because loops with such reads do not vectorise."""
     for i in range(who.shape[0]):
         out[i] = row[who[i]]
 
 
-@njit(cache=True, error_model="numpy")
+@inner(error_model="numpy")
 def draw_plain_normals(low, high, first, out):
     """Standard normals of impressions first .., each under a key of its own, without fused operations.
 
@@ -138,14 +139,14 @@ def draw_plain_normals(low, high, first, out):
         out[i] = draw_normal(np.uint32(start + np.uint32(i)), low[i], high[i])
 
 
-@njit(cache=True, error_model="numpy")
+@inner(error_model="numpy")
 def scale_amounts(mean, sd, correlation, z, own, out):
     """`scale_amount` of each impression: all but `sd` and `correlation` are (n,) float32, `out` is written."""
     for i in range(out.shape[0]):
         out[i] = scale_amount(mean[i], sd, correlation, z[i], own[i])
 
 
-@njit(cache=True, error_model="numpy")
+@inner(error_model="numpy")
 def amounts_of_winners(seed, tick, first, winner, words, mean, sd, funnel, out):
     """The four amounts of impressions for whoever won them: value, click, cart, order value.
 
@@ -173,7 +174,7 @@ def amounts_of_winners(seed, tick, first, winner, words, mean, sd, funnel, out):
         draw_plain_normals(low, high, first, normals[k])
     z, value = normals[0], out[0]
     if funnel.value_correlation > 0:
-        key, shared = make_key(seed, tick, 0, STREAM_SHARED_VALUE), np.empty(n, np.float32)
+        key, shared = make_key(seed, tick, np.int64(0), STREAM_SHARED_VALUE), np.empty(n, np.float32)
         low[:], high[:] = low_word(key), high_word(key)
         draw_plain_normals(low, high, first, shared)
         shared_weight = np.sqrt(funnel.value_correlation)
@@ -197,7 +198,7 @@ def amounts_of_winners(seed, tick, first, winner, words, mean, sd, funnel, out):
         out[2, i], out[1, i] = order_probabilities(value[i], out[2, i], out[1, i])
 
 
-@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_normals(low, high, first, n, out):
     """Standard normals of impressions first .. first + n - 1 under a key.
 
@@ -210,7 +211,7 @@ def draw_normals(low, high, first, n, out):
         out[i] = draw_normal(np.uint32(i), low, high)
 
 
-@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def sum_row(row, n):
     """Sum of the first n entries in float64."""
     total = 0.0
@@ -219,7 +220,7 @@ def sum_row(row, n):
     return total
 
 
-@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_block(seed, tick, first, n, mean, sd, values, value_sum):
     """Draws the predicted values of a block of one market: normal(mean, sd) cut to [0, 1].
 
@@ -272,7 +273,7 @@ def draw_values(seed, tick, items, mean, sd, values, value_sum):
         draw_block(seed[e], tick, items.first[item], items.n[item], mean[e], sd[e], values[item], value_sum[item])
 
 
-@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_shared_row(low, high, first, n, weight, out):
     """The shared part of the values of impressions: weight x standard normal."""
     low = np.uint32(low + np.uint32(first))
@@ -280,7 +281,7 @@ def draw_shared_row(low, high, first, n, weight, out):
         out[i] = weight * draw_normal(np.uint32(i), low, high)
 
 
-@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_correlated_row(low, high, first, n, mean, sd, weight, shared, out):
     """Predicted values of one advertiser; their sum. The normal is `shared[i]` + weight x one of its own."""
     low = np.uint32(low + np.uint32(first))
@@ -293,7 +294,7 @@ def draw_correlated_row(low, high, first, n, mean, sd, weight, shared, out):
     return np.float64(total)
 
 
-@njit(cache=True)
+@inner
 def draw_correlated_block(seed, tick, first, n, mean, sd, correlation, values, value_sum):
     """`draw_block` with a part that all advertisers share: an impression is good or bad for everybody.
 
@@ -303,7 +304,7 @@ def draw_correlated_block(seed, tick, first, n, mean, sd, correlation, values, v
     shared_weight = np.float32(np.sqrt(correlation))
     own_weight = np.float32(np.sqrt(np.float32(1.0) - correlation))
     shared = np.empty(values.shape[1], np.float32)
-    key = make_key(seed, tick, 0, STREAM_SHARED_VALUE)
+    key = make_key(seed, tick, np.int64(0), STREAM_SHARED_VALUE)
     draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
     for j in range(mean.shape[0]):
         key = make_key(seed, tick, j, STREAM_VALUE)
@@ -322,7 +323,7 @@ def draw_correlated_values(seed, tick, items, mean, sd, correlation, values, val
         )
 
 
-@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def draw_shaped_row(low, high, first, n, mean, shape, j, weight, shared, out):
     """`draw_correlated_row` under an own distribution: see `shaped_value`."""
     low = np.uint32(low + np.uint32(first))
@@ -335,7 +336,7 @@ def draw_shaped_row(low, high, first, n, mean, shape, j, weight, shared, out):
     return np.float64(total)
 
 
-@njit(cache=True)
+@inner
 def draw_shaped_block(seed, tick, first, n, mean, correlation, shape, values, value_sum):
     """`draw_correlated_block` under distributions of the advertisers' own; the normals are the same.
 
@@ -347,7 +348,7 @@ def draw_shaped_block(seed, tick, first, n, mean, correlation, shape, values, va
     own_weight = np.float32(np.sqrt(np.float32(1.0) - correlation))
     shared = np.zeros(values.shape[1], np.float32)
     if correlation > 0:
-        key = make_key(seed, tick, 0, STREAM_SHARED_VALUE)
+        key = make_key(seed, tick, np.int64(0), STREAM_SHARED_VALUE)
         draw_shared_row(low_word(key), high_word(key), first, n, shared_weight, shared)
     for j in range(mean.shape[0]):
         key = make_key(seed, tick, j, STREAM_VALUE)
@@ -366,7 +367,7 @@ def draw_shaped_values(seed, tick, items, mean, correlation, shape, values, valu
         )
 
 
-@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def fill_values(normals, n, mean, sd, shape, j, amounts):
     """Conversion probabilities of a block of advertiser j from their normals: the first row of each (4, BLOCK)."""
     if shape.shape[1] > 0:
@@ -377,7 +378,7 @@ def fill_values(normals, n, mean, sd, shape, j, amounts):
             amounts[0, i] = conversion_value(mean, sd, normals[0, i])
 
 
-@njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def fill_amounts(normals, n, click_rate, cart_rate, order_value, funnel, amounts):
     """The other amounts of a block: click, cart, value x order beside the value in `amounts` (4, BLOCK)."""
     for i in range(n):
@@ -392,7 +393,7 @@ def fill_amounts(normals, n, click_rate, cart_rate, order_value, funnel, amounts
         amounts[3, i] = value * order
 
 
-@njit(cache=True)
+@inner
 def draw_funnel_block(seed, tick, first, n, mean, sd, funnel, basis, known, values, value_sum, expected_sum):
     """Draws what everybody bids on, and the sums of all four amounts, for a block of one market.
 
@@ -416,7 +417,7 @@ def draw_funnel_block(seed, tick, first, n, mean, sd, funnel, basis, known, valu
     amounts = np.empty((N_BASES, values.shape[1]), np.float32)
     common = np.zeros(values.shape[1], np.float32)
     if funnel.value_correlation > 0:
-        key = make_key(seed, tick, 0, STREAM_SHARED_VALUE)
+        key = make_key(seed, tick, np.int64(0), STREAM_SHARED_VALUE)
         draw_normals(low_word(key), high_word(key), first, n, common)
     for j in range(mean.shape[0]):
         n_drawn = N_BASES if known[j] or basis[j] != 0 else 1

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from auction_env.kernels import cuda as kernel
 from auction_env.kernels.clearing import MECHANISMS
 from auction_env.kernels.outcomes import COST, N_TOTALS
+from auction_env.kernels.running import threads
 from auction_env.kernels.step import auctions
 from auction_env.kernels.values import N_BASES
 from auction_env.market.episode import Float, MarketState
@@ -35,6 +36,7 @@ _TRAFFIC_FIELDS = {
 }  # fmt: skip
 _OUTCOME = ("winner", "price", "gain", "state", "lwc")  # what `kernel.settle` writes, in order
 _MECHANISMS = ("gsp", "first_price")
+_COMMITTED = 1024  # impressions that `kernel.commit` adds up in about 20 us
 
 
 def is_available() -> bool:
@@ -138,10 +140,11 @@ class ExperimentalCudaMarket(BatchMarket):
         while np.any(first < n):
             self._settle_from(first, multiplier)
             host = self._host
-            kernel.commit(
+            known = (
                 n, self._start, first, host["winner"], host["price"], host["gain"], host["state"], host["lwc"],
                 state.budget_left, totals, lwc_sum, broke,
             )  # fmt: skip
+            threads.run_shared(threads.committing, kernel.commit, len(n), int(n.sum()) // _COMMITTED, known)
             for market in np.flatnonzero(broke >= 0):
                 advertiser = broke[market]
                 multiplier[market, advertiser] = 0.0

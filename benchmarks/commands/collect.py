@@ -15,6 +15,7 @@ from benchmarks.commands import (
     read_market,
     read_task,
 )
+from benchmarks.commands.warm_up import MARKET, prepare
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     who = arguments.advertisers and tuple(arguments.advertisers)
     wanted = replace(collection(arguments), advertisers=who, control=arguments.control)
+    prepare(MARKET)
     n_trajectories = wanted.n_episodes * wanted.n_at_once
     with progress_bar(f"collecting {wanted.task.name}", n_trajectories, "traj") as bar:
         summary = collect_data_set(

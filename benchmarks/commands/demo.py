@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.commands import Commands
+from benchmarks.commands.warm_up import LABELS, MARKET, prepare
 from benchmarks.console import console, print_table
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def run(*, out: Path, logs: Path | None, size: Size) -> None:
     started = time.perf_counter()
     suite = get_suite(demo.ID, size) if logs is None else suite_of(logs, out, size)
     command = ["vamo", "demo", *(["--logs", str(logs)] if logs else []), *(["--quick"] if size == "testing" else [])]
+    prepare((*MARKET, LABELS))
     outcome = run_suite(suite, out, command=shlex.join(command))
     if outcome.failed:
         sys.exit(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.commands import Commands, add_market, add_workers, read_market
+from benchmarks.commands.warm_up import MARKET, prepare
 from benchmarks.console import console, progress_bar
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def _run(arguments: argparse.Namespace) -> None:
         harms=None if arguments.harms is None else parse_harms(arguments.harms),
         **read_market(arguments)._asdict(),
     )
+    prepare(MARKET)
     n_held_out = arguments.validation + arguments.test
     n = sum(member.n_trajectories + n_held_out for member in family.members)
     with progress_bar(f"collecting {len(family)} tasks", n, "traj") as bar:

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from agents import registry
 from auction_env.names import nearest
+from benchmarks.commands.warm_up import LABELS, MARKET, prepare
 from benchmarks.console import console, progress_bar
-from benchmarks.speed import suite as speed_suite
-from benchmarks.suites.catalogue import SPEED, SUITES, auctionnet, get_suite
+from benchmarks.suites.catalogue import SUITES, auctionnet, get_suite
 from benchmarks.suites.catalogue.shared.arms import rule
 from benchmarks.suites.running.provenance import command_line
 from benchmarks.suites.running.suite import run_suite
@@ -37,10 +37,6 @@ def run(
     is_synthetic: bool = False,
 ) -> None:
     """Runs a suite; exits with 1 where a run failed."""
-    if name.removesuffix(f"/{size}") == SPEED:
-        size = "full" if size is None else size
-        speed_suite.run(_out(out, SPEED if size == "full" else f"{SPEED}/{size}"), size, command_line())
-        return
     if device == "cuda":
         import torch
 
@@ -50,6 +46,7 @@ def run(
     arms = None if agents is None else chosen_arms(suite, agents)
     suite = suite.only(n_seeds=n_seeds, arms=arms, variants=variants)
     out = _out(out, suite.full_id)
+    prepare((*MARKET, LABELS))
     outcome = run_suite(
         suite,
         out,
@@ -107,7 +104,7 @@ def chosen_arms(suite: Suite, names: Sequence[str]) -> tuple[Arm, ...]:
 def suites_table() -> Table:
     """A line a suite, so that the list fits on a screen: ids stay whole, the question gives way."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("suite", no_wrap=True, min_width=max(map(len, (*SUITES, SPEED))))
+    table.add_column("suite", no_wrap=True, min_width=max(map(len, SUITES)))
     for name in ("methods", "seeds"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("question", no_wrap=True, overflow="ellipsis", ratio=1)
@@ -115,23 +112,16 @@ def suites_table() -> Table:
         suite = get_suite(name, "full")
         table.add_row(suite.id, str(len(suite.arms)), str(len(suite.train_seeds)), suite.question)
     table.add_row(auctionnet.ID, "", "", "The same on your copy of AuctionNet's periods: --data DIR.")
-    table.add_row(SPEED, "", "", SPEED_QUESTION)
     return table
 
 
-SPEED_QUESTION = "How fast is each part, and how far from its physical bound?"
-
-
 def suite_tables(name: str) -> list[Table]:
-    """All about a suite: question, methods and sizes, or the size in its name; of the speed suite, its question.
+    """All about a suite: question, methods and sizes, or the size in its name.
 
     Raises:
         ValueError: No such suite; the nearest is named.
     """
     about = Table(title=name, show_header=False)
-    if name == SPEED:
-        about.add_row("question", SPEED_QUESTION)
-        return [about]
     named = get_suite(name)
     suites = [named] if name.rpartition("/")[2] in SIZES else [get_suite(name, size) for size in SIZES]
     about.add_row("title", named.title)

@@ -21,7 +21,7 @@ def agents_rows(quick: bool) -> Iterator[Row]:
     yield _side_by_side_row(quick)
     yield _hindsight_row(quick)
     if importlib.util.find_spec("torch") is not None:
-        yield _learned_row(quick)
+        yield from _learned_rows(quick)
     if importlib.util.find_spec("stable_baselines3") is not None:
         yield _ppo_row(quick)
 
@@ -63,21 +63,23 @@ def _hindsight_row(quick: bool) -> Row:
     )
 
 
-def _learned_row(quick: bool) -> Row:
-    """Episodes of the default model, whose arithmetic does not depend on what it has learned."""
-    from benchmarks.speed.inference import untrained_bidder
+def _learned_rows(quick: bool) -> Iterator[Row]:
+    """Episodes of the default model and of a transformer; what they have learned does not change their arithmetic."""
+    from benchmarks.speed.inference import TRANSFORMER, untrained_bidder
     from vamo.config import ModelConfig
 
     n = 16 if quick else N_COPIES
-    learned, constant = (_episode_seconds(b, n, quick) for b in (untrained_bidder(ModelConfig()), FixedBidder()))
-    return Row(
-        name="learned_rollout_s",
-        value=learned,
-        unit="s",
-        reference=f"{n} episodes of {N_IMPRESSIONS:,} impressions, default model, one controlled advertiser in each",
-        bound=f"{constant:.2f} s: the same episodes with a constant multiplier",
-        bound_value=constant,
-    )
+    constant = _episode_seconds(FixedBidder(), n, quick)
+    models = {"learned": ("default model", ModelConfig()), "transformer": ("a transformer", TRANSFORMER)}
+    for name, (what, model) in models.items():
+        yield Row(
+            name=f"{name}_rollout_s",
+            value=_episode_seconds(untrained_bidder(model), n, quick),
+            unit="s",
+            reference=f"{n} episodes of {N_IMPRESSIONS:,} impressions, {what}, one controlled advertiser in each",
+            bound=f"{constant:.2f} s: the same episodes with a constant multiplier",
+            bound_value=constant,
+        )
 
 
 def _episode_seconds(bidder: Bidder, n: int, quick: bool) -> float:

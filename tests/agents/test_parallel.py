@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,6 +50,19 @@ def test_every_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(results(threads, range(2), n_workers=2).values()) == {(1, "1")}
     assert results(threads, [0], n_workers=1) == {0: (1, "2")}  # this process
     assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_workers_find_their_imports_and_compiled_functions_loaded() -> None:
+    code = """
+from agents.parallel import run_jobs
+from tests.agents.jobs import is_loaded
+
+if __name__ == "__main__":
+    run_jobs(is_loaded, range(2), lambda job, found: print(found), n_workers=2)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # a process of its own: the server of this one may run already
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"], done.stderr
 
 
 def test_an_error_is_the_result_of_its_job() -> None:

@@ -151,28 +151,48 @@ def requirement_inputs(
     Returns:
         Array of shape (n, len(REQUIREMENT_INPUTS)).
     """
-    budget = requirements[:, _COLUMN["budget"]]
-    out = np.zeros((len(requirements), len(REQUIREMENT_INPUTS)))
-    if conditions.target_return is not None:
-        so_far = earned(requirements, amounts_so_far, cost_so_far)
-        out[:, _INPUT["return_to_go"]] = return_to_go(conditions.target_return, so_far, return_scale(budget, base))
-    out[:, _INPUT["budget"]] = np.log(budget)
-    out[:, _INPUT["worth_now"]] = worth_now
-    for name in REQUIREMENT_FLAGS:
-        out[:, _INPUT[name]] = requirements[:, _COLUMN[name]]
-    for kind in CONSTRAINT_KINDS:
-        has = requirements[:, _COLUMN[f"has_{kind}_limit"]] > 0
-        if not has.any():  # all of its inputs read 0; a decision has no time to compute that
-            continue
-        limit = np.where(has, requirements[:, _COLUMN[f"{kind}_limit"]], 1.0)
-        out[:, _INPUT[f"{kind}_limit"]] = np.log(limit)
-        if kind in conditions.log_ratio:
-            out[:, _INPUT[f"{kind}_ratio"]] = np.where(has, conditions.log_ratio[kind], 0.0)
-        if kind in RATIO_BASES:
+    return RequirementInputs(requirements, base, conditions).at(amounts_so_far, cost_so_far, worth_now)
+
+
+class RequirementInputs:
+    """`requirement_inputs` tick by tick: what does not change within an episode is computed once.
+
+    Args:
+        requirements, base, conditions: As of `requirement_inputs`.
+    """
+
+    def __init__(self, requirements: Float, base: Float, conditions: Conditions) -> None:
+        self._requirements, self._target_return = requirements, conditions.target_return
+        self._budget = requirements[:, _COLUMN["budget"]]
+        self._scale = return_scale(self._budget, base)
+        self._fixed = np.zeros((len(requirements), len(REQUIREMENT_INPUTS)))
+        self._limits: dict[str, tuple[NDArray[np.bool_], Float]] = {}  # of ratios: who has one, and the limit or 1
+        self._fixed[:, _INPUT["budget"]] = np.log(self._budget)
+        for name in REQUIREMENT_FLAGS:
+            self._fixed[:, _INPUT[name]] = requirements[:, _COLUMN[name]]
+        for kind in CONSTRAINT_KINDS:
+            has = requirements[:, _COLUMN[f"has_{kind}_limit"]] > 0
+            if not has.any():  # all of its inputs read 0
+                continue
+            limit = np.where(has, requirements[:, _COLUMN[f"{kind}_limit"]], 1.0)
+            self._fixed[:, _INPUT[f"{kind}_limit"]] = np.log(limit)
+            if kind in conditions.log_ratio:
+                self._fixed[:, _INPUT[f"{kind}_ratio"]] = np.where(has, conditions.log_ratio[kind], 0.0)
+            if kind in RATIO_BASES:
+                self._limits[kind] = has, limit
+
+    def at(self, amounts_so_far: Float, cost_so_far: Float, worth_now: Float) -> Float32:
+        """The requirements token at a tick; arguments and result are those of `requirement_inputs`."""
+        out = self._fixed.copy()
+        if self._target_return is not None:
+            so_far = earned(self._requirements, amounts_so_far, cost_so_far)
+            out[:, _INPUT["return_to_go"]] = return_to_go(self._target_return, so_far, self._scale)
+        out[:, _INPUT["worth_now"]] = worth_now
+        for kind, (has, limit) in self._limits.items():
             amount = amounts_so_far[:, BASES.index(RATIO_BASES[kind])]
             allowed = amount / limit if kind in LOWER_LIMITS else limit * amount
-            out[:, _INPUT[f"{kind}_slack"]] = np.where(has, (allowed - cost_so_far) / budget, 0.0)
-    return np.asarray(out, np.float32)
+            out[:, _INPUT[f"{kind}_slack"]] = np.where(has, (allowed - cost_so_far) / self._budget, 0.0)
+        return np.asarray(out, np.float32)
 
 
 class EpisodeInputs:
@@ -201,13 +221,12 @@ class EpisodeInputs:
         for kind in CONSTRAINT_KINDS:
             looser = 1.0 / limit_ratio if kind in LOWER_LIMITS else limit_ratio
             requirements[:, _COLUMN[f"{kind}_limit"]] *= looser
-        self._requirements = requirements
         self._cpa_target = np.asarray(campaigns.cpa_target, np.float64)
         self._stated_budget, self._true_budget = budget_ratio * campaigns.budget, campaigns.budget
         self.base = np.asarray(campaigns.base, np.float64)
         self.advertiser = advertiser_inputs(self._stated_budget, self._cpa_target)
         self._basis = wanted_basis(requirements)
-        self._conditions = conditions
+        self._requirements = RequirementInputs(requirements, self.base, conditions)
         self._columns = tuple(f"last_{name}" for name in AMOUNT_COLUMNS[signal])
         self._amounts_so_far = np.zeros((len(self.base), len(BASES)))
         self._cost_so_far = np.zeros(len(self.base))
@@ -217,14 +236,8 @@ class EpisodeInputs:
         self._amounts_so_far += np.stack([getattr(view, name) for name in self._columns], axis=1)
         self._cost_so_far += view.last_cost
         offered = view.predicted_mean * view.features[:, _VOLUME_NOW, None]
-        requirements = requirement_inputs(
-            self._requirements,
-            self.base,
-            conditions=self._conditions,
-            amounts_so_far=self._amounts_so_far,
-            cost_so_far=self._cost_so_far,
-            worth_now=log_worth_now(offered, self._basis, self.base, self._cpa_target),
-        )
+        worth_now = log_worth_now(offered, self._basis, self.base, self._cpa_target)
+        requirements = self._requirements.at(self._amounts_so_far, self._cost_so_far, worth_now)
         return TickInputs(requirements, state_inputs(self._with_stated_budget(view.features), self._cpa_target))
 
     def _with_stated_budget(self, features: Float) -> Float:

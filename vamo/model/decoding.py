@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vamo.model.ensemble import Ensemble
+from vamo.model.mlp import Memoryless
 from vamo.model.policy import Policy
 from vamo.model.transformer import Past, Transformer
 
@@ -39,6 +40,7 @@ def decoder_of(policy: Policy, advertiser: Tensor, category: Tensor) -> Decoder:
         return MeanDecoder([decoder_of(member, advertiser, category) for member in policy.members])
     if isinstance(policy, Transformer):
         return WindowDecoder(policy, advertiser, category)
+    assert isinstance(policy, Memoryless), f"a policy of type {type(policy).__name__} must have a decoder here"
     return TickDecoder(policy, advertiser, category)
 
 
@@ -64,14 +66,16 @@ class TickDecoder:
         policy, advertiser, category: As of `decoder_of`.
     """
 
-    def __init__(self, policy: Policy, advertiser: Tensor, category: Tensor) -> None:
-        self._policy, self._advertiser, self._category = policy, advertiser, category
+    def __init__(self, policy: Memoryless, advertiser: Tensor, category: Tensor) -> None:
+        self._policy = policy
+        with torch.inference_mode():
+            self._fixed = policy.fixed(advertiser, category)
 
     def decide(self, requirements: Tensor, state: Tensor, tick: int) -> Tensor:
         """See `Decoder.decide`."""
-        time = torch.full((1, 1), tick, device=state.device)
         with torch.inference_mode():
-            prediction = self._policy(requirements[:, None], state[:, None], self._advertiser, self._category, time)
+            time = torch.full((1, 1), tick, device=state.device)
+            prediction = self._policy.predict(requirements[:, None], state[:, None], self._fixed, time)
         action: Tensor = prediction.action[:, -1]
         return action
 

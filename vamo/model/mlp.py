@@ -6,6 +6,8 @@ order of earlier ticks.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -37,16 +39,41 @@ class TickInput(nn.Module):
         return out
 
 
+class Fixed(NamedTuple):
+    """What the memoryless backbones read that does not change within an episode."""
+
+    advertiser: Tensor  # (n, len(ADVERTISER_INPUTS)), normalised
+    category: Tensor  # (n,) rows of the category embedding
+
+
 class Memoryless(Policy):
     """What the memoryless backbones share."""
 
-    def inputs(
-        self, requirements: Tensor, state: Tensor, advertiser: Tensor, category: Tensor, tick: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The arguments of `TickInput.forward` from those of `Policy.forward`."""
-        c = self.normalise("advertiser", advertiser)[:, None].expand(-1, state.shape[1], -1)
+    def forward(
+        self,
+        requirements: Tensor,
+        state: Tensor,
+        advertiser: Tensor,
+        category: Tensor,
+        tick: Tensor,
+        has_next: Tensor | None = None,
+    ) -> Prediction:
+        """See `Policy.forward`."""
+        return self.predict(requirements, state, self.fixed(advertiser, category), tick)
+
+    def predict(self, requirements: Tensor, state: Tensor, fixed: Fixed, tick: Tensor) -> Prediction:
+        """`forward` with what `fixed` makes of the advertiser and the category, once for all ticks of an episode."""
+        raise NotImplementedError
+
+    def fixed(self, advertiser: Tensor, category: Tensor) -> Fixed:
+        """`Fixed` from these arguments of `forward`."""
+        return Fixed(self.normalise("advertiser", advertiser), self.known_category(category))
+
+    def inputs(self, requirements: Tensor, state: Tensor, fixed: Fixed, tick: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The arguments of `TickInput.forward` from those of `predict`."""
+        c = fixed.advertiser[:, None].expand(-1, state.shape[1], -1)
         numbers = torch.cat([self.normalise_requirements(requirements), self.normalise_state(state), c], dim=-1)
-        return numbers, self.known_category(category), tick % self.config.n_ticks
+        return numbers, fixed.category, tick % self.config.n_ticks
 
 
 class Mlp(Memoryless):
@@ -81,17 +108,9 @@ class Mlp(Memoryless):
                 std = (2 / parameter.shape[1]) ** 0.5
                 nn.init.normal_(parameter, std=0.1 * std if name == "head.weight" else std, generator=generator)
 
-    def forward(
-        self,
-        requirements: Tensor,
-        state: Tensor,
-        advertiser: Tensor,
-        category: Tensor,
-        tick: Tensor,
-        has_next: Tensor | None = None,
-    ) -> Prediction:
-        """See `Policy.forward`."""
-        numbers, category, time = self.inputs(requirements, state, advertiser, category, tick)
+    def predict(self, requirements: Tensor, state: Tensor, fixed: Fixed, tick: Tensor) -> Prediction:
+        """See `Memoryless.predict`."""
+        numbers, category, time = self.inputs(requirements, state, fixed, tick)
         h = self._modulated(0, self.input(numbers, category, time), numbers)
         for index, layer in enumerate(self.hidden, start=1):
             h = self._modulated(index, layer(h), numbers)

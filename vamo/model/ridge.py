@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vamo.config import ModelConfig
 from vamo.examples.batch import Batch
 from vamo.examples.normalisation import Normalisation
-from vamo.model.mlp import Memoryless, TickInput
+from vamo.model.mlp import Fixed, Memoryless, TickInput
 from vamo.model.policy import Prediction
 
 
@@ -30,17 +30,9 @@ class Ridge(Memoryless):
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(
-        self,
-        requirements: Tensor,
-        state: Tensor,
-        advertiser: Tensor,
-        category: Tensor,
-        tick: Tensor,
-        has_next: Tensor | None = None,
-    ) -> Prediction:
-        """See `Policy.forward`."""
-        h = self.input(*self.inputs(requirements, state, advertiser, category, tick))
+    def predict(self, requirements: Tensor, state: Tensor, fixed: Fixed, tick: Tensor) -> Prediction:
+        """See `Memoryless.predict`."""
+        h = self.input(*self.inputs(requirements, state, fixed, tick))
         return Prediction(self.in_action_units(h[..., 0]), None)  # (n, W, 1) -> (n, W)
 
 
@@ -92,7 +84,8 @@ def fit_ridge(model: Ridge, parts: Iterable[WeightedTicks], n_targets: int) -> T
 
 def _columns(model: Ridge, ticks: Batch) -> Tensor:
     """(n, columns) of the regression: 1, numbers, and a 1 for the category and for the time of day."""
-    numbers, category, time = model.inputs(*ticks[:5])
+    fixed = model.fixed(ticks.advertiser, ticks.category)
+    numbers, category, time = model.inputs(ticks.requirements, ticks.state, fixed, ticks.tick)
     one_hot = nn.functional.one_hot
     parts = [
         torch.ones_like(ticks.mask),

@@ -14,6 +14,12 @@ from auction_env.files import write_atomically
 _STAMP = "sources.txt"
 
 
+def sources(folder: Path) -> str:
+    """The sources of a folder and its subfolders with their times and sizes, a line each."""
+    paths = sorted(folder.rglob("*.py"))
+    return "\n".join(f"{path.relative_to(folder)} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in paths)
+
+
 def drop_stale(folder: Path) -> bool:
     """Removes all compiled kernels of a folder where one of its sources has changed since they were compiled.
 
@@ -25,8 +31,7 @@ def drop_stale(folder: Path) -> bool:
     Returns:
         Whether something had changed.
     """
-    sources = sorted(folder.rglob("*.py"))
-    stamp = "\n".join(f"{path.relative_to(folder)} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in sources)
+    stamp = sources(folder)
     kept = folder / "__pycache__" / _STAMP
     with suppress(OSError):
         if kept.is_file() and kept.read_text(encoding="utf-8") == stamp:

@@ -8,8 +8,12 @@ the machine says beforehand which it is, so `ThreadChoice` tries both now and th
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from time import perf_counter
 from types import TracebackType
+from typing import Any
 
 from numba import get_num_threads, set_num_threads
 from numba.np.ufunc.parallel import threading_layer
@@ -112,4 +116,32 @@ class _Call:
             set_num_threads(self._before)
 
 
+def run_shared(
+    choice: ThreadChoice, kernel: Callable[..., None], n: int, n_blocks: int, arguments: tuple[Any, ...]
+) -> None:
+    """Calls `kernel(first, stop, *arguments)` for 0 .. n: in one call, or in one of each thread side by side.
+
+    For kernels whose calls take milliseconds: threads of Python's take 0.1 ms to start. But such a kernel is compiled
+    once, where one with `parallel` needs a second form for one thread, without which a forked process would end.
+
+    Args:
+        choice: Of calls of this kind.
+        kernel: Compiled with `nogil`. What it writes for one part must not depend on the others.
+        n: What is shared.
+        n_blocks: See `ThreadChoice.of`: the work, in units of about 20 us.
+        arguments: Of all calls.
+    """
+    with choice.of(min(n_blocks, BLOCKS_PER_THREAD * n)) as n_threads:
+        if n_threads == 1:
+            kernel(0, n, *arguments)
+            return
+        bounds = [n * part // n_threads for part in range(n_threads + 1)]
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            others = [pool.submit(kernel, *ends, *arguments) for ends in pairwise(bounds[1:])]
+            kernel(bounds[0], bounds[1], *arguments)
+        for other in others:
+            other.result()
+
+
 drawing, settling = ThreadChoice(), ThreadChoice()  # of all markets of the process: draws of values, and auctions
+committing = ThreadChoice()  # of markets on CUDA devices: adding up what the device settled

@@ -11,6 +11,7 @@ from numba import njit, prange
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.outcomes import COST, N_TOTALS
 from auction_env.kernels.rng import STREAM_CONVERSION, lane_key, tick_key
+from auction_env.kernels.running.compiling import inlined
 from auction_env.kernels.settle import first_blocks, rules_of, settle_block
 
 
@@ -49,7 +50,7 @@ def close_tick(given, multiplier, n, lwc_sum, active):
             active[e, j] &= (multiplier[e, j] > 0) | (np.float32(given[e, j]) <= 0)
 
 
-@njit(cache=True)
+@inlined
 def run_market(
     e, seed, tick, volume, block, basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
     by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc_sum, bid_sum,
@@ -75,7 +76,7 @@ def run_market(
         lwc, is_broke = settle_block(
             seed[e], tick, first, min(BLOCK, n - first), basis[block], value[block],
             deviation[min(block, deviation.shape[0] - 1)], multiplier[e], left, rules, sigma[e], lower[e],
-            upper[e], mean[tick, e], sd[tick, e], keys, True, budget_left[e], found, sums, winner,
+            upper[e], mean[tick, e], sd[tick, e], keys, np.bool_(True), budget_left[e], found, sums, winner,
         )  # fmt: skip
         lwc_sum[e] += lwc
         for j in range(n_advertisers):
@@ -138,7 +139,8 @@ def run_markets_parallel(
     if not take_multipliers(given, active, most, multiplier):
         return False
     block = first_blocks(volume[tick], kind)
-    for e in prange(seed.shape[0]):
+    for index in prange(seed.shape[0]):
+        e = np.int64(index)  # of another type, everything below it would be compiled again
         run_market(
             e, seed, tick, volume, block[e], basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
             by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,

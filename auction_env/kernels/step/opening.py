@@ -6,13 +6,15 @@ all threads, which pay for ticks of many blocks.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from auction_env.kernels.clearing import BLOCK
+from auction_env.kernels.running.compiling import inner
 from auction_env.kernels.values import draw_block, draw_correlated_block, draw_funnel_block, draw_shaped_block
 
 
-@njit(cache=True)
+@inner
 def add_means(start, stop, n, sums, out):
     """Mean predicted amounts of a market's impressions, 0 if there are none.
 
@@ -52,7 +54,7 @@ def open_plain(seed, tick, volume, mean, sd, values, sums, out):
         sums: (>= n_blocks, 1, n_advertisers) float64, written: of the values.
         out: (n_markets, n_advertisers, >= 1) float64, the first column is written: mean values.
     """
-    block = 0
+    block = np.int64(0)  # a literal 0 would compile `add_means` again for each place
     for e in range(seed.shape[0]):
         n, start = volume[tick, e], block
         for first in range(0, n, BLOCK):
@@ -65,7 +67,7 @@ def open_plain(seed, tick, volume, mean, sd, values, sums, out):
 @njit(cache=True)
 def open_correlated(seed, tick, volume, mean, sd, correlation, values, sums, out):
     """`open_plain` with values that all advertisers share in part: `values.draw_correlated_block`."""
-    block = 0
+    block = np.int64(0)
     for e in range(seed.shape[0]):
         n, start = volume[tick, e], block
         for first in range(0, n, BLOCK):
@@ -80,7 +82,7 @@ def open_correlated(seed, tick, volume, mean, sd, correlation, values, sums, out
 @njit(cache=True)
 def open_shaped(seed, tick, volume, mean, correlation, shape, values, sums, out):
     """`open_plain` under distributions of the advertisers' own: `values.draw_shaped_block`."""
-    block = 0
+    block = np.int64(0)
     for e in range(seed.shape[0]):
         n, start = volume[tick, e], block
         for first in range(0, n, BLOCK):
@@ -99,7 +101,7 @@ def open_funnel(seed, tick, volume, mean, sd, funnel, basis, known, values, valu
     Args: as there, and `basis`, `known` (n_markets, n_advertisers), `value_sum` (>= n_blocks, n_advertisers), written:
     sums of what is bid on; `sums` (>= n_blocks, 4, n_advertisers), and four columns of `out`.
     """
-    block = 0
+    block = np.int64(0)
     for e in range(seed.shape[0]):
         n, start = volume[tick, e], block
         for first in range(0, n, BLOCK):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks.commands import AGENT_HELP, Commands, add_episodes, add_workers, read_episodes
+from benchmarks.commands.warm_up import MARKET, prepare
 from benchmarks.console import console, progress_bar
 
 
@@ -39,6 +40,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
     bidders = named_bidders(arguments.agent)
     sets = read_episodes(arguments)
+    if arguments.replay is None:
+        prepare(MARKET)
     n, started = sum(map(len, sets)), time.perf_counter()
     with progress_bar("evaluating", n, "episodes", label_width=10) as bar:
         found = evaluate(

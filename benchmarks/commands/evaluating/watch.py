@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.commands import AGENT_HELP, Commands, add_episodes, read_episodes
+from benchmarks.commands.warm_up import MARKET, prepare
 from benchmarks.console import console
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.page is not None:  # before anything is played: the page needs plotly
         from benchmarks.evaluation.watching.page import write_page
     bidders, episodes = named_bidders(arguments.agent), _of_one_task(arguments)
+    if arguments.replay is None:
+        prepare(MARKET)
     watched = show(unfold(bidders, episodes, arguments.episode), console, arguments.speed)
     if arguments.page is not None:
         write_page(arguments.page, watched)

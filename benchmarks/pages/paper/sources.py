@@ -13,7 +13,7 @@ from benchmarks.statistics.analysis import VariantAnalysis, analyse
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.catalogue import SUITES
 from benchmarks.suites.spec import SIZES
-from benchmarks.suites.storage.store import FIGURES, SUITE_FILE, Store, SuiteRecord
+from benchmarks.suites.storage.store import SUITE_FILE, Store, SuiteRecord
 
 Settings = frozenset[str]
 """What distinguishes a method: "key=value" of `vamo.Config`, each key once, and "logs=..." where it has other logs."""
@@ -101,5 +101,4 @@ def sources(results: Path, bootstrap: Bootstrap | None = None) -> dict[str, Sour
 
 def _published(results: Path) -> Iterator[tuple[Path, SuiteRecord]]:
     for path in sorted(results.glob(f"*/{SUITE_FILE}")):
-        if not (path.parent / FIGURES).is_file():
-            yield path.parent, Store(path.parent).suite()
+        yield path.parent, Store(path.parent).suite()

@@ -6,7 +6,6 @@ address keeps what is chosen: `report.html#task=...&agent=...`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from auction_env.files import write_atomically
@@ -17,15 +16,13 @@ from benchmarks.pages.suite.axis import along_axis, has_axis
 from benchmarks.pages.suite.records import Records, episode_records, weight_records
 from benchmarks.pages.suite.results import Results
 from benchmarks.pages.tables.several import cost_cells, family_cells, registered_cells
-from benchmarks.pages.tables.suite import speed_cells
 from benchmarks.statistics.analysis import analyse, family_groups, registered_contrasts
 from benchmarks.statistics.bootstrap import Bootstrap
-from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
+from benchmarks.suites.storage.store import Store, SuiteRecord
 
 PAGE = "report.html"
 """Name of the page in the directory of the results, where no other is asked for."""
 MOST_BANDS = 5  # of profiles at first sight
-_EMPTY: dict[str, object] = {"figures": {}, "controls": {}}
 
 
 def write_page(directory: Path, out: Path | None = None, bootstrap: Bootstrap | None = None) -> Path:
@@ -58,8 +55,6 @@ def render(directory: Path, plotly_js: str, bootstrap: Bootstrap | None = None) 
     """The HTML of the page."""
     store = Store(directory)
     record = store.suite()
-    if (directory / FIGURES).is_file():
-        return _speed_page(record, directory, plotly_js)
     found = Results(record=record, variants=analyse(store, bootstrap=bootstrap))
     runs = store.runs()
     weights = weight_records(record, store.weights(), runs)
@@ -71,13 +66,6 @@ def render(directory: Path, plotly_js: str, bootstrap: Bootstrap | None = None) 
 
 def _title(record: SuiteRecord) -> str:
     return f"{record.title} ({record.id})"
-
-
-def _speed_page(record: SuiteRecord, directory: Path, plotly_js: str) -> str:
-    cells = speed_cells(record, json.loads((directory / FIGURES).read_text(encoding="utf-8")))
-    body = sections.of_cells(cells) + sections.command(record) + sections.versions(record)
-    parts = [Section("speed", "Figures", f"<p>Single measurements; no intervals.</p>{body}")]
-    return assemble_page(_title(record), [record.question], parts, _EMPTY, plotly_js, extra="suite")
 
 
 def _sections(

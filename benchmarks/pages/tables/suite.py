@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +37,7 @@ from benchmarks.statistics.analysis import (
     registered_contrasts,
 )
 from benchmarks.statistics.bootstrap import Bootstrap
-from benchmarks.suites.storage.store import FIGURES, Store, SuiteRecord
+from benchmarks.suites.storage.store import Store, SuiteRecord
 
 AGAINST = "against="
 KINDS = (
@@ -90,8 +89,6 @@ def all_cells(
     """
     store = Store(directory)
     record = store.suite()
-    if (directory / FIGURES).is_file():
-        return [speed_cells(record, json.loads((directory / FIGURES).read_text(encoding="utf-8")))]
     found = analyse(store, metric, bootstrap)
     if variant is not None:
         _check_variant(variant, found)
@@ -175,22 +172,6 @@ def comparison_records(
 
 def _check_variant(variant: str, found: Mapping[str, VariantAnalysis]) -> None:
     check_name("variant", variant, found, rule="must be a variant with rows, one of")
-
-
-def speed_cells(record: SuiteRecord, figures: Sequence[dict[str, Any]]) -> Cells:
-    """The speed figures."""
-    rows = tuple(
-        (figure["name"], f"{figure['value']:,.3g}", figure["unit"], figure["reference"], figure["bound"])
-        for figure in figures
-    )
-    note = record.versions.get("machine", "")
-    return Cells(
-        kind="scores",
-        title=f"{record.title} ({record.id})",
-        header=("figure", "value", "unit", "reference", "bound"),
-        rows=rows,
-        notes=(note,) if note else (),
-    )
 
 
 def markdown(directory: Path, wanted: Sequence[str], only: Sequence[str] = ()) -> Iterator[str]:

@@ -43,9 +43,6 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
 } | {auctionnet.SYNTHETIC_ID: auctionnet.make_synthetic}
 """What makes each suite at a size."""
 
-SPEED = "speed/v1"
-"""The suite of speed figures, which is measured by `benchmarks.speed.figures` and has no runs."""
-
 
 def get_suite(name: str, size: Size | None = None) -> Suite:
     """A suite by id; the size may be given with it ("data-scarce/v2/testing"), and is "full" by default.
@@ -70,7 +67,7 @@ def get_suite(name: str, size: Size | None = None) -> Suite:
             f" says where from), `--synthetic` those that our market writes ({auctionnet.SYNTHETIC_ID!r})"
         )
     if name not in SUITES:
-        near = difflib.get_close_matches(name, [*SUITES, auctionnet.ID, SPEED], n=1, cutoff=0.3)
+        near = difflib.get_close_matches(name, [*SUITES, auctionnet.ID], n=1, cutoff=0.3)
         hint = f", nearest: {near[0]}" if near else ""
-        raise ValueError(f"`SUITE` must be one of {[*SUITES, auctionnet.ID, SPEED]}, found {name!r}{hint}")
+        raise ValueError(f"`SUITE` must be one of {[*SUITES, auctionnet.ID]}, found {name!r}{hint}")
     return SUITES[name](size)

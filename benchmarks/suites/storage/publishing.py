@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from auction_env.files import staged_directory
-from benchmarks.suites.storage.store import FIGURES, SUITE_FILE, TABLES, Store, encoded
+from benchmarks.suites.storage.store import SUITE_FILE, TABLES, Store, encoded
 
 DIGITS = 5
 """Significant digits of published figures: far below every interval, and half the bytes."""
@@ -38,10 +38,7 @@ def publish(directory: Path, to: Path, *, is_mixed: bool = False) -> tuple[Path,
     target = to / record.id.replace("/", "-")
     with staged_directory(target) as stage:
         (stage / SUITE_FILE).write_bytes((directory / SUITE_FILE).read_bytes())
-        if (directory / FIGURES).is_file():
-            (stage / FIGURES).write_bytes((directory / FIGURES).read_bytes())
-        else:
-            _write_tables(store, stage, record.train_seeds[:1])
+        _write_tables(store, stage, record.train_seeds[:1])
     return target, sum(file.stat().st_size for file in target.iterdir())
 
 

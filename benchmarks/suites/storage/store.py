@@ -29,8 +29,6 @@ from auction_env.files import write_atomically
 from auction_env.tasks import CONSTRAINT_KINDS
 
 SUITE_FILE = "suite.json"
-FIGURES = "speed.json"
-"""File of the suite of speed figures, which has no runs."""
 RATIOS = tuple(f"{kind}_ratio" for kind in ("budget", *CONSTRAINT_KINDS))
 """Columns of realised over limit; NaN where the task has no such limit."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auction_env.kernels.running import threads
-from auction_env.kernels.running.threads import BLOCKS_PER_THREAD, ThreadChoice
+from auction_env.kernels.running.threads import BLOCKS_PER_THREAD, ThreadChoice, run_shared
 
 
 class Machine:
@@ -70,6 +70,27 @@ def test_a_fixed_choice_tries_nothing(machine: Machine) -> None:
     choice = ThreadChoice()
     choice.is_fixed = True
     assert machine.calls(choice, 100, serial=0.0, parallel=1.0) == [4] * 100
+
+
+@pytest.mark.parametrize(
+    ("n", "n_blocks", "n_parts"), [(50, 100, 4), (3, 100, 3), (50, 24, 3), (50, 9, 1), (0, 100, 1)]
+)
+def test_work_is_shared_without_gaps_and_nothing_gets_no_thread(
+    machine: Machine, n: int, n_blocks: int, n_parts: int
+) -> None:
+    done: list[tuple[int, int]] = []
+    run_shared(ThreadChoice(), lambda first, stop, into: into.append((first, stop)), n, n_blocks, (done,))
+    assert len(done) == n_parts
+    assert [i for first, stop in sorted(done) for i in range(first, stop)] == list(range(n))
+
+
+def test_an_error_of_a_thread_is_raised(machine: Machine) -> None:
+    def fails_at_the_end(first: int, stop: int) -> None:
+        if stop == 50:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_shared(ThreadChoice(), fails_at_the_end, 50, 100, ())
 
 
 def test_a_process_that_may_start_no_threads_starts_none(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from benchmarks.commands import add_episodes, read_episodes
 from benchmarks.commands.demo import suite_of
 from benchmarks.speed.reference.numpy_market import run_episode
 from benchmarks.speed.reference.synthetic_log import write_log
-from benchmarks.suites.catalogue import SPEED, SUITES, get_suite
+from benchmarks.suites.catalogue import SUITES, get_suite
 from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.methods.tuning import choose, chosen_shares
 from benchmarks.suites.running.run import Job, execute
@@ -256,8 +256,8 @@ def test_the_list_of_suites_is_a_screen_with_whole_ids(
     main(["bench", "list"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 24 and max(map(len, lines)) <= int(width)
-    assert {*SUITES, SPEED} <= {line.split()[0] for line in lines}
-    main(["bench", "list", "auctionnet-synthetic/v1", "demo/v1", SPEED])
+    assert set(SUITES) <= {line.split()[0] for line in lines}
+    main(["bench", "list", "auctionnet-synthetic/v1", "demo/v1"])
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert all(f"demo/v1{size} " in shown for size in ("", "/cpu", "/testing"))

@@ -22,7 +22,7 @@ from benchmarks.pages.suite.results import Results
 from benchmarks.statistics.analysis import analyse
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.publishing import publish
-from benchmarks.suites.storage.store import Store, SuiteRecord
+from benchmarks.suites.storage.store import Store
 from tests.benchmarks.browser import Opened, data_of, needs_browser
 from tests.benchmarks.suites.made_up import ERROR, METHODS, N_TICKS, STEPS, TASKS, write_results
 
@@ -250,17 +250,6 @@ def test_the_command_reads_published_results_too(
 def test_an_output_that_is_a_directory_is_refused(plain: Path, tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match="`out` must be a file, found the directory"):
         write_page(plain, tmp_path, FAST)
-
-
-def test_the_speed_suite_is_a_table(tmp_path: Path) -> None:
-    record = SuiteRecord(
-        id="speed/v1", version=1, size="full", title="Speed", question="How fast?", tasks={}, variants=[], methods=[]
-    )
-    Store(tmp_path).write_suite(record)
-    figure = {"name": "market", "value": 12.5, "unit": "x", "reference": "a <loop>", "bound": "memory"}
-    (tmp_path / "speed.json").write_text(json.dumps([figure]))
-    page = render(tmp_path, "")
-    assert "a &lt;loop&gt;" in page and 'data-sort="12.5"' in page and not data_of(page)["figures"]
 
 
 def run_command(arguments: list[str]) -> int:

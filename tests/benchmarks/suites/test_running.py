@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,6 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.speed.figures import PARTS
-from benchmarks.speed.measure import Row
 from benchmarks.suites.data.opening import open_variant
 from benchmarks.suites.data.references import references
 from benchmarks.suites.numbers import NUMBERS
@@ -265,23 +262,6 @@ def test_a_failed_run_makes_the_command_exit_with_1(tmp_path: Path, monkeypatch:
     with pytest.raises(SystemExit) as exit_of:
         main(["bench", "run", "tiny/v1", "--out", str(tmp_path)])
     assert exit_of.value.code == 1
-
-
-def test_speed_is_a_suite_with_one_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def one_row(quick: bool) -> Iterator[Row]:
-        assert quick
-        yield Row(name="an episode", value=12.5, unit="ms", reference="none", bound="none")
-
-    for part, module in PARTS.items():
-        monkeypatch.setattr(f"benchmarks.speed.{module}.{part}_rows", one_row)
-    main(["bench", "run", "speed/v1", "--size", "testing", "--out", str(tmp_path / "out")])
-    main(["bench", "publish", str(tmp_path / "out"), "--to", str(tmp_path)])
-    capsys.readouterr()
-    main(["bench", "table", str(tmp_path / "speed-v1-testing")])
-    shown = capsys.readouterr().out
-    assert shown.count("an episode") == len(PARTS) and "12.5" in shown and "Speed (speed/v1/testing)" in shown
 
 
 def test_the_published_command_names_no_folder() -> None:
