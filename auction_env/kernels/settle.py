@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from auction_env.kernels.clearing import BLOCK, GSP, least_winning_cost, next_price, rank_bids, slot_price
@@ -241,8 +242,8 @@ def draw_amounts(seed, tick, first, start, stop, rules, mean, sd, ladder):
         )  # fmt: skip
 
 
-@inner
-def add_funnel(amounts, i, u, totals):
+@njit(cache=True, inline="always")
+def add_funnel(amounts, s, i, u, totals, winner):
     """Adds clicks, add-to-carts and GMV of an exposed impression, sampled and expected.
 
     One uniform decides on all three, so that every conversion is an add-to-cart and every add-to-cart a click: with
@@ -250,46 +251,19 @@ def add_funnel(amounts, i, u, totals):
     who knows of the conversion.
 
     Args:
-        amounts: (4, BLOCK) of its slot's winners.
+        amounts: (n_slots, 4, BLOCK): `Ladder.amounts`.
+        s: The slot.
         i: The impression in its block.
         u: `draw_outcome` of the impression.
-        totals: (N_TOTALS,) of the winner.
+        totals: (n_advertisers, N_TOTALS), of which the row of the winner is added to.
+        winner: The advertiser in the slot.
     """
-    value, click, cart, order = amounts[0, i], amounts[1, i], amounts[2, i], amounts[3, i]
-    totals[CLICKS] += u < click
-    totals[EXPECTED_CLICKS] += click
-    totals[ADD_TO_CARTS] += u < cart
-    totals[EXPECTED_ADD_TO_CARTS] += cart
-    totals[EXPECTED_GMV] += value * order
-
-
-@inner
-def convert_exposure(
-    seed, tick, impression, s, i, winner, values, sigmas, rules, ladder, sigma, lower, upper, u, totals
-):
-    """Adds an exposed impression and all that it leads to: what it costs, its funnel, whether it converts.
-
-    Args:
-        impression: Its index in the tick; `i` in the block.
-        s: Its slot.
-        winner: The advertiser in that slot.
-        u: `draw_outcome` of the impression.
-        The others as of `settle`.
-    """
-    value, order = values[winner, i], np.float32(0.0)
-    if rules.has_funnel:
-        value, order = ladder.amounts[s, 0, i], ladder.amounts[s, 3, i]
-        add_funnel(ladder.amounts[s], i, u, totals[winner])
-    if sigmas.shape[0] > 0:
-        n_conversions = draw_known_conversion(
-            seed, tick, impression, winner, value, sigmas[winner, i], lower[winner], upper[winner], u
-        )
-    else:
-        n_conversions = draw_conversion(
-            seed, tick, impression, winner, value, sigma[winner], lower[winner], upper[winner], u
-        )
-    add_exposure(totals, winner, ladder.price[s, i], value, n_conversions)
-    totals[winner, GMV] += n_conversions * order
+    click, cart = amounts[s, 1, i], amounts[s, 2, i]
+    totals[winner, CLICKS] += u < click
+    totals[winner, EXPECTED_CLICKS] += click
+    totals[winner, ADD_TO_CARTS] += u < cart
+    totals[winner, EXPECTED_ADD_TO_CARTS] += cart
+    totals[winner, EXPECTED_GMV] += amounts[s, 0, i] * amounts[s, 3, i]
 
 
 @inner
@@ -308,8 +282,7 @@ def settle(
         (impression, advertiser, sum of the least winning costs of the settled impressions).
     """
     n_slots = rules.exposure.shape[0]
-    top_idx, price = ladder.top_idx, ladder.price
-    is_plain = not rules.has_funnel and sigmas.shape[0] == 0
+    top_idx, price, amounts, has_sigmas = ladder.top_idx, ladder.price, ladder.amounts, sigmas.shape[0] > 0
     if rules.has_funnel:
         draw_amounts(seed, tick, first, start, stop, rules, mean, sd, ladder)
     lwc_sum = 0.0
@@ -329,12 +302,21 @@ def settle(
             if s >= n_exposed:
                 continue
             u = draw_outcome(first + i, keys[winner])
-            if is_plain and not may_convert(u, values[winner, i]):  # nearly all: one draw, and no call
-                add_exposure(totals, winner, price[s, i], values[winner, i], 0)
-            else:
-                convert_exposure(
-                    seed, tick, first + i, s, i, winner, values, sigmas, rules, ladder, sigma, lower, upper, u, totals
+            value, n_conversions = values[winner, i], 0
+            if rules.has_funnel:
+                value = amounts[s, 0, i]
+                add_funnel(amounts, s, i, u, totals, winner)
+            if has_sigmas:
+                n_conversions = draw_known_conversion(
+                    seed, tick, first + i, winner, value, sigmas[winner, i], lower[winner], upper[winner], u
                 )
+            elif may_convert(u, value):  # few do: the others need neither draws nor a call
+                n_conversions = draw_conversion(
+                    seed, tick, first + i, winner, value, sigma[winner], lower[winner], upper[winner], u
+                )
+            add_exposure(totals, winner, price[s, i], value, n_conversions)
+            if rules.has_funnel:
+                totals[winner, GMV] += n_conversions * amounts[s, 3, i]
         lwc_sum += least_winning_cost(ladder.top_bid, i, ladder.reserve[i])
     return stop, -1, lwc_sum
 
