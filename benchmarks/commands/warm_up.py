@@ -67,8 +67,8 @@ def works() -> dict[str, Work]:
     task, small = TASKS["TargetCPA"], MarketParams(n_impressions=480)
     shaped, shared = TrafficParams(values=ValueDistribution.lognormal(1.0)), TrafficParams(value_correlation=0.5)
     played = (
-        auctions.take_multipliers, auctions.run_markets, auctions.close_tick, controlled.record_tick,
-        controlled.observe_tick, pacing.pace,
+        auctions.run_markets, controlled.record_tick,
+        controlled.observe_tick, pacing.pace, pacing.scale_and_cap,
     )  # fmt: skip
 
     def play(params: MarketParams) -> None:
