@@ -215,7 +215,7 @@ class DrawnMarkets(NamedTuple):
     Attributes:
         seed: (n,).
         basis: (n, n_advertisers).
-        known: (n, n_advertisers) bool: of whom all amounts are drawn, because one of those alike is asked for them.
+        known: (n, n_advertisers) bool: of whom all amounts are drawn, because they are wanted in one of those alike.
         volume: (n_ticks, n).
         mean, sd: (n_ticks, n, n_advertisers).
     """
