@@ -8,12 +8,11 @@ suite, and test episodes of their own. One trial on the family of `negative-tran
 
 from __future__ import annotations
 
-from benchmarks.suites.catalogue.harm.confirm import ALIKE, N_TEST, N_VALIDATION, WORLDS, family
+from benchmarks.suites.catalogue.harm.confirm import ALIKE, WORLDS, family, own_episodes
 from benchmarks.suites.catalogue.harm.hidden_harm import HARMS
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
-from benchmarks.suites.catalogue.shared.families import protocol
-from benchmarks.suites.spec import Contrast, Seeds, Size, Suite, Variant
+from benchmarks.suites.spec import Contrast, Size, Suite, Variant
 
 ID = "checked/v1"
 
@@ -44,11 +43,7 @@ def _contrast(name: str, second: str, world: str, size: Size, *, is_equivalence:
 
 def make(size: Size) -> Suite:
     """The suite at a size."""
-    settings = protocol(size) | {
-        "validation": Seeds(first=FIRST_VALIDATION, n=N_VALIDATION[size]),
-        "test": Seeds(first=FIRST_TEST, n=N_TEST[size]),
-    }
-    settings["train_seeds"] = settings["train_seeds"][: N_SEEDS[size]]
+    settings = own_episodes(size, first_validation=FIRST_VALIDATION, first_test=FIRST_TEST, n_seeds=N_SEEDS[size])
     return Suite(
         id=ID,
         size=size,

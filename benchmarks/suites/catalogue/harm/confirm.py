@@ -20,6 +20,8 @@ task, 300 runs for each world: it is compared in `data-scarce/v2`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
 from benchmarks.suites.catalogue.shared.families import HARM_V1, protocol
@@ -67,6 +69,16 @@ def family(seed: int, harms: str, size: Size) -> FamilyData:
     )  # fmt: skip
 
 
+def own_episodes(size: Size, *, first_validation: int, first_test: int, n_seeds: int | None = None) -> dict[str, Any]:
+    """The protocol of a registered suite: market seeds of its own, and some of the training seeds, by default all."""
+    shared = protocol(size)
+    return shared | {
+        "validation": Seeds(first=first_validation, n=N_VALIDATION[size]),
+        "test": Seeds(first=first_test, n=N_TEST[size]),
+        "train_seeds": shared["train_seeds"][:n_seeds],
+    }
+
+
 def _arms(size: Size) -> dict[str, tuple[Arm, ...]]:
     """The methods of each world."""
     mlp = {arm.name: with_backbone(arm, "mlp", size) for arm in CHOOSING}
@@ -110,10 +122,7 @@ def _contrasts(size: Size) -> tuple[Contrast, ...]:
 def make(size: Size) -> Suite:
     """The suite at a size."""
     of_world = _arms(size)
-    settings = protocol(size) | {
-        "validation": Seeds(first=FIRST_VALIDATION, n=N_VALIDATION[size]),
-        "test": Seeds(first=FIRST_TEST, n=N_TEST[size]),
-    }
+    settings = own_episodes(size, first_validation=FIRST_VALIDATION, first_test=FIRST_TEST)
     return Suite(
         id=ID,
         size=size,

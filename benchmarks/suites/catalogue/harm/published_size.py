@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.suites.catalogue.harm.confirm import N_TEST, N_VALIDATION, WORLDS, family
+from benchmarks.suites.catalogue.harm.confirm import WORLDS, family, own_episodes
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
-from benchmarks.suites.catalogue.shared.families import protocol
-from benchmarks.suites.spec import Contrast, Seeds, Size, Suite, Variant
+from benchmarks.suites.spec import Contrast, Size, Suite, Variant
 
 ID = "published-size/v1"
 
@@ -33,11 +32,7 @@ METHODS = (arms.UNIFORM, arms.VAO, arms.INTEGRAL, arms.RESPONSE_CHECK, arms.ORAC
 
 def make(size: Size) -> Suite:
     """The suite at a size."""
-    settings = protocol(size) | {
-        "validation": Seeds(first=FIRST_VALIDATION, n=N_VALIDATION[size]),
-        "test": Seeds(first=FIRST_TEST, n=N_TEST[size]),
-    }
-    settings["train_seeds"] = settings["train_seeds"][: N_SEEDS[size]]
+    settings = own_episodes(size, first_validation=FIRST_VALIDATION, first_test=FIRST_TEST, n_seeds=N_SEEDS[size])
     harms, label = WORLDS["scaled-bids"]
     return Suite(
         id=ID,
