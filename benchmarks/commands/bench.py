@@ -202,7 +202,11 @@ def _run_report(arguments: argparse.Namespace) -> None:
 
 
 def _run_publish(arguments: argparse.Namespace) -> None:
-    from benchmarks.suites.storage.publishing import publish
+    from benchmarks.suites.storage.publishing import lacking, publish
+    from benchmarks.suites.storage.store import Store
 
     target, n_bytes = publish(arguments.directory, arguments.to, is_mixed=arguments.mixed)
+    missing = lacking(Store(target))
+    if missing:
+        console.print(f"note: published without runs that are missing or failed: {', '.join(missing)}", soft_wrap=True)
     console.print(f"{n_bytes / 1e6:,.2f} MB of rows: {target}", soft_wrap=True)

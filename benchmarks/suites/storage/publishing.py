@@ -42,6 +42,26 @@ def publish(directory: Path, to: Path, *, is_mixed: bool = False) -> tuple[Path,
     return target, sum(file.stat().st_size for file in target.iterdir())
 
 
+def lacking(store: Store) -> list[str]:
+    """Methods of the record without a finished run, and which have fewer training seeds in a variant than it says."""
+    record = store.suite()
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for run in store.runs().to_pylist():
+        found = seeds.setdefault((run["method"], run["variant"]), set())
+        if not run["failed"]:
+            found.add(run["train_seed"])
+    out = []
+    for method in record.methods:
+        of_method = {variant: found for (name, variant), found in seeds.items() if name == method["name"]}
+        n_wanted = len(record.train_seeds) if method["is_trained"] else 1
+        if not any(of_method.values()):
+            out.append(f"{method['name']} (no run)")
+        else:
+            few = {variant: len(found) for variant, found in of_method.items() if len(found) < n_wanted}
+            out += [f"{method['name']} in {variant} ({n} of {n_wanted} runs)" for variant, n in few.items()]
+    return out
+
+
 def _check_alike(store: Store, is_mixed: bool) -> None:
     """ValueError where runs that did not fail come from several numbers versions, or from several commits."""
     runs = [run for run in store.runs().to_pylist() if not run["failed"]]

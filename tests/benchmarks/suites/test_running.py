@@ -23,6 +23,7 @@ from benchmarks.suites.running.suite import run_suite
 from benchmarks.suites.storage.publishing import publish
 from benchmarks.suites.storage.store import TABLES, Store
 from tests import processes
+from tests.benchmarks.suites.made_up import write_results
 from tests.benchmarks.suites.tiny import BROKEN, DATA, RULES, UNIFORM, VAO, fragile, jobs_of, suite
 
 ROOT = Path(__file__).parents[3]
@@ -283,3 +284,14 @@ def test_the_published_command_names_no_folder() -> None:
 )
 def test_a_command_that_gives_more_replaces_one_that_gives_less(earlier: str, latest: str, expected: str) -> None:
     assert provenance.joined_commands(earlier, latest) == expected
+
+
+def test_publishing_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = write_results(tmp_path / "whole", with_failure=False)
+    main(["bench", "publish", str(whole), "--to", str(tmp_path / "out")])
+    assert "note:" not in capsys.readouterr().out
+    removed = sorted((whole / "runs").iterdir())[-1]
+    removed.unlink()
+    method, seed = removed.stem.split("--")[-2:]
+    main(["bench", "publish", str(whole), "--to", str(tmp_path / "out")])
+    assert f"{method} in family (1 of 2 runs)" in capsys.readouterr().out and seed.startswith("s")
