@@ -13,6 +13,7 @@ from pathlib import Path
 
 from numba.core import event
 
+from auction_env.kernels.running.compiling import shield_returns
 from auction_env.kernels.running.stale import drop_stale
 
 logger = logging.getLogger(__name__)
@@ -50,5 +51,6 @@ class _Line(logging.Handler):
 
 
 drop_stale(Path(__file__).parent)
+shield_returns()
 event.register("numba:compile", _Compiling())
 logger.addHandler(_Line())

@@ -32,14 +32,19 @@ class Items(NamedTuple):
     tile: NDArray[np.int64]  # (n_items,): where their values lie; items of markets that are alike share a tile
 
 
-@njit(cache=True)
-def lay_out(n, kind):
-    """Cuts the impressions of a tick into blocks: `Items`.
+def lay_out(n: NDArray[np.int64], kind: NDArray[np.int64]) -> Items:
+    """Cuts the impressions of a tick into blocks.
 
     Args:
-        n: (n_markets,) int64 impressions.
-        kind: (n_markets,) int64: markets of a kind share their tiles; see `settle.first_blocks`.
+        n: (n_markets,) impressions.
+        kind: (n_markets,): markets of a kind share their tiles; see `settle.first_blocks`.
     """
+    return Items(*_lay_out(n, kind))
+
+
+@njit(cache=True)
+def _lay_out(n, kind):
+    """The arrays of `Items`: making them a record in Python is quicker, and safer under Ctrl-C (`shield_returns`)."""
     n_markets = n.shape[0]
     start = np.zeros(n_markets + 1, np.int64)
     for e in range(n_markets):
@@ -53,7 +58,7 @@ def lay_out(n, kind):
             first[item] = (item - start[e]) * BLOCK
             size[item] = min(BLOCK, n[e] - first[item])
             tile[item] = first_tile[e] + item - start[e]
-    return Items(start, market, first, size, tile)
+    return start, market, first, size, tile
 
 
 @inner

@@ -15,6 +15,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from auction_env import kernels
+from tests.processes import run
 
 ROOT = Path(__file__).parents[3]
 KERNELS = ROOT / "auction_env" / "kernels"
@@ -83,3 +84,64 @@ def test_python_uses_no_kernel_that_is_compiled_for_kernels_only() -> None:
             for module, names in inner.items():
                 used = names & set(used_of(module, tree))
                 assert not used, f"{path}: {sorted(used)} of {module} must be called by kernels only"
+
+
+def test_no_kernel_that_python_calls_returns_a_record() -> None:
+    trees = {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for package in PACKAGES[:4]
+        for path in ROOT.glob(f"{package}/**/*.py")
+    }
+    classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    records = {node.name for node in classes if any(ast.unparse(base).endswith("NamedTuple") for base in node.bases)}
+    assert "Items" in records
+    n_kernels = 0
+    for path, tree in trees.items():
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            if any("njit" in ast.unparse(decorator) for decorator in function.decorator_list):
+                n_kernels += 1
+                returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
+                called = {ast.unparse(value.func) for value in returned if isinstance(value, ast.Call)}
+                assert not called & records, f"{path}: {function.name} must return the parts of {called & records}"
+    assert n_kernels > 20
+
+
+_INTERRUPTED = """
+import signal
+import numpy as np
+from auction_env.kernels.tick import lay_out
+
+n, kind = np.array([200]), np.zeros(1, np.int64)
+lay_out(n, kind)
+n_interrupted, n_left = 0, 100_000
+
+def work():
+    global n_left
+    while n_left:
+        n_left -= 1
+        lay_out(n, kind)
+
+def interrupt(number, frame):
+    global n_interrupted
+    inside = frame
+    while inside is not None and inside.f_code is not work.__code__:
+        inside = inside.f_back
+    if inside is not None:
+        n_interrupted += 1
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0001)
+while n_left:
+    try:
+        work()
+    except KeyboardInterrupt:
+        pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert n_interrupted > 100, n_interrupted
+"""
+
+
+def test_an_interrupt_at_any_time_does_not_crash_a_kernel(tmp_path: Path) -> None:
+    done = run(_INTERRUPTED, folder=ROOT, work=tmp_path / "work")
+    assert done.returncode == 0, done.stderr
