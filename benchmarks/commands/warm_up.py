@@ -58,7 +58,7 @@ def works() -> dict[str, Work]:
     from agents.labels.response import Response
     from agents.logging.collection import collect
     from agents.logging.noisy import NoisyBidder
-    from auction_env.kernels.step import auctions, controlled, opening, pacing
+    from auction_env.kernels.step import auctions, controlled, opening, pacing, traffic
     from auction_env.market.funnel import Funnel
     from auction_env.market.params import MarketParams, TrafficParams
     from auction_env.market.shapes.value_distribution import ValueDistribution
@@ -69,6 +69,7 @@ def works() -> dict[str, Work]:
     played = (
         auctions.run_markets, controlled.record_tick,
         controlled.observe_tick, pacing.pace, pacing.scale_and_cap,
+        traffic.spawn_states, traffic.shape_values, traffic.shape_uncertainties,
     )  # fmt: skip
 
     def play(params: MarketParams) -> None:
