@@ -17,7 +17,7 @@ from auction_env.kernels.step import controlled as kernel
 from auction_env.market.episode import Opening, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.tracing import TracedTick
-from auction_env.tasks import BASES, OUTCOMES, Task, Totals, unevenness
+from auction_env.tasks import OUTCOMES, Task, Totals, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -168,16 +168,12 @@ class ControlledAdvertisers:
         self.task = task
         self.targets = market.episode_targets.at(self.pick)  # what the advertisers have and would pay, (n,) each
         self._market = market
-        self._features = StateFeatures(len(market_idx), market.params.n_ticks)
-        self._running = self._features.running
-        self._n_ticks = market.params.n_ticks
-        # of a next tick that there is not
-        shape = (market.n_markets, market.n_advertisers, len(BASES))
-        self._nothing = np.zeros(shape), np.zeros(market.n_markets, np.int64)
+        self._running = StateFeatures(len(market_idx), market.params.n_ticks).running
         self._last: ControlledTick | None = None
         self._seen: Float | None = None  # features since the last tick
         self._flat = market_idx * market.n_advertisers + advertiser_idx
         self._budget = self.targets.budget
+        self._known = (*self.pick, self._budget, *self._running)
         self._before: dict[int, ImpressionOutcomes] = {}  # of those that asked for it
 
     def __len__(self) -> int:
@@ -218,11 +214,8 @@ class ControlledAdvertisers:
         After the last tick no time is left and there is no current tick to describe.
         """
         if self._seen is None:
-            opening, self._seen = self._market.opening, np.empty((len(self), N_FEATURES))
-            kernel.observe_tick(
-                *self.pick, self._budget, opening.budget_left, opening.predicted_mean, opening.n_impressions,
-                (self._n_ticks - opening.tick) / self._n_ticks, *self._running, self._seen,
-            )  # fmt: skip
+            now, self._seen = self._market.now, np.empty((len(self), N_FEATURES))
+            kernel.observe_tick(*self.pick, self._budget, *now, *self._running, self._seen)
         return self._seen.copy()
 
     def view(self) -> TickView:
@@ -264,27 +257,37 @@ class ControlledAdvertisers:
                 least_winning_cost=of_tick.least_winning_cost,
             )
 
-    def record(
-        self, multipliers: Float, opening: Opening, result: TickResult, following: Opening | None
-    ) -> ControlledTick:
-        """Takes in what a tick brought, and observes the next one.
+    def record(self, multipliers: Float, opening: Opening, result: TickResult) -> ControlledTick:
+        """Takes in what a tick brought.
 
         Args:
             multipliers: (n_markets, n_advertisers) of all.
             opening, result: Of the tick.
-            following: Of the next one; None after the last.
 
         Returns:
             These advertisers' part of the tick.
         """
-        n = len(self)
-        columns, self._seen = np.empty((kernel.N_COLUMNS, n)), np.empty((n, N_FEATURES))
-        mean, volume = self._nothing if following is None else (following.predicted_mean, following.n_impressions)
-        time_left = 0.0 if following is None else (self._n_ticks - following.tick) / self._n_ticks
+        columns, self._seen = np.empty((kernel.N_COLUMNS, len(self))), None
         kernel.record_tick(
             *self.pick, multipliers, result.n_impressions, opening.predicted_mean, result.bid, result.totals,
-            result.least_winning_cost, result.budget_left, *self._running, columns, self._budget, mean, volume,
-            time_left, self._seen,
+            result.least_winning_cost, result.budget_left, *self._running, columns,
         )  # fmt: skip
         self._last = ControlledTick.of(columns)
         return self._last
+
+    def play(self, own: Float, paced: tuple[NDArray[Any], ...]) -> ControlledTick:
+        """Has the market run its tick with everything in one call (`BatchMarket.play`), and takes it in.
+
+        Args:
+            own: (n,) multipliers of these advertisers.
+            paced: Of all others, as `BatchMarket.play` takes it.
+
+        Returns:
+            These advertisers' part of the tick.
+        """
+        n = len(own)
+        columns, features = np.empty((kernel.N_COLUMNS, n)), np.empty((n, N_FEATURES))
+        is_observed = self._market.play((*self._known, own, columns, features), paced)
+        self._seen = features if is_observed else None
+        self._last = tick = ControlledTick.of(columns)
+        return tick

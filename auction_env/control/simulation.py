@@ -252,8 +252,6 @@ class Simulation:
                 self._live_competitors.append((bidder, theirs))
         self._advertisers = (*(theirs for _, theirs in self._live_competitors), self._controlled)
         self._is_reported = False  # whether somebody knows what came of the impressions of the tick before
-        shape = is_controlled.shape
-        self._last_cost, self._last_expected_conversions = np.zeros(shape), np.zeros(shape)
 
     def campaigns(self) -> Campaigns:
         """What the bidder of the controlled advertisers knows before the first tick."""
@@ -288,18 +286,19 @@ class Simulation:
 
         All others bid as they do.
         """
-        return self.play(self.decide(bids))[0]
+        pacer = None if self._live_competitors or self._is_reported else self._script.all_paced
+        if pacer is None or isinstance(bids, ImpressionBids) or not self.market.is_one_call:
+            return self.play(self.decide(bids))[0]
+        own = split_bids(bids, len(self._market_idx)).multipliers
+        pacer.raise_ratios()
+        return self._controlled.play(own, pacer.arrays)
 
     def decide(self, bids: ArrayLike | ImpressionBids | None) -> TickBids:
         """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick.
 
         Without `bids` the controlled follow their scripts, too.
         """
-        everyone = self._script.multipliers(
-            self.market.opening.tick,
-            last_cost=self._last_cost,
-            last_expected_conversions=self._last_expected_conversions,
-        )
+        everyone = self._script.multipliers(self.market.opening.tick)
         if not self._live_competitors and not isinstance(bids, ImpressionBids):  # the usual case, in little Python
             if bids is not None:
                 self._controlled.put(split_bids(bids, len(self._market_idx)).multipliers, everyone)
@@ -322,12 +321,11 @@ class Simulation:
         if reported or self._is_reported:
             self._report(everyone)
         result = self.market.step(multipliers, everyone.on_impressions)
-        self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
+        self._script.take_in(result.tick, result.cost, result.expected_conversions)
         for key in everyone.on_impressions:
             offered = opening.predicted_mean[(*key, self._basis[key])] * opening.n_impressions[key[0]]
             multipliers[key] = mean_multiplier(result.bid[key], offered)
-        following = None if result.done else self.market.opening
-        ticks = [theirs.record(multipliers, opening, result, following) for theirs in self._advertisers]
+        ticks = [theirs.record(multipliers, opening, result) for theirs in self._advertisers]
         return ticks[-1], result
 
     def _report(self, everyone: TickBids) -> None:

@@ -56,6 +56,21 @@ class Opening(NamedTuple):
         return self.predicted_mean[..., 0]
 
 
+class Now(NamedTuple):
+    """Where markets stand, as kernels take it; the fields as of `Opening`.
+
+    Attributes:
+        tick: Index of the current tick; n_ticks after the last one.
+        n_ticks: Of an episode.
+    """
+
+    budget_left: Float
+    predicted_mean: Float
+    n_impressions: Int
+    tick: int
+    n_ticks: int
+
+
 class TickBids(NamedTuple):
     """What everybody bids in a tick: the arguments of `BatchMarket.step`.
 
@@ -174,8 +189,9 @@ class MarketState:
     budget_left: Float  # (n_markets, n_advertisers) currency
     active: NDArray[np.bool_]  # (n_markets, n_advertisers) False once an advertiser could not pay an impression
     pending: Float  # (n_markets, n_ticks, n_advertisers) conversions by the tick that reports them; or without ticks
+    predicted_mean: Float  # (n_markets, n_advertisers, 4) as of `Opening`, of the current tick
     tick: int = 0
-    opening: Opening | None = None  # of the current tick; None after the last one
+    known: Opening | None = None  # `opening`, if somebody has asked for it in the current tick
 
     @classmethod
     def start(
@@ -200,7 +216,23 @@ class MarketState:
             budget_left=budget.copy(),
             active=np.ones(basis.shape, bool),
             pending=np.zeros((len(seed), n_delayed, budget.shape[1])),
+            predicted_mean=np.zeros((*basis.shape, N_BASES)),
         )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all ticks are played."""
+        return self.tick == len(self.volume)
+
+    @property
+    def opening(self) -> Opening:
+        """What is known at the start of the current tick: copies."""
+        if self.known is None:
+            self.known = Opening(
+                self.tick, self.volume[self.tick].copy(), self.predicted_mean.copy(), self.budget_left.copy(),
+                self.active.copy(),
+            )  # fmt: skip
+        return self.known
 
     @property
     def advertisers(self) -> Advertisers:

@@ -14,11 +14,13 @@ from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.running import threads
 from auction_env.kernels.settle import Advertisers, RuleArrays, Tiles
 from auction_env.kernels.step import auctions, overspend
+from auction_env.kernels.step.playing import NOBODY, UNPACED, play_tick
 from auction_env.kernels.values import N_BASES
 from auction_env.market.clearing import auction_rules
 from auction_env.market.episode import (
     DrawnMarkets,
     MarketState,
+    Now,
     Opening,
     TickDraws,
     TickResult,
@@ -41,6 +43,7 @@ from auction_env.tasks import BASES, Targets
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Int = NDArray[np.int64]
+Found = tuple[Float, Float, Float]
 _MARKETS_PER_THREAD = 4  # so many are shared among threads one by one, fewer block by block
 _UNKNOWN = np.empty((1, 0, 0), np.float32)  # standard deviations that each outcome draws for itself: `settle.Tiles`
 
@@ -68,6 +71,10 @@ class BatchMarket:
         self._rules = auction_rules(self.params, self.population)
         self._rule_arrays = RuleArrays.of(self._rules)
         self._is_in_order = self.params.budget_rule == "in_order"
+        self._may_be_one_call = self._is_in_order and self.params.conversion_delay == 0
+        self._is_plain = not (  # whether `play_tick` can draw its impressions
+            self.params.funnel or self.params.traffic.values or self.params.traffic.value_correlation > 0
+        )
         self._targets = market_targets(self.params, self.population)
         self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
         self.rescale: Callable[[Targets], Targets] | None = None  # of what advertisers have, from the next `reset` on
@@ -80,6 +87,10 @@ class BatchMarket:
         self._drawn_tiles: Tiles
         self._identity = np.arange(n_markets)
         self._multiplier = np.empty(self._shape, np.float32)  # of a tick, as the kernels take them
+        # of a tick that `play` runs: multipliers, and what comes of them
+        self._given = np.empty(self._shape)
+        self._found = np.empty(self._shape_of_totals), np.empty(n_markets), np.empty(self._shape)
+        self._is_opened = False  # whether the call that ran the current tick has opened the next one
         self._of_episode: tuple[NDArray[Any], ...]  # what the auctions of all its ticks need
         self._kind: Int  # (n_markets,) markets of a kind share their tiles in this tick
         self._drawn: DrawnMarkets
@@ -95,8 +106,7 @@ class BatchMarket:
         """What the market is and where it stands, for people."""
         state = "before an episode"
         if self._state is not None:
-            now = self._state.opening
-            state = "after an episode" if now is None else f"at tick {now.tick}"
+            state = "after an episode" if self._state.is_over else f"at tick {self._state.tick}"
         return {
             "markets": str(self.n_markets),
             "advertisers": str(self.n_advertisers),
@@ -144,17 +154,28 @@ class BatchMarket:
     @property
     def opening(self) -> Opening:
         """What is known at the start of the current tick; RuntimeError before `reset` and after the last tick."""
-        opening = None if self._state is None else self._state.opening
-        if opening is None:
-            raise RuntimeError("the market is not in an episode: call `reset` first")
-        return opening
+        return self._episode.opening
+
+    @property
+    def now(self) -> Now:
+        """Where the markets stand, after the last tick too: arrays that the next tick changes."""
+        state = self._state
+        assert state is not None
+        last = len(state.volume) - 1
+        return Now(state.budget_left, state.predicted_mean, state.volume[min(state.tick, last)], state.tick, last + 1)
+
+    @property
+    def is_one_call(self) -> bool:
+        """Whether `play` may run the current tick, which takes one compiled call."""
+        return self._may_be_one_call and self._n_blocks[self._episode.tick] < threads.FEWEST
 
     @property
     def _episode(self) -> MarketState:
         """The state of the running episode; RuntimeError outside one."""
-        _ = self.opening
-        assert self._state is not None
-        return self._state
+        state = self._state
+        if state is None or state.is_over:
+            raise RuntimeError("the market is not in an episode: call `reset` first")
+        return state
 
     def reset(
         self,
@@ -191,15 +212,16 @@ class BatchMarket:
         watched = np.broadcast_to(np.asarray(True if known is None else known, bool), self._shape)
         self._kinds = self._alike(state)
         self._drawn = DrawnMarkets.of(state, watched, self._kinds)
-        self._n_impressions = list(state.volume.copy())
         self._n_blocks = count_blocks(state.volume)
         self._n_drawn = self._n_blocks if self._kinds is None else count_blocks(self._drawn.volume)
         self._reserve(max(self._n_drawn))
+        may_open = self._is_plain and self._kinds is None and self.params.least_budget == 0
+        self._may_open = [*(may_open and n_blocks < threads.FEWEST for n_blocks in self._n_drawn), False]
         self._of_episode = (
             state.seed, state.volume, *self._rule_arrays, traffic.sigma, traffic.lower, traffic.upper, state.mean,
             state.sd, state.budget_left,
         )  # fmt: skip
-        state.opening = self._open(state, state.budget_left.copy())
+        self._open(state)
         self._state = state
         return state.opening
 
@@ -219,8 +241,7 @@ class BatchMarket:
             RuntimeError: Outside an episode.
             ValueError: On multipliers or bids of another shape, negative or not finite.
         """
-        state, opening = self._state, self.opening
-        assert state is not None
+        state = self._episode
         given = np.ascontiguousarray(multipliers, np.float64)
         if given.shape != self._shape:
             raise invalid_multipliers(given, self._shape)
@@ -229,63 +250,97 @@ class BatchMarket:
             if not auctions.take_multipliers(given, state.active, MAX_MONEY, self._multiplier):
                 raise invalid_multipliers(given, self._shape)
             self._bid_on_impressions(given, on_impressions)
-        found = self._run(state, given)
-        if found is None:
+        found = np.empty(self._shape_of_totals), np.empty(self.n_markets), np.empty(self._shape)
+        if not self._run(state, given, found):
             raise invalid_multipliers(given, self._shape)
         totals, lwc, bid = found
-        delay = self.params.conversion_delay
+        tick, delay = state.tick, self.params.conversion_delay
         if delay > 0:
             conversions = totals.transpose(2, 0, 1)[outcomes.CONVERSIONS]
-            outcomes.delay_conversions(state.seed, state.tick, delay / (1.0 + delay), conversions, state.pending)
-        state.tick += 1
-        budget_left, done = state.budget_left.copy(), state.tick == self.params.n_ticks
-        state.opening = None if done else self._open(state, budget_left)
-        return TickResult(opening.tick, opening.n_impressions, bid, lwc, budget_left, done, totals)
+            outcomes.delay_conversions(state.seed, tick, delay / (1.0 + delay), conversions, state.pending)
+        self._go_on(state)
+        return TickResult(tick, state.volume[tick].copy(), bid, lwc, state.budget_left.copy(), state.is_over, totals)
 
-    def _run(self, state: MarketState, given: Float) -> tuple[Float, Float, Float] | None:
+    def play(self, controlled: tuple[NDArray[Any], ...], paced: tuple[NDArray[Any], ...]) -> bool:
+        """Runs the current tick with all that belongs to it in one compiled call, where `is_one_call`.
+
+        Args:
+            controlled: What `kernels.step.playing.play_tick` takes of the controlled advertisers.
+            paced: What it takes of all the others: `Pacer.arrays`.
+
+        Returns:
+            Whether the controlled advertisers have observed the next tick.
+        """
+        state = self._episode
+        if not self._run(state, self._given, self._found, controlled, paced):
+            raise invalid_multipliers(self._given, self._shape)
+        is_observed = self._is_opened or state.tick + 1 == len(state.volume)
+        self._go_on(state)
+        return is_observed
+
+    def _run(
+        self, state: MarketState, given: Float, found: Found, controlled: Any = NOBODY, paced: Any = UNPACED
+    ) -> bool:
         """Runs the auctions of the current tick, takes the costs off `state.budget_left` and stops the exhausted.
 
         Args:
             state: At the start of the tick.
             given: (n_markets, n_advertisers) multipliers.
+            found: Written: totals (n_markets, n_advertisers, N_TOTALS), means of the least winning costs (n_markets,),
+                and sums of the bids submitted (n_markets, n_advertisers).
+            controlled, paced: As of `play`; only in one call.
 
         Returns:
-            Totals (n_markets, n_advertisers, N_TOTALS), means of the least winning costs (n_markets,), and sums of
-            the bids submitted (n_markets, n_advertisers); None, and nothing has changed, where a multiplier is not
-            valid.
+            Whether the multipliers are valid; nothing has changed if they are not.
         """
-        found = np.empty(self._shape_of_totals), np.empty(self.n_markets), np.empty(self._shape)
         n_blocks = self._n_blocks[state.tick]
         if n_blocks < threads.FEWEST:
-            is_valid = self._run_on(1, state, given, found)
-        else:
-            with threads.settling.of(n_blocks) as n_threads:
-                is_valid = self._run_on(n_threads, state, given, found)
-        return found if is_valid else None
+            return self._run_on(1, state, given, found, controlled, paced)
+        with threads.settling.of(n_blocks) as n_threads:
+            return self._run_on(n_threads, state, given, found, controlled, paced)
 
-    def _run_on(self, n_threads: int, state: MarketState, given: Float, found: tuple[Float, Float, Float]) -> bool:
-        """`_run` on so many threads, written to `found`; returns whether the multipliers are valid."""
+    def _run_on(
+        self, n_threads: int, state: MarketState, given: Float, found: Found, controlled: Any, paced: Any
+    ) -> bool:
+        """`_run` on so many threads; on one it also opens the next tick, if that is small."""
         tick, multiplier = state.tick, self._multiplier
-        if self._is_in_order and (n_threads == 1 or self.n_markets >= _MARKETS_PER_THREAD * n_threads):
-            run: Any = auctions.run_markets if n_threads == 1 else auctions.run_markets_parallel
-            is_valid: bool = run(
-                given, MAX_MONEY, state.active, multiplier, tick, self._kind, *self._tiles, self._value_sum,
-                *self._of_episode, *found,
+        if self._is_in_order and n_threads == 1:
+            is_opening = self._may_open[tick + 1]
+            is_valid: bool = play_tick(
+                given, MAX_MONEY, tick, is_opening, state.active, multiplier, self._kind, *self._tiles,
+                self._value_sum, self._values, self._sums, state.predicted_mean, *self._of_episode, *found,
+                *controlled, *paced,
             )  # fmt: skip
+            self._is_opened = is_valid and is_opening
             return is_valid
         if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
             return False
-        items = self._items
-        by_item = (
-            state.seed, tick, items, self._tiles, self._value_sum[items.tile], multiplier, self._rules,
-            state.advertisers, state.budget_left, *found,
-        )  # fmt: skip
-        if self._is_in_order:
-            kernel.run_tick(*by_item, max(32, 8 * n_threads))
+        if self._is_in_order and self.n_markets >= _MARKETS_PER_THREAD * n_threads:
+            auctions.run_markets_parallel(
+                tick, self._kind, *self._tiles, self._value_sum, multiplier, *self._of_episode, *found
+            )
         else:
-            overspend.run_tick_dropping(*by_item, n_threads=n_threads)
+            items = self._items
+            by_item = (
+                state.seed, tick, items, self._tiles, self._value_sum[items.tile], multiplier, self._rules,
+                state.advertisers, state.budget_left, *found,
+            )  # fmt: skip
+            if self._is_in_order:
+                kernel.run_tick(*by_item, max(32, 8 * n_threads))
+            else:
+                overspend.run_tick_dropping(*by_item, n_threads=n_threads)
         auctions.close_tick(given, multiplier, state.volume[tick], found[1], state.active)
         return True
+
+    def _go_on(self, state: MarketState) -> None:
+        """Goes to the next tick, which may be opened already."""
+        state.tick += 1
+        state.known = None
+        if self._is_opened:
+            self._is_opened = False
+            self._tiles, self._value_sum = self._drawn_tiles, self._basis_sum
+        elif not state.is_over:
+            self._open(state)
 
     @property
     def _items(self) -> kernel.Items:
@@ -299,7 +354,7 @@ class BatchMarket:
 
         Of advertisers who bid on another basis than conversions (`reset`), the predicted amounts of that.
         """
-        n = int(self.opening.n_impressions[market])
+        n = self._n_now(market)
         values: Float32 = self._tiles.value[self._tiles_of(market)].transpose(0, 2, 1).reshape(-1, self.n_advertisers)
         return values[:n]
 
@@ -309,7 +364,7 @@ class BatchMarket:
 
     def _column(self, tiles: Float32, market: int, advertiser: int) -> Float32:
         """(n_impressions,) what some tiles have for one advertiser of a market."""
-        n = int(self.opening.n_impressions[market])
+        n = self._n_now(market)
         return np.ascontiguousarray(tiles[self._tiles_of(market), advertiser].reshape(-1)[:n])
 
     def sigmas_of(self, market: int, advertiser: int) -> Float32:
@@ -352,10 +407,15 @@ class BatchMarket:
 
         (n_impressions, n_advertisers); (n_impressions, 0) where each outcome draws its own.
         """
-        n, known = int(self.opening.n_impressions[market]), self._tiles.sigma
+        n, known = self._n_now(market), self._tiles.sigma
         if not known.size:
             return np.empty((n, 0), np.float32)
         return np.asarray(known[self._tiles_of(market)].transpose(0, 2, 1).reshape(-1, self.n_advertisers)[:n])
+
+    def _n_now(self, market: int) -> int:
+        """Impressions of a market in the current tick."""
+        state = self._episode
+        return int(state.volume[state.tick, market])
 
     def _tiles_of(self, market: int) -> Int:
         """Where the blocks of a market lie, in arrival order."""
@@ -391,15 +451,13 @@ class BatchMarket:
             return None
         return kinds_of(np.column_stack((state.seed.astype(np.int64), state.traffic.day, state.basis)))
 
-    def _open(self, state: MarketState, budget_left: Float) -> Opening:
-        """Draws the values of the state's tick: what is known at its start; who has too little left is out."""
+    def _open(self, state: MarketState) -> None:
+        """Draws the values of the state's tick; who has too little left is out."""
         if self.params.least_budget > 0:
             state.active &= state.budget_left >= self.params.least_budget * self.params.budget_scale
         self._kind = self._identity if self._kinds is None else self._kinds[1]
         predicted_mean = self._draw(state)
-        if self._kinds is not None:
-            predicted_mean = predicted_mean[self._kind]
-        return Opening(state.tick, self._n_impressions[state.tick], predicted_mean, budget_left, state.active.copy())
+        state.predicted_mean = predicted_mean if self._kinds is None else predicted_mean[self._kind]
 
     def _reserve(self, n_blocks: int) -> None:
         """Makes room for the impressions of a tick of so many blocks."""
@@ -413,7 +471,9 @@ class BatchMarket:
     def _draw(self, state: MarketState) -> Float:
         """Draws the values of the tick's impressions; their means (n_kinds, n_advertisers, N_BASES)."""
         self._tiles, self._value_sum = self._drawn_tiles, self._basis_sum
-        means = np.zeros((len(self._drawn.seed), self._shape[1], N_BASES))
+        means = state.predicted_mean
+        if self._kinds is not None:
+            means = np.zeros((len(self._drawn.seed), self._shape[1], N_BASES))
         tick, n_blocks = state.tick, self._n_drawn[state.tick]
         out = (self._values, self._value_sum, self._sums, means)
         if n_blocks < threads.FEWEST:

@@ -45,6 +45,7 @@ class LoggedValuesBatch(BatchMarket):
 
     def __init__(self, log: ReplayMarket, params: MarketParams, population: Population, n_markets: int) -> None:
         super().__init__(params, population, n_markets)
+        self._is_plain = False
         self.log = log
         self._sigmas = np.empty((0, self.n_advertisers, BLOCK), np.float32)
 

@@ -46,33 +46,35 @@ def clip_actions(given, out):
 
 @njit(cache=True)
 def observe_tick(
-    market, advertiser, budget, budget_left, predicted_mean, n_impressions, time_left, sums, recent, volume_sum,
-    volume_recent, n_past, out,
+    market, advertiser, budget, budget_left, predicted_mean, n_impressions, tick, n_ticks, statistics, recent,
+    volume_sum, volume_recent, n_past, out,
 ):  # fmt: skip
     """Writes the features of each controlled advertiser at the start of a tick: `features.write_features`.
 
     Args:
-        market, advertiser, predicted_mean, n_impressions, sums, recent, volume_sum, volume_recent, n_past: As of
-            `record_tick`.
+        market, advertiser, statistics, recent, volume_sum, volume_recent, n_past: As of `record_tick`.
         budget: (n,) float64 currency.
         budget_left: (n_markets, n_advertisers) float64, at the start of the tick.
-        time_left: Share of the episode's ticks still to come.
+        predicted_mean, n_impressions: As of `record_tick`.
+        tick: Index of the tick; n_ticks after the last one, when nothing is left to predict.
+        n_ticks: Of the episode.
         out: (n, >= 16), written.
     """
     for i in range(market.shape[0]):
         e, j = market[i], advertiser[i]
         write_features(
-            sums, recent, volume_sum, volume_recent, i, n_past[i], time_left, budget_left[e, j] / budget[i],
-            predicted_mean[e, j, 0], n_impressions[e], out[i],
+            statistics, recent, volume_sum, volume_recent, i, n_past[i], (n_ticks - tick) / n_ticks,
+            budget_left[e, j] / budget[i], predicted_mean[e, j, 0] if tick < n_ticks else 0.0,
+            n_impressions[e] if tick < n_ticks else np.int64(0), out[i],
         )  # fmt: skip
 
 
 @njit(cache=True)
 def record_tick(
-    market, advertiser, multiplier, n_impressions, predicted_mean, bid, totals, least_winning_cost, budget_left, sums,
-    recent, volume_sum, volume_recent, n_past, out, budget, next_mean, next_n_impressions, time_left, features,
+    market, advertiser, multiplier, n_impressions, predicted_mean, bid, totals, least_winning_cost, budget_left,
+    statistics, recent, volume_sum, volume_recent, n_past, out,
 ):  # fmt: skip
-    """Writes what a tick brought to each controlled advertiser, adds it to its running sums, and observes the next.
+    """Writes what a tick brought to each controlled advertiser, and adds it to its running sums.
 
     Args:
         market, advertiser: See the module's docstring.
@@ -83,11 +85,9 @@ def record_tick(
         totals: (n_markets, n_advertisers, N_TOTALS) float64.
         least_winning_cost: (n_markets,) float64 means.
         budget_left: (n_markets, n_advertisers) float64, after the tick.
-        sums, recent, volume_sum, volume_recent: See `features`; updated.
+        statistics, recent, volume_sum, volume_recent: See `features`, where the first are `sums`; updated.
         n_past: (n,) int64 ticks, updated.
         out: (N_COLUMNS, n) float64, written.
-        budget, next_mean, next_n_impressions, time_left, features: As of `observe_tick`: of the next tick, whose
-            `budget_left` is that after this one.
     """
     for i in range(market.shape[0]):
         e, j = market[i], advertiser[i]
@@ -114,11 +114,7 @@ def record_tick(
             out[16 + k, i] = predicted_mean[e, j, k] * n
         share = 1.0 / max(n, 1.0)
         add_tick(
-            sums, recent, volume_sum, volume_recent, i, bid[e, j] * share, least_winning_cost[e],
+            statistics, recent, volume_sum, volume_recent, i, bid[e, j] * share, least_winning_cost[e],
             predicted_mean[e, j, 0], of[CONVERSIONS] * share, of[WINS] * share, n,
         )  # fmt: skip
         n_past[i] += 1
-    observe_tick(
-        market, advertiser, budget, budget_left, next_mean, next_n_impressions, time_left, sums, recent, volume_sum,
-        volume_recent, n_past, features,
-    )  # fmt: skip

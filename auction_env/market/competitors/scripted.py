@@ -54,12 +54,21 @@ class ScriptedBidders:
         ]
         self._n_ticks = n_ticks
         self._needs_spent = bool(len(self._throttled) or len(self._stepping) or self._scheduled)
+        self.all_paced: Pacer | None = None  # what all of them bid by; None where some have another script
+        if not (self._needs_spent or len(self._fixed) or len(self._walking)):
+            self.all_paced = self._pacer
 
-    def multipliers(self, tick: int, *, last_cost: Float, last_expected_conversions: Float) -> Float:
-        """(n_markets, n_advertisers) for `tick`, given cost and predicted conversions of the tick before."""
-        out = self._pacer.multipliers(tick, last_cost=last_cost, last_expected_conversions=last_expected_conversions)
+    def take_in(self, tick: int, cost: Float, expected_conversions: Float) -> None:
+        """Takes in cost and predicted conversions of a tick, (n_markets, n_advertisers) each."""
+        self._pacer.take_in(tick, cost, expected_conversions)
         if self._needs_spent:
-            self._spent += last_cost
+            self._spent += cost
+        if len(self._stepping) and tick + 1 < self._n_ticks:
+            self._step(tick + 1, cost[:, self._stepping])
+
+    def multipliers(self, tick: int) -> Float:
+        """(n_markets, n_advertisers) for `tick`, of which all before are taken in."""
+        out = self._pacer.current()
         if len(self._fixed):
             out[:, self._fixed] = self._base[:, self._fixed]
         if len(self._walking):
@@ -68,7 +77,7 @@ class ScriptedBidders:
             behind = self._spent[:, who] < self._planned_share[..., tick] * self._budget[:, who]
             out[:, who] = np.where(behind, self._base[:, who], 0.0)
         if len(self._stepping):
-            out[:, self._stepping] = self._step(tick, last_cost[:, self._stepping])
+            out[:, self._stepping] = self._steps
         if self._scheduled:
             left = np.maximum(1.0 - self._spent / self._budget, 0.0)
             pace = log_pace(left, (self._n_ticks - tick) / self._n_ticks)
@@ -78,15 +87,13 @@ class ScriptedBidders:
             out[:, who] = self._base[:, who] * scheduled.factors(tick, pace[:, who], surplus[:, who])
         return out
 
-    def _step(self, tick: int, last_cost: Float) -> Float:
-        """AuctionNet's PID: its multipliers after the tick before, whose cost is given, (n_markets, n_stepping)."""
-        if tick > 0:
-            who, left = self._stepping, np.maximum(self._budget - self._spent, 1e-12)[:, self._stepping]
-            of_plan = last_cost * (self._n_ticks - tick) / left
-            step = np.where(of_plan < _BEHIND, _UP, np.where(of_plan > _AHEAD, _DOWN, 1.0))
-            base, bound = self._base[:, who], np.exp(MAX_LOG_RATIO)
-            self._steps = np.clip(self._steps * step, base / bound, base * bound)
-        return self._steps
+    def _step(self, tick: int, last_cost: Float) -> None:
+        """AuctionNet's PID: its multipliers for `tick`, by the cost of the one before, (n_markets, n_stepping)."""
+        who, left = self._stepping, np.maximum(self._budget - self._spent, 1e-12)[:, self._stepping]
+        of_plan = last_cost * (self._n_ticks - tick) / left
+        step = np.where(of_plan < _BEHIND, _UP, np.where(of_plan > _AHEAD, _DOWN, 1.0))
+        base, bound = self._base[:, who], np.exp(MAX_LOG_RATIO)
+        self._steps = np.clip(self._steps * step, base / bound, base * bound)
 
 
 class _Scheduled:

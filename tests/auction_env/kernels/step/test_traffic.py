@@ -1,4 +1,4 @@
-"""What begins an episode: states of generators as NumPy makes them, and values and uncertainties against plain NumPy."""
+"""What begins an episode: states of generators as NumPy makes them, values and uncertainties against plain NumPy."""
 
 from __future__ import annotations
 
