@@ -370,12 +370,14 @@ class Task:
             out[..., REQUIREMENT_NAMES.index(f"has_{kind}_limit")] = 1.0
         return out
 
-    def reward(self, amounts: Amounts, *, expected: bool = False) -> Float:
-        """The objective earned in a tick (or any span); `expected` takes predicted instead of sampled amounts."""
+    def counted(self, *, expected: bool = False) -> str:
+        """Which of the `Amounts` the objective counts; `expected` takes predicted instead of sampled ones."""
         column = QUANTITIES[self.basis]
-        is_expected = expected or self.objective == "expected_conversions"
-        amount = np.asarray(getattr(amounts, column.expected if is_expected else column.sampled), np.float64)
-        return self.net(amount, amounts.cost)
+        return column.expected if expected or self.objective == "expected_conversions" else column.sampled
+
+    def reward(self, amounts: Amounts, *, expected: bool = False) -> Float:
+        """The objective earned in a tick (or any span); `expected` as of `counted`."""
+        return self.net(np.asarray(getattr(amounts, self.counted(expected=expected)), np.float64), amounts.cost)
 
     def net(self, amount: Float, cost: Float) -> Float:
         """The objective from the amount of its basis: the amount itself, or the amount minus the cost."""

@@ -49,31 +49,32 @@ class ControlledTick:
 
     columns: Float  # (n_fields, ...)
 
+    # first what every step of an environment says in its info, in the order of that
     multiplier = _Column(0)
-    n_impressions = _Column(1)
-    bid = _Column(2)
-    offered_conversions = _Column(3)  # predicted value of all impressions of the tick
-    wins = _Column(4)
-    exposures = _Column(5)
-    cost = _Column(6)
-    conversions = _Column(7)
-    expected_conversions = _Column(8)
-    least_winning_cost = _Column(9)
-    budget_left = _Column(10)  # after the tick
-    clicks = _Column(11)
-    expected_clicks = _Column(12)
-    add_to_carts = _Column(13)
-    expected_add_to_carts = _Column(14)
-    gmv = _Column(15)
-    expected_gmv = _Column(16)
-    offered_clicks = _Column(17)  # predicted clicks, add-to-carts and GMV of all impressions of the tick
+    cost = _Column(1)
+    wins = _Column(2)
+    exposures = _Column(3)
+    conversions = _Column(4)
+    expected_conversions = _Column(5)
+    least_winning_cost = _Column(6)
+    n_impressions = _Column(7)
+    budget_left = _Column(8)  # after the tick
+    clicks = _Column(9)
+    expected_clicks = _Column(10)
+    add_to_carts = _Column(11)
+    expected_add_to_carts = _Column(12)
+    gmv = _Column(13)
+    expected_gmv = _Column(14)
+    bid = _Column(15)
+    offered_conversions = _Column(16)  # predicted conversions, clicks, add-to-carts and GMV of all its impressions
+    offered_clicks = _Column(17)
     offered_add_to_carts = _Column(18)
     offered_gmv = _Column(19)
 
     _fields = (
-        "multiplier", "n_impressions", "bid", "offered_conversions", "wins", "exposures", "cost", "conversions",
-        "expected_conversions", "least_winning_cost", "budget_left", "clicks", "expected_clicks", "add_to_carts",
-        "expected_add_to_carts", "gmv", "expected_gmv", "offered_clicks", "offered_add_to_carts", "offered_gmv",
+        "multiplier", "cost", "wins", "exposures", "conversions", "expected_conversions", "least_winning_cost",
+        "n_impressions", "budget_left", "clicks", "expected_clicks", "add_to_carts", "expected_add_to_carts", "gmv",
+        "expected_gmv", "bid", "offered_conversions", "offered_clicks", "offered_add_to_carts", "offered_gmv",
     )  # fmt: skip
 
     def __init__(self, *fields: Float, **by_name: Float) -> None:
@@ -216,14 +217,14 @@ class ControlledAdvertisers:
         if self._seen is None:
             now, self._seen = self._market.now, np.empty((len(self), N_FEATURES))
             kernel.observe_tick(*self.pick, self._budget, *now, *self._running, self._seen)
-        return self._seen.copy()
+        return self._seen
 
     def view(self) -> TickView:
         """What the bidder of these advertisers sees at the start of the current tick."""
         opening = self._market.opening
         return tick_view(
             opening.tick,
-            features=self.observe(),
+            features=self.observe().copy(),
             budget_left=opening.budget_left[self.pick],
             predicted_mean=opening.predicted_mean[self.pick],
             last=self._last,

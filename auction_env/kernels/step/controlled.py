@@ -28,19 +28,18 @@ N_COLUMNS = 20
 
 
 @njit(cache=True)
-def clip_actions(given, out):
-    """Clips actions to [-1, 1]; returns the first row with one that is not finite, -1 if all are.
+def clip_actions(action):
+    """Clips actions to [-1, 1], in place; returns the first row with one that is not finite, -1 if all are.
 
     Args:
-        given: (n, n_actions) float64.
-        out: The same shape, written.
+        action: (n, n_actions) float64, changed.
     """
     bad = -1
-    for i in range(given.shape[0] - 1, -1, -1):
-        for k in range(given.shape[1]):
-            out[i, k] = min(max(given[i, k], -1.0), 1.0)
-            if not np.isfinite(given[i, k]):
+    for i in range(action.shape[0] - 1, -1, -1):
+        for k in range(action.shape[1]):
+            if not np.isfinite(action[i, k]):
                 bad = i
+            action[i, k] = min(max(action[i, k], -1.0), 1.0)
     return bad
 
 
@@ -94,23 +93,22 @@ def record_tick(
         n = float(n_impressions[e])
         of = totals[e, j]
         out[0, i] = multiplier[e, j]
-        out[1, i] = n
-        out[2, i] = bid[e, j]
-        out[3, i] = predicted_mean[e, j, 0] * n
-        out[4, i] = of[WINS]
-        out[5, i] = of[EXPOSURES]
-        out[6, i] = of[COST]
-        out[7, i] = of[CONVERSIONS]
-        out[8, i] = of[EXPECTED_CONVERSIONS]
-        out[9, i] = least_winning_cost[e]
-        out[10, i] = budget_left[e, j]
-        out[11, i] = of[CLICKS]
-        out[12, i] = of[EXPECTED_CLICKS]
-        out[13, i] = of[ADD_TO_CARTS]
-        out[14, i] = of[EXPECTED_ADD_TO_CARTS]
-        out[15, i] = of[GMV]
-        out[16, i] = of[EXPECTED_GMV]
-        for k in range(1, predicted_mean.shape[2]):
+        out[1, i] = of[COST]
+        out[2, i] = of[WINS]
+        out[3, i] = of[EXPOSURES]
+        out[4, i] = of[CONVERSIONS]
+        out[5, i] = of[EXPECTED_CONVERSIONS]
+        out[6, i] = least_winning_cost[e]
+        out[7, i] = n
+        out[8, i] = budget_left[e, j]
+        out[9, i] = of[CLICKS]
+        out[10, i] = of[EXPECTED_CLICKS]
+        out[11, i] = of[ADD_TO_CARTS]
+        out[12, i] = of[EXPECTED_ADD_TO_CARTS]
+        out[13, i] = of[GMV]
+        out[14, i] = of[EXPECTED_GMV]
+        out[15, i] = bid[e, j]
+        for k in range(predicted_mean.shape[2]):
             out[16 + k, i] = predicted_mean[e, j, k] * n
         share = 1.0 / max(n, 1.0)
         add_tick(
