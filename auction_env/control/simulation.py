@@ -181,20 +181,13 @@ class Simulation:
         self._advertiser_idx = check_integers("advertiser", advertiser)
         if market is not None:
             self._market_idx = check_integers("market", market)
+            _check_below("market", self._market_idx, self.market.n_markets)
         if self._market_idx.shape != self._advertiser_idx.shape or self._market_idx.ndim != 1:
             raise ValueError(
                 "`market` and `advertiser` must be vectors of one length,"
                 f" found shapes {self._market_idx.shape} and {self._advertiser_idx.shape}"
             )
-        n_advertisers = self.market.n_advertisers
-        bounds = (
-            ("market", self._market_idx, self.market.n_markets),
-            ("advertiser", self._advertiser_idx, n_advertisers),
-        )
-        for name, given, bound in bounds:
-            if len(given) and not (given.min() >= 0 and given.max() < bound):
-                bad = given[(given < 0) | (given >= bound)][0]
-                raise ValueError(f"`{name}` must lie in 0..{bound - 1}, found {bad}")
+        _check_below("advertiser", self._advertiser_idx, self.market.n_advertisers)
 
     # what a controlled advertiser is: (n_controlled,) each
     @property
@@ -354,6 +347,12 @@ class Simulation:
             bidder.reset(theirs.campaigns(self._seeds, self.expected_traffic))
         view = theirs.view()
         return check_bids(bidder, bidder.act(view), view)
+
+
+def _check_below(name: str, given: Int, bound: int) -> None:
+    """ValueError, which says of what, unless all integers lie in 0 .. bound - 1."""
+    if len(bad := given[(given < 0) | (given >= bound)]):
+        raise ValueError(f"`{name}` must lie in 0..{bound - 1}, found {bad[0]}")
 
 
 def _by_bidder(competitors: Mapping[int, Bidder], n_advertisers: int) -> list[tuple[Bidder, Int]]:

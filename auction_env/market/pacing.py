@@ -7,6 +7,7 @@ bidders at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,10 +49,21 @@ def plan_shares(expected_traffic: ArrayLike) -> Float:
 
     Args:
         expected_traffic: (..., n_ticks) expected share of the impressions of each tick.
+
+    Returns:
+        The plans, (..., n_ticks), read-only.
     """
     share = np.asarray(expected_traffic, np.float64)
+    return _plan_shares(share.tobytes(), share.shape)
+
+
+@lru_cache(maxsize=64)  # most episodes expect the same traffic
+def _plan_shares(content: bytes, shape: tuple[int, ...]) -> Float:
+    share = np.frombuffer(content).reshape(shape)
     to_come = np.cumsum(share[..., ::-1], axis=-1)[..., ::-1]
-    return np.divide(share, to_come, out=np.ones_like(share), where=to_come > 0)
+    plan = np.divide(share, to_come, out=np.ones_like(share), where=to_come > 0)
+    plan.flags.writeable = False
+    return plan
 
 
 class Pacer:

@@ -165,9 +165,6 @@ def _volumes(windows: Float, params: MarketParams, day: Int, level: Float, shock
     else:
         expected = traffic.expected_share(n_ticks)
     share = expected * _windows(windows, traffic.volume_window, n_ticks)
-    # rounding the cumulative volume keeps the day's total exact at any size
-    total = params.n_impressions * level
-    cumulative = np.concatenate((np.zeros((len(day), 1)), np.cumsum(share * shock, axis=1)), axis=1)
-    edges = np.rint(cumulative / share.sum(axis=1)[:, None] * total[:, None])
-    volumes: Int = np.diff(edges, axis=1).astype(np.int64)
-    return volumes
+    volumes = np.empty((n_ticks, len(day)), np.int64)
+    kernel.shape_volumes(share, share.sum(axis=1), shock, params.n_impressions * level, volumes)
+    return volumes.swapaxes(0, 1)

@@ -67,6 +67,26 @@ def spawn_states(seed, out):
                 out[e, child, i] = np.uint64(low) | (np.uint64(high) << np.uint64(32))
 
 
+@njit(cache=True)
+def shape_volumes(share, total_share, shock, total, out):
+    """Impressions by tick, so that rounding keeps those of an episode exact.
+
+    Args:
+        share: (n, n_ticks) float64, relative volume.
+        total_share: (n,) float64: its sums.
+        shock: (n, n_ticks) float64 factors on the ticks' volumes, which come on top of the total.
+        total: (n,) float64 impressions of an episode without shocks.
+        out: (n_ticks, n) int64, written.
+    """
+    for e in range(share.shape[0]):
+        cumulative, before = 0.0, 0.0
+        for t in range(share.shape[1]):
+            cumulative += share[e, t] * shock[e, t]
+            edge = np.rint(cumulative / total_share[e] * total[e])
+            out[t, e] = np.int64(edge - before)
+            before = edge
+
+
 @inner
 def cut_ratio(ratio):
     """A standard deviation over its mean, within the bounds of AuctionNet."""

@@ -31,8 +31,10 @@ class ScriptedBidders:
         population, targets = market.population, market.episode_targets
         budget, shape = targets.budget, (market.n_markets, market.n_advertisers)
         self._base: Float = np.asarray(population.start) * targets.cpa
-        cpa_limit = targets.cpa.copy()
-        cpa_limit[:, population.who(PID)] = np.inf
+        cpa_limit = targets.cpa
+        if len(careless := population.who(PID)):
+            cpa_limit = cpa_limit.copy()
+            cpa_limit[:, careless] = np.inf
         self._pacer = Pacer(
             base=self._base,
             cpa_limit=cpa_limit,
