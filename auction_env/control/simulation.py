@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick, mean_multiplier
-from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView, check_bids, split_bids
+from auction_env.control.bidder import (
+    Bidder,
+    Campaigns,
+    ImpressionBids,
+    TickView,
+    check_bids,
+    copy_multipliers,
+    split_bids,
+)
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.integers import check_integers
 from auction_env.market.competitors.scripted import ScriptedBidders
@@ -282,9 +290,8 @@ class Simulation:
         pacer = None if self._live_competitors or self._is_reported else self._script.all_paced
         if pacer is None or isinstance(bids, ImpressionBids) or not self.market.is_one_call:
             return self.play(self.decide(bids))[0]
-        own = split_bids(bids, len(self._market_idx)).multipliers
         pacer.raise_ratios()
-        return self._controlled.play(own, pacer.arrays)
+        return self._controlled.play(copy_multipliers(bids, len(self._market_idx)), pacer.arrays)
 
     def decide(self, bids: ArrayLike | ImpressionBids | None) -> TickBids:
         """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick.

@@ -20,7 +20,8 @@ from auction_env.integers import check_integers
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.settle import Tiles
 from auction_env.kernels.values import N_BASES
-from auction_env.market.episode import MarketState, kinds_of
+from auction_env.market.episode import MarketState
+from auction_env.market.impressions import kinds_of
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population

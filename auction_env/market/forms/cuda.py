@@ -20,7 +20,6 @@ from auction_env.kernels.clearing import MECHANISMS
 from auction_env.kernels.outcomes import COST
 from auction_env.kernels.running import threads
 from auction_env.kernels.step import auctions
-from auction_env.kernels.step.playing import NOBODY, UNPACED
 from auction_env.kernels.values import N_BASES
 from auction_env.market.episode import Float, MarketState
 from auction_env.market.market import BatchMarket, Found
@@ -130,9 +129,7 @@ class ExperimentalCudaMarket(BatchMarket):
         expected_mean[..., 0] = self._value_sum / np.maximum(n, 1)[:, None]
         return expected_mean
 
-    def _run(
-        self, state: MarketState, given: Float, found: Found, controlled: Any = NOBODY, paced: Any = UNPACED
-    ) -> bool:
+    def _run(self, state: MarketState, given: Float, found: Found) -> bool:
         """See `BatchMarket._run`: settled on the device, added up on the host until somebody cannot pay."""
         multiplier = self._multiplier
         if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
