@@ -68,7 +68,7 @@ def works() -> dict[str, Work]:
     shaped, shared = TrafficParams(values=ValueDistribution.lognormal(1.0)), TrafficParams(value_correlation=0.5)
     played = (
         playing.play_tick, controlled.observe_tick, pacing.pace, pacing.scale_and_cap,
-        traffic.spawn_states, traffic.shape_values, traffic.shape_uncertainties,
+        traffic.spawn_states, traffic.shape_values, traffic.shape_uncertainties, traffic.shape_volumes,
     )  # fmt: skip
 
     def play(params: MarketParams) -> None:

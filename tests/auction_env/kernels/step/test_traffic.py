@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from auction_env.kernels.step.traffic import shape_uncertainties, shape_values, spawn_states
+from auction_env.kernels.step.traffic import shape_uncertainties, shape_values, shape_volumes, spawn_states
 
 
 def test_states_are_those_of_numpys_seed_sequences() -> None:
@@ -47,3 +47,13 @@ def test_uncertainties_are_capped_and_bounds_are_probabilities() -> None:
     for probabilities, z in ((out[1], -2.0 * bounds[:, 0]), (out[2], 2.0 * bounds[:, 1])):
         expected = [0.5 * math.erfc(-x / math.sqrt(2.0)) for x in z.ravel().tolist()]
         np.testing.assert_array_equal(probabilities.ravel(), np.array(expected, np.float32))
+
+
+def test_volumes_round_so_that_the_total_is_exact() -> None:
+    share = np.random.default_rng(0).uniform(0.5, 1.5, (3, 9))
+    shock, volumes = np.ones((3, 9)), np.empty((9, 3), np.int64)
+    shock[2, 4:] = 2.0
+    shape_volumes(share, share.sum(axis=1), shock, np.array([10.0, 1000.0, 1000.0]), volumes)
+    edges = np.rint(np.cumsum(share * shock, axis=1) / share.sum(axis=1)[:, None] * [[10.0], [1000.0], [1000.0]])
+    np.testing.assert_array_equal(volumes.T, np.diff(edges, axis=1, prepend=0.0))
+    assert volumes.sum(axis=0)[:2].tolist() == [10, 1000] and volumes[:, 2].sum() > 1000

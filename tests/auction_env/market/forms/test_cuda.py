@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 needs_cuda_target = pytest.mark.skipif(
     importlib.util.find_spec("numba.cuda") is None, reason="this numba has no CUDA target"
 )
