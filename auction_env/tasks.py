@@ -8,6 +8,7 @@ tells a model which numbers apply.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -394,8 +395,12 @@ class Task:
 
     def score(self, totals: Totals, targets: Targets, *, expected: bool = False) -> Float:
         """Score of finished episodes: objective x product of min(1, limit / realised) ** beta; a loss as it is."""
-        objective = out = self.reward(totals, expected=expected)
-        for ratio in self.ratios(totals, targets, expected=expected).values():
+        return self.penalised(self.reward(totals, expected=expected), self.ratios(totals, targets, expected=expected))
+
+    def penalised(self, objective: Float, ratios: Mapping[str, Float]) -> Float:
+        """The score of episodes with these objectives and `ratios`."""
+        out = objective
+        for ratio in ratios.values():
             out = out * np.maximum(ratio, 1.0) ** -self.beta
         return np.minimum(objective, out) if self.is_surplus else out
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from auction_env.control.bidder import Campaigns, ImpressionOutcomes, Impressions, TickImpressions, TickView
 from auction_env.control.observation import N_FEATURES, StateFeatures
@@ -129,7 +129,7 @@ def episode_totals(ticks: ControlledTick) -> Totals:
 
 def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:
     """Ticks behind each other: (n_ticks, n_controlled) each."""
-    return ControlledTick.of(np.stack([tick.columns for tick in ticks], axis=1))
+    return ControlledTick.of(np.array([tick.columns for tick in ticks]).swapaxes(0, 1).copy())
 
 
 def tick_view(
@@ -189,24 +189,27 @@ class ControlledAdvertisers:
         """Writes these advertisers' part, (n,), into those of all, (n_markets, n_advertisers), one block of memory."""
         into.reshape(-1)[self._flat] = own
 
-    @property
-    def category(self) -> Int:
-        """(n,) indices."""
-        return np.asarray(self._market.population.category, np.int64)[self.pick[1]]
+    def campaigns(self, seeds: Int, expected_traffic: Float, played: object | None = None) -> Campaigns:
+        """What is known before the first tick.
 
-    def campaigns(self, seeds: ArrayLike, expected_traffic: Float) -> Campaigns:
-        """What is known before the first tick; `seeds` (n_markets,), `expected_traffic` (..., n_ticks) by market."""
+        Args:
+            seeds: (n_markets,) of the episodes.
+            expected_traffic: (n_ticks,) or (n_markets, n_ticks).
+            played: `Campaigns.market`, for who may know it, and the task with it.
+        """
         targets = self.targets
         return Campaigns(
             targets=targets,
             base=self.task.unit_worth(targets),
-            category=self.category,
+            category=self._market.category[self.pick[1]],
             advertiser=self.pick[1],
             requirements=self.task.requirements(targets),
             n_ticks=self._market.params.n_ticks,
-            seed=np.asarray(seeds, np.int64)[self.pick[0]],
+            seed=seeds[self.pick[0]],
             expected_traffic=expected_traffic if expected_traffic.ndim == 1 else expected_traffic[self.pick[0]],
             day=self._market.day[self.pick[0]],
+            market=played,
+            task=None if played is None else self.task,
         )
 
     def observe(self) -> Float:

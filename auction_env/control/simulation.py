@@ -220,7 +220,7 @@ class Simulation:
 
     @property
     def category(self) -> Int:
-        return np.asarray(self.population.category, np.int64)[self._advertiser_idx]
+        return self.market.category[self._advertiser_idx]
 
     @property
     def expected_traffic(self) -> Float:
@@ -243,7 +243,8 @@ class Simulation:
             known[:, advertisers] = True
         self.market.reset(seeds, days, self._basis, known)
         self._seeds = np.atleast_1d(check_integers("seeds", seeds))
-        self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
+        self._expected_traffic = self.expected_traffic
+        self._script = ScriptedBidders(self.market, self._seeds, self._expected_traffic)
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
         self._live_competitors: list[tuple[Bidder, ControlledAdvertisers]] = []
         for bidder, advertisers in self._competitors:
@@ -256,8 +257,7 @@ class Simulation:
 
     def campaigns(self) -> Campaigns:
         """What the bidder of the controlled advertisers knows before the first tick."""
-        known = self._controlled.campaigns(self._seeds, self.expected_traffic)
-        return known._replace(market=self.played, task=self.task)
+        return self._controlled.campaigns(self._seeds, self._expected_traffic, self.played)
 
     def view(self) -> TickView:
         """What the bidder of the controlled advertisers sees at the start of the current tick."""
@@ -351,7 +351,7 @@ class Simulation:
     def _bids_of(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float | ImpressionBids:
         if self.market.opening.tick == 0:
             # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
-            bidder.reset(theirs.campaigns(self._seeds, self.expected_traffic))
+            bidder.reset(theirs.campaigns(self._seeds, self._expected_traffic))
         view = theirs.view()
         return check_bids(bidder, bidder.act(view), view)
 

@@ -86,7 +86,6 @@ class Bidding:
         self._observation = np.empty((len(campaigns.base), N_FEATURES + N_REQUIREMENTS), np.float32)
         self._observation[:, N_FEATURES:] = campaigns.requirements
         self._previous = campaigns.base
-        self._n_ticks = campaigns.n_ticks
         self.ticks = []
         self.in_episode = True
         chosen = (campaigns.advertiser.copy(), np.asarray(campaigns.day))
@@ -99,20 +98,22 @@ class Bidding:
             RuntimeError: Outside an episode.
             ValueError: Actions of another shape or not finite.
         """
-        if not self.in_episode or self.campaigns is None:
+        spec, campaigns, ticks = self.spec, self.campaigns, self.ticks
+        if not self.in_episode or campaigns is None:
             raise RuntimeError("the episode is over or has not begun: call `reset` first")
         action = self._clip(actions)
-        multiplier = self.spec.action_kind.multipliers(action, base=self.campaigns.base, previous=self._previous)
+        multiplier = spec.action_kind.multipliers(action, base=campaigns.base, previous=self._previous)
         tick = self.market.step(multiplier)
         self._previous = multiplier
-        self.ticks.append(tick)
-        self.in_episode = len(self.ticks) < self._n_ticks
-        totals = None if self.in_episode else episode_totals(stack_ticks(self.ticks))
-        summary = {} if totals is None else self._summary(self.campaigns, totals)
-        if self.spec.reward is None:
-            reward = self.spec.task.net(tick.columns[self._counted_at], tick.columns[_COST_AT])
+        ticks.append(tick)
+        totals, summary = None, dict[str, Any]()
+        if len(ticks) == campaigns.n_ticks:
+            self.in_episode, totals = False, episode_totals(stack_ticks(ticks))
+            summary = self._summary(campaigns, totals)
+        if spec.reward is None:
+            reward = spec.task.net(tick.columns[self._counted_at], tick.columns[_COST_AT])
         else:
-            reward = reward_of(self.spec.reward, self.campaigns, tick, totals)
+            reward = reward_of(spec.reward, campaigns, tick, totals)
         return BiddingStep(self._observe(), reward, not self.in_episode, tick, summary)
 
     def ratios_so_far(self, controlled: int) -> dict[str, Float]:
@@ -127,13 +128,14 @@ class Bidding:
         return self.spec.task.ratios(so_far, targets.at([controlled] * len(spans)))
 
     def _summary(self, campaigns: Campaigns, totals: Totals) -> dict[str, Any]:
-        task = self.spec.task
-        expected = task.ratios(totals, campaigns.targets, expected=True)
+        task, targets = self.spec.task, campaigns.targets
+        ratios, expected = task.ratios(totals, targets), task.ratios(totals, targets, expected=True)
+        objective = task.reward(totals)
         return {
-            "score": task.score(totals, campaigns.targets),
-            "score_expected": task.score(totals, campaigns.targets, expected=True),
-            "objective": task.reward(totals),
-            "ratios": task.ratios(totals, campaigns.targets),
+            "score": task.penalised(objective, ratios),
+            "score_expected": task.penalised(task.reward(totals, expected=True), expected),
+            "objective": objective,
+            "ratios": ratios,
             "ratios_expected": {name: np.minimum(ratio, MOST_RATIO) for name, ratio in expected.items()},
         }
 

@@ -58,6 +58,7 @@ class BatchMarket(MarketImpressions):
         self._shape_of_totals = (*self._shape, outcomes.N_TOTALS)
         self._rule_arrays = RuleArrays.of(self._rules)
         self._may_be_one_call = self._is_in_order and self.params.conversion_delay == 0
+        self.category = np.asarray(self.population.category, np.int64)  # (n_advertisers,)
         self._targets = market_targets(self.params, self.population)
         self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
         self.rescale: Callable[[Targets], Targets] | None = None  # of what advertisers have, from the next `reset` on

@@ -46,9 +46,11 @@ class ScriptedBidders:
         self._throttled, self._stepping = population.who(THROTTLED), population.who(STEPS)
         self._budget, self._spent = budget, np.zeros(shape)
         self._steps: Float = self._base[:, self._stepping]
-        self._planned_share = np.cumsum(expected_traffic, axis=-1)[..., None, :]  # up to a tick's end
+        if len(self._throttled):
+            self._planned_share = np.cumsum(expected_traffic, axis=-1)[..., None, :]  # up to a tick's end
         n_ticks = market.params.n_ticks
-        self._walks = _walks(seeds, population.walk_sd, n_ticks, self._walking)
+        if len(self._walking):
+            self._walks = _walks(seeds, population.walk_sd, n_ticks, self._walking)
         self._scheduled = [
             _Scheduled(schedule, who, seeds, n_ticks)
             for schedule in population.schedules
@@ -117,8 +119,6 @@ class _Scheduled:
 
 def _walks(seeds: Int, step_sd: float, n_ticks: int, walking: Int) -> Float:
     """Factors on the multiplier: (n_markets, n_ticks, n_walking), each a function of seed and advertiser alone."""
-    if len(walking) == 0:
-        return np.ones((len(seeds), n_ticks, 0))
     steps = _draws(seeds, _WALK_CHILD, n_ticks, walking).transpose(0, 2, 1)
     return np.exp(np.clip(step_sd * np.cumsum(steps, axis=1), -MAX_LOG_RATIO, MAX_LOG_RATIO))
 
