@@ -166,6 +166,7 @@ class Simulation:
         if self._competitors:
             params.check_task(self._competitor_task)
         self.control(controlled_advertiser, controlled_market)
+        self._last_script: ScriptedBidders | None = None  # of the episodes before
 
     @property
     def params(self) -> MarketParams:
@@ -235,16 +236,24 @@ class Simulation:
 
     def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> None:
         """Starts an episode in every market; `seeds` (n_markets,), `days` as in `BatchMarket.reset`."""
-        is_controlled = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
+        shape = self.market.n_markets, self.market.n_advertisers
+        is_controlled = np.zeros(shape, bool)
         is_controlled[self._market_idx, self._advertiser_idx] = True
-        self._basis = self._bases(is_controlled)
-        known = is_controlled.copy()
-        for _, advertisers in self._competitors:
-            known[:, advertisers] = True
-        self.market.reset(seeds, days, self._basis, known)
+        if self.params.funnel is None:  # everybody bids on conversions, and there is nothing else to know
+            self._basis = np.zeros(shape, np.int64)
+            self.market.begin(seeds, days)
+        else:
+            self._basis = self._bases(is_controlled)
+            known = is_controlled.copy()
+            for _, advertisers in self._competitors:
+                known[:, advertisers] = True
+            self.market.begin(seeds, days, self._basis, known)
         self._seeds = np.atleast_1d(check_integers("seeds", seeds))
-        self._expected_traffic = self.expected_traffic
-        self._script = ScriptedBidders(self.market, self._seeds, self._expected_traffic)
+        expected_traffic = self._expected_traffic = self.expected_traffic
+        script = self._last_script
+        if script is None or not script.restart(expected_traffic):
+            script = ScriptedBidders(self.market, self._seeds, expected_traffic)
+        self._script = self._last_script = script
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
         self._live_competitors: list[tuple[Bidder, ControlledAdvertisers]] = []
         for bidder, advertisers in self._competitors:

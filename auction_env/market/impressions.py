@@ -182,9 +182,10 @@ class MarketImpressions:
         self._n_blocks = count_blocks(state.volume)
         self._n_drawn = self._n_blocks if self._kinds is None else count_blocks(self._drawn.volume)
         self._reserve(max(self._n_drawn))
-        is_simple = self._is_plain and self._kinds is None and self.params.least_budget == 0
         # which ticks may be opened in the call that runs the one before; there is none after the last one
-        self._may_open = [*(is_simple and n_blocks < threads.FEWEST for n_blocks in self._n_drawn), False]
+        self._may_open = [False] * (len(self._n_drawn) + 1)
+        if self._is_plain and self._kinds is None and self.params.least_budget == 0:
+            self._may_open[:-1] = [n_blocks < threads.FEWEST for n_blocks in self._n_drawn]
 
     def _alike(self, state: MarketState) -> tuple[Int, Int] | None:
         """First market of each kind, and the kind of each market: those of a kind draw the same impressions.

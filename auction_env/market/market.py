@@ -62,6 +62,7 @@ class BatchMarket(MarketImpressions):
         self._targets = market_targets(self.params, self.population)
         self._targets_of_all = Targets(*(np.broadcast_to(part, self._shape) for part in self._targets))
         self.rescale: Callable[[Targets], Targets] | None = None  # of what advertisers have, from the next `reset` on
+        self._everybody = np.ones(self._shape, bool)
         self._multiplier = np.empty(self._shape, np.float32)  # of a tick, as the kernels take them
         # of a tick that `play` runs: multipliers, and what comes of them
         self._given = np.empty(self._shape)
@@ -147,6 +148,17 @@ class BatchMarket(MarketImpressions):
                 amounts; None: of all. In a market with a funnel those of the others cost most of the draws; where they
                 bid on conversions their other means are NaN, "not drawn".
         """
+        self.begin(seeds, days, bases, known)
+        return self.opening
+
+    def begin(
+        self,
+        seeds: ArrayLike,
+        days: ArrayLike | None = None,
+        bases: ArrayLike | None = None,
+        known: ArrayLike | None = None,
+    ) -> None:
+        """`reset` for who does not need the opening, which are copies."""
         seeds = check_seeds(seeds, self.n_markets)
         traffic = self._draw_traffic(seeds, days)
         n_delayed = self.params.n_ticks if self.params.conversion_delay > 0 else 0
@@ -160,7 +172,8 @@ class BatchMarket(MarketImpressions):
             budget,
             n_delayed,
         )
-        self._begin(state, np.broadcast_to(np.asarray(True if known is None else known, bool), self._shape))
+        is_known = self._everybody if known is None else np.broadcast_to(np.asarray(known, bool), self._shape)
+        self._begin(state, is_known)
         self._of_episode = (
             state.seed, state.volume, *self._rule_arrays, traffic.sigma, traffic.lower, traffic.upper, state.mean,
             state.sd, state.budget_left,
@@ -168,7 +181,6 @@ class BatchMarket(MarketImpressions):
         self._is_opened = False
         self._open(state)
         self._state = state
-        return state.opening
 
     def step(
         self, multipliers: ArrayLike, on_impressions: Mapping[tuple[int, int], ArrayLike] | None = None

@@ -106,8 +106,13 @@ class Pacer:
         self._gains = np.array([gains.p, gains.i, gains.d, gains.cpa_p, gains.cpa_i, MAX_LOG_RATIO])
         self._rows = np.zeros((N_ROWS, len(left)))  # as of `kernels.step.pacing`
         self._rows[0], self._rows[SCALE], self._rows[SCALE + 1] = left, base, limit
+        self._first_rows = self._rows.copy()
         self._log_ratio, self._ratio = self._rows[LOG_RATIO:RATIO], self._rows[RATIO:SCALE]
         self.arrays = (self._share, self._gains, self._rows)
+
+    def restart(self) -> None:
+        """Starts an episode like the one before."""
+        self._rows[:] = self._first_rows
 
     def multipliers(self, tick: int, *, last_cost: ArrayLike, last_expected_conversions: ArrayLike) -> Float:
         """Multipliers for `tick`, given cost and predicted conversions of the tick before (0 at tick 0)."""

@@ -27,8 +27,9 @@ class ScriptedBidders:
     """
 
     def __init__(self, market: BatchMarket, seeds: Int, expected_traffic: Float) -> None:
-        self._market = market
+        self._market, self._expected_traffic = market, expected_traffic
         population, targets = market.population, market.episode_targets
+        self._targets = targets
         budget, shape = targets.budget, (market.n_markets, market.n_advertisers)
         self._base: Float = np.asarray(population.start) * targets.cpa
         cpa_limit = targets.cpa
@@ -61,6 +62,15 @@ class ScriptedBidders:
         self.all_paced: Pacer | None = None  # what all of them bid by; None where some have another script
         if not (self._needs_spent or len(self._fixed) or len(self._walking)):
             self.all_paced = self._pacer
+
+    def restart(self, expected_traffic: Float) -> bool:
+        """Starts the market's new episodes, if all of them pace as in the ones before; returns whether they do."""
+        if self.all_paced is None or expected_traffic is not self._expected_traffic:
+            return False
+        if self._market.episode_targets is not self._targets:
+            return False
+        self.all_paced.restart()
+        return True
 
     def take_in(self, tick: int, cost: Float, expected_conversions: Float) -> None:
         """Takes in cost and predicted conversions of a tick, (n_markets, n_advertisers) each."""
