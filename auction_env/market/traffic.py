@@ -107,27 +107,12 @@ def draw_traffics(
 ) -> Traffic:
     """The traffic of several episodes, each a function of its own seed: `Traffic` with a leading axis of episodes.
 
-    Each part has a generator of its own, so that changing one part's parameters leaves the others' draws alone. Only
-    the draws run episode by episode.
+    Each part has a generator of its own, so that changing one part's parameters leaves the others' draws alone.
     """
     traffic, n, n_ticks, n_episodes = params.traffic, population.n_advertisers, params.n_ticks, len(seeds)
     n_volume_windows, n_windows = -(-n_ticks // traffic.volume_window), -(-n_ticks // traffic.value_window)
-    volume_windows = np.empty((n_episodes, n_volume_windows))
-    by_category = np.empty((n_episodes, population.n_categories, n_windows))
-    by_advertiser = np.empty((n_episodes, n, n_windows))
-    ratio, sigma, bounds = np.empty((n_episodes, n)), np.empty((n_episodes, n)), np.empty((n_episodes, 2, n))
-    z = np.empty((n_episodes, n_ticks, n))
     states = np.empty((n_episodes, _N_PARTS, 4), np.uint64)
     kernel.spawn_states(np.asarray(seeds, np.int64), states)
-    for e in range(n_episodes):
-        volume_rng, level_rng, sd_rng, sigma_rng, bound_rng = (_generator(words) for words in states[e, :_DAY])
-        volume_windows[e] = _uniform(volume_rng, traffic.volume_swing, (n_volume_windows,))
-        by_category[e] = _uniform(level_rng, traffic.category_swing, by_category.shape[1:])
-        by_advertiser[e] = _uniform(level_rng, traffic.advertiser_swing, by_advertiser.shape[1:])
-        ratio[e] = sd_rng.normal(traffic.sd_ratio_mean, traffic.sd_ratio_sd, n)
-        sd_rng.standard_normal(out=z[e])
-        sigma[e] = sigma_rng.normal(traffic.sigma_mean, traffic.sigma_sd, n)
-        bound_rng.random(out=bounds[e])
     day = np.array([_which_day(states[e, _DAY, 0], traffic.n_days, given) for e, given in enumerate(days)], np.int64)
     shock_volume, shock_value = np.ones((n_episodes, n_ticks)), np.ones((n_episodes, n_ticks))
     if traffic.shocks:
@@ -135,15 +120,26 @@ def draw_traffics(
             rng = _generator(states[e, _SHOCKS])
             shock_volume[e], shock_value[e] = _shock_factors(rng, traffic.shocks, n_ticks)
     day_volume, day_value = (levels[day] for levels in traffic.day_levels())
-    own = np.empty((2, 0))
+    level, category, own = day_value[:, None] * shock_value, np.asarray(population.category, np.int64), np.empty((2, 0))
     if traffic.values is not None:
         shapes = traffic.values.for_population(population)
         own = np.stack((shapes.level, shapes.sd))
+    volume_windows = np.empty((n_episodes, n_volume_windows))
+    sigma, bounds, z = np.empty((n_episodes, n)), np.empty((n_episodes, 2, n)), np.empty((n_ticks, n))
     mean, sd = np.empty((2, n_ticks, n_episodes, n), np.float32)
-    kernel.shape_values(
-        traffic.value_mean, by_category, np.asarray(population.category, np.int64), by_advertiser, traffic.value_window,
-        day_value[:, None] * shock_value, ratio, traffic.sd_ratio_tick_sd, z, own, mean, sd,
-    )  # fmt: skip
+    for e in range(n_episodes):
+        volume_rng, level_rng, sd_rng, sigma_rng, bound_rng = (_generator(words) for words in states[e, :_DAY])
+        volume_windows[e] = _uniform(volume_rng, traffic.volume_swing, (n_volume_windows,))
+        by_category = _uniform(level_rng, traffic.category_swing, (population.n_categories, n_windows))
+        by_advertiser = _uniform(level_rng, traffic.advertiser_swing, (n, n_windows))
+        ratio = sd_rng.normal(traffic.sd_ratio_mean, traffic.sd_ratio_sd, n)
+        sd_rng.standard_normal(out=z)
+        kernel.shape_values(
+            e, traffic.value_mean, by_category, category, by_advertiser, traffic.value_window, level, ratio,
+            traffic.sd_ratio_tick_sd, z, own, mean, sd,
+        )  # fmt: skip
+        sigma[e] = sigma_rng.normal(traffic.sigma_mean, traffic.sigma_sd, n)
+        bound_rng.random(out=bounds[e])
     uncertainties = np.empty((3, n_episodes, n), np.float32)
     kernel.shape_uncertainties(float(MAX_SIGMA_RATIO), sigma, bounds, uncertainties)
     return Traffic(

@@ -95,36 +95,36 @@ def cut_ratio(ratio):
 
 @njit(cache=True)
 def shape_values(
-    value_mean, by_category, category, by_advertiser, window, level, ratio, tick_sd, z, own, mean, sd
+    e, value_mean, by_category, category, by_advertiser, window, level, ratio, tick_sd, z, own, mean, sd
 ):  # fmt: skip
-    """The distribution of the predicted values by tick, from the draws of n episodes.
+    """The distribution of the predicted values by tick, from the draws of one of n episodes.
 
     Args:
+        e: Which episode.
         value_mean: Of all, conversions per impression.
-        by_category, by_advertiser: (n, n_categories, n_windows), (n, n_advertisers, n_windows) float64 factors.
+        by_category, by_advertiser: (n_categories, n_windows), (n_advertisers, n_windows) float64 factors.
         category: (n_advertisers,) int64.
         window: Ticks of a window.
         level: (n, n_ticks) float64 factors of the day and of shocks.
-        ratio: (n, n_advertisers) float64, standard deviation over mean.
+        ratio: (n_advertisers,) float64, standard deviation over mean.
         tick_sd: Relative standard deviation of that ratio between ticks.
-        z: (n, n_ticks, n_advertisers) float64 standard normals behind it.
+        z: (n_ticks, n_advertisers) float64 standard normals behind it.
         own: (2, n_advertisers) float64: factors on the mean and ratios of distributions of the advertisers' own, in
             place of `ratio` and `z`; or (2, 0).
-        mean, sd: (n_ticks, n, n_advertisers) float32, written.
+        mean, sd: (n_ticks, n, n_advertisers) float32, written for the episode.
     """
-    for e in range(by_category.shape[0]):
-        for t in range(level.shape[1]):
-            which = t // window
-            for j in range(category.shape[0]):
-                of_tick = value_mean * (by_category[e, category[j], which] * by_advertiser[e, j, which]) * level[e, t]
-                if own.shape[1] > 0:
-                    of_tick *= own[0, j]
-                    of_mean = own[1, j]
-                else:
-                    usual = cut_ratio(ratio[e, j])
-                    of_mean = cut_ratio(usual + tick_sd * usual * z[e, t, j])
-                mean[t, e, j] = np.float32(of_tick)
-                sd[t, e, j] = np.float32(of_mean * of_tick)
+    for t in range(level.shape[1]):
+        which = t // window
+        for j in range(category.shape[0]):
+            of_tick = value_mean * (by_category[category[j], which] * by_advertiser[j, which]) * level[e, t]
+            if own.shape[1] > 0:
+                of_tick *= own[0, j]
+                of_mean = own[1, j]
+            else:
+                usual = cut_ratio(ratio[j])
+                of_mean = cut_ratio(usual + tick_sd * usual * z[t, j])
+            mean[t, e, j] = np.float32(of_tick)
+            sd[t, e, j] = np.float32(of_mean * of_tick)
 
 
 @njit(cache=True)

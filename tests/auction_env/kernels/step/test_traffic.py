@@ -28,7 +28,9 @@ def test_values_are_those_of_plain_numpy(has_own: bool) -> None:
     z = rng.standard_normal((n, n_ticks, n_advertisers))
     own = rng.uniform(0.5, 2.0, (2, n_advertisers if has_own else 0))
     mean, sd = np.empty((2, n_ticks, n, n_advertisers), np.float32)
-    shape_values(5e-4, by_category, category, by_advertiser, window, level, ratio, 0.2, z, own, mean, sd)
+    for e in range(n):
+        drawn = by_category[e], category, by_advertiser[e]
+        shape_values(e, 5e-4, *drawn, window, level, ratio[e], 0.2, z[e], own, mean, sd)
     by_window = 5e-4 * (by_category[:, category] * by_advertiser)
     expected = np.repeat(by_window, window, axis=2)[..., :n_ticks].transpose(2, 0, 1) * level.T[..., None]
     usual = np.clip(ratio, 0.1, 1.0)
