@@ -193,7 +193,7 @@ class MarketImpressions:
         Paired comparisons play the same episodes again and again; side by side they are drawn once. None where all
         differ, or where the rule for budgets changes the values.
         """
-        if self.n_markets == 1 or not self._is_in_order:
+        if not self._is_in_order or len(set(state.seed.tolist())) == self.n_markets:
             return None
         return kinds_of(np.column_stack((state.seed.astype(np.int64), state.traffic.day, state.basis)))
 

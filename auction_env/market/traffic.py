@@ -111,6 +111,7 @@ def draw_traffics(
     """
     traffic, n, n_ticks, n_episodes = params.traffic, population.n_advertisers, params.n_ticks, len(seeds)
     n_volume_windows, n_windows = -(-n_ticks // traffic.volume_window), -(-n_ticks // traffic.value_window)
+    n_categories = population.n_categories
     states = np.empty((n_episodes, _N_PARTS, 4), np.uint64)
     kernel.spawn_states(np.asarray(seeds, np.int64), states)
     day = np.array([_which_day(states[e, _DAY, 0], traffic.n_days, given) for e, given in enumerate(days)], np.int64)
@@ -130,7 +131,7 @@ def draw_traffics(
     for e in range(n_episodes):
         volume_rng, level_rng, sd_rng, sigma_rng, bound_rng = (_generator(words) for words in states[e, :_DAY])
         volume_windows[e] = _uniform(volume_rng, traffic.volume_swing, (n_volume_windows,))
-        by_category = _uniform(level_rng, traffic.category_swing, (population.n_categories, n_windows))
+        by_category = _uniform(level_rng, traffic.category_swing, (n_categories, n_windows))
         by_advertiser = _uniform(level_rng, traffic.advertiser_swing, (n, n_windows))
         ratio = sd_rng.normal(traffic.sd_ratio_mean, traffic.sd_ratio_sd, n)
         sd_rng.standard_normal(out=z)
