@@ -104,7 +104,7 @@ class ControlledTick:
         return dict(zip(self._fields, self.columns, strict=True))
 
 
-_SUMMED = [ControlledTick._fields.index(name) for name in OUTCOMES]
+_SUMMED = np.array([ControlledTick._fields.index(name) for name in OUTCOMES])
 
 
 def without_funnel(**columns: Float) -> ControlledTick:
@@ -118,13 +118,16 @@ def mean_multiplier(bid: float, offered: float) -> float:
     return float(bid / offered) if offered > 0 else 0.0
 
 
-def episode_totals(ticks: ControlledTick) -> Totals:
+def episode_totals(ticks: ControlledTick, *, has_unevenness: bool = True) -> Totals:
     """Totals of episodes from their ticks, (n_ticks, n_controlled) each -> (n_controlled,) each.
 
-    Added tick by tick, so that the result does not depend on how many episodes are added up together.
+    Added tick by tick, so that the result does not depend on how many episodes are added up together. Without
+    `has_unevenness` that is NaN, "not computed": most of the time goes into it.
     """
-    sums = dict(zip(OUTCOMES, np.cumsum(ticks.columns[_SUMMED], axis=1)[:, -1], strict=True))
-    return Totals(**sums, unevenness=unevenness(ticks.cost, ticks.n_impressions))
+    sums = np.empty((len(_SUMMED), ticks.columns.shape[-1]))
+    kernel.sum_ticks(np.ascontiguousarray(ticks.columns), _SUMMED, sums)
+    uneven = unevenness(ticks.cost, ticks.n_impressions) if has_unevenness else np.full(sums.shape[1], np.nan)
+    return Totals._make((*sums, uneven))
 
 
 def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:

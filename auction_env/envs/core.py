@@ -71,6 +71,8 @@ class Bidding:
         self.spec, self.market = spec, market
         self._shape = (market.n_controlled, spec.action_kind.n_actions)
         self._counted_at = ControlledTick._fields.index(spec.task.counted())
+        # whether somebody asks how evenly an episode spent
+        self._has_unevenness = spec.reward is not None or any(c.kind == "smoothness" for c in spec.task.constraints)
         self.ticks: list[ControlledTick] = []
         self.campaigns: Campaigns | None = None  # until the first `reset`
         self.in_episode = False
@@ -106,9 +108,11 @@ class Bidding:
         tick = self.market.step(multiplier)
         self._previous = multiplier
         ticks.append(tick)
-        totals, summary = None, dict[str, Any]()
+        totals: Totals | None = None
+        summary: dict[str, Any] = {}
         if len(ticks) == campaigns.n_ticks:
-            self.in_episode, totals = False, episode_totals(stack_ticks(ticks))
+            self.in_episode = False
+            totals = episode_totals(stack_ticks(ticks), has_unevenness=self._has_unevenness)
             summary = self._summary(campaigns, totals)
         if spec.reward is None:
             reward = spec.task.net(tick.columns[self._counted_at], tick.columns[_COST_AT])

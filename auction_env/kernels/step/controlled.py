@@ -116,3 +116,19 @@ def record_tick(
             predicted_mean[e, j, 0], of[CONVERSIONS] * share, of[WINS] * share, n,
         )  # fmt: skip
         n_past[i] += 1
+
+
+@njit(cache=True)
+def sum_ticks(columns, rows, out):
+    """Sums over the ticks, one after the other, so that they do not depend on what else is added up.
+
+    Args:
+        columns: (n_columns, n_ticks, n) float64.
+        rows: (n_rows,) int64: of which columns.
+        out: (n_rows, n) float64, written.
+    """
+    out[:] = 0.0
+    for k in range(rows.shape[0]):
+        for t in range(columns.shape[1]):
+            for i in range(columns.shape[2]):
+                out[k, i] += columns[rows[k], t, i]
