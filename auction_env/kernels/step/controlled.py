@@ -45,13 +45,12 @@ def clip_actions(action):
 
 @njit(cache=True)
 def observe_tick(
-    market, advertiser, budget, budget_left, predicted_mean, n_impressions, tick, n_ticks, statistics, recent,
-    volume_sum, volume_recent, n_past, out,
+    market, advertiser, budget, budget_left, predicted_mean, n_impressions, tick, n_ticks, running, n_past, out
 ):  # fmt: skip
     """Writes the features of each controlled advertiser at the start of a tick: `features.write_features`.
 
     Args:
-        market, advertiser, statistics, recent, volume_sum, volume_recent, n_past: As of `record_tick`.
+        market, advertiser, running, n_past: As of `record_tick`.
         budget: (n,) float64 currency.
         budget_left: (n_markets, n_advertisers) float64, at the start of the tick.
         predicted_mean, n_impressions: As of `record_tick`.
@@ -62,8 +61,8 @@ def observe_tick(
     for i in range(market.shape[0]):
         e, j = market[i], advertiser[i]
         write_features(
-            statistics, recent, volume_sum, volume_recent, i, n_past[i], (n_ticks - tick) / n_ticks,
-            budget_left[e, j] / budget[i], predicted_mean[e, j, 0] if tick < n_ticks else 0.0,
+            running, i, n_past[i], (n_ticks - tick) / n_ticks, budget_left[e, j] / budget[i],
+            predicted_mean[e, j, 0] if tick < n_ticks else 0.0,
             n_impressions[e] if tick < n_ticks else np.int64(0), out[i],
         )  # fmt: skip
 
@@ -71,7 +70,7 @@ def observe_tick(
 @njit(cache=True)
 def record_tick(
     market, advertiser, multiplier, n_impressions, predicted_mean, bid, totals, least_winning_cost, budget_left,
-    statistics, recent, volume_sum, volume_recent, n_past, out,
+    running, n_past, out,
 ):  # fmt: skip
     """Writes what a tick brought to each controlled advertiser, and adds it to its running sums.
 
@@ -84,7 +83,7 @@ def record_tick(
         totals: (n_markets, n_advertisers, N_TOTALS) float64.
         least_winning_cost: (n_markets,) float64 means.
         budget_left: (n_markets, n_advertisers) float64, after the tick.
-        statistics, recent, volume_sum, volume_recent: See `features`, where the first are `sums`; updated.
+        running: See `features`; updated.
         n_past: (n,) int64 ticks, updated.
         out: (N_COLUMNS, n) float64, written.
     """
@@ -112,8 +111,8 @@ def record_tick(
             out[16 + k, i] = predicted_mean[e, j, k] * n
         share = 1.0 / max(n, 1.0)
         add_tick(
-            statistics, recent, volume_sum, volume_recent, i, bid[e, j] * share, least_winning_cost[e],
-            predicted_mean[e, j, 0], of[CONVERSIONS] * share, of[WINS] * share, n,
+            running, i, bid[e, j] * share, least_winning_cost[e], predicted_mean[e, j, 0], of[CONVERSIONS] * share,
+            of[WINS] * share, n,
         )  # fmt: skip
         n_past[i] += 1
 

@@ -18,9 +18,8 @@ from auction_env.kernels.step.pacing import N_ROWS, pace, scale_and_cap
 UNPACED = (np.empty((1, 1)), np.empty(6), np.empty((N_ROWS, 0)))
 """The last arguments of `play_tick` where somebody else says what the scripted advertisers bid."""
 NOBODY = (
-    np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty((0, N_STATISTICS)),
-    np.empty((0, WINDOW, N_STATISTICS)), np.empty(0), np.empty((0, WINDOW)), np.empty(0, np.int64), np.empty(0),
-    np.empty((N_COLUMNS, 0)), np.empty((0, 16)),
+    np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty((0, 1 + WINDOW, N_STATISTICS)),
+    np.empty(0, np.int64), np.empty(0), np.empty((N_COLUMNS, 0)), np.empty((0, 16)),
 )  # fmt: skip
 """Those before them where nobody is controlled."""
 
@@ -29,8 +28,8 @@ NOBODY = (
 def play_tick(
     given, most, tick, is_opening, active, multiplier, kind, basis, value, deviation, value_sum, values, sums,
     predicted_mean, seed, volume, numbers, exposure, weight, by_advertiser, funnel, value_shape, sigma, lower, upper,
-    mean, sd, budget_left, totals, lwc, bid_sum, market, advertiser, budget, statistics, recent, volume_sum,
-    volume_recent, n_past, own, columns, features, share, gains, pacer,
+    mean, sd, budget_left, totals, lwc, bid_sum, market, advertiser, budget, running, n_past, own, columns, features,
+    share, gains, pacer,
 ):  # fmt: skip
     """Plays a tick of every market on one thread; returns whether the multipliers are valid.
 
@@ -44,7 +43,7 @@ def play_tick(
         kind .. value_sum: As of `auctions.run_markets`.
         values, sums, predicted_mean: As of `opening.open_plain`, written.
         seed .. bid_sum: As of `auctions.run_markets`, but `lwc` are means.
-        market .. n_past: As of `controlled.record_tick`, where `statistics` are `sums`.
+        market .. n_past: As of `controlled.observe_tick`.
         own: (n_controlled,) float64 multipliers of the controlled advertisers.
         columns: (N_COLUMNS, n_controlled) float64, written: `controlled.record_tick`.
         features: (n_controlled, 16) float64, written where the next tick is drawn and after the last one.
@@ -63,8 +62,8 @@ def play_tick(
     )  # fmt: skip
     close_tick(given, multiplier, volume[tick], lwc, active)
     record_tick(
-        market, advertiser, given, volume[tick], predicted_mean, bid_sum, totals, lwc, budget_left, statistics, recent,
-        volume_sum, volume_recent, n_past, columns,
+        market, advertiser, given, volume[tick], predicted_mean, bid_sum, totals, lwc, budget_left, running, n_past,
+        columns,
     )  # fmt: skip
     if pacer.shape[1] > 0:
         cost, expected = np.empty(pacer.shape[1]), np.empty(pacer.shape[1])
@@ -80,6 +79,6 @@ def play_tick(
     if is_opening or is_last:
         observe_tick(
             market, advertiser, budget, budget_left, predicted_mean, volume[tick if is_last else following], following,
-            volume.shape[0], statistics, recent, volume_sum, volume_recent, n_past, features,
+            volume.shape[0], running, n_past, features,
         )  # fmt: skip
     return True
