@@ -126,8 +126,9 @@ class BatchMarket(MarketImpressions):
 
     @property
     def is_one_call(self) -> bool:
-        """Whether `play` may run the current tick, which takes one compiled call."""
-        return self._may_be_one_call and self._n_blocks[self._episode.tick] < threads.FEWEST
+        """Whether `play` may run the current tick, which takes one compiled call; there is none outside an episode."""
+        state = self._state
+        return state is not None and self._is_one_call[state.tick]
 
     def reset(
         self,
@@ -174,6 +175,8 @@ class BatchMarket(MarketImpressions):
         )
         is_known = self._everybody if known is None else np.broadcast_to(np.asarray(known, bool), self._shape)
         self._begin(state, is_known)
+        may_be_one = self._may_be_one_call
+        self._is_one_call = [*(may_be_one and n_blocks < threads.FEWEST for n_blocks in self._n_blocks), False]
         self._of_episode = (
             state.seed, state.volume, *self._rule_arrays, traffic.sigma, traffic.lower, traffic.upper, state.mean,
             state.sd, state.budget_left,
@@ -228,7 +231,8 @@ class BatchMarket(MarketImpressions):
         Returns:
             Whether the controlled advertisers have observed the next tick.
         """
-        state = self._episode
+        state = self._state
+        assert state is not None
         if not self._run_serially(state, self._given, self._found, controlled, paced):
             raise invalid_multipliers(self._given, self._shape)
         is_opened = self._is_opened
