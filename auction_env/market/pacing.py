@@ -102,7 +102,8 @@ class Pacer:
         plan = plan_shares(expected_traffic)
         n_ticks = plan.shape[-1]
         by_tick = plan[:, None] if plan.ndim == 1 else np.stack([self._flat(plan[..., t]) for t in range(n_ticks)])
-        self._share = np.ascontiguousarray(by_tick)  # (n_ticks, n) or, of all alike, (n_ticks, 1)
+        # (n_ticks, n) or, of all alike, (n_ticks, 1); a copy, because kernels are compiled anew for read-only arrays
+        self._share = np.array(by_tick, order="C")
         self._gains = np.array([gains.p, gains.i, gains.d, gains.cpa_p, gains.cpa_i, MAX_LOG_RATIO])
         self._rows = np.zeros((N_ROWS, len(left)))  # as of `kernels.step.pacing`
         self._rows[0], self._rows[SCALE], self._rows[SCALE + 1] = left, base, limit
@@ -141,7 +142,8 @@ class Pacer:
     def _flat(self, given: ArrayLike) -> Float:
         """`given` broadcast to the bidders' shape, as a vector."""
         array = np.asarray(given, np.float64)
-        return (array if array.shape == self._shape else np.broadcast_to(array, self._shape)).reshape(-1)
+        shaped = array if array.shape == self._shape else np.broadcast_to(array, self._shape)
+        return np.ascontiguousarray(shaped).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ import pytest
 
 from auction_env import Funnel, MarketParams, Population, auctionnet_population
 from auction_env.control.simulation import Simulation
+from auction_env.kernels.step.pacing import pace
+from auction_env.kernels.step.playing import play_tick
 
 PARAMS = MarketParams(n_impressions=480, n_ticks=6)
 PACED = replace(auctionnet_population(), behaviour=("pid_cpa", "pid") * 24)
@@ -40,6 +42,16 @@ def test_one_call_is_the_tick_in_parts(params: MarketParams, parts: set[int]) ->
         if tick + 1 < PARAMS.n_ticks:
             for one, other in zip(whole.market.opening, mixed.market.opening, strict=True):
                 np.testing.assert_array_equal(one, other)
+
+
+def test_everybody_calls_the_kernels_with_the_same_types() -> None:
+    """numba compiles a kernel again for arrays that are read-only or have gaps, which takes seconds."""
+    for params in (PARAMS, replace(PARAMS, funnel=Funnel())):
+        for played in (simulation(params), simulation(params, auctionnet_population())):
+            played.step(np.ones(3))
+            played.play(played.decide(np.ones(3)))
+            played.market.step(np.zeros((2, 48)))
+    assert len(play_tick.signatures) == len(pace.signatures) == 1
 
 
 def test_multipliers_that_are_not_valid_change_nothing() -> None:
