@@ -185,7 +185,12 @@ class MarketImpressions:
         # which ticks may be opened in the call that runs the one before; there is none after the last one
         self._may_open = [False] * (len(self._n_drawn) + 1)
         if self._is_plain and self._kinds is None and self.params.least_budget == 0:
-            self._may_open[:-1] = [n_blocks < threads.FEWEST for n_blocks in self._n_drawn]
+            self._may_open[:-1] = self._are_small(self._n_drawn)
+
+    def _are_small(self, n_blocks: list[int]) -> list[bool]:
+        """Which ticks of so many blocks run on one thread, so that one call may do all that belongs to them."""
+        fewest = threads.fewest_shared()
+        return [n < fewest for n in n_blocks]
 
     def _alike(self, state: MarketState) -> tuple[Int, Int] | None:
         """First market of each kind, and the kind of each market: those of a kind draw the same impressions.

@@ -175,8 +175,9 @@ class BatchMarket(MarketImpressions):
         )
         is_known = self._everybody if known is None else np.broadcast_to(np.asarray(known, bool), self._shape)
         self._begin(state, is_known)
-        may_be_one = self._may_be_one_call
-        self._is_one_call = [*(may_be_one and n_blocks < threads.FEWEST for n_blocks in self._n_blocks), False]
+        self._is_one_call = [False] * (self.params.n_ticks + 1)
+        if self._may_be_one_call:
+            self._is_one_call[:-1] = self._are_small(self._n_blocks)
         self._of_episode = (
             state.seed, state.volume, *self._rule_arrays, traffic.sigma, traffic.lower, traffic.upper, state.mean,
             state.sd, state.budget_left,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from auction_env import Funnel, MarketParams, Population, auctionnet_population
 from auction_env.control.simulation import Simulation
+from auction_env.kernels.running import threads
 from auction_env.kernels.step.pacing import pace
 from auction_env.kernels.step.playing import play_tick
 
@@ -68,19 +71,22 @@ def test_multipliers_that_are_not_valid_change_nothing() -> None:
         tried.step(own)
 
 
-@pytest.mark.parametrize(
-    ("params", "population"),
-    [
-        (replace(PARAMS, conversion_delay=1.0), PACED),
-        (replace(PARAMS, budget_rule="auctionnet"), PACED),
-        (replace(PARAMS, n_impressions=50_000), PACED),
-    ],
-    ids=["delay", "dropping", "large"],
-)
-def test_what_takes_several_calls_is_not_one(params: MarketParams, population: Population) -> None:
-    market = simulation(params, population).market
-    assert not market.is_one_call
-    market.step(np.zeros((2, 48)))
+@pytest.mark.parametrize("option", [{"conversion_delay": 1.0}, {"budget_rule": "auctionnet"}], ids=str)
+def test_what_takes_several_calls_is_not_one(option: dict[str, Any]) -> None:
+    played = simulation(replace(PARAMS, **option))
+    assert not played.market.is_one_call
+    played.step(np.ones(3))
+
+
+def test_large_ticks_are_one_call_where_there_is_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = replace(PARAMS, n_impressions=20_000, n_ticks=3)
+    found = []
+    for fewest in (math.inf, threads.FEWEST):
+        monkeypatch.setattr(threads, "fewest_shared", lambda fewest=fewest: fewest)
+        played = simulation(large)
+        assert played.market.is_one_call == (fewest == math.inf)
+        found.append([played.step(own).columns for own in multipliers(3)])
+    np.testing.assert_array_equal(*found)
 
 
 def test_scripts_that_do_not_pace_are_played_in_parts() -> None:
