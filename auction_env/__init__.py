@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from auction_env.market.clearing import Clearing, clear_auctions
     from auction_env.market.competitors.presets import Preset, auctionnet_rules, preset, read_population
     from auction_env.market.episode import Opening, TickResult
+    from auction_env.market.forms.single import Market
     from auction_env.market.funnel import Funnel
     from auction_env.market.market import BatchMarket
     from auction_env.market.pacing import PacingGains, Schedule
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from auction_env.market.population import BEHAVIOURS, Population, auctionnet_population, random_population
     from auction_env.market.shapes.curves import Curve, load_curve
     from auction_env.market.shapes.value_distribution import ValueDistribution, load_values
-    from auction_env.market.single import Market
     from auction_env.replay.auctionnet import import_replay, replay_from_auctionnet
     from auction_env.replay.bids import replay_from_bids
     from auction_env.replay.fixed_prices import FixedPriceMarket

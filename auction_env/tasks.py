@@ -8,6 +8,7 @@ tells a model which numbers apply.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -370,12 +371,14 @@ class Task:
             out[..., REQUIREMENT_NAMES.index(f"has_{kind}_limit")] = 1.0
         return out
 
-    def reward(self, amounts: Amounts, *, expected: bool = False) -> Float:
-        """The objective earned in a tick (or any span); `expected` takes predicted instead of sampled amounts."""
+    def counted(self, *, expected: bool = False) -> str:
+        """Which of the `Amounts` the objective counts; `expected` takes predicted instead of sampled ones."""
         column = QUANTITIES[self.basis]
-        is_expected = expected or self.objective == "expected_conversions"
-        amount = np.asarray(getattr(amounts, column.expected if is_expected else column.sampled), np.float64)
-        return self.net(amount, amounts.cost)
+        return column.expected if expected or self.objective == "expected_conversions" else column.sampled
+
+    def reward(self, amounts: Amounts, *, expected: bool = False) -> Float:
+        """The objective earned in a tick (or any span); `expected` as of `counted`."""
+        return self.net(np.asarray(getattr(amounts, self.counted(expected=expected)), np.float64), amounts.cost)
 
     def net(self, amount: Float, cost: Float) -> Float:
         """The objective from the amount of its basis: the amount itself, or the amount minus the cost."""
@@ -392,8 +395,12 @@ class Task:
 
     def score(self, totals: Totals, targets: Targets, *, expected: bool = False) -> Float:
         """Score of finished episodes: objective x product of min(1, limit / realised) ** beta; a loss as it is."""
-        objective = out = self.reward(totals, expected=expected)
-        for ratio in self.ratios(totals, targets, expected=expected).values():
+        return self.penalised(self.reward(totals, expected=expected), self.ratios(totals, targets, expected=expected))
+
+    def penalised(self, objective: Float, ratios: Mapping[str, Float]) -> Float:
+        """The score of episodes with these objectives and `ratios`."""
+        out = objective
+        for ratio in ratios.values():
             out = out * np.maximum(ratio, 1.0) ** -self.beta
         return np.minimum(objective, out) if self.is_surplus else out
 

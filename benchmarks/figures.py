@@ -114,12 +114,11 @@ def plot_market(
     market = BatchMarket(params, population)
     market.reset(np.array([seed]))
     scripts = ScriptedBidders(market, np.array([seed]), market.params.traffic.expected_share(market.params.n_ticks))
-    cost, expected = np.zeros((1, market.n_advertisers)), np.zeros((1, market.n_advertisers))
-    total, volume, price = cost.copy(), [], []
+    total, volume, price = np.zeros((1, market.n_advertisers)), [], []
     for tick in range(market.params.n_ticks):
-        result = market.step(scripts.multipliers(tick, last_cost=cost, last_expected_conversions=expected))
-        cost, expected = result.cost, result.expected_conversions
-        total = total + cost
+        result = market.step(scripts.multipliers(tick))
+        scripts.take_in(tick, result.cost, result.expected_conversions)
+        total = total + result.cost
         volume.append(float(result.n_impressions[0]))
         price.append(float(result.least_winning_cost[0]))
     ticks = np.arange(len(volume))

@@ -126,7 +126,7 @@ def test_the_specification_is_the_docstring(site: Path) -> None:
     text = (site / "specification" / "bidding-env.html").read_text(encoding="utf-8")
     assert "requirement has_smoothness_limit" in text and "Episode end" in text
     reference = (site / "reference" / "auction_env.html").read_text(encoding="utf-8")
-    assert 'id="auction_env.market.single.Market"' in reference
+    assert 'id="auction_env.market.forms.single.Market"' in reference
     assert "currency per unit of the task's objective" in html.unescape(reference)  # a comment beside a field
 
 

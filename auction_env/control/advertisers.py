@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from auction_env.control.bidder import Campaigns, ImpressionOutcomes, Impressions, TickImpressions, TickView
 from auction_env.control.observation import N_FEATURES, StateFeatures
@@ -17,7 +17,7 @@ from auction_env.kernels.step import controlled as kernel
 from auction_env.market.episode import Opening, TickResult
 from auction_env.market.market import BatchMarket
 from auction_env.market.tracing import TracedTick
-from auction_env.tasks import BASES, OUTCOMES, Task, Totals, unevenness
+from auction_env.tasks import OUTCOMES, Task, Totals, unevenness
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -49,31 +49,32 @@ class ControlledTick:
 
     columns: Float  # (n_fields, ...)
 
+    # first what every step of an environment says in its info, in the order of that
     multiplier = _Column(0)
-    n_impressions = _Column(1)
-    bid = _Column(2)
-    offered_conversions = _Column(3)  # predicted value of all impressions of the tick
-    wins = _Column(4)
-    exposures = _Column(5)
-    cost = _Column(6)
-    conversions = _Column(7)
-    expected_conversions = _Column(8)
-    least_winning_cost = _Column(9)
-    budget_left = _Column(10)  # after the tick
-    clicks = _Column(11)
-    expected_clicks = _Column(12)
-    add_to_carts = _Column(13)
-    expected_add_to_carts = _Column(14)
-    gmv = _Column(15)
-    expected_gmv = _Column(16)
-    offered_clicks = _Column(17)  # predicted clicks, add-to-carts and GMV of all impressions of the tick
+    cost = _Column(1)
+    wins = _Column(2)
+    exposures = _Column(3)
+    conversions = _Column(4)
+    expected_conversions = _Column(5)
+    least_winning_cost = _Column(6)
+    n_impressions = _Column(7)
+    budget_left = _Column(8)  # after the tick
+    clicks = _Column(9)
+    expected_clicks = _Column(10)
+    add_to_carts = _Column(11)
+    expected_add_to_carts = _Column(12)
+    gmv = _Column(13)
+    expected_gmv = _Column(14)
+    bid = _Column(15)
+    offered_conversions = _Column(16)  # predicted conversions, clicks, add-to-carts and GMV of all its impressions
+    offered_clicks = _Column(17)
     offered_add_to_carts = _Column(18)
     offered_gmv = _Column(19)
 
     _fields = (
-        "multiplier", "n_impressions", "bid", "offered_conversions", "wins", "exposures", "cost", "conversions",
-        "expected_conversions", "least_winning_cost", "budget_left", "clicks", "expected_clicks", "add_to_carts",
-        "expected_add_to_carts", "gmv", "expected_gmv", "offered_clicks", "offered_add_to_carts", "offered_gmv",
+        "multiplier", "cost", "wins", "exposures", "conversions", "expected_conversions", "least_winning_cost",
+        "n_impressions", "budget_left", "clicks", "expected_clicks", "add_to_carts", "expected_add_to_carts", "gmv",
+        "expected_gmv", "bid", "offered_conversions", "offered_clicks", "offered_add_to_carts", "offered_gmv",
     )  # fmt: skip
 
     def __init__(self, *fields: Float, **by_name: Float) -> None:
@@ -103,7 +104,7 @@ class ControlledTick:
         return dict(zip(self._fields, self.columns, strict=True))
 
 
-_SUMMED = [ControlledTick._fields.index(name) for name in OUTCOMES]
+_SUMMED = np.array([ControlledTick._fields.index(name) for name in OUTCOMES])
 
 
 def without_funnel(**columns: Float) -> ControlledTick:
@@ -117,18 +118,21 @@ def mean_multiplier(bid: float, offered: float) -> float:
     return float(bid / offered) if offered > 0 else 0.0
 
 
-def episode_totals(ticks: ControlledTick) -> Totals:
+def episode_totals(ticks: ControlledTick, *, has_unevenness: bool = True) -> Totals:
     """Totals of episodes from their ticks, (n_ticks, n_controlled) each -> (n_controlled,) each.
 
-    Added tick by tick, so that the result does not depend on how many episodes are added up together.
+    Added tick by tick, so that the result does not depend on how many episodes are added up together. Without
+    `has_unevenness` that is NaN, "not computed": most of the time goes into it.
     """
-    sums = dict(zip(OUTCOMES, np.cumsum(ticks.columns[_SUMMED], axis=1)[:, -1], strict=True))
-    return Totals(**sums, unevenness=unevenness(ticks.cost, ticks.n_impressions))
+    sums = np.empty((len(_SUMMED), ticks.columns.shape[-1]))
+    kernel.sum_ticks(np.ascontiguousarray(ticks.columns), _SUMMED, sums)
+    uneven = unevenness(ticks.cost, ticks.n_impressions) if has_unevenness else np.full(sums.shape[1], np.nan)
+    return Totals._make((*sums, uneven))
 
 
 def stack_ticks(ticks: Sequence[ControlledTick]) -> ControlledTick:
     """Ticks behind each other: (n_ticks, n_controlled) each."""
-    return ControlledTick.of(np.stack([tick.columns for tick in ticks], axis=1))
+    return ControlledTick.of(np.array([tick.columns for tick in ticks]).swapaxes(0, 1).copy())
 
 
 def tick_view(
@@ -168,16 +172,12 @@ class ControlledAdvertisers:
         self.task = task
         self.targets = market.episode_targets.at(self.pick)  # what the advertisers have and would pay, (n,) each
         self._market = market
-        self._features = StateFeatures(len(market_idx), market.params.n_ticks)
-        self._running = self._features.running
-        self._n_ticks = market.params.n_ticks
-        # of a next tick that there is not
-        shape = (market.n_markets, market.n_advertisers, len(BASES))
-        self._nothing = np.zeros(shape), np.zeros(market.n_markets, np.int64)
+        self._running = StateFeatures(len(market_idx), market.params.n_ticks).running
         self._last: ControlledTick | None = None
         self._seen: Float | None = None  # features since the last tick
         self._flat = market_idx * market.n_advertisers + advertiser_idx
         self._budget = self.targets.budget
+        self._known = (*self.pick, self._budget, *self._running)
         self._before: dict[int, ImpressionOutcomes] = {}  # of those that asked for it
 
     def __len__(self) -> int:
@@ -192,24 +192,27 @@ class ControlledAdvertisers:
         """Writes these advertisers' part, (n,), into those of all, (n_markets, n_advertisers), one block of memory."""
         into.reshape(-1)[self._flat] = own
 
-    @property
-    def category(self) -> Int:
-        """(n,) indices."""
-        return np.asarray(self._market.population.category, np.int64)[self.pick[1]]
+    def campaigns(self, seeds: Int, expected_traffic: Float, played: object | None = None) -> Campaigns:
+        """What is known before the first tick.
 
-    def campaigns(self, seeds: ArrayLike, expected_traffic: Float) -> Campaigns:
-        """What is known before the first tick; `seeds` (n_markets,), `expected_traffic` (..., n_ticks) by market."""
+        Args:
+            seeds: (n_markets,) of the episodes.
+            expected_traffic: (n_ticks,) or (n_markets, n_ticks).
+            played: `Campaigns.market`, for who may know it, and the task with it.
+        """
         targets = self.targets
         return Campaigns(
             targets=targets,
             base=self.task.unit_worth(targets),
-            category=self.category,
+            category=self._market.category[self.pick[1]],
             advertiser=self.pick[1],
             requirements=self.task.requirements(targets),
             n_ticks=self._market.params.n_ticks,
-            seed=np.asarray(seeds, np.int64)[self.pick[0]],
+            seed=seeds[self.pick[0]],
             expected_traffic=expected_traffic if expected_traffic.ndim == 1 else expected_traffic[self.pick[0]],
             day=self._market.day[self.pick[0]],
+            market=played,
+            task=None if played is None else self.task,
         )
 
     def observe(self) -> Float:
@@ -218,19 +221,16 @@ class ControlledAdvertisers:
         After the last tick no time is left and there is no current tick to describe.
         """
         if self._seen is None:
-            opening, self._seen = self._market.opening, np.empty((len(self), N_FEATURES))
-            kernel.observe_tick(
-                *self.pick, self._budget, opening.budget_left, opening.predicted_mean, opening.n_impressions,
-                (self._n_ticks - opening.tick) / self._n_ticks, *self._running, self._seen,
-            )  # fmt: skip
-        return self._seen.copy()
+            now, self._seen = self._market.now, np.empty((len(self), N_FEATURES))
+            kernel.observe_tick(*self.pick, self._budget, *now, *self._running, self._seen)
+        return self._seen
 
     def view(self) -> TickView:
         """What the bidder of these advertisers sees at the start of the current tick."""
         opening = self._market.opening
         return tick_view(
             opening.tick,
-            features=self.observe(),
+            features=self.observe().copy(),
             budget_left=opening.budget_left[self.pick],
             predicted_mean=opening.predicted_mean[self.pick],
             last=self._last,
@@ -264,27 +264,37 @@ class ControlledAdvertisers:
                 least_winning_cost=of_tick.least_winning_cost,
             )
 
-    def record(
-        self, multipliers: Float, opening: Opening, result: TickResult, following: Opening | None
-    ) -> ControlledTick:
-        """Takes in what a tick brought, and observes the next one.
+    def record(self, multipliers: Float, opening: Opening, result: TickResult) -> ControlledTick:
+        """Takes in what a tick brought.
 
         Args:
             multipliers: (n_markets, n_advertisers) of all.
             opening, result: Of the tick.
-            following: Of the next one; None after the last.
 
         Returns:
             These advertisers' part of the tick.
         """
-        n = len(self)
-        columns, self._seen = np.empty((kernel.N_COLUMNS, n)), np.empty((n, N_FEATURES))
-        mean, volume = self._nothing if following is None else (following.predicted_mean, following.n_impressions)
-        time_left = 0.0 if following is None else (self._n_ticks - following.tick) / self._n_ticks
+        columns, self._seen = np.empty((kernel.N_COLUMNS, len(self))), None
         kernel.record_tick(
             *self.pick, multipliers, result.n_impressions, opening.predicted_mean, result.bid, result.totals,
-            result.least_winning_cost, result.budget_left, *self._running, columns, self._budget, mean, volume,
-            time_left, self._seen,
+            result.least_winning_cost, result.budget_left, *self._running, columns,
         )  # fmt: skip
         self._last = ControlledTick.of(columns)
         return self._last
+
+    def play(self, own: Float, paced: tuple[NDArray[Any], ...]) -> ControlledTick:
+        """Has the market run its tick with everything in one call (`BatchMarket.play`), and takes it in.
+
+        Args:
+            own: (n,) multipliers of these advertisers.
+            paced: Of all others, as `BatchMarket.play` takes it.
+
+        Returns:
+            These advertisers' part of the tick.
+        """
+        n = len(own)
+        columns, features = np.empty((kernel.N_COLUMNS, n)), np.empty((n, N_FEATURES))
+        is_observed = self._market.play((*self._known, own, columns, features), paced)
+        self._seen = features if is_observed else None
+        self._last = tick = ControlledTick.of(columns)
+        return tick

@@ -166,13 +166,18 @@ class SplitBids(NamedTuple):
     is_reported: bool  # as of `ImpressionBids`
 
 
+def copy_multipliers(multipliers: ArrayLike, n: int) -> Float:
+    """(n,) multipliers as an array of their own; ValueError if there are not n."""
+    given = np.array(multipliers, np.float64)
+    if given.shape != (n,):
+        raise ValueError(f"`multipliers` must have shape ({n},), found {given.shape}")
+    return given
+
+
 def split_bids(bids: ArrayLike | ImpressionBids, n: int) -> SplitBids:
     """Multipliers, and bids on impressions of those that bid so; ValueError if they are not of n campaigns."""
     if not isinstance(bids, ImpressionBids):
-        multipliers = np.array(bids, np.float64)
-        if multipliers.shape != (n,):
-            raise ValueError(f"`multipliers` must have shape ({n},), found {multipliers.shape}")
-        return SplitBids(multipliers, {}, False)
+        return SplitBids(copy_multipliers(bids, n), {}, False)
     if len(bids) != n:
         raise ValueError(f"`bids` must be of {n} campaigns, found {len(bids)}")
     own = {i: np.asarray(given, np.float32) for i, given in enumerate(bids.bids) if given is not None}

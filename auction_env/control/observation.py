@@ -46,14 +46,13 @@ class StateFeatures:
 
     def __init__(self, n: int, n_ticks: int) -> None:
         self.n_ticks = n_ticks
-        self._sum = np.zeros((n, kernel.N_STATISTICS))
-        self._running = (self._sum, np.zeros((n, WINDOW, kernel.N_STATISTICS)), np.zeros(n), np.zeros((n, WINDOW)))
+        self._running = np.zeros((n, 1 + WINDOW, kernel.N_STATISTICS))
         self._n_past = np.zeros(n, np.int64)
 
     @property
-    def running(self) -> tuple[Float, Float, Float, Float, NDArray[np.int64]]:
-        """The running sums as kernels take them, which update them in place: `kernels.step.controlled`."""
-        return (*self._running, self._n_past)
+    def running(self) -> tuple[Float, NDArray[np.int64]]:
+        """The running sums and past ticks as kernels take them, which update them in place: `kernels.features`."""
+        return self._running, self._n_past
 
     def observe(self, tick: int, *, budget_left: ArrayLike, value_now: ArrayLike, volume_now: ArrayLike) -> Float:
         """The features at the start of `tick`.
@@ -67,13 +66,11 @@ class StateFeatures:
         Returns:
             Array of shape (n, 16) in the order of `FEATURE_NAMES`.
         """
-        n = len(self._sum)
+        n = len(self._running)
         now = np.empty((3, n))
         now[0], now[1], now[2] = budget_left, value_now, volume_now
         out = np.empty((n, N_FEATURES))
-        kernel.write_all(
-            *self._running, self._n_past, (self.n_ticks - tick) / self.n_ticks, now[0], now[1], now[2], out
-        )
+        kernel.write_all(self._running, self._n_past, (self.n_ticks - tick) / self.n_ticks, now[0], now[1], now[2], out)
         return out
 
     def update(
@@ -92,9 +89,9 @@ class StateFeatures:
         A tick without impressions counts as a tick of zero means. `mask` (n,) marks the advertisers that
         have the tick; all by default.
         """
-        n = len(self._sum)
-        outcome = np.empty((n, kernel.N_STATISTICS + 1))
+        n = len(self._running)
+        outcome = np.empty((n, kernel.N_STATISTICS))
         for column, given in enumerate((bid, least_winning_cost, value, conversions, win_rate, volume)):
             outcome[:, column] = given
         everyone = np.ones(n, np.bool_)
-        kernel.add_ticks(*self._running, self._n_past, everyone if mask is None else mask, outcome)
+        kernel.add_ticks(self._running, self._n_past, everyone if mask is None else mask, outcome)

@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auction_env.control.advertisers import ControlledAdvertisers, ControlledTick, mean_multiplier
-from auction_env.control.bidder import Bidder, Campaigns, ImpressionBids, TickView, check_bids, split_bids
+from auction_env.control.bidder import (
+    Bidder,
+    Campaigns,
+    ImpressionBids,
+    TickView,
+    check_bids,
+    copy_multipliers,
+    split_bids,
+)
 from auction_env.control.controlled_market import PlayableMarket, SameEpisodes
 from auction_env.integers import check_integers
 from auction_env.market.competitors.scripted import ScriptedBidders
@@ -172,6 +180,7 @@ class Simulation:
         if self._competitors:
             params.check_task(self._competitor_task)
         self.control(controlled_advertiser, controlled_market)
+        self._last_script: ScriptedBidders | None = None  # of the episodes before
 
     @property
     def params(self) -> MarketParams:
@@ -195,20 +204,13 @@ class Simulation:
         self._advertiser_idx = check_integers("advertiser", advertiser)
         if market is not None:
             self._market_idx = check_integers("market", market)
+            _check_below("market", self._market_idx, self.market.n_markets)
         if self._market_idx.shape != self._advertiser_idx.shape or self._market_idx.ndim != 1:
             raise ValueError(
                 "`market` and `advertiser` must be vectors of one length,"
                 f" found shapes {self._market_idx.shape} and {self._advertiser_idx.shape}"
             )
-        n_advertisers = self.market.n_advertisers
-        bounds = (
-            ("market", self._market_idx, self.market.n_markets),
-            ("advertiser", self._advertiser_idx, n_advertisers),
-        )
-        for name, given, bound in bounds:
-            if len(given) and not (given.min() >= 0 and given.max() < bound):
-                bad = given[(given < 0) | (given >= bound)][0]
-                raise ValueError(f"`{name}` must lie in 0..{bound - 1}, found {bad}")
+        _check_below("advertiser", self._advertiser_idx, self.market.n_advertisers)
 
     # what a controlled advertiser is: (n_controlled,) each
     @property
@@ -233,7 +235,7 @@ class Simulation:
 
     @property
     def category(self) -> Int:
-        return np.asarray(self.population.category, np.int64)[self._advertiser_idx]
+        return self.market.category[self._advertiser_idx]
 
     @property
     def expected_traffic(self) -> Float:
@@ -248,15 +250,24 @@ class Simulation:
 
     def reset(self, seeds: ArrayLike, days: ArrayLike | None = None) -> None:
         """Starts an episode in every market; `seeds` (n_markets,), `days` as in `BatchMarket.reset`."""
-        is_controlled = np.zeros((self.market.n_markets, self.market.n_advertisers), bool)
+        shape = self.market.n_markets, self.market.n_advertisers
+        is_controlled = np.zeros(shape, bool)
         is_controlled[self._market_idx, self._advertiser_idx] = True
-        self._basis = self._bases(is_controlled)
-        known = is_controlled.copy()
-        for _, advertisers in self._competitors:
-            known[:, advertisers] = True
-        self.market.reset(seeds, days, self._basis, known)
+        if self.params.funnel is None:  # everybody bids on conversions, and there is nothing else to know
+            self._basis = np.zeros(shape, np.int64)
+            self.market.begin(seeds, days)
+        else:
+            self._basis = self._bases(is_controlled)
+            known = is_controlled.copy()
+            for _, advertisers in self._competitors:
+                known[:, advertisers] = True
+            self.market.begin(seeds, days, self._basis, known)
         self._seeds = np.atleast_1d(check_integers("seeds", seeds))
-        self._script = ScriptedBidders(self.market, self._seeds, self.expected_traffic)
+        expected_traffic = self._expected_traffic = self.expected_traffic
+        script = self._last_script
+        if script is None or not script.restart(expected_traffic):
+            script = ScriptedBidders(self.market, self._seeds, expected_traffic)
+        self._script = self._last_script = script
         self._controlled = ControlledAdvertisers(self.market, self._market_idx, self._advertiser_idx, self.task)
         self._live_competitors: list[tuple[Bidder, ControlledAdvertisers]] = []
         for bidder, advertisers in self._competitors:
@@ -266,13 +277,10 @@ class Simulation:
                 self._live_competitors.append((bidder, theirs))
         self._advertisers = (*(theirs for _, theirs in self._live_competitors), self._controlled)
         self._is_reported = False  # whether somebody knows what came of the impressions of the tick before
-        shape = is_controlled.shape
-        self._last_cost, self._last_expected_conversions = np.zeros(shape), np.zeros(shape)
 
     def campaigns(self) -> Campaigns:
         """What the bidder of the controlled advertisers knows before the first tick."""
-        known = self._controlled.campaigns(self._seeds, self.expected_traffic)
-        return known._replace(market=self.played, task=self.task)
+        return self._controlled.campaigns(self._seeds, self._expected_traffic, self.played)
 
     def view(self) -> TickView:
         """What the bidder of the controlled advertisers sees at the start of the current tick."""
@@ -302,18 +310,18 @@ class Simulation:
 
         All others bid as they do.
         """
-        return self.play(self.decide(bids))[0]
+        pacer = None if self._live_competitors or self._is_reported else self._script.all_paced
+        if pacer is None or isinstance(bids, ImpressionBids) or not self.market.is_one_call:
+            return self.play(self.decide(bids))[0]
+        pacer.raise_ratios()
+        return self._controlled.play(copy_multipliers(bids, len(self._market_idx)), pacer.arrays)
 
     def decide(self, bids: ArrayLike | ImpressionBids | None) -> TickBids:
         """What everybody bids in the current tick, (n_markets, n_advertisers): to be played, once a tick.
 
         Without `bids` the controlled follow their scripts, too.
         """
-        everyone = self._script.multipliers(
-            self.market.opening.tick,
-            last_cost=self._last_cost,
-            last_expected_conversions=self._last_expected_conversions,
-        )
+        everyone = self._script.multipliers(self.market.opening.tick)
         if not self._live_competitors and not isinstance(bids, ImpressionBids):  # the usual case, in little Python
             if bids is not None:
                 self._controlled.put(split_bids(bids, len(self._market_idx)).multipliers, everyone)
@@ -336,12 +344,11 @@ class Simulation:
         if reported or self._is_reported:
             self._report(everyone)
         result = self.market.step(multipliers, everyone.on_impressions)
-        self._last_cost, self._last_expected_conversions = result.cost, result.expected_conversions
+        self._script.take_in(result.tick, result.cost, result.expected_conversions)
         for key in everyone.on_impressions:
             offered = opening.predicted_mean[(*key, self._basis[key])] * opening.n_impressions[key[0]]
             multipliers[key] = mean_multiplier(result.bid[key], offered)
-        following = None if result.done else self.market.opening
-        ticks = [theirs.record(multipliers, opening, result, following) for theirs in self._advertisers]
+        ticks = [theirs.record(multipliers, opening, result) for theirs in self._advertisers]
         return ticks[-1], result
 
     def _report(self, everyone: TickBids) -> None:
@@ -367,9 +374,15 @@ class Simulation:
     def _bids_of(self, bidder: Bidder, theirs: ControlledAdvertisers) -> Float | ImpressionBids:
         if self.market.opening.tick == 0:
             # only now: a reference in hindsight may have replayed the episode with the same bidder since `reset`
-            bidder.reset(theirs.campaigns(self._seeds, self.expected_traffic))
+            bidder.reset(theirs.campaigns(self._seeds, self._expected_traffic))
         view = theirs.view()
         return check_bids(bidder, bidder.act(view), view)
+
+
+def _check_below(name: str, given: Int, bound: int) -> None:
+    """ValueError, which says of what, unless all integers lie in 0 .. bound - 1."""
+    if len(bad := given[(given < 0) | (given >= bound)]):
+        raise ValueError(f"`{name}` must lie in 0..{bound - 1}, found {bad[0]}")
 
 
 def _by_bidder(competitors: Mapping[int, Bidder], n_advertisers: int) -> list[tuple[Bidder, Int]]:

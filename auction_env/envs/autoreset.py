@@ -88,7 +88,8 @@ class Copies:
         Raises:
             RuntimeError: Before the first reset, or if an episode is over in the mode DISABLED.
         """
-        begins_anew, infos = self._over, dict[str, Any]()
+        infos: dict[str, Any] = {}
+        begins_anew = self._over
         stepping = list(self.cohorts)
         if begins_anew.any():
             if self.mode is not AutoresetMode.NEXT_STEP:

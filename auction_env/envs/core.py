@@ -5,7 +5,6 @@ Each environment converts its interface's arguments, calls `Bidding` and returns
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,20 +17,15 @@ from auction_env.control.observation import N_FEATURES
 from auction_env.envs.own import reward_of
 from auction_env.envs.spec import BiddingSpec, EnvMarket
 from auction_env.kernels.step.controlled import clip_actions
-from auction_env.tasks import BASES, FUNNEL_OUTCOMES, N_REQUIREMENTS, Totals
+from auction_env.tasks import BASES, N_REQUIREMENTS, Totals
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 Observations = NDArray[np.float32]
 
-TICK_INFO = (
-    "multiplier", "cost", "wins", "exposures", "conversions", "expected_conversions", "least_winning_cost",
-    "n_impressions", "budget_left", *FUNNEL_OUTCOMES,
-)  # fmt: skip
+TICK_INFO = ControlledTick._fields[: ControlledTick._fields.index("expected_gmv") + 1]
 """Fields of `ControlledTick` that every step's info holds."""
-_INFO_AT = [ControlledTick._fields.index(name) for name in TICK_INFO]
-_picked = itemgetter(*_INFO_AT)
-
+_COST_AT = ControlledTick._fields.index("cost")
 
 MOST_RATIO = 1e6
 """What `ratios_expected` says of an infinite ratio, so that learners may compute with it."""
@@ -57,11 +51,11 @@ class BiddingStep(NamedTuple):
     @property
     def info(self) -> dict[str, Any]:
         """(n,) arrays by name, what the environments' docstrings list."""
-        return dict(zip(TICK_INFO, map(self.tick.columns.__getitem__, _INFO_AT), strict=True)) | self.summary
+        return dict(zip(TICK_INFO, self.tick.columns, strict=False)) | self.summary
 
     def info_of(self, row: int) -> dict[str, Any]:
         """One advertiser's info, as Python numbers."""
-        info = dict(zip(TICK_INFO, _picked(self.tick.columns[:, row].tolist()), strict=True))
+        info = dict(zip(TICK_INFO, self.tick.columns[:, row].tolist(), strict=False))
         return info | info_of(self.summary, row) if self.summary else info
 
 
@@ -75,6 +69,10 @@ class Bidding:
 
     def __init__(self, spec: BiddingSpec[EnvMarket], market: ControlledMarket) -> None:
         self.spec, self.market = spec, market
+        self._shape = (market.n_controlled, spec.action_kind.n_actions)
+        self._counted_at = ControlledTick._fields.index(spec.task.counted())
+        # whether somebody asks how evenly an episode spent
+        self._has_unevenness = spec.reward is not None or any(c.kind == "smoothness" for c in spec.task.constraints)
         self.ticks: list[ControlledTick] = []
         self.campaigns: Campaigns | None = None  # until the first `reset`
         self.in_episode = False
@@ -102,20 +100,24 @@ class Bidding:
             RuntimeError: Outside an episode.
             ValueError: Actions of another shape or not finite.
         """
-        if not self.in_episode or self.campaigns is None:
+        spec, campaigns, ticks = self.spec, self.campaigns, self.ticks
+        if not self.in_episode or campaigns is None:
             raise RuntimeError("the episode is over or has not begun: call `reset` first")
         action = self._clip(actions)
-        multiplier = self.spec.action_kind.multipliers(action, base=self.campaigns.base, previous=self._previous)
+        multiplier = spec.action_kind.multipliers(action, base=campaigns.base, previous=self._previous)
         tick = self.market.step(multiplier)
         self._previous = multiplier
-        self.ticks.append(tick)
-        self.in_episode = len(self.ticks) < self.market.n_ticks
-        totals = None if self.in_episode else episode_totals(stack_ticks(self.ticks))
-        summary = {} if totals is None else self._summary(self.campaigns, totals)
-        if self.spec.reward is None:
-            reward = self.spec.task.reward(tick)
+        ticks.append(tick)
+        totals: Totals | None = None
+        summary: dict[str, Any] = {}
+        if len(ticks) == campaigns.n_ticks:
+            self.in_episode = False
+            totals = episode_totals(stack_ticks(ticks), has_unevenness=self._has_unevenness)
+            summary = self._summary(campaigns, totals)
+        if spec.reward is None:
+            reward = spec.task.net(tick.columns[self._counted_at], tick.columns[_COST_AT])
         else:
-            reward = reward_of(self.spec.reward, self.campaigns, tick, totals)
+            reward = reward_of(spec.reward, campaigns, tick, totals)
         return BiddingStep(self._observe(), reward, not self.in_episode, tick, summary)
 
     def ratios_so_far(self, controlled: int) -> dict[str, Float]:
@@ -130,13 +132,14 @@ class Bidding:
         return self.spec.task.ratios(so_far, targets.at([controlled] * len(spans)))
 
     def _summary(self, campaigns: Campaigns, totals: Totals) -> dict[str, Any]:
-        task = self.spec.task
-        expected = task.ratios(totals, campaigns.targets, expected=True)
+        task, targets = self.spec.task, campaigns.targets
+        ratios, expected = task.ratios(totals, targets), task.ratios(totals, targets, expected=True)
+        objective = task.reward(totals)
         return {
-            "score": task.score(totals, campaigns.targets),
-            "score_expected": task.score(totals, campaigns.targets, expected=True),
-            "objective": task.reward(totals),
-            "ratios": task.ratios(totals, campaigns.targets),
+            "score": task.penalised(objective, ratios),
+            "score_expected": task.penalised(task.reward(totals, expected=True), expected),
+            "objective": objective,
+            "ratios": ratios,
             "ratios_expected": {name: np.minimum(ratio, MOST_RATIO) for name, ratio in expected.items()},
         }
 
@@ -161,14 +164,12 @@ class Bidding:
         )
 
     def _clip(self, actions: ArrayLike) -> Float:
-        given = np.ascontiguousarray(actions, np.float64)
-        shape = (self.market.n_controlled, self.spec.action_kind.n_actions)
-        if given.shape != shape:
-            raise ValueError(f"`action` must have shape {shape}, found {given.shape}")
-        action = np.empty(shape)
-        row = clip_actions(given, action)
+        action = np.array(actions, np.float64, order="C")
+        if action.shape != self._shape:
+            raise ValueError(f"`action` must have shape {self._shape}, found {action.shape}")
+        row = clip_actions(action)
         if row >= 0:
-            raise ValueError(f"`action` must be finite, found {given[row]} in row {row}")
+            raise ValueError(f"`action` must be finite, found {np.asarray(actions, np.float64)[row]} in row {row}")
         return action
 
 

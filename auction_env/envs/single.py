@@ -41,13 +41,15 @@ class MarketEnv(gym.Env[Observation, NDArray[np.float32]]):
         episodes = next_episodes(spec.market, [self.np_random], self._choices, chosen)
         self.episode_seed = int(episodes.seed[0])
         observation, info = self._bidding.reset(*episodes)
-        self._show_if_human()
+        if self.render_mode == "human":
+            self.render()
         return observation[0], info_of(info, 0)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Bids for one tick; see the class docstring."""
-        outcome = self._bidding.step(np.asarray(action, np.float64).reshape(1, -1))
-        self._show_if_human()
+        outcome = self._bidding.step(np.asarray(action).reshape(1, -1))
+        if self.render_mode == "human":
+            self.render()
         return outcome.observation[0], float(outcome.reward[0]), outcome.done, False, outcome.info_of(0)
 
     def render(self) -> NDArray[np.uint8] | None:
@@ -60,10 +62,6 @@ class MarketEnv(gym.Env[Observation, NDArray[np.float32]]):
     def close(self) -> None:
         """Closes the window, if there is one."""
         self._screen.close()
-
-    def _show_if_human(self) -> None:
-        if self.render_mode == "human":
-            self.render()
 
 
 class BiddingEnv(MarketEnv):

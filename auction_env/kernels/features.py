@@ -1,8 +1,8 @@
 """The 16 state features of one advertiser from its running sums: the formula behind `observation.StateFeatures`.
 
-The running sums of advertiser e are rows e of `sums` (n, 5), `recent` (n, WINDOW, 5), `volume_sum` (n,) and
-`volume_recent` (n, WINDOW), float64; the five columns are bid, least winning cost, value, conversions, win rate.
-Rows are passed as arrays and an index, because slices cost as much as the work.
+The running sums are one array `running` (n, 1 + WINDOW, N_STATISTICS) float64: of each advertiser over all past ticks,
+then the last ones; the columns are bid, least winning cost, value, conversions, win rate and volume. They are passed
+as an array and an index, because slices cost as much as the work.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import numpy as np
 from numba import njit
 
 WINDOW = 3  # ticks of the "last 3" features
-N_STATISTICS = 5
+N_STATISTICS = 6
+_VOLUME = N_STATISTICS - 1
 
 
 @njit(cache=True, inline="always")
-def write_features(
-    sums, recent, volume_sum, volume_recent, e, n_past, time_left, budget_left, value_now, volume_now, out
-):
+def write_features(running, e, n_past, time_left, budget_left, value_now, volume_now, out):
     """Writes the features of advertiser e, which has `n_past` past ticks, into `out` (>= 16,)."""
     n_all = max(n_past, 1)
     n_recent = min(n_all, WINDOW)
@@ -25,58 +24,49 @@ def write_features(
     out[1] = budget_left
     for column in range(N_STATISTICS):
         total = 0.0
-        for k in range(WINDOW):
-            total += recent[e, k, column]
+        for k in range(1, 1 + WINDOW):
+            total += running[e, k, column]
         if column == 0:
-            out[2], out[3] = sums[e, column] / n_all, total / n_recent
+            out[2], out[3] = running[e, 0, column] / n_all, total / n_recent
+        elif column < _VOLUME:
+            out[3 + column], out[7 + column] = running[e, 0, column] / n_all, total / n_recent
         else:
-            out[3 + column], out[7 + column] = sums[e, column] / n_all, total / n_recent
+            out[14], out[15] = total, running[e, 0, column]
     out[12] = value_now
     out[13] = volume_now
-    total = 0.0
-    for k in range(WINDOW):
-        total += volume_recent[e, k]
-    out[14] = total
-    out[15] = volume_sum[e]
 
 
 @njit(cache=True, inline="always")
-def add_tick(sums, recent, volume_sum, volume_recent, e, bid, least_winning_cost, value, conversions, win_rate, volume):
+def add_tick(running, e, bid, least_winning_cost, value, conversions, win_rate, volume):
     """Adds a tick's means and its volume to the running sums of advertiser e."""
-    for k in range(WINDOW - 1):
+    for k in range(1, WINDOW):
         for column in range(N_STATISTICS):
-            recent[e, k, column] = recent[e, k + 1, column]
-        volume_recent[e, k] = volume_recent[e, k + 1]
-    recent[e, WINDOW - 1, 0] = bid
-    recent[e, WINDOW - 1, 1] = least_winning_cost
-    recent[e, WINDOW - 1, 2] = value
-    recent[e, WINDOW - 1, 3] = conversions
-    recent[e, WINDOW - 1, 4] = win_rate
-    volume_recent[e, WINDOW - 1] = volume
-    volume_sum[e] += volume
+            running[e, k, column] = running[e, k + 1, column]
+    running[e, WINDOW, 0] = bid
+    running[e, WINDOW, 1] = least_winning_cost
+    running[e, WINDOW, 2] = value
+    running[e, WINDOW, 3] = conversions
+    running[e, WINDOW, 4] = win_rate
+    running[e, WINDOW, _VOLUME] = volume
     for column in range(N_STATISTICS):
-        sums[e, column] += recent[e, WINDOW - 1, column]
+        running[e, 0, column] += running[e, WINDOW, column]
 
 
 @njit(cache=True)
-def write_all(sums, recent, volume_sum, volume_recent, n_past, time_left, budget_left, value_now, volume_now, out):
+def write_all(running, n_past, time_left, budget_left, value_now, volume_now, out):
     """`write_features` of all n advertisers; `n_past`, `budget_left`, `value_now`, `volume_now` (n,), `out` (n, 16)."""
-    for e in range(sums.shape[0]):
-        write_features(
-            sums, recent, volume_sum, volume_recent, e, n_past[e], time_left, budget_left[e], value_now[e],
-            volume_now[e], out[e],
-        )  # fmt: skip
+    for e in range(running.shape[0]):
+        write_features(running, e, n_past[e], time_left, budget_left[e], value_now[e], volume_now[e], out[e])
 
 
 @njit(cache=True)
-def add_ticks(sums, recent, volume_sum, volume_recent, n_past, mask, outcome):
-    """`add_tick` of the advertisers in `mask` (n,); `outcome` (n, 6): the five means, then the volume."""
-    for e in range(sums.shape[0]):
+def add_ticks(running, n_past, mask, outcome):
+    """`add_tick` of the advertisers in `mask` (n,); `outcome` (n, N_STATISTICS): the five means, then the volume."""
+    for e in range(running.shape[0]):
         if mask[e]:
             add_tick(
-                sums, recent, volume_sum, volume_recent, e, outcome[e, 0], outcome[e, 1], outcome[e, 2],
-                outcome[e, 3], outcome[e, 4], outcome[e, 5],
-            )  # fmt: skip
+                running, e, outcome[e, 0], outcome[e, 1], outcome[e, 2], outcome[e, 3], outcome[e, 4], outcome[e, 5]
+            )
             n_past[e] += 1
 
 
@@ -88,16 +78,13 @@ def write_episodes(starts, tick, n_ticks, budget_left, value, volume, outcomes, 
     as a share; `value`, `volume` (n,) of the tick; `outcomes` (5, n) the tick's means in the order of `add_tick`; `out`
     (n, >= 16).
     """
-    sums, recent = np.zeros((1, N_STATISTICS)), np.zeros((1, WINDOW, N_STATISTICS))
-    volume_sum, volume_recent = np.zeros(1), np.zeros((1, WINDOW))
+    running = np.zeros((1, 1 + WINDOW, N_STATISTICS))
     for e in range(len(starts) - 1):
-        sums[:], recent[:], volume_sum[:], volume_recent[:] = 0.0, 0.0, 0.0, 0.0
+        running[:] = 0.0
         for i in range(starts[e], starts[e + 1]):
             write_features(
-                sums, recent, volume_sum, volume_recent, 0, i - starts[e], (n_ticks - tick[i]) / n_ticks,
-                budget_left[i], value[i], volume[i], out[i],
-            )  # fmt: skip
+                running, 0, i - starts[e], (n_ticks - tick[i]) / n_ticks, budget_left[i], value[i], volume[i], out[i]
+            )
             add_tick(
-                sums, recent, volume_sum, volume_recent, 0, outcomes[0, i], outcomes[1, i], outcomes[2, i],
-                outcomes[3, i], outcomes[4, i], volume[i],
-            )  # fmt: skip
+                running, 0, outcomes[0, i], outcomes[1, i], outcomes[2, i], outcomes[3, i], outcomes[4, i], volume[i]
+            )

@@ -85,7 +85,7 @@ class OwnBids(NamedTuple):
 
 
 class EnvState(NamedTuple):
-    """State of n episodes; what `StateFeatures` holds for its features is in the last four."""
+    """State of n episodes."""
 
     period: NDArray[np.int64]  # (n,) row of `tick_start`
     advertiser: NDArray[np.int64]  # (n,) row of `value`
@@ -94,10 +94,7 @@ class EnvState(NamedTuple):
     active: NDArray[np.bool_]  # (n,) False once an impression could not be paid
     budget: NDArray[np.float64]  # (n,)
     budget_left: NDArray[np.float64]  # (n,)
-    sums: NDArray[np.float64]  # (n, 5)
-    recent: NDArray[np.float64]  # (n, WINDOW, 5)
-    volume_sum: NDArray[np.float64]  # (n,)
-    volume_recent: NDArray[np.float64]  # (n, WINDOW)
+    running: NDArray[np.float64]  # (n, 1 + WINDOW, N_STATISTICS): `features`
 
 
 def _compiled(function: Any) -> Any:
@@ -322,8 +319,8 @@ def observe(log, state, e, out):
         volume_now = log.tick_start[period, tick + 1] - log.tick_start[period, tick]
         value_now = log.value_sum[state.advertiser[e], period, tick] / max(volume_now, 1)
     write_features(
-        state.sums, state.recent, state.volume_sum, state.volume_recent, e, tick, (n_ticks - tick) / n_ticks,
-        state.budget_left[e] / state.budget[e], value_now, volume_now, out,
+        state.running, e, tick, (n_ticks - tick) / n_ticks, state.budget_left[e] / state.budget[e], value_now,
+        volume_now, out,
     )  # fmt: skip
 
 
@@ -339,7 +336,7 @@ def step_env(log, rules, state, e, multiplier, bids, scratch, totals, observatio
     state.budget_left[e] = totals[e, BUDGET_LEFT]
     n = max(totals[e, N_IMPRESSIONS], 1.0)
     add_tick(
-        state.sums, state.recent, state.volume_sum, state.volume_recent, e, totals[e, BID] / n,
+        state.running, e, totals[e, BID] / n,
         totals[e, LEAST_WINNING_COST], totals[e, OFFERED_CONVERSIONS] / n, totals[e, CONVERSIONS] / n,
         totals[e, WINS] / n, totals[e, N_IMPRESSIONS],
     )  # fmt: skip

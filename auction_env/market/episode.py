@@ -11,16 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.integers import check_integers
 from auction_env.kernels import outcomes
-from auction_env.kernels.clearing import BLOCK
-from auction_env.kernels.settle import Advertisers, Rules, Tiles
-from auction_env.kernels.step import opening as serial
-from auction_env.kernels.tick import Items, lay_out
+from auction_env.kernels.settle import Advertisers, Rules
 from auction_env.kernels.values import (
     N_BASES,
-    draw_correlated_values,
-    draw_funnel_values,
-    draw_shaped_values,
-    draw_values,
 )
 from auction_env.market.params import MAX_MONEY
 from auction_env.market.traffic import Traffic
@@ -54,6 +47,21 @@ class Opening(NamedTuple):
     def value_mean(self) -> Float:
         """(n_markets, n_advertisers) mean predicted value of the tick's impressions: the first predicted mean."""
         return self.predicted_mean[..., 0]
+
+
+class Now(NamedTuple):
+    """Where markets stand, as kernels take it; the fields as of `Opening`.
+
+    Attributes:
+        tick: Index of the current tick; n_ticks after the last one.
+        n_ticks: Of an episode.
+    """
+
+    budget_left: Float
+    predicted_mean: Float
+    n_impressions: Int
+    tick: int
+    n_ticks: int
 
 
 class TickBids(NamedTuple):
@@ -174,8 +182,9 @@ class MarketState:
     budget_left: Float  # (n_markets, n_advertisers) currency
     active: NDArray[np.bool_]  # (n_markets, n_advertisers) False once an advertiser could not pay an impression
     pending: Float  # (n_markets, n_ticks, n_advertisers) conversions by the tick that reports them; or without ticks
+    predicted_mean: Float  # (n_markets, n_advertisers, 4) as of `Opening`, of the current tick
     tick: int = 0
-    opening: Opening | None = None  # of the current tick; None after the last one
+    known: Opening | None = None  # `opening`, if somebody has asked for it in the current tick
 
     @classmethod
     def start(
@@ -200,7 +209,23 @@ class MarketState:
             budget_left=budget.copy(),
             active=np.ones(basis.shape, bool),
             pending=np.zeros((len(seed), n_delayed, budget.shape[1])),
+            predicted_mean=np.zeros((*basis.shape, N_BASES)),
         )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all ticks are played."""
+        return self.tick == len(self.volume)
+
+    @property
+    def opening(self) -> Opening:
+        """What is known at the start of the current tick: copies."""
+        if self.known is None:
+            self.known = Opening(
+                self.tick, self.volume[self.tick].copy(), self.predicted_mean.copy(), self.budget_left.copy(),
+                self.active.copy(),
+            )  # fmt: skip
+        return self.known
 
     @property
     def advertisers(self) -> Advertisers:
@@ -209,94 +234,12 @@ class MarketState:
         return Advertisers(traffic.sigma, traffic.lower, traffic.upper, self.mean[self.tick], self.sd[self.tick])
 
 
-class DrawnMarkets(NamedTuple):
-    """The markets whose values are drawn: one of those that are alike (`BatchMarket.reset`); fields of `MarketState`.
-
-    Attributes:
-        seed: (n,).
-        basis: (n, n_advertisers).
-        known: (n, n_advertisers) bool: of whom all amounts are drawn, because they are wanted in one of those alike.
-        volume: (n_ticks, n).
-        mean, sd: (n_ticks, n, n_advertisers).
-    """
-
-    seed: NDArray[np.uint64]
-    basis: Int
-    known: NDArray[np.bool_]
-    volume: Int
-    mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, state: MarketState, known: NDArray[np.bool_], kinds: tuple[Int, Int] | None) -> DrawnMarkets:
-        """Of a state, the first market of each kind and with it what is known in any of that kind; None: all differ."""
-        if kinds is None:
-            return cls(state.seed, state.basis, np.ascontiguousarray(known), state.volume, state.mean, state.sd)
-        which, kind = kinds
-        of_kind = np.zeros(state.basis[which].shape, bool)
-        np.logical_or.at(of_kind, kind, known)
-        mean, sd = (np.take(part, which, axis=1) for part in (state.mean, state.sd))
-        return cls(state.seed[which], state.basis[which], of_kind, np.take(state.volume, which, axis=1), mean, sd)
-
-    def draw(
-        self, tick: int, rules: Rules, values: Float32, value_sum: Float, sums: Float, means: Float
-    ) -> None:  # fmt: skip
-        """Draws the values of a tick's impressions, on one thread.
-
-        Args:
-            tick: Index of the tick.
-            rules: Of the markets: which distribution the values have.
-            values: (>= n_blocks, n_advertisers, BLOCK), written.
-            value_sum: (>= n_blocks, n_advertisers), written: sums of what is bid on.
-            sums: (>= n_blocks, n_amounts, n_advertisers), written; `value_sum` is its first amount without a funnel.
-            means: (n, n_advertisers, 4), its first n_amounts are written.
-        """
-        at, out = (self.seed, tick, self.volume, self.mean), (values, sums, means)
-        if rules.has_funnel:
-            serial.open_funnel(*at, self.sd, rules, self.basis, self.known, values, value_sum, sums, means)
-        elif rules.value_shape.shape[1]:
-            serial.open_shaped(*at, rules.value_correlation, rules.value_shape, *out)
-        elif rules.value_correlation > 0:
-            serial.open_correlated(*at, self.sd, rules.value_correlation, *out)
-        else:
-            serial.open_plain(*at, self.sd, *out)
-
-    def draw_on_threads(
-        self, tick: int, rules: Rules, values: Float32, value_sum: Float, sums: Float, means: Float
-    ) -> None:  # fmt: skip
-        """`draw` on all threads."""
-        n, sd, out = self.volume[tick], self.sd[tick], (values, value_sum)
-        items = lay_out(n, np.arange(len(n)))
-        at = (self.seed, tick, items, self.mean[tick])
-        if rules.has_funnel:
-            draw_funnel_values(*at, sd, rules, self.basis, self.known, *out, sums)
-        elif rules.value_shape.shape[1]:
-            draw_shaped_values(*at, rules.value_correlation, rules.value_shape, *out)
-        elif rules.value_correlation > 0:
-            draw_correlated_values(*at, sd, rules.value_correlation, *out)
-        else:
-            draw_values(*at, sd, *out)
-        serial.write_means(items.start, n, sums, means)
-
-
-def kinds_of(keys: Int) -> tuple[Int, Int] | None:
-    """First market of each kind, and the kind of each market, from (n_markets, ...) keys; None where all differ."""
-    _, first, kind = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return None if len(first) == len(keys) else (first, kind.reshape(-1))
-
-
-def count_blocks(volume: Int) -> list[int]:
-    """Blocks of all markets by tick, from their impressions (n_ticks, n_markets)."""
-    n_blocks: list[int] = (-(-volume // BLOCK)).sum(axis=1).tolist()
-    return n_blocks
-
-
 def check_seeds(seeds: ArrayLike, n_markets: int) -> Int:
     """(n_markets,) seeds as `BatchMarket.reset` takes them; ValueError if they are not some."""
     given: Int = np.atleast_1d(check_integers("seeds", seeds))
     if given.shape != (n_markets,):
         raise ValueError(f"`seeds` must be {n_markets} integers, found {given!r}")
-    if np.any(given < 0):
+    if given.min() < 0:
         raise ValueError(f"`seeds` must not be negative, found {given.min()}")
     return given
 
@@ -318,9 +261,11 @@ def check_bases(bases: ArrayLike | None, shape: tuple[int, int], *, has_funnel: 
     given = np.asarray(bases)
     if given.shape != shape or not np.issubdtype(given.dtype, np.integer):
         raise ValueError(f"`bases` must be integers of shape {shape}, found {given.dtype} {given.shape}")
+    if not given.any():
+        return np.zeros(shape, np.int64)
     if given.min() < 0 or given.max() >= N_BASES:
         raise ValueError(f"`bases` must be indices into {BASES}, found {given.min()} to {given.max()}")
-    if given.any() and not has_funnel:
+    if not has_funnel:
         raise ValueError(
             f"bids on {BASES[int(given.max())]} need a market with a funnel: `MarketParams(funnel=Funnel())`"
         )
@@ -371,18 +316,3 @@ def check_bids_of_markets(
         n = int(n_impressions[market])
         checked[market, advertiser] = check_impression_bids(given, n, f"advertiser {advertiser}")
     return checked
-
-
-def tiles_with_bids(
-    items: Items, tiles: Tiles, value_sum: Float, bids: Mapping[tuple[int, int], Float32]
-) -> tuple[Tiles, Float]:
-    """The tiles of a tick and the sums of their basis, with an item's own for each, and bids in the place of values."""
-    values, sums = tiles.value[items.tile], value_sum[items.tile]
-    basis = values.copy()
-    for (market, advertiser), of_all in bids.items():
-        rows = slice(items.start[market], items.start[market + 1])
-        column = np.zeros((rows.stop - rows.start) * BLOCK, np.float32)
-        column[: len(of_all)] = of_all
-        blocks = column.reshape(-1, BLOCK)
-        basis[rows, advertiser], sums[rows, advertiser] = blocks, blocks.sum(axis=1, dtype=np.float64)
-    return Tiles(basis, values, tiles.sigma[items.tile] if tiles.sigma.size else tiles.sigma), sums

@@ -7,12 +7,13 @@ bidders at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from auction_env.kernels.step.pacing import pace, scale_and_cap
+from auction_env.kernels.step.pacing import LOG_RATIO, N_ROWS, RATIO, SCALE, pace, scale_and_cap
 
 Float = NDArray[np.float64]
 
@@ -48,10 +49,21 @@ def plan_shares(expected_traffic: ArrayLike) -> Float:
 
     Args:
         expected_traffic: (..., n_ticks) expected share of the impressions of each tick.
+
+    Returns:
+        The plans, (..., n_ticks), read-only.
     """
     share = np.asarray(expected_traffic, np.float64)
+    return _plan_shares(share.tobytes(), share.shape)
+
+
+@lru_cache(maxsize=64)  # most episodes expect the same traffic
+def _plan_shares(content: bytes, shape: tuple[int, ...]) -> Float:
+    share = np.frombuffer(content).reshape(shape)
     to_come = np.cumsum(share[..., ::-1], axis=-1)[..., ::-1]
-    return np.divide(share, to_come, out=np.ones_like(share), where=to_come > 0)
+    plan = np.divide(share, to_come, out=np.ones_like(share), where=to_come > 0)
+    plan.flags.writeable = False
+    return plan
 
 
 class Pacer:
@@ -60,6 +72,10 @@ class Pacer:
     log m = log base + p e + i sum(e) + d (e - previous e), where e is the pacing error; with a CPA limit, m is
     at most the limit times exp(cpa_p e' + cpa_i sum(e')), where e' is the CPA's error. The realised CPA uses
     predicted conversions, which a bidder knows at once and which are far less noisy than sampled ones.
+
+    Attributes:
+        arrays: What `kernels.step.playing.play_tick` takes in a tick with, in place of `take_in`, and bids with, after
+            `raise_ratios`, in place of `current`.
     """
 
     def __init__(
@@ -82,32 +98,52 @@ class Pacer:
             gains: The controller's gains.
         """
         self._shape = np.shape(base)
-        self._limit, left = self._flat(cpa_limit), self._flat(budget)
-        self._scale = np.stack((self._flat(base), self._limit))
+        base, limit, left = self._flat(base), self._flat(cpa_limit), self._flat(budget)
         plan = plan_shares(expected_traffic)
         n_ticks = plan.shape[-1]
         by_tick = plan[:, None] if plan.ndim == 1 else np.stack([self._flat(plan[..., t]) for t in range(n_ticks)])
-        self._share = np.ascontiguousarray(by_tick)  # (n_ticks, n) or, of all alike, (n_ticks, 1)
-        self._gains = np.array([gains.p, gains.i, gains.d, gains.cpa_p, gains.cpa_i])
-        self._log_ratio = np.empty_like(self._scale)
-        self._state = np.zeros((6, len(left)))  # as of `kernels.step.pacing.pace`
-        self._state[0] = left
+        # (n_ticks, n) or, of all alike, (n_ticks, 1); a copy, because kernels are compiled anew for read-only arrays
+        self._share = np.array(by_tick, order="C")
+        self._gains = np.array([gains.p, gains.i, gains.d, gains.cpa_p, gains.cpa_i, MAX_LOG_RATIO])
+        self._rows = np.zeros((N_ROWS, len(left)))  # as of `kernels.step.pacing`
+        self._rows[0], self._rows[SCALE], self._rows[SCALE + 1] = left, base, limit
+        self._first_rows = self._rows.copy()
+        self._log_ratio, self._ratio = self._rows[LOG_RATIO:RATIO], self._rows[RATIO:SCALE]
+        self.arrays = (self._share, self._gains, self._rows)
+
+    def restart(self) -> None:
+        """Starts an episode like the one before."""
+        self._rows[:] = self._first_rows
 
     def multipliers(self, tick: int, *, last_cost: ArrayLike, last_expected_conversions: ArrayLike) -> Float:
         """Multipliers for `tick`, given cost and predicted conversions of the tick before (0 at tick 0)."""
-        ratio, out = self._log_ratio, np.empty(self._shape)
-        pace(
-            tick == 0, self._share[max(tick - 1, 0)], self._limit, self._flat(last_cost),
-            self._flat(last_expected_conversions), self._gains, MAX_LOG_RATIO, self._state, ratio,
-        )  # fmt: skip
-        np.exp(ratio, out=ratio)  # in NumPy: compiled exponentials differ in the last bit
-        scale_and_cap(ratio, self._scale, out.reshape(-1))
+        if tick > 0:
+            self.take_in(tick - 1, last_cost, last_expected_conversions)
+        return self.current()
+
+    def take_in(self, tick: int, cost: ArrayLike, expected_conversions: ArrayLike) -> None:
+        """Takes in cost and predicted conversions of a tick."""
+        pace(self._share[tick], self._flat(cost), self._flat(expected_conversions), self._gains, self._rows)
+
+    def raise_ratios(self) -> None:
+        """Makes ratios of the logarithms that `kernels.step.pacing.pace` wrote.
+
+        In NumPy: compiled exponentials differ in the last bit.
+        """
+        np.exp(self._log_ratio, out=self._ratio)
+
+    def current(self) -> Float:
+        """Multipliers for the tick after those taken in."""
+        out = np.empty(self._shape)
+        self.raise_ratios()
+        scale_and_cap(self._rows, out.reshape(-1))
         return out
 
     def _flat(self, given: ArrayLike) -> Float:
         """`given` broadcast to the bidders' shape, as a vector."""
         array = np.asarray(given, np.float64)
-        return (array if array.shape == self._shape else np.broadcast_to(array, self._shape)).reshape(-1)
+        shaped = array if array.shape == self._shape else np.broadcast_to(array, self._shape)
+        return np.ascontiguousarray(shaped).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,15 +91,18 @@ class Drift:
         if self.seed < 0:
             raise ValueError(f"`drift.seed` must not be negative, found {self.seed}")
 
+    @lru_cache(maxsize=64)  # noqa: B019 - of frozen objects, few and small
     def levels(self, n_days: int) -> tuple[np.ndarray, np.ndarray]:
-        """Factors on volume and value of the days 0 .. n_days - 1, each (n_days,); 1 on day 0."""
+        """Factors on volume and value of the days 0 .. n_days - 1, each (n_days,), read-only; 1 on day 0."""
         days, walk = np.arange(n_days), np.zeros((n_days, 2))
         if self.volume_walk or self.value_walk:
             # a row a day, so that a longer horizon leaves the days before it alone
             walk[1:] = np.random.default_rng(self.seed).standard_normal((n_days - 1, 2))
         walk = np.cumsum(walk, axis=0)
         volume = np.exp(self.volume * days + self.volume_walk * walk[:, 0])
-        return volume, np.exp(self.value * days + self.value_walk * walk[:, 1])
+        value = np.exp(self.value * days + self.value_walk * walk[:, 1])
+        volume.flags.writeable = value.flags.writeable = False
+        return volume, value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +244,8 @@ class TrafficParams:
         """
         weekday = np.arange(self.n_days) % 7
         volume, value = self.drift.levels(self.n_days)
-        volume = volume * self._weekday_weight()[weekday]
+        if self.weekly_curve or self.weekday_volume:
+            volume = volume * self._weekday_weight()[weekday]
         if self.weekday_value:
             value = value * np.asarray(self.weekday_value, np.float64)[weekday]
         return volume, value

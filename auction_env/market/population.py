@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -115,10 +116,8 @@ class Population:
         return int(max(self.category)) + 1
 
     def who(self, behaviour: str) -> NDArray[np.int64]:
-        """Indices of the advertisers with a behaviour, ascending."""
-        if not self.behaviour:
-            return np.arange(self.n_advertisers if behaviour == PID_CPA else 0)
-        return np.flatnonzero(np.asarray(self.behaviour) == behaviour)
+        """Indices of the advertisers with a behaviour, ascending; read-only."""
+        return _who(self.behaviour, self.n_advertisers, behaviour)
 
     def to_json(self) -> str:
         """One line of JSON, from which `Population.from_json` rebuilds an equal population.
@@ -175,6 +174,13 @@ def _number(name: str, value: Any, kind: type = float) -> Any:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
         raise ValueError(f"`{name}` must hold numbers, found {value!r}")
     return kind(value)
+
+
+@lru_cache(maxsize=64)
+def _who(behaviours: tuple[str, ...], n: int, behaviour: str) -> NDArray[np.int64]:
+    found = np.flatnonzero(np.asarray(behaviours or (PID_CPA,) * n) == behaviour)
+    found.flags.writeable = False
+    return found
 
 
 def redrawn_targets(targets: Targets, population: Population, seeds: NDArray[np.int64]) -> Targets:

@@ -98,8 +98,7 @@ class FixedPriceSimulation(ReplaySimulation):
         for column in (kernel.OFFERED_CONVERSIONS, outcomes.CONVERSIONS, outcomes.WINS):
             means.append(totals[:, column] * per_impression)
         outcome_means = np.stack([*means, totals[:, kernel.N_IMPRESSIONS]], axis=1)
-        running = (state.sums, state.recent, state.volume_sum, state.volume_recent)
-        add_ticks(*running, state.tick, self._everyone, outcome_means)  # counts the tick, too
+        add_ticks(state.running, state.tick, self._everyone, outcome_means)  # counts the tick, too
         self._tick += 1
         self._features = np.zeros_like(self._features)
         kernel.observe_envs(log, state, self._everyone, self._features)

@@ -20,7 +20,8 @@ from auction_env.integers import check_integers
 from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.settle import Tiles
 from auction_env.kernels.values import N_BASES
-from auction_env.market.episode import MarketState, kinds_of
+from auction_env.market.episode import MarketState
+from auction_env.market.impressions import kinds_of
 from auction_env.market.market import BatchMarket
 from auction_env.market.params import MarketParams
 from auction_env.market.population import Population
@@ -45,6 +46,7 @@ class LoggedValuesBatch(BatchMarket):
 
     def __init__(self, log: ReplayMarket, params: MarketParams, population: Population, n_markets: int) -> None:
         super().__init__(params, population, n_markets)
+        self._is_plain = False
         self.log = log
         self._sigmas = np.empty((0, self.n_advertisers, BLOCK), np.float32)
 

@@ -29,7 +29,7 @@ from auction_env.control.observation import FEATURE_NAMES, N_FEATURES
 from auction_env.integers import check_integers
 from auction_env.kernels import outcomes
 from auction_env.kernels import replay as kernel
-from auction_env.kernels.features import WINDOW
+from auction_env.kernels.features import N_STATISTICS, WINDOW
 from auction_env.kernels.running.threads import may_start_threads
 from auction_env.replay.market import ReplayMarket
 from auction_env.tasks import BASES, Targets, Task, get_task
@@ -191,10 +191,7 @@ class ReplaySimulation:
             active=self._everyone.copy(),
             budget=budget,
             budget_left=budget.copy(),
-            sums=np.zeros((n, 5)),
-            recent=np.zeros((n, WINDOW, 5)),
-            volume_sum=np.zeros(n),
-            volume_recent=np.zeros((n, WINDOW)),
+            running=np.zeros((n, 1 + WINDOW, N_STATISTICS)),
         )
         self._features = np.zeros((n, N_FEATURES))
         kernel.observe_envs(self.market.log, self._state, self._everyone, self._features)

@@ -58,7 +58,7 @@ def works() -> dict[str, Work]:
     from agents.labels.response import Response
     from agents.logging.collection import collect
     from agents.logging.noisy import NoisyBidder
-    from auction_env.kernels.step import auctions, controlled, opening, pacing
+    from auction_env.kernels.step import controlled, opening, pacing, playing, traffic
     from auction_env.market.funnel import Funnel
     from auction_env.market.params import MarketParams, TrafficParams
     from auction_env.market.shapes.value_distribution import ValueDistribution
@@ -67,8 +67,8 @@ def works() -> dict[str, Work]:
     task, small = TASKS["TargetCPA"], MarketParams(n_impressions=480)
     shaped, shared = TrafficParams(values=ValueDistribution.lognormal(1.0)), TrafficParams(value_correlation=0.5)
     played = (
-        auctions.run_markets, controlled.record_tick,
-        controlled.observe_tick, pacing.pace, pacing.scale_and_cap,
+        playing.play_tick, controlled.observe_tick, pacing.pace, pacing.scale_and_cap,
+        traffic.spawn_states, traffic.shape_values, traffic.shape_uncertainties, traffic.shape_volumes,
     )  # fmt: skip
 
     def play(params: MarketParams) -> None:

@@ -13,7 +13,7 @@ import pstats
 from numba import get_num_threads
 
 from auction_env import BatchMarket, MarketParams
-from auction_env.market.cuda import ExperimentalCudaMarket, is_available
+from auction_env.market.forms.cuda import ExperimentalCudaMarket, is_available
 from benchmarks.speed.market import pid_episode
 from benchmarks.speed.measure import median_seconds
 

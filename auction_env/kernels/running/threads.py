@@ -7,6 +7,7 @@ the machine says beforehand which it is, so `ThreadChoice` tries both now and th
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,11 @@ os.register_at_fork(after_in_child=_after_fork)
 def may_start_threads() -> bool:
     """Whether parallel kernels may run here: not in a process that was forked after GNU OpenMP had started."""
     return not _is_alone
+
+
+def fewest_shared() -> float:
+    """From how many blocks on a call may get several threads; infinitely many where there is one thread only."""
+    return FEWEST if may_start_threads() and get_num_threads() > 1 else math.inf
 
 
 class ThreadChoice:

@@ -1,1 +1,1 @@
-"""A tick of many markets, each phase one call: what opens it, pacing, auctions, what controlled advertisers see."""
+"""A tick of many markets, in one call or each phase in one: what opens it, pacing, auctions, controlled advertisers."""

@@ -91,53 +91,43 @@ def run_market(
         block += 1
 
 
-@njit(cache=True)
+@inlined
 def run_markets(
-    given, most, active, multiplier, tick, kind, basis, value, deviation, value_sum, seed, volume, numbers, exposure,
-    weight, by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
+    tick, kind, basis, value, deviation, value_sum, multiplier, seed, volume, numbers, exposure, weight, by_advertiser,
+    funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
 ):  # fmt: skip
-    """Runs the tick of every market with hard budgets, on one thread; returns whether the multipliers are valid.
-
-    Nothing changes if they are not.
+    """Runs the auctions of a tick of every market with hard budgets, on one thread.
 
     Args:
-        given, most, active: Multipliers, and the others as of `take_multipliers` and `close_tick`.
-        multiplier: (n_markets, n_advertisers) float32, written: `given` as it was at the end of the tick, 0 for
-            advertisers that ran out of money.
         tick: Index of the tick.
-        seed: (n_markets,) uint64.
-        volume: (n_ticks, n_markets) int64 impressions.
         kind: (n_markets,) int64: markets of a kind share their blocks, which lie in the order of the kinds.
         basis, value, deviation: The fields of `settle.Tiles`.
         value_sum: (>= n_blocks, n_advertisers) float64: sums of the basis.
+        multiplier: (n_markets, n_advertisers) float32: set to 0 for advertisers that run out of money.
+        seed: (n_markets,) uint64.
+        volume: (n_ticks, n_markets) int64 impressions.
         numbers .. value_shape: The fields of `settle.RuleArrays`.
         sigma, lower, upper: (n_markets, n_advertisers) float32: see `settle.Advertisers`.
         mean, sd: (n_ticks, n_markets, n_advertisers) float32.
         budget_left: (n_markets, n_advertisers) float64, updated.
         totals: (n_markets, n_advertisers, N_TOTALS) float64, written.
-        lwc: (n_markets,) float64, written: means of the least winning costs.
+        lwc: (n_markets,) float64, written: sums of the least winning costs.
         bid_sum: (n_markets, n_advertisers) float64, written: sum of the bids submitted.
     """
-    if not take_multipliers(given, active, most, multiplier):
-        return False
     block = first_blocks(volume[tick], kind)
     for e in range(seed.shape[0]):
         run_market(
             e, seed, tick, volume, block[e], basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
             by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
         )  # fmt: skip
-    close_tick(given, multiplier, volume[tick], lwc, active)
-    return True
 
 
 @njit(cache=True, parallel=True)
 def run_markets_parallel(
-    given, most, active, multiplier, tick, kind, basis, value, deviation, value_sum, seed, volume, numbers, exposure,
-    weight, by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
+    tick, kind, basis, value, deviation, value_sum, multiplier, seed, volume, numbers, exposure, weight, by_advertiser,
+    funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
 ):  # fmt: skip
     """`run_markets` on all threads."""
-    if not take_multipliers(given, active, most, multiplier):
-        return False
     block = first_blocks(volume[tick], kind)
     for index in prange(seed.shape[0]):
         e = np.int64(index)  # of another type, everything below it would be compiled again
@@ -145,5 +135,3 @@ def run_markets_parallel(
             e, seed, tick, volume, block[e], basis, value, deviation, value_sum, multiplier, numbers, exposure, weight,
             by_advertiser, funnel, value_shape, sigma, lower, upper, mean, sd, budget_left, totals, lwc, bid_sum,
         )  # fmt: skip
-    close_tick(given, multiplier, volume[tick], lwc, active)
-    return True

@@ -28,51 +28,51 @@ N_COLUMNS = 20
 
 
 @njit(cache=True)
-def clip_actions(given, out):
-    """Clips actions to [-1, 1]; returns the first row with one that is not finite, -1 if all are.
+def clip_actions(action):
+    """Clips actions to [-1, 1], in place; returns the first row with one that is not finite, -1 if all are.
 
     Args:
-        given: (n, n_actions) float64.
-        out: The same shape, written.
+        action: (n, n_actions) float64, changed.
     """
     bad = -1
-    for i in range(given.shape[0] - 1, -1, -1):
-        for k in range(given.shape[1]):
-            out[i, k] = min(max(given[i, k], -1.0), 1.0)
-            if not np.isfinite(given[i, k]):
+    for i in range(action.shape[0] - 1, -1, -1):
+        for k in range(action.shape[1]):
+            if not np.isfinite(action[i, k]):
                 bad = i
+            action[i, k] = min(max(action[i, k], -1.0), 1.0)
     return bad
 
 
 @njit(cache=True)
 def observe_tick(
-    market, advertiser, budget, budget_left, predicted_mean, n_impressions, time_left, sums, recent, volume_sum,
-    volume_recent, n_past, out,
+    market, advertiser, budget, budget_left, predicted_mean, n_impressions, tick, n_ticks, running, n_past, out
 ):  # fmt: skip
     """Writes the features of each controlled advertiser at the start of a tick: `features.write_features`.
 
     Args:
-        market, advertiser, predicted_mean, n_impressions, sums, recent, volume_sum, volume_recent, n_past: As of
-            `record_tick`.
+        market, advertiser, running, n_past: As of `record_tick`.
         budget: (n,) float64 currency.
         budget_left: (n_markets, n_advertisers) float64, at the start of the tick.
-        time_left: Share of the episode's ticks still to come.
+        predicted_mean, n_impressions: As of `record_tick`.
+        tick: Index of the tick; n_ticks after the last one, when nothing is left to predict.
+        n_ticks: Of the episode.
         out: (n, >= 16), written.
     """
     for i in range(market.shape[0]):
         e, j = market[i], advertiser[i]
         write_features(
-            sums, recent, volume_sum, volume_recent, i, n_past[i], time_left, budget_left[e, j] / budget[i],
-            predicted_mean[e, j, 0], n_impressions[e], out[i],
+            running, i, n_past[i], (n_ticks - tick) / n_ticks, budget_left[e, j] / budget[i],
+            predicted_mean[e, j, 0] if tick < n_ticks else 0.0,
+            n_impressions[e] if tick < n_ticks else np.int64(0), out[i],
         )  # fmt: skip
 
 
 @njit(cache=True)
 def record_tick(
-    market, advertiser, multiplier, n_impressions, predicted_mean, bid, totals, least_winning_cost, budget_left, sums,
-    recent, volume_sum, volume_recent, n_past, out, budget, next_mean, next_n_impressions, time_left, features,
+    market, advertiser, multiplier, n_impressions, predicted_mean, bid, totals, least_winning_cost, budget_left,
+    running, n_past, out,
 ):  # fmt: skip
-    """Writes what a tick brought to each controlled advertiser, adds it to its running sums, and observes the next.
+    """Writes what a tick brought to each controlled advertiser, and adds it to its running sums.
 
     Args:
         market, advertiser: See the module's docstring.
@@ -83,42 +83,51 @@ def record_tick(
         totals: (n_markets, n_advertisers, N_TOTALS) float64.
         least_winning_cost: (n_markets,) float64 means.
         budget_left: (n_markets, n_advertisers) float64, after the tick.
-        sums, recent, volume_sum, volume_recent: See `features`; updated.
+        running: See `features`; updated.
         n_past: (n,) int64 ticks, updated.
         out: (N_COLUMNS, n) float64, written.
-        budget, next_mean, next_n_impressions, time_left, features: As of `observe_tick`: of the next tick, whose
-            `budget_left` is that after this one.
     """
     for i in range(market.shape[0]):
         e, j = market[i], advertiser[i]
         n = float(n_impressions[e])
         of = totals[e, j]
         out[0, i] = multiplier[e, j]
-        out[1, i] = n
-        out[2, i] = bid[e, j]
-        out[3, i] = predicted_mean[e, j, 0] * n
-        out[4, i] = of[WINS]
-        out[5, i] = of[EXPOSURES]
-        out[6, i] = of[COST]
-        out[7, i] = of[CONVERSIONS]
-        out[8, i] = of[EXPECTED_CONVERSIONS]
-        out[9, i] = least_winning_cost[e]
-        out[10, i] = budget_left[e, j]
-        out[11, i] = of[CLICKS]
-        out[12, i] = of[EXPECTED_CLICKS]
-        out[13, i] = of[ADD_TO_CARTS]
-        out[14, i] = of[EXPECTED_ADD_TO_CARTS]
-        out[15, i] = of[GMV]
-        out[16, i] = of[EXPECTED_GMV]
-        for k in range(1, predicted_mean.shape[2]):
+        out[1, i] = of[COST]
+        out[2, i] = of[WINS]
+        out[3, i] = of[EXPOSURES]
+        out[4, i] = of[CONVERSIONS]
+        out[5, i] = of[EXPECTED_CONVERSIONS]
+        out[6, i] = least_winning_cost[e]
+        out[7, i] = n
+        out[8, i] = budget_left[e, j]
+        out[9, i] = of[CLICKS]
+        out[10, i] = of[EXPECTED_CLICKS]
+        out[11, i] = of[ADD_TO_CARTS]
+        out[12, i] = of[EXPECTED_ADD_TO_CARTS]
+        out[13, i] = of[GMV]
+        out[14, i] = of[EXPECTED_GMV]
+        out[15, i] = bid[e, j]
+        for k in range(predicted_mean.shape[2]):
             out[16 + k, i] = predicted_mean[e, j, k] * n
         share = 1.0 / max(n, 1.0)
         add_tick(
-            sums, recent, volume_sum, volume_recent, i, bid[e, j] * share, least_winning_cost[e],
-            predicted_mean[e, j, 0], of[CONVERSIONS] * share, of[WINS] * share, n,
+            running, i, bid[e, j] * share, least_winning_cost[e], predicted_mean[e, j, 0], of[CONVERSIONS] * share,
+            of[WINS] * share, n,
         )  # fmt: skip
         n_past[i] += 1
-    observe_tick(
-        market, advertiser, budget, budget_left, next_mean, next_n_impressions, time_left, sums, recent, volume_sum,
-        volume_recent, n_past, features,
-    )  # fmt: skip
+
+
+@njit(cache=True)
+def sum_ticks(columns, rows, out):
+    """Sums over the ticks, one after the other, so that they do not depend on what else is added up.
+
+    Args:
+        columns: (n_columns, n_ticks, n) float64.
+        rows: (n_rows,) int64: of which columns.
+        out: (n_rows, n) float64, written.
+    """
+    out[:] = 0.0
+    for k in range(rows.shape[0]):
+        for t in range(columns.shape[1]):
+            for i in range(columns.shape[2]):
+                out[k, i] += columns[rows[k], t, i]

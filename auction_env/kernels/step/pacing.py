@@ -54,41 +54,41 @@ def guard_cpa(limit, last_cost, last_expected_conversions, p, i, bound, spent, g
         guard[k] = min(max(output, -bound), bound)
 
 
+# rows of a pacer: what is left, sum of the errors and last error of the budget; what is spent and gained, sum of the
+# errors of the CPA; logarithms of the multiplier over its base and of its bound over the limit; the same without
+# logarithm; base and limit
+N_ROWS = 12
+LOG_RATIO, RATIO, SCALE = 6, 8, 10  # the first of two rows each
+
+
 @njit(cache=True)
-def pace(
-    is_first, share, limit, last_cost, last_expected_conversions, gains, bound, state, log_ratio
-):  # fmt: skip
+def pace(share, last_cost, last_expected_conversions, gains, pacer):
     """What both controllers make of a tick; see `control_budget` and `guard_cpa`.
 
     Args:
-        is_first: Whether there was no tick yet, so that the budget controller stays at 0.
         share: (n,) or (1,) float64.
-        gains: (5,) float64: p, i, d of the budget, p and i of the CPA.
-        state: (6, n) float64, updated: what is left, sum of the errors and last error of the budget; what is spent and
-            gained, and sum of the errors of the CPA.
-        log_ratio: (2, n) float64, written: log of the multiplier over its base, and of its bound over the limit.
+        last_cost, last_expected_conversions: (n,) float64.
+        gains: (6,) float64: p, i, d of the budget, p and i of the CPA, and the bound of both controls.
+        pacer: (N_ROWS, n) float64, the first 8 rows are updated.
     """
-    n = state.shape[1]
-    if is_first:
-        log_ratio[0, :] = 0.0
-    else:
-        of_all = share if share.shape[0] == n else np.full(n, share[0])
-        control_budget(
-            of_all, last_cost, gains[0], gains[1], gains[2], bound, state[0], state[1], state[2], log_ratio[0]
-        )
+    n = pacer.shape[1]
+    of_all = share if share.shape[0] == n else np.full(n, share[0])
+    control_budget(
+        of_all, last_cost, gains[0], gains[1], gains[2], gains[5], pacer[0], pacer[1], pacer[2], pacer[LOG_RATIO]
+    )
     guard_cpa(
-        limit, last_cost, last_expected_conversions, gains[3], gains[4], bound, state[3], state[4], state[5],
-        log_ratio[1],
+        pacer[SCALE + 1], last_cost, last_expected_conversions, gains[3], gains[4], gains[5], pacer[3], pacer[4],
+        pacer[5], pacer[LOG_RATIO + 1],
     )  # fmt: skip
 
 
 @njit(cache=True)
-def scale_and_cap(ratio, scale, out):
+def scale_and_cap(pacer, out):
     """Multipliers from their ratios to base and limit: the first ratio x base, at most the second x the limit.
 
     Args:
-        ratio, scale: (2, n) float64.
+        pacer: (N_ROWS, n) float64.
         out: (n,) float64, written.
     """
     for k in range(out.shape[0]):
-        out[k] = min(ratio[0, k] * scale[0, k], ratio[1, k] * scale[1, k])
+        out[k] = min(pacer[RATIO, k] * pacer[SCALE, k], pacer[RATIO + 1, k] * pacer[SCALE + 1, k])

@@ -27,12 +27,15 @@ class ScriptedBidders:
     """
 
     def __init__(self, market: BatchMarket, seeds: Int, expected_traffic: Float) -> None:
-        self._market = market
+        self._market, self._expected_traffic = market, expected_traffic
         population, targets = market.population, market.episode_targets
+        self._targets = targets
         budget, shape = targets.budget, (market.n_markets, market.n_advertisers)
         self._base: Float = np.asarray(population.start) * targets.cpa
-        cpa_limit = targets.cpa.copy()
-        cpa_limit[:, population.who(PID)] = np.inf
+        cpa_limit = targets.cpa
+        if len(careless := population.who(PID)):
+            cpa_limit = cpa_limit.copy()
+            cpa_limit[:, careless] = np.inf
         self._pacer = Pacer(
             base=self._base,
             cpa_limit=cpa_limit,
@@ -44,9 +47,11 @@ class ScriptedBidders:
         self._throttled, self._stepping = population.who(THROTTLED), population.who(STEPS)
         self._budget, self._spent = budget, np.zeros(shape)
         self._steps: Float = self._base[:, self._stepping]
-        self._planned_share = np.cumsum(expected_traffic, axis=-1)[..., None, :]  # up to a tick's end
+        if len(self._throttled):
+            self._planned_share = np.cumsum(expected_traffic, axis=-1)[..., None, :]  # up to a tick's end
         n_ticks = market.params.n_ticks
-        self._walks = _walks(seeds, population.walk_sd, n_ticks, self._walking)
+        if len(self._walking):
+            self._walks = _walks(seeds, population.walk_sd, n_ticks, self._walking)
         self._scheduled = [
             _Scheduled(schedule, who, seeds, n_ticks)
             for schedule in population.schedules
@@ -54,12 +59,30 @@ class ScriptedBidders:
         ]
         self._n_ticks = n_ticks
         self._needs_spent = bool(len(self._throttled) or len(self._stepping) or self._scheduled)
+        self.all_paced: Pacer | None = None  # what all of them bid by; None where some have another script
+        if not (self._needs_spent or len(self._fixed) or len(self._walking)):
+            self.all_paced = self._pacer
 
-    def multipliers(self, tick: int, *, last_cost: Float, last_expected_conversions: Float) -> Float:
-        """(n_markets, n_advertisers) for `tick`, given cost and predicted conversions of the tick before."""
-        out = self._pacer.multipliers(tick, last_cost=last_cost, last_expected_conversions=last_expected_conversions)
+    def restart(self, expected_traffic: Float) -> bool:
+        """Starts the market's new episodes, if all of them pace as in the ones before; returns whether they do."""
+        if self.all_paced is None or expected_traffic is not self._expected_traffic:
+            return False
+        if self._market.episode_targets is not self._targets:
+            return False
+        self.all_paced.restart()
+        return True
+
+    def take_in(self, tick: int, cost: Float, expected_conversions: Float) -> None:
+        """Takes in cost and predicted conversions of a tick, (n_markets, n_advertisers) each."""
+        self._pacer.take_in(tick, cost, expected_conversions)
         if self._needs_spent:
-            self._spent += last_cost
+            self._spent += cost
+        if len(self._stepping) and tick + 1 < self._n_ticks:
+            self._step(tick + 1, cost[:, self._stepping])
+
+    def multipliers(self, tick: int) -> Float:
+        """(n_markets, n_advertisers) for `tick`, of which all before are taken in."""
+        out = self._pacer.current()
         if len(self._fixed):
             out[:, self._fixed] = self._base[:, self._fixed]
         if len(self._walking):
@@ -68,7 +91,7 @@ class ScriptedBidders:
             behind = self._spent[:, who] < self._planned_share[..., tick] * self._budget[:, who]
             out[:, who] = np.where(behind, self._base[:, who], 0.0)
         if len(self._stepping):
-            out[:, self._stepping] = self._step(tick, last_cost[:, self._stepping])
+            out[:, self._stepping] = self._steps
         if self._scheduled:
             left = np.maximum(1.0 - self._spent / self._budget, 0.0)
             pace = log_pace(left, (self._n_ticks - tick) / self._n_ticks)
@@ -78,15 +101,13 @@ class ScriptedBidders:
             out[:, who] = self._base[:, who] * scheduled.factors(tick, pace[:, who], surplus[:, who])
         return out
 
-    def _step(self, tick: int, last_cost: Float) -> Float:
-        """AuctionNet's PID: its multipliers after the tick before, whose cost is given, (n_markets, n_stepping)."""
-        if tick > 0:
-            who, left = self._stepping, np.maximum(self._budget - self._spent, 1e-12)[:, self._stepping]
-            of_plan = last_cost * (self._n_ticks - tick) / left
-            step = np.where(of_plan < _BEHIND, _UP, np.where(of_plan > _AHEAD, _DOWN, 1.0))
-            base, bound = self._base[:, who], np.exp(MAX_LOG_RATIO)
-            self._steps = np.clip(self._steps * step, base / bound, base * bound)
-        return self._steps
+    def _step(self, tick: int, last_cost: Float) -> None:
+        """AuctionNet's PID: its multipliers for `tick`, by the cost of the one before, (n_markets, n_stepping)."""
+        who, left = self._stepping, np.maximum(self._budget - self._spent, 1e-12)[:, self._stepping]
+        of_plan = last_cost * (self._n_ticks - tick) / left
+        step = np.where(of_plan < _BEHIND, _UP, np.where(of_plan > _AHEAD, _DOWN, 1.0))
+        base, bound = self._base[:, who], np.exp(MAX_LOG_RATIO)
+        self._steps = np.clip(self._steps * step, base / bound, base * bound)
 
 
 class _Scheduled:
@@ -108,8 +129,6 @@ class _Scheduled:
 
 def _walks(seeds: Int, step_sd: float, n_ticks: int, walking: Int) -> Float:
     """Factors on the multiplier: (n_markets, n_ticks, n_walking), each a function of seed and advertiser alone."""
-    if len(walking) == 0:
-        return np.ones((len(seeds), n_ticks, 0))
     steps = _draws(seeds, _WALK_CHILD, n_ticks, walking).transpose(0, 2, 1)
     return np.exp(np.clip(step_sd * np.cumsum(steps, axis=1), -MAX_LOG_RATIO, MAX_LOG_RATIO))
 

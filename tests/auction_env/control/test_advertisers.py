@@ -40,3 +40,6 @@ def test_totals_add_up_the_ticks_in_order() -> None:
     np.testing.assert_array_equal(totals.gmv, 0)
     share = stacked.cost / stacked.cost.sum(axis=0)
     np.testing.assert_allclose(totals.unevenness, 0.5 * np.abs(share - 0.2).sum(axis=0))
+    without = episode_totals(stacked, has_unevenness=False)
+    assert np.isnan(without.unevenness).all()
+    np.testing.assert_array_equal(without[:-1], totals[:-1])

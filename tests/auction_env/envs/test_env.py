@@ -15,7 +15,7 @@ from auction_env import FEATURE_NAMES, Funnel, MarketParams, Population, Shock, 
 from auction_env.control.actions import ACTION_KINDS
 from auction_env.envs.single import BiddingEnv
 from auction_env.market.competitors.shipped import shipped_population
-from auction_env.tasks import TASKS, Constraint, Task
+from auction_env.tasks import TASKS, Constraint, Task, unevenness
 from tests.auction_env.envs.small import BAT, BIDDING, IDS, LOGGED_VALUES, MARKET, REPLAY
 
 
@@ -34,6 +34,14 @@ def play(env: gym.Env, actions: np.ndarray, **reset: object) -> tuple[np.ndarray
         rewards.append(reward)
     assert terminated
     return np.stack(observations), np.array(rewards), info
+
+
+def test_a_limit_on_the_unevenness_of_the_spend_is_kept_as_in_tasks() -> None:
+    env = make(n_impressions=480, task=Task(name="even", constraints=(Constraint(kind="smoothness"),)))
+    env.reset(seed=0)
+    infos = [env.step(np.array([action], np.float32))[4] for action in np.linspace(-1.0, 1.0, 48)]
+    cost, seen = (np.array([[info[name]] for info in infos]) for name in ("cost", "n_impressions"))
+    assert infos[-1]["ratios"]["smoothness"] == unevenness(cost, seen)[0] / 0.25 > 0
 
 
 RECORDED_TASKS = ("MaxConversions", "TargetCPA")  # a log without clicks has these only

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from auction_env.kernels.running import threads
@@ -97,3 +99,14 @@ def test_a_process_that_may_start_no_threads_starts_none(machine: Machine, monke
     monkeypatch.setattr(threads, "_is_alone", True)
     assert not threads.may_start_threads()
     assert machine.calls(ThreadChoice(), 3, serial=1.0, parallel=1.0) == [1] * 3
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "is_alone", "fewest"), [(1, False, math.inf), (2, False, threads.FEWEST), (2, True, math.inf)]
+)
+def test_a_call_may_be_shared_where_threads_may_start(
+    monkeypatch: pytest.MonkeyPatch, n_threads: int, is_alone: bool, fewest: float
+) -> None:
+    monkeypatch.setattr(threads, "get_num_threads", lambda: n_threads)
+    monkeypatch.setattr(threads, "_is_alone", is_alone)
+    assert threads.fewest_shared() == fewest

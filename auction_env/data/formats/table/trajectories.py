@@ -16,7 +16,7 @@ from auction_env.data.formats.table.reading import read_rows
 from auction_env.data.missing import MISSING
 from auction_env.data.schema import FEATURE_COLUMNS, MAY_BE_MISSING, OBSERVATION_COLUMNS
 from auction_env.data.storage import check_target, write
-from auction_env.kernels.features import N_STATISTICS, write_episodes
+from auction_env.kernels.features import write_episodes
 from auction_env.kernels.logs.campaigns import follow_campaigns, repeat_episodes
 from auction_env.tasks import BASES, QUANTITIES, Targets, Task, get_task
 
@@ -309,7 +309,7 @@ _MEANS = ("bid", "least_winning_cost", "value", "conversions", "win_rate")
 def _means(columns: Mapping[str, Array], mean_bid: Float | None) -> Float:
     """(5, n) the ticks' means over their impressions, in the order of the features' kernel."""
     volume = columns["n_impressions"]
-    out = np.empty((N_STATISTICS, len(volume)))
+    out = np.empty((len(_MEANS), len(volume)))
     per_impression = 1.0 / np.maximum(volume, 1.0)
     out[0] = columns["bid"] * per_impression if mean_bid is None else mean_bid
     out[1] = columns["least_winning_cost"]

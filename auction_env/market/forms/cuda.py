@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from auction_env.kernels import cuda as kernel
 from auction_env.kernels.clearing import MECHANISMS
-from auction_env.kernels.outcomes import COST, N_TOTALS
+from auction_env.kernels.outcomes import COST
 from auction_env.kernels.running import threads
 from auction_env.kernels.step import auctions
 from auction_env.kernels.values import N_BASES
 from auction_env.market.episode import Float, MarketState
-from auction_env.market.market import BatchMarket
+from auction_env.market.market import BatchMarket, Found
 from auction_env.market.params import MAX_MONEY, MarketParams, TrafficParams
 from auction_env.market.population import Population
 
@@ -65,6 +65,7 @@ class ExperimentalCudaMarket(BatchMarket):
         if not is_available():
             raise RuntimeError("ExperimentalCudaMarket needs a CUDA device that numba can use, found none")
         super().__init__(params, population, n_markets)
+        self._may_be_one_call = False
         _check_supported(self.params, _MARKET_FIELDS)
         _check_supported(self.params.traffic, _TRAFFIC_FIELDS)
         if self.params.mechanism not in _MECHANISMS:
@@ -128,13 +129,14 @@ class ExperimentalCudaMarket(BatchMarket):
         expected_mean[..., 0] = self._value_sum / np.maximum(n, 1)[:, None]
         return expected_mean
 
-    def _run(self, state: MarketState, given: Float) -> tuple[Float, Float, Float] | None:
+    def _run(self, state: MarketState, given: Float, found: Found) -> bool:
         """See `BatchMarket._run`: settled on the device, added up on the host until somebody cannot pay."""
         multiplier = self._multiplier
         if not auctions.take_multipliers(given, state.active, MAX_MONEY, multiplier):
-            return None
+            return False
         submitted, value_sum = multiplier.copy(), self._value_sum.copy()
-        totals, lwc_sum = np.zeros((*self._shape, N_TOTALS)), np.zeros(self.n_markets)
+        totals, lwc_sum, bid_sum = found
+        totals[:], lwc_sum[:] = 0.0, 0.0
         n, first = state.volume[state.tick], np.zeros(self.n_markets, np.int64)
         broke = np.empty(self.n_markets, np.int64)
         while np.any(first < n):
@@ -151,7 +153,8 @@ class ExperimentalCudaMarket(BatchMarket):
                 value_sum[market, advertiser] = self._value_sum_until(market, advertiser, int(first[market]))
         state.budget_left -= totals[..., COST]
         auctions.close_tick(given, multiplier, n, lwc_sum, state.active)
-        return totals, lwc_sum, submitted * value_sum
+        bid_sum[:] = submitted * value_sum
+        return True
 
     def _settle_from(self, first: NDArray[np.int64], multiplier: NDArray[np.float32]) -> None:
         """Settles impressions from `first` on, on the device, and copies the outcomes to the host."""

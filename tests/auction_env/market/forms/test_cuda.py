@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 needs_cuda_target = pytest.mark.skipif(
     importlib.util.find_spec("numba.cuda") is None, reason="this numba has no CUDA target"
 )
@@ -25,7 +25,7 @@ import numpy as np
 from numba import cuda
 
 from auction_env import BatchMarket, MarketParams, Population
-from auction_env.market.cuda import ExperimentalCudaMarket
+from auction_env.market.forms.cuda import ExperimentalCudaMarket
 from auction_env.kernels.cuda import draw_words
 from auction_env.kernels.rng import bits
 
@@ -83,7 +83,7 @@ CONVERSIONS = """
 import numpy as np
 
 from auction_env import BatchMarket, MarketParams, Population, TrafficParams
-from auction_env.market.cuda import ExperimentalCudaMarket
+from auction_env.market.forms.cuda import ExperimentalCudaMarket
 
 # values near a half, so that many impressions convert and the truncated-normal draw decides
 traffic = TrafficParams(value_mean=0.4, category_swing=0.1, advertiser_swing=0.1, sigma_mean=0.25)
@@ -145,7 +145,7 @@ def test_the_simulated_device_goes_the_way_of_the_cpu(code: str) -> None:
 
 
 def test_a_device_goes_the_way_of_the_cpu() -> None:
-    from auction_env.market.cuda import is_available
+    from auction_env.market.forms.cuda import is_available
 
     if not is_available():
         pytest.skip("there is no CUDA device")
@@ -161,7 +161,7 @@ def test_the_kernels_compile_for_a_device() -> None:
 
 
 def test_without_a_device_an_error_says_so() -> None:
-    from auction_env.market.cuda import ExperimentalCudaMarket, is_available
+    from auction_env.market.forms.cuda import ExperimentalCudaMarket, is_available
 
     if is_available():
         pytest.skip("there is a CUDA device")
@@ -170,7 +170,7 @@ def test_without_a_device_an_error_says_so() -> None:
 
 
 def test_parameters_that_the_device_does_not_know_are_refused() -> None:
-    from auction_env.market.cuda import _check_supported
+    from auction_env.market.forms.cuda import _check_supported
 
     params_type = make_dataclass(
         "Params", [("n_slots", int, 3), ("quality", float, 1.0), ("days", list, field(default_factory=list))]
@@ -183,7 +183,7 @@ def test_parameters_that_the_device_does_not_know_are_refused() -> None:
 
 
 def test_the_benchmark_says_that_there_is_no_device() -> None:
-    from auction_env.market.cuda import is_available
+    from auction_env.market.forms.cuda import is_available
 
     if is_available():
         pytest.skip("there is a CUDA device")
