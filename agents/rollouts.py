@@ -26,9 +26,9 @@ from auction_env.tasks import OUTCOMES, QUANTITIES, Targets, Task, Totals, uneve
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
 
-_FEWEST_MARKETS, _MOST_MARKETS = 16, 64
+_FEWEST_MARKETS, _MOST_MARKETS = 16, 64  # whose impressions are held at once
 _IMPRESSIONS_AT_ONCE = 160_000  # of a tick of all markets: a full-size market needs a few MB for their values
-_MOST_COPIES = 4
+_MOST_EPISODES = 256  # side by side: those of a market share its impressions
 
 _PER_CAMPAIGN = ("seed", "advertiser", "day", "category", "requirements")  # fields of `Episodes` by their axis 0
 _PER_TICK = ("features", "budget_left", "active")  # by their axis 1
@@ -256,18 +256,14 @@ def rollout(
         raise ValueError(
             f"`seeds` and `advertisers` must be vectors of one length, found {seeds.shape}, {advertisers.shape}"
         )
-    days = market.days_of(seeds) if days is None else days
-    n_copies = len(seeds) // np.unique(np.stack((seeds, advertisers)), axis=1).shape[1]
-    parts, n_at_once = [], markets_at_once(market, n_copies)
+    days = market.days_of(seeds) if days is None else check_integers("days", days)
+    parts = []
     with counted(progress, f"episodes of {bidder.name}", len(seeds)) as tell:
-        for start in range(0, len(seeds), n_at_once):
-            chunk = slice(start, start + n_at_once)
-            n = len(seeds[chunk])
+        for chunk in batches(market, market.alike(task, seeds, advertisers, days)):
             simulation = market.one_each(task, advertisers[chunk])
-            of_chunk = None if days is None else check_integers("days", days)[chunk]
-            parts.append(run_episode(simulation, seeds[chunk], bidder, of_chunk))
+            parts.append(run_episode(simulation, seeds[chunk], bidder, None if days is None else days[chunk]))
             if tell is not None:
-                tell(n)
+                tell(len(seeds[chunk]))
     return _concatenate(parts)
 
 
@@ -340,18 +336,25 @@ def rollout_each(
     return [played.at(np.arange(turn, len(seeds) * k, k)) for turn in range(k)]
 
 
-def markets_at_once(market: PlayableMarket, n_copies: int = 1) -> int:
-    """Markets that `rollout` runs side by side: enough for two cores, and more of small ones.
+def batches(market: PlayableMarket, alike: Int) -> list[slice]:
+    """Which episodes `rollout` runs side by side: enough for two cores, and more of small markets.
 
     A tick costs Python and a model's forward pass some milliseconds whatever there is to do: 64 markets of 4,800
     impressions take three quarters of the time in one batch that they take in four.
 
     Args:
         market: What is played.
-        n_copies: How often each episode is played. Copies share the values, so that more of them fit.
+        alike: (n,) of `PlayableMarket.alike`: a batch ends where it would hold the impressions of too many markets.
     """
     fitting = int(_IMPRESSIONS_AT_ONCE * market.n_ticks / max(market.mean_impressions, 1.0))
-    return min(max(fitting, _FEWEST_MARKETS), _MOST_MARKETS) * min(n_copies, _MOST_COPIES)
+    most = min(max(fitting, _FEWEST_MARKETS), _MOST_MARKETS)
+    starts, held = [0], set[int]()
+    for i, kind in enumerate(alike.tolist()):
+        if i - starts[-1] == _MOST_EPISODES or len(held) + (kind not in held) > most:
+            starts.append(i)
+            held = set()
+        held.add(kind)
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(alike)], strict=True)]
 
 
 def check_days(seeds: ArrayLike, days: ArrayLike | None) -> None:

@@ -120,11 +120,11 @@ class _Run:
 
     def __init__(self, name: str, settings: OfflineSettings, seed: int, transitions: Transitions) -> None:
         self._name, self._settings, self._seed = name, settings, seed
-        torch.manual_seed(_draw(seed, -1))
+        _seed(seed, -1)
         self._algorithm: Algorithm = algorithm_module(name).ALGORITHM(settings)
         self.policy = make_policy(self._algorithm.actor, transitions, settings.action_share)
         self._batches = as_tensors(transitions, self.policy)
-        torch.manual_seed(_draw(seed, -2))
+        _seed(seed, -2)
         self._algorithm.prepare(self._batches, self.policy)
         self.n_steps = 0
         self.history: list[Numbers] = []
@@ -150,7 +150,7 @@ class _Run:
                     progress(self.n_steps, total, record)
 
     def _step(self) -> dict[str, float]:
-        torch.manual_seed(_draw(self._seed, self.n_steps))
+        _seed(self._seed, self.n_steps)
         rows = torch.randint(len(self._batches), (self._settings.batch_size,))
         updated = self._algorithm.update(self._batches[rows], self.n_steps)
         losses = {name: float(loss) for name, loss in updated.items()}
@@ -212,9 +212,11 @@ def as_tensors(transitions: Transitions, policy: Policy) -> TensorDict:
     )
 
 
-def _draw(seed: int, step: int) -> int:
-    """The seed of a step; -1 and -2 are before the first."""
-    return int(np.random.SeedSequence([seed, step + 2]).generate_state(1, np.uint64)[0] >> 1)
+def _seed(seed: int, step: int) -> None:
+    """Seeds what a step draws; -1 and -2 are before the first."""
+    drawn = int(np.random.SeedSequence([seed, step + 2]).generate_state(1, np.uint64)[0] >> 1)
+    # `torch.manual_seed` tells the accelerators, too, on which nothing is drawn: a quarter of a step of `bc`
+    torch.default_generator.manual_seed(drawn)
 
 
 def _data_hash(transitions: Transitions) -> str:

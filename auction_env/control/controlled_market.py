@@ -98,6 +98,9 @@ class PlayableMarket(Protocol):
     def days_of(self, seeds: Int) -> Int | None:
         """Which day each episode is where nobody says so, (n,) by the seeds; None: `reset` draws it."""
 
+    def alike(self, task: Task, seeds: Int, advertisers: Int, days: Int | None) -> Int:
+        """(n,) numbers of episodes: those with equal ones share their impressions in memory when side by side."""
+
     def difference(self, other: PlayableMarket) -> str:
         """In what the other market differs, in a few words; empty if it is the same market."""
 

@@ -81,6 +81,20 @@ class LiveMarket:
     def days_of(self, seeds: Int) -> None:
         return None
 
+    def alike(self, task: Task, seeds: Int, advertisers: Int, days: Int | None) -> Int:
+        if not self.shares_impressions:
+            return np.arange(len(seeds))
+        keys = [seeds] if days is None else [seeds, days]
+        competing = [get_task(self.competitor_task).basis] if self.competitors else []
+        if {task.basis, *competing} != {BASES[0]}:  # scripts bid on conversions: who is controlled changes the basis
+            keys.append(advertisers)
+        return np.unique(np.stack(keys), axis=1, return_inverse=True)[1].reshape(-1)
+
+    @property
+    def shares_impressions(self) -> bool:
+        """Whether markets of one seed, side by side, hold their impressions once."""
+        return self.params.budget_rule == "in_order"
+
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, LiveMarket):
             return "one is live, the other a log"

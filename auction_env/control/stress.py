@@ -68,6 +68,9 @@ class StressedMarket(LiveMarket):
     def days_of(self, seeds: Int) -> None:
         return self.base.days_of(seeds)
 
+    def alike(self, task: Task, seeds: Int, advertisers: Int, days: Int | None) -> Int:
+        return self.base.alike(task, seeds, advertisers, days)
+
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, StressedMarket):
             return "one is under stress, the other is not"

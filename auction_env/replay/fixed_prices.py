@@ -69,17 +69,29 @@ class FixedPriceSimulation(ReplaySimulation):
         given, on_impressions, is_reported = split_bids(bids, n)
         totals = np.zeros((n, kernel.N_TOTALS))
         self._before = {}
+        prices = {period: self._prices(period) for period in np.unique(state.period).tolist()}
         for i in range(n):
-            values = self._impressions(i).values
-            own = on_impressions[i].astype(np.float64) if i in on_impressions else given[i] * values.astype(np.float64)
-            outcome = self._settle(i, own)
-            totals[i] = self._totals(outcome, float(log.value_sum[state.advertiser[i], state.period[i], self._tick]))
-            state.budget_left[i] -= totals[i, outcomes.COST]
-            totals[i, kernel.BUDGET_LEFT] = state.budget_left[i]
+            period = int(state.period[i])
+            price, price_mean = prices[period]
+            logged = self._impressions(i).values
+            values = logged.astype(np.float64)
+            own = on_impressions[i].astype(np.float64) if i in on_impressions else given[i] * values
+            won, converted = self._settle(i, price, values, own)
+            if i in on_impressions and is_reported:
+                self._before[i] = self._outcomes(i, own, price, won, converted)
+            submitted, row = own.astype(np.float32), totals[i]
+            row[outcomes.WINS] = row[outcomes.EXPOSURES] = len(won)
+            row[outcomes.COST] = _cost(price, won)
+            row[outcomes.CONVERSIONS] = len(converted)
+            row[outcomes.EXPECTED_CONVERSIONS] = logged[won].sum(dtype=np.float64)
+            row[kernel.N_IMPRESSIONS] = len(values)
+            row[kernel.BID] = submitted.sum(dtype=np.float64)
+            row[kernel.OFFERED_CONVERSIONS] = log.value_sum[state.advertiser[i], period, self._tick]
+            row[kernel.LEAST_WINNING_COST] = price_mean
+            state.budget_left[i] -= row[outcomes.COST]
+            row[kernel.BUDGET_LEFT] = state.budget_left[i]
             if i in on_impressions:
-                given[i] = mean_multiplier(totals[i, kernel.BID], totals[i, kernel.OFFERED_CONVERSIONS])
-                if is_reported:
-                    self._before[i] = outcome
+                given[i] = mean_multiplier(row[kernel.BID], row[kernel.OFFERED_CONVERSIONS])
         state.active[:] = state.budget_left >= MIN_BUDGET
         per_impression = 1.0 / np.maximum(totals[:, kernel.N_IMPRESSIONS], 1.0)
         means = [totals[:, kernel.BID] * per_impression, totals[:, kernel.LEAST_WINNING_COST]]
@@ -93,45 +105,54 @@ class FixedPriceSimulation(ReplaySimulation):
         self._last = controlled_tick(given, totals)
         return self._last
 
-    def _settle(self, i: int, bids: Float) -> ImpressionOutcomes:
-        """What the bids of an episode's tick win, pay and bring."""
-        state, log = self._state, self.market.log
-        values, sigmas = self._impressions(i)
-        first, stop = log.tick_start[state.period[i], self._tick : self._tick + 2]
-        price, left = self.market.least_winning_costs(slice(first, stop)), state.budget_left[i]
+    def _prices(self, period: int) -> tuple[Float, float]:
+        """(n_impressions,) prices of the current tick in a period, given by its row, and their mean."""
+        price = self.market.least_winning_costs(slice(*self.market.log.tick_start[period, self._tick : self._tick + 2]))
+        return price, float(price.astype(np.float32).sum(dtype=np.float64)) / max(len(price), 1)
+
+    def _settle(self, i: int, price: Float, values: Float, bids: Float) -> tuple[Int, Int]:
+        """Which impressions the bids of an episode's tick win, and which of them convert.
+
+        Bids that were dropped, or that nobody could pay, become 0. All impressions have a draw of their value, as in
+        AuctionNet's evaluator; it is computed where it matters.
+        """
+        sigmas, left = self._impressions(i).sigmas, self._state.budget_left[i]
         key = (self._seed[i], self._day[i], self._advertiser[i], self._tick)
         rng = np.random.default_rng([int(part) & 0xFFFFFFFFFFFFFFFF for part in key])
-        submitted = bids.copy() if left >= MIN_BUDGET else np.zeros(len(bids))
-        while True:
-            won = submitted >= price
-            drawn = np.clip(rng.normal(values, sigmas) * won, 0.0, 1.0)
-            converted = rng.binomial(1, drawn).astype(bool)
-            cost = float((price * won).sum())
+        if left < MIN_BUDGET:
+            bids[:] = 0.0
+        won = np.flatnonzero(bids >= price)
+        while len(won):
+            normal = rng.standard_normal(len(values))
+            drawn = np.clip(values[won] + sigmas[won].astype(np.float64) * normal[won], 0.0, 1.0)
+            converted = won[rng.binomial(1, drawn).astype(bool)]
+            cost = _cost(price, won)
             over = max((cost - left) / (cost + OVER_COST_GUARD), 0.0)
             if over == 0:
-                break
-            where = np.flatnonzero(won)
-            submitted[rng.choice(where, math.ceil(len(where) * over), replace=False)] = 0.0
+                return won, converted
+            bids[rng.choice(won, math.ceil(len(won) * over), replace=False)] = 0.0
+            won = np.flatnonzero(bids >= price)
+        return won, won
+
+    def _outcomes(self, i: int, bids: Float, price: Float, won: Int, converted: Int) -> ImpressionOutcomes:
+        """What came of each impression of an episode's tick."""
+        values, sigmas = self._impressions(i)
+        is_won, is_converted = np.zeros((2, len(price)), np.bool_)
+        is_won[won], is_converted[converted] = True, True
         return ImpressionOutcomes(
             values=values,
             sigmas=sigmas,
-            bids=submitted.astype(np.float32),
-            slot=won.astype(np.int64),
-            price=(price * won).astype(np.float32),
-            exposed=won,
-            converted=converted,
+            bids=bids.astype(np.float32),
+            slot=is_won.astype(np.int64),
+            price=(price * is_won).astype(np.float32),
+            exposed=is_won,
+            converted=is_converted,
             least_winning_cost=price.astype(np.float32),
         )
 
-    def _totals(self, tick: ImpressionOutcomes, offered: float) -> Float:
-        """A row of the kernel's totals, but for the money left."""
-        row, n = np.zeros(kernel.N_TOTALS), len(tick.bids)
-        row[outcomes.WINS] = row[outcomes.EXPOSURES] = tick.exposed.sum()
-        row[outcomes.COST] = tick.price.astype(np.float64).sum()  # in the order of `_settle`, to the last bit
-        row[outcomes.CONVERSIONS] = tick.converted.sum()
-        row[outcomes.EXPECTED_CONVERSIONS] = tick.values[tick.exposed].sum(dtype=np.float64)
-        row[kernel.N_IMPRESSIONS] = n
-        row[kernel.BID] = tick.bids.sum(dtype=np.float64)
-        row[kernel.OFFERED_CONVERSIONS] = offered
-        row[kernel.LEAST_WINNING_COST] = tick.least_winning_cost.sum(dtype=np.float64) / max(n, 1)
-        return row
+
+def _cost(price: Float, won: Int) -> float:
+    """The sum of the prices won, each added at its impression's place."""
+    paid = np.zeros(len(price))
+    paid[won] = price[won]
+    return float(paid.sum())

@@ -134,6 +134,10 @@ class LoggedValuesMarket(LiveMarket):
     def days_of(self, seeds: Int) -> Int:  # type: ignore[override]  # the log says it, the live market draws it
         return periods_in_turn(self.log, seeds)
 
+    def alike(self, task: Task, seeds: Int, advertisers: Int, days: Int | None) -> Int:
+        rows = self.log.rows(self.days_of(seeds) if days is None else days)
+        return rows if self.shares_impressions else np.arange(len(seeds))
+
     def _impressions_differ(self, other: LiveMarket) -> str:
         if not isinstance(other, LoggedValuesMarket):
             return "one has the values of a log"

@@ -6,7 +6,8 @@ computes a tiny market, log, label, training and rollout and fails when they mov
 the version of the lowest package whose results changed, write below what changed, and run
 `python -m tests.benchmarks.suites.golden`, which writes the new golden rows.
 
-A change of speed, names or messages raises nothing.
+A change of speed, names or messages raises nothing. Nor does one of what no suite plays by, such as AuctionNet's rule
+for budgets (`MarketParams.budget_rule`): no row depends on it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -21,10 +22,8 @@ from agents import (
     rollout,
     rollout_each,
 )  # fmt: skip
-from agents.rollouts import markets_at_once
 from auction_env import TASKS, Market, MarketParams, PacingGains, auctionnet_population
 from auction_env.control.observation import FEATURE_NAMES, StateFeatures
-from auction_env.control.simulation import LiveMarket
 from auction_env.tasks import REQUIREMENT_NAMES
 
 PARAMS = MarketParams(n_impressions=5000)
@@ -91,9 +90,13 @@ def test_a_rollout_is_the_market_played_by_hand() -> None:
         assert episodes.ticks.conversions[tick, 0] == result.conversions[4]
 
 
+def in_batches_of(size: int) -> Callable[[object, np.ndarray], list[slice]]:
+    return lambda market, alike: [slice(start, start + size) for start in range(0, len(alike), size)]
+
+
 def test_a_rollout_does_not_depend_on_its_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     together = run(NoisyBidder(PidBidder()))
-    monkeypatch.setattr(importlib.import_module("agents.rollouts"), "markets_at_once", lambda params, n_copies: 7)
+    monkeypatch.setattr(importlib.import_module("agents.rollouts"), "batches", in_batches_of(7))
     apart = run(NoisyBidder(PidBidder()))
     for name in ("cost", "conversions", "budget_left"):
         np.testing.assert_array_equal(getattr(apart.ticks, name), getattr(together.ticks, name))
@@ -191,7 +194,7 @@ def test_logs_hold_what_happened_and_features_follow_from_them() -> None:
 def test_several_bidders_side_by_side_are_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     bidders = [NoisyBidder(PidBidder()), FixedBidder(0.8), MixedBidder([PidBidder(), FixedBidder()]), FixedBidder(1.2)]
     module = importlib.import_module("agents.rollouts")
-    monkeypatch.setattr(module, "markets_at_once", lambda params, n_copies: 30)  # batches end between copies
+    monkeypatch.setattr(module, "batches", in_batches_of(30))  # batches end between copies
     together = rollout_each(
         bidders, seeds=SEEDS, advertisers=ADVERTISERS, task=TASKS["TargetROAS"], params=params_for("TargetROAS")
     )
@@ -210,21 +213,6 @@ def test_a_broken_bidder_among_several_is_named() -> None:
         rollout_each([PidBidder(), _Broken(-1.0)], seeds=[1, 2], advertisers=[0, 1], task=TASKS["MaxConversions"])
     with pytest.raises(ValueError, match="`bidders` must hold at least one bidder, found none"):
         rollout_each([], seeds=[1], advertisers=[0], task=TASKS["MaxConversions"])
-
-
-def live_market(n_impressions: int) -> LiveMarket:
-    return LiveMarket(params=MarketParams(n_impressions=n_impressions), population=auction_env.auctionnet_population())
-
-
-def test_copies_are_batched_together() -> None:
-    full, small = live_market(500_000), live_market(4_800)
-    assert [markets_at_once(full, k) for k in (1, 3, 12)] == [16, 48, 64]
-    assert [markets_at_once(small, k) for k in (1, 3, 12)] == [64, 192, 256]
-
-
-@pytest.mark.parametrize(("n_impressions", "expected"), [(480, 64), (50_000, 64), (200_000, 38), (500_000, 16)])
-def test_small_markets_run_many_side_by_side(n_impressions: int, expected: int) -> None:
-    assert markets_at_once(live_market(n_impressions)) == expected
 
 
 class _Broken:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from agents import (
     Bidder,
@@ -21,10 +22,20 @@ from agents import (
     rollout_each,
     to_trajectories,
 )
-from auction_env import MarketParams, Population, ReplayMarket, auctionnet_population, random_population
+from agents.rollouts import batches
+from auction_env import (
+    MarketParams,
+    Population,
+    ReplayMarket,
+    auctionnet_population,
+    logged_values,
+    random_population,
+)
+from auction_env.control.controlled_market import PlayableMarket
 from auction_env.control.simulation import LiveMarket
+from auction_env.market.funnel import Funnel
 from auction_env.replay.simulation import LoggedMarket, ReplaySimulation
-from auction_env.tasks import TASKS
+from auction_env.tasks import TASKS, Task
 from benchmarks.suites.storage.rows import result_rows
 from tests.auction_env.replay.logs import N_TICKS, three_periods
 
@@ -41,6 +52,32 @@ def log() -> ReplayMarket:
     return three_periods()
 
 
+def test_episodes_of_a_market_share_a_batch_and_few_markets_are_held_at_once(log: ReplayMarket) -> None:
+    def of(n_impressions: int, **rules: Any) -> LiveMarket:
+        params = MarketParams(n_impressions=n_impressions, **rules)
+        return LiveMarket(params=params, population=auctionnet_population())
+
+    def sizes(market: PlayableMarket, seeds: ArrayLike, task: Task = TASK) -> list[int]:
+        seeds = np.asarray(seeds)
+        found = batches(market, market.alike(task, seeds, np.arange(len(seeds)) % 48, market.days_of(seeds)))
+        assert [part.start for part in found[1:]] == [part.stop for part in found[:-1]]
+        return [part.stop - part.start for part in found]
+
+    full, small = of(500_000), of(4_800)
+    assert sizes(full, np.arange(40)) == [16, 16, 8] and sizes(of(200_000), np.arange(40)) == [38, 2]
+    assert sizes(small, np.arange(70)) == [64, 6] and sizes(of(480), np.arange(70)) == [64, 6]
+    assert sizes(full, np.repeat(np.arange(7), 48)) == [256, 80]
+    assert sizes(small, np.repeat(np.arange(70), 3)) == [192, 18]
+    other = of(500_000, funnel=Funnel())
+    assert sizes(other, np.repeat(5, 40), TASKS["MaxClicks"]) == [
+        16,
+        16,
+        8,
+    ]  # clicks of one, conversions of others
+    assert sizes(of(500_000, budget_rule="auctionnet"), np.repeat(5, 40)) == [16, 16, 8]
+    assert sizes(logged_values(log), np.arange(300)) == [256, 44] == sizes(LoggedMarket(market=log), np.arange(300))
+
+
 def test_a_bidder_plays_a_log_as_a_simulation_of_it_does(log: ReplayMarket, monkeypatch: pytest.MonkeyPatch) -> None:
     days = [10, 12, 11, 12]
     whole = rollout(PidBidder(), **LOGGED, market=log, days=days)
@@ -50,7 +87,9 @@ def test_a_bidder_plays_a_log_as_a_simulation_of_it_does(log: ReplayMarket, monk
     bidder.reset(simulation.campaigns())
     costs = [simulation.step(bidder.act(simulation.view())).cost for _ in range(N_TICKS)]
     np.testing.assert_array_equal(whole.ticks.cost, costs)
-    monkeypatch.setattr(importlib.import_module("agents.rollouts"), "markets_at_once", lambda market, n_copies: 3)
+    monkeypatch.setattr(
+        importlib.import_module("agents.rollouts"), "batches", lambda market, alike: [slice(3), slice(3, 4)]
+    )
     np.testing.assert_array_equal(rollout(PidBidder(), **LOGGED, market=log, days=days).features, whole.features)
     logged = to_trajectories(whole, period=whole.day)
     assert logged.n_episodes == 4 and set(logged.period) == set(days)

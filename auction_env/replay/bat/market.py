@@ -96,6 +96,9 @@ class BatMarket:
     def days_of(self, seeds: Int) -> Int | None:
         return None
 
+    def alike(self, task: Task, seeds: Int, advertisers: Int, days: Int | None) -> Int:
+        return np.zeros(len(seeds), np.int64)  # it has tables, not impressions
+
     def difference(self, other: PlayableMarket) -> str:
         if not isinstance(other, BatMarket):
             return "one is BAT, the other not"

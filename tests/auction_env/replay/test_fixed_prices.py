@@ -106,6 +106,38 @@ def test_conversions_are_draws_of_a_normal_value_cut_to_probabilities() -> None:
     assert len(set(found)) == 4
 
 
+def settled_plainly(
+    market: ReplayMarket, *, seed: int, tick: int, multiplier: float, left: float
+) -> tuple[float, float, float, float]:
+    """Wins, cost, conversions and sum of the bids of a tick of advertiser 1, in which all impressions are drawn."""
+    here = slice(*market.log.tick_start[0, tick : tick + 2])
+    values, sigmas = market.log.value[1, here], market.log.sigma[1, here]
+    price = market.least_winning_costs(here)
+    rng = np.random.default_rng([seed, int(market.periods[0]), 1, tick])
+    bids = multiplier * values.astype(np.float64) if left >= 0.1 else np.zeros(len(values))
+    while True:
+        won = bids >= price
+        converted = rng.binomial(1, np.clip(rng.normal(values, sigmas) * won, 0.0, 1.0))
+        cost = float((price * won).sum())
+        over = max((cost - left) / (cost + 1e-4), 0.0)
+        if over == 0:
+            return won.sum(), cost, converted.sum(), bids.astype(np.float32).sum(dtype=np.float64)
+        where = np.flatnonzero(won)
+        bids[rng.choice(where, math.ceil(len(where) * over), replace=False)] = 0.0
+
+
+def test_what_is_computed_of_wins_alone_is_to_the_last_bit_what_all_impressions_give() -> None:
+    log = make_log(3, n=900, coarse=False) | {"budget": np.full(7, 40.0)}
+    log["sigmas"] = log["values"] * 3  # values below 0 and above 1 are drawn, too
+    market = make_market(log)
+    ticks = play(market, 6.0, seeds=[7]).ticks
+    left = np.append(40.0, ticks.budget_left[:-1, 0])
+    expected = [settled_plainly(market, seed=7, tick=t, multiplier=6.0, left=float(left[t])) for t in range(6)]
+    found = np.stack([ticks.wins, ticks.cost, ticks.conversions, ticks.bid], axis=-1)[:, 0]
+    np.testing.assert_array_equal(found, expected)
+    assert found[0, 2] > 0 and (found[:, 0] > 0).sum() > 1 and ticks.budget_left[-1, 0] < 1  # ticks that lose wins, too
+
+
 def test_multipliers_and_bids_on_each_impression_are_one_and_batches_do_not_matter() -> None:
     market = FixedPriceMarket(market=three_periods())
     episodes: dict[str, Any] = {"seeds": [0, 1, 2, 0], "advertisers": [1, 2, 3, 1], "task": TASK, "market": market}
