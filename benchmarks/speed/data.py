@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from auction_env.data.formats.criteo.importing import import_criteo
 from auction_env.data.formats.table.bids import sum_bids
 from auction_env.data.formats.trajectory_export import export_auctionnet_trajectories
 from auction_env.data.schema import OBSERVATION_COLUMNS
-from benchmarks.speed.measure import Row, median_seconds, seconds_of
+from benchmarks.speed.measure import Measurement, Row, median_seconds, seconds_of
 from benchmarks.speed.reference.pandas_import import import_pandas
 from benchmarks.speed.reference.pandas_logs import bids_pandas, criteo_pandas, ipinyou_pandas
 from benchmarks.speed.reference.pandas_table import table_pandas
@@ -36,19 +36,6 @@ from benchmarks.speed.reference.synthetic_table import write_table
 CLICKS = Task(name="clicks", objective="clicks")
 N_IMPRESSIONS = 4_800  # an episode, of the collection
 _IMPRESSION_SECONDS = 4 * 48 * 1e-9  # four amounts for 48 advertisers, at about a nanosecond a draw
-
-
-def data_rows(quick: bool) -> Iterator[Row]:
-    """All rows of this part."""
-    yield from import_rows(quick)
-    yield from table_rows(quick)
-    yield from logs_rows(quick)
-    yield from collection_rows(quick)
-    log = _small_log(10 if quick else 40)
-    yield from trajectory_import_rows(log)
-    yield from relabelling_rows(log)
-    yield from hindsight_rows(log)
-    yield from family_rows(log, 16 if quick else 64)
 
 
 def import_rows(quick: bool) -> Iterator[Row]:
@@ -149,8 +136,9 @@ def _log_row(name: str, n: int, files: list[Path], work: Callable[[], Any], pand
     )
 
 
-def trajectory_import_rows(log: TrajectoryData) -> Iterator[Row]:
+def trajectory_import_rows(quick: bool) -> Iterator[Row]:
     """Rows per second of the importer of AuctionNet's trajectories against a straightforward pandas version."""
+    log = small_log(10 if quick else 40)
     n_copies = max(1, 300_000 // len(log))
     copies = [replace(log, period=log.period + 1_000 * copy) for copy in range(n_copies)]
     with tempfile.TemporaryDirectory() as folder:
@@ -277,9 +265,28 @@ def family_rows(log: TrajectoryData, n_tasks: int) -> Iterator[Row]:
     )
 
 
-def _small_log(n_days: int) -> TrajectoryData:
+@cache
+def small_log(n_days: int) -> TrajectoryData:
     """Days of all advertisers in a small market; the bids vary, or no response could be learned from them."""
     params = MarketParams(n_impressions=480, funnel=Funnel())
     policy = NoisyBidder(FixedBidder())
     days = collect(policy, seeds=range(n_days), task=TASKS["MaxConversions"], params=params)
     return TrajectoryData.concat(list(days))
+
+
+def label_rows(quick: bool) -> Iterator[Row]:
+    """What is made of a log before a training."""
+    log = small_log(10 if quick else 40)
+    yield from relabelling_rows(log)
+    yield from hindsight_rows(log)
+    yield from family_rows(log, 16 if quick else 64)
+
+
+MEASUREMENTS = (
+    Measurement(what="AuctionNet's impressions", rows=import_rows),
+    Measurement(what="tables", rows=table_rows),
+    Measurement(what="logs of bids", rows=logs_rows),
+    Measurement(what="collection", rows=collection_rows),
+    Measurement(what="AuctionNet's trajectories", rows=trajectory_import_rows),
+    Measurement(what="labels", rows=label_rows),
+)
