@@ -17,6 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -141,8 +142,10 @@ class _Worker(Generic[JobT, ResultT]):
         context.set_forkserver_preload([__name__, "agents.logging.preloaded", *preload])
         self.connection, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(work, other, says_compiling))
-        with _one_thread_environment():  # the server has it from its first child on
-            self.process.start()
+        resource_tracker.ensure_running()  # before: when it starts, it lets interrupts through again
+        with _one_thread_environment(), _deaf_to_interrupts():
+            forkserver.ensure_running()  # the server, which hands both down to its children
+        self.process.start()
         other.close()
 
     def begin(self, job: JobT) -> None:
@@ -238,11 +241,24 @@ def _one_thread_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started within the block never sees Ctrl-C, not even while it imports; this process sees it afterwards.
+
+    Ctrl-C reaches the whole group. The parent ends the work, and its children would only print tracebacks.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(work: Callable[[Any], Any], connection: Connection, says_compiling: bool) -> None:
     """Does the jobs that come, in a worker process."""
     if says_compiling:
         kernels.logger.setLevel(logging.INFO)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends the work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server may be another's: see `_deaf_to_interrupts`
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # numba makes a semaphore in a process whose start method is a kind of fork; a killed worker could not remove it
     multiprocessing.set_start_method("spawn", force=True)

@@ -52,6 +52,20 @@ def test_every_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
+def test_an_interrupt_does_not_reach_what_workers_import() -> None:
+    """Ctrl-C reaches the whole group: the process that workers are forked from would die with a traceback."""
+    code = """
+from agents.parallel import run_jobs
+from tests.agents.jobs import square
+
+if __name__ == "__main__":
+    run_jobs(square, [3, 3], lambda job, result: print(result), n_workers=2, preload=["tests.agents.interrupting"])
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "9\n9\n", "")
+
+
 def test_workers_find_their_imports_and_compiled_functions_loaded() -> None:
     code = """
 from agents.parallel import run_jobs
