@@ -110,7 +110,7 @@ def ppo_rows(quick: bool) -> Iterator[Row]:
     model = PPO("MlpPolicy", VecNormalize(Timed(vector)), n_steps=n_ticks, seed=0, device="cpu")
     model.learn(n_ticks * N_COPIES)  # not counted: compilation and first calls
     spent = 0.0
-    seconds = seconds_of(lambda: model.learn((1 if quick else 3) * n_ticks * N_COPIES))
+    seconds = seconds_of(lambda: model.learn((1 if quick else 2) * n_ticks * N_COPIES))
     yield Row(
         name="ppo_env_share",
         value=spent / seconds,

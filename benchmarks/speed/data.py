@@ -43,7 +43,7 @@ def import_rows(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         log, big = Path(folder, "log.csv"), Path(folder, "big.csv")
         n_rows = write_log(log, n_periods=1)
-        n_big = write_log(big, n_periods=4 if quick else 12)
+        n_big = write_log(big, n_periods=4 if quick else 6)
         out = Path(folder, "out")
         seconds = median_seconds(lambda: import_auctionnet_impressions([big], out, force=True), 3)
         pandas_seconds = seconds_of(lambda: import_pandas([log]))
@@ -74,7 +74,7 @@ def table_rows(quick: bool) -> Iterator[Row]:
     """Rows per second of `from_table` on an advertiser's own log, against group-bys in pandas."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "table.parquet")
-        n = write_table(path, n_episodes=2_000 if quick else 40_000)
+        n = write_table(path, n_episodes=2_000 if quick else 20_000)
         seconds = median_seconds(lambda: from_table(path, task="TargetCPA"), 3)
         pandas_seconds = seconds_of(lambda: table_pandas(path, 48))
         observation = np.zeros((n, len(OBSERVATION_COLUMNS)))
@@ -101,7 +101,7 @@ def table_rows(quick: bool) -> Iterator[Row]:
 
 def logs_rows(quick: bool) -> Iterator[Row]:
     """Rows per second of the importers of logs of bids and impressions, each against the same sums in pandas."""
-    n = 50_000 if quick else 1_000_000
+    n = 50_000 if quick else 300_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bids, criteo = folder / "bids.csv", folder / "criteo.tsv"
@@ -174,7 +174,7 @@ def collection_rows(quick: bool) -> Iterator[Row]:
     """Trajectories a second that the simulator logs, with the mixture of policies and all advertisers logged."""
     collection = Collection(
         task=TASKS["MaxConversions"],
-        n_episodes=56 if quick else 560,
+        n_episodes=56 if quick else 280,
         control="all",
         params=MarketParams(n_impressions=N_IMPRESSIONS, funnel=Funnel()),
     )
@@ -253,7 +253,7 @@ def family_rows(log: TrajectoryData, n_tasks: int) -> Iterator[Row]:
         normalisation([Episodes("log", part, Config()) for part in logs], tasks, pairs)
 
     prepare(few)  # compiles
-    seconds, own_seconds = (median_seconds(partial(prepare, tasks), 3) for tasks in (few, many))
+    seconds, own_seconds = median_seconds(partial(prepare, few), 3), seconds_of(partial(prepare, many))
     yield Row(
         name="prepared_pairs_vs_own_labels",
         value=own_seconds / seconds,

@@ -2,7 +2,7 @@
 
 A row holds a figure (median of several runs), its unit, what it is compared with and the physical limit it runs
 against, measured in the same run: normal draws per second of the generator alone, bytes per second of a copy.
-With `quick` the NumPy reference runs a tenth of the impressions and is scaled up; its row says so.
+The NumPy reference runs a tenth of the impressions and is scaled up; its row says so.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def measurements(quick: bool, only: str | None = None) -> dict[str, Measurement]
 
 def measure(wanted: dict[str, Measurement], quick: bool, unfinished: Unfinished) -> None:
     """Measures what `unfinished` lacks, behind a bar that names it, and adds it there."""
-    with progress_bar("speed figures", len(wanted), None, has_estimate=False) as bar:
+    with progress_bar("speed figures", len(wanted), None, label_width=13, has_estimate=False) as bar:
         for name, measurement in wanted.items():
             bar.note(name)
             if name not in unfinished.measured:

@@ -65,7 +65,7 @@ def episode_rows(quick: bool) -> Iterator[Row]:
         reference_value=2_400.0,
         bound_value=market.buffer_bytes / 2**20,
     )
-    share = 10 if quick else 1  # NumPy's time is proportional to the impressions: see the module's docstring
+    share = 10  # NumPy's time is proportional to the impressions
     smaller = replace(params, n_impressions=params.n_impressions // share)
     numpy_seconds = share * statistics.median(
         seconds_of(lambda: run_episode(1, smaller, population)) for _ in range(1 if quick else 3)
@@ -75,7 +75,7 @@ def episode_rows(quick: bool) -> Iterator[Row]:
         value=numpy_seconds / seconds,
         unit="x",
         reference=f"the same work in vectorised NumPy: {numpy_seconds:.1f} s"
-        + (f" ({share} x a run of {smaller.n_impressions:,} impressions)" if quick else ""),
+        f" ({share} x a run of {smaller.n_impressions:,} impressions)",
         bound=f"{numpy_seconds * draws / n_draws:,.0f}x: the draws alone",
         bound_value=numpy_seconds * draws / n_draws,
         more_is_better=True,
