@@ -379,6 +379,37 @@ def fill_values(normals, n, mean, sd, shape, j, amounts):
 
 
 @inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def replace_normals(row, n, mean, sd, shape, j):
+    """`fill_values` in place, of a row (BLOCK,): with two arrays that are one, its loops would not vectorise."""
+    if shape.shape[1] > 0:
+        for i in range(n):
+            row[i] = shaped_value(mean, shape, j, row[i])
+    else:
+        for i in range(whole_vectors(n)):
+            row[i] = conversion_value(mean, sd, row[i])
+
+
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def draw_normal_rows(key, first, n, is_wanted, out):
+    """Standard normals behind the conversion probabilities of a block, in passes as of `draw_block`.
+
+    `key` is that of the tick. Rows of `out` (n_advertisers, BLOCK) that are wanted are written, somewhat beyond n.
+    """
+    words, n_whole = out.view(np.uint32), whole_vectors(n)
+    for j in range(out.shape[0]):
+        if is_wanted[j]:
+            own = lane_key(key, j, STREAM_VALUE)
+            low, high, word = np.uint32(low_word(own) + np.uint32(first)), high_word(own), words[j]
+            for i in range(n_whole):
+                word[i] = bits(np.uint32(i), low, high)
+    for j in range(out.shape[0]):
+        if is_wanted[j]:
+            row, word = out[j], words[j]
+            for i in range(n_whole):
+                row[i] = to_normal(to_uniform(word[i]))
+
+
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def fill_amounts(normals, n, click_rate, cart_rate, order_value, funnel, amounts):
     """The other amounts of a block: click, cart, value x order beside the value in `amounts` (4, BLOCK)."""
     for i in range(n):
@@ -413,6 +444,7 @@ def draw_funnel_block(seed, tick, first, n, mean, sd, funnel, basis, known, valu
         expected_sum: (4, n_advertisers) float64, written: the sums of all amounts, NaN for those that are not drawn.
     """
     own_weight, shared_weight = np.sqrt(np.float32(1.0) - funnel.value_correlation), np.sqrt(funnel.value_correlation)
+    shared, is_alone = tick_key(seed, tick), np.empty(mean.shape[0], np.bool_)
     normals = np.empty((N_BASES, values.shape[1]), np.float32)
     amounts = np.empty((N_BASES, values.shape[1]), np.float32)
     common = np.zeros(values.shape[1], np.float32)
@@ -420,21 +452,31 @@ def draw_funnel_block(seed, tick, first, n, mean, sd, funnel, basis, known, valu
         key = make_key(seed, tick, np.int64(0), STREAM_SHARED_VALUE)
         draw_normals(low_word(key), high_word(key), first, n, common)
     for j in range(mean.shape[0]):
-        n_drawn = N_BASES if known[j] or basis[j] != 0 else 1
-        for k in range(n_drawn):
-            key = make_key(seed, tick, j, _STREAMS[k])
-            draw_normals(low_word(key), high_word(key), first, n, normals[k])
-        if funnel.value_correlation > 0:
-            for i in range(n):
-                normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
-        fill_values(normals, n, mean[j], sd[j], funnel.value_shape, j, amounts)
-        if n_drawn == N_BASES:
+        is_alone[j] = not known[j] and basis[j] == 0
+    draw_normal_rows(shared, first, n, is_alone, values)
+    for j in range(mean.shape[0]):
+        row, chosen = values[j], basis[j]
+        if is_alone[j]:
+            if funnel.value_correlation > 0:
+                for i in range(n):
+                    row[i] = shared_weight * common[i] + own_weight * row[i]
+            replace_normals(row, n, mean[j], sd[j], funnel.value_shape, j)
+            expected_sum[0, j] = sum_row(row, n)
+            for k in range(1, N_BASES):
+                expected_sum[k, j] = np.nan
+        else:
+            for k in range(N_BASES):
+                key = lane_key(shared, j, _STREAMS[k])
+                draw_normals(low_word(key), high_word(key), first, n, normals[k])
+            if funnel.value_correlation > 0:
+                for i in range(n):
+                    normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
+            fill_values(normals, n, mean[j], sd[j], funnel.value_shape, j, amounts)
             fill_amounts(normals, n, funnel.click_rate[j], funnel.cart_rate[j], funnel.order_value[j], funnel, amounts)
-        chosen = basis[j]
-        for k in range(N_BASES):
-            expected_sum[k, j] = sum_row(amounts[k], n) if k < n_drawn else np.nan
-        for i in range(n):
-            values[j, i] = amounts[chosen, i]
+            for k in range(N_BASES):
+                expected_sum[k, j] = sum_row(amounts[k], n)
+            for i in range(n):
+                row[i] = amounts[chosen, i]
         value_sum[j] = expected_sum[chosen, j]
 
 
