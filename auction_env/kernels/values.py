@@ -45,7 +45,7 @@ _PER_Z = np.float32(16.0)  # its points, a unit of z
 N_POINTS = 2 * int(HIGHEST_Z) * int(_PER_Z) + 1
 
 N_BASES = 4  # amounts of an impression, in the order of `tasks.BASES`
-_STREAMS = (STREAM_VALUE, STREAM_CLICK, STREAM_CART, STREAM_ORDER)  # of their normals
+BASIS_STREAMS = (STREAM_VALUE, STREAM_CLICK, STREAM_CART, STREAM_ORDER)  # of their normals
 
 
 class FunnelRules(NamedTuple):
@@ -104,98 +104,6 @@ def order_probabilities(value, cart, click):
     """
     cart = min(max(cart, _MAX_TRUE_RATIO * value), np.float32(1.0))
     return cart, min(max(click, cart), np.float32(1.0))
-
-
-@inner
-def funnel_words(seed, tick, n_advertisers):
-    """The keys behind the four amounts of a tick: (4, 2, n_advertisers) uint32 lower and higher words."""
-    words = np.empty((N_BASES, 2, n_advertisers), np.uint32)
-    shared = tick_key(seed, tick)
-    for k in range(N_BASES):
-        for j in range(n_advertisers):
-            key = lane_key(shared, j, _STREAMS[k])
-            words[k, 0, j], words[k, 1, j] = low_word(key), high_word(key)
-    return words
-
-
-@inner
-def take(row, who, out):
-    """`out[i] = row[who[i]]`: a loop of its own, because loops with such reads do not vectorise."""
-    for i in range(who.shape[0]):
-        out[i] = row[who[i]]
-
-
-@inner(error_model="numpy")
-def draw_plain_normals(low, high, first, out):
-    """Standard normals of impressions first .., each under a key of its own, without fused operations.
-
-    Args:
-        low, high: (n,) uint32 words of the keys.
-        first: First impression.
-        out: (n,) float32, written.
-    """
-    start = np.uint32(first)
-    for i in range(out.shape[0]):
-        out[i] = draw_normal(np.uint32(start + np.uint32(i)), low[i], high[i])
-
-
-@inner(error_model="numpy")
-def scale_amounts(mean, sd, correlation, z, own, out):
-    """`scale_amount` of each impression: all but `sd` and `correlation` are (n,) float32, `out` is written."""
-    for i in range(out.shape[0]):
-        out[i] = scale_amount(mean[i], sd, correlation, z[i], own[i])
-
-
-@inner(error_model="numpy")
-def amounts_of_winners(seed, tick, first, winner, words, mean, sd, funnel, out):
-    """The four amounts of impressions for whoever won them: value, click, cart, order value.
-
-    Vectorised over the impressions: one by one, drawing them takes five times as long as the rest of an auction.
-    Nothing is fused, so that the roundings are those of a single impression's.
-
-    Args:
-        seed: uint64.
-        tick: Index of the tick.
-        first: First impression.
-        winner: (n,) int32, -1 for nobody, for whom the amounts of advertiser 0 are written.
-        words: `funnel_words`.
-        mean, sd: (n_advertisers,) float32: of the tick's conversion probability.
-        funnel: `FunnelRules`, or `settle.Rules`.
-        out: (4, n) float32, written.
-    """
-    n = winner.shape[0]
-    who, normals = np.empty(n, np.uint32), np.empty((N_BASES, n), np.float32)
-    low, high = np.empty(n, np.uint32), np.empty(n, np.uint32)
-    for i in range(n):
-        who[i] = np.uint32(max(winner[i], np.int32(0)))
-    for k in range(N_BASES):
-        take(words[k, 0], who, low)
-        take(words[k, 1], who, high)
-        draw_plain_normals(low, high, first, normals[k])
-    z, value = normals[0], out[0]
-    if funnel.value_correlation > 0:
-        key, shared = make_key(seed, tick, np.int64(0), STREAM_SHARED_VALUE), np.empty(n, np.float32)
-        low[:], high[:] = low_word(key), high_word(key)
-        draw_plain_normals(low, high, first, shared)
-        shared_weight = np.sqrt(funnel.value_correlation)
-        own_weight = np.sqrt(np.float32(1.0) - funnel.value_correlation)
-        for i in range(n):
-            z[i] = shared_weight * shared[i] + own_weight * z[i]
-    means, deviations = np.empty(n, np.float32), np.empty(n, np.float32)
-    take(mean, who, means)
-    if funnel.value_shape.shape[1] > 0:
-        for i in range(n):
-            value[i] = shaped_value(means[i], funnel.value_shape, who[i], z[i])
-    else:
-        take(sd, who, deviations)
-        for i in range(n):
-            value[i] = conversion_value(means[i], deviations[i], z[i])
-    rates = (funnel.click_rate, funnel.cart_rate, funnel.order_value)
-    for k in range(3):
-        take(rates[k], who, means)
-        scale_amounts(means, funnel.funnel_sd[k], funnel.funnel_correlation[k], z, normals[k + 1], out[k + 1])
-    for i in range(n):
-        out[2, i], out[1, i] = order_probabilities(value[i], out[2, i], out[1, i])
 
 
 @inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
@@ -466,7 +374,7 @@ def draw_funnel_block(seed, tick, first, n, mean, sd, funnel, basis, known, valu
                 expected_sum[k, j] = np.nan
         else:
             for k in range(N_BASES):
-                key = lane_key(shared, j, _STREAMS[k])
+                key = lane_key(shared, j, BASIS_STREAMS[k])
                 draw_normals(low_word(key), high_word(key), first, n, normals[k])
             if funnel.value_correlation > 0:
                 for i in range(n):
