@@ -293,7 +293,9 @@ def _run_on_ray(
     """Does the jobs as Ray tasks of one core each; Ray does those of a lost worker again."""
     import ray
 
-    own: dict[str, Any] = {"num_cpus": n_workers, "include_dashboard": False} if address == "local" else {}
+    own: dict[str, Any] = {}
+    if address == "local":  # Ray's own niceness of workers is 15, with which they starve on a busy machine
+        own = {"num_cpus": n_workers, "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
     on_termination = signal.getsignal(signal.SIGTERM)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     if threading.current_thread() is threading.main_thread():

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agents.parallel import Failure, run_jobs, worker_count
-from tests.agents.jobs import Counter, endless, fragile, square, threads
+from tests.agents.jobs import Counter, endless, fragile, priority, square, threads
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,5 +129,6 @@ def test_on_ray_results_are_the_same_and_a_lost_worker_is_replaced(
     doomed = found.pop("doomed")
     assert isinstance(doomed, Failure) and doomed.error.startswith("lost by Ray after 3 attempts")
     assert found == {"unlucky": "lives", "sound": "lives"}
+    assert results(priority, [0], n_workers=1, ray="local") == {0: os.nice(0)}  # Ray's own would be 15
     squares = results(square, [2, 13], n_workers=1, ray="local")
     assert squares[2] == 4 and squares[13].error.startswith("ValueError: no luck with 13")
