@@ -48,6 +48,7 @@ def speedup_rows(what: str, work: Work, quick: bool) -> Iterator[Row]:
     kinds: list[tuple[str, int, str | None]] = [(f"{n_cores}_processes", n_cores, None)]
     if importlib.util.find_spec("ray") is not None:
         kinds.append((f"ray_{N_RAY}", N_RAY, "local"))
+    work(n_cores, None)  # not counted: it may compile
     alone = timed(work, 1, None)
     for name, n_workers, ray in kinds:
         yield speedup_row(f"{what}_{name}", alone, timed(work, n_workers, ray), n_workers, n_cores)

@@ -73,8 +73,8 @@ def test_speed_up_is_over_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "timed", timed)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    rows = list(scaling.speedup_rows("collect", lambda n_workers, ray: None, False))
-    assert done == [(1, None), (2, None), (4, "local")]
+    rows = list(scaling.speedup_rows("collect", lambda n_workers, ray: done.append((n_workers, ray)), False))
+    assert done == [(2, None), (1, None), (2, None), (4, "local")]  # the first is not counted
     assert [row.name for row in rows] == ["collect_2_processes_speedup", "collect_ray_4_speedup"]
     assert [(row.value, row.bound_value) for row in rows] == [(1.5, 1.5), (1.5, 1.5)]  # of 2 cores 1.5 were free
     assert "6.0 s, 5.5 s of processor time; 4 of one thread" in rows[1].reference
