@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -76,6 +76,7 @@ class Stop:
         self._say()
         for child in multiprocessing.active_children():
             child.kill()
+        _kill_server()
         os._exit(self._code)
 
     def _say(self) -> None:
@@ -83,6 +84,15 @@ class Stop:
             return
         self._is_said = True
         print(f"\n{stopped_line(self.arguments, self._argv)}", flush=True)
+
+
+def _kill_server() -> None:
+    """Kills the process that workers are forked from: deaf to Ctrl-C, it would first import all that they need."""
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    pid = getattr(server, "_forkserver_pid", None)  # there is no public name for it
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _later(seconds: float, call: Callable[[], object]) -> threading.Timer:

@@ -301,6 +301,22 @@ cli.main()
     assert "Traceback" not in done.stderr, done.stderr
 
 
+def test_the_process_that_workers_are_forked_from_ends_with_the_command(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(30)\n")
+    code = """
+from multiprocessing import forkserver
+from benchmarks.commands.stopping import Stop
+
+forkserver.set_forkserver_preload(["slow"])
+forkserver.ensure_running()
+Stop([], is_process=True).finish(KeyboardInterrupt())
+"""
+    start, environment = time.monotonic(), {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert time.monotonic() - start < 20.0  # the output is open as long as the process that imports is there
+    assert done.returncode == 130 and "stopped; nothing is kept" in done.stdout and not done.stderr
+
+
 def test_a_command_that_cannot_stop_is_ended_after_the_grace_time(tmp_path: Path) -> None:
     """Work that swallows the interrupt, as a library's callback may, does not keep the command alive."""
     code = """
