@@ -17,6 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -140,15 +141,22 @@ class _Worker(Generic[JobT, ResultT]):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__, "agents.logging.preloaded", *preload])
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(work, other, says_compiling))
-        with _one_thread_environment():  # the server has it from its first child on
-            self.process.start()
+        self.process = context.Process(target=_serve, args=(other, says_compiling))
+        resource_tracker.ensure_running()  # before: when it starts, it lets interrupts through again
+        with _one_thread_environment(), _deaf_to_interrupts():
+            forkserver.ensure_running()  # the server, which hands both down to its children
+        self.process.start()
         other.close()
+        self._send(work)  # not as an argument: the start would wait for a large one to be read
 
     def begin(self, job: JobT) -> None:
-        """Sends the job; a worker that has died is noticed where the result is awaited."""
+        """Sends the job."""
+        self._send(job)
+
+    def _send(self, what: object) -> None:
+        """A worker that has died is noticed where the result is awaited."""
         with contextlib.suppress(BrokenPipeError):
-            self.connection.send(job)
+            self.connection.send(what)
 
     def result(self) -> ResultT | Failure | None:
         """The result of the job; None if the worker has died."""
@@ -238,15 +246,29 @@ def _one_thread_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(work: Callable[[Any], Any], connection: Connection, says_compiling: bool) -> None:
-    """Does the jobs that come, in a worker process."""
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started within the block never sees Ctrl-C, not even while it imports; this process sees it afterwards.
+
+    Ctrl-C reaches the whole group. The parent ends the work, and its children would only print tracebacks.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection, says_compiling: bool) -> None:
+    """Does the jobs that come, in a worker process: first comes the function that does them."""
     if says_compiling:
         kernels.logger.setLevel(logging.INFO)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends the work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server may be another's: see `_deaf_to_interrupts`
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # numba makes a semaphore in a process whose start method is a kind of fork; a killed worker could not remove it
     multiprocessing.set_start_method("spawn", force=True)
-    with one_thread():
+    with one_thread(), contextlib.suppress(EOFError, ConnectionError):  # the parent has ended, maybe while it sent
+        work = connection.recv()
         while True:
             connection.send(_attempt(work, connection.recv()))
 
@@ -277,7 +299,9 @@ def _run_on_ray(
     """Does the jobs as Ray tasks of one core each; Ray does those of a lost worker again."""
     import ray
 
-    own: dict[str, Any] = {"num_cpus": n_workers, "include_dashboard": False} if address == "local" else {}
+    own: dict[str, Any] = {}
+    if address == "local":  # Ray's own niceness of workers is 15, with which they starve on a busy machine
+        own = {"num_cpus": n_workers, "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
     on_termination = signal.getsignal(signal.SIGTERM)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     if threading.current_thread() is threading.main_thread():

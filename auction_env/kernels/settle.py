@@ -19,6 +19,7 @@ from auction_env.kernels.outcomes import (
     GMV,
     WINS,
     add_exposure,
+    draw_amounts,
     draw_conversion,
     draw_exposure,
     draw_known_conversion,
@@ -28,7 +29,7 @@ from auction_env.kernels.outcomes import (
 )
 from auction_env.kernels.rng import STREAM_EXPOSURE, STREAM_RESERVE, draw_one_normal, high_word, low_word, make_key
 from auction_env.kernels.running.compiling import inlined, inner
-from auction_env.kernels.values import N_BASES, amounts_of_winners, funnel_words
+from auction_env.kernels.values import N_BASES
 
 
 class Rules(NamedTuple):
@@ -138,7 +139,7 @@ class Ladder(NamedTuple):
     n_exposed: NDArray[np.int32]  # (BLOCK,) slots that are seen, from the top
     price: NDArray[np.float32]  # (n_slots, BLOCK) of the slots that are won
     new_bid: NDArray[np.float32]  # (BLOCK,) scratch of `rank_bids`
-    # (n_slots, 4, BLOCK) of each slot's winner: `values.amounts_of_winners`; written in a market with a funnel
+    # (n_slots, 4, BLOCK) of each slot's winner: `outcomes.draw_amounts`; written in a market with a funnel
     amounts: NDArray[np.float32]
 
 
@@ -229,17 +230,6 @@ def clear_block(basis, multiplier, rules, ladder, start, stop):
     price_slots(basis, multiplier, rules, ladder, start, stop)
     if rules.is_unsold_at_reserve:
         leave_unsold(ladder, start, stop)
-
-
-@inner
-def draw_amounts(seed, tick, first, start, stop, rules, mean, sd, ladder):
-    """Writes what impressions [start, stop) are worth to the winners of their slots, to the ladder."""
-    words = funnel_words(seed, tick, mean.shape[0])
-    for s in range(ladder.top_idx.shape[0] - 1):
-        amounts_of_winners(
-            seed, tick, first + start, ladder.top_idx[s, start:stop], words, mean, sd, rules,
-            ladder.amounts[s, :, start:stop],
-        )  # fmt: skip
 
 
 @njit(cache=True, inline="always")

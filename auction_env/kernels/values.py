@@ -45,7 +45,7 @@ _PER_Z = np.float32(16.0)  # its points, a unit of z
 N_POINTS = 2 * int(HIGHEST_Z) * int(_PER_Z) + 1
 
 N_BASES = 4  # amounts of an impression, in the order of `tasks.BASES`
-_STREAMS = (STREAM_VALUE, STREAM_CLICK, STREAM_CART, STREAM_ORDER)  # of their normals
+BASIS_STREAMS = (STREAM_VALUE, STREAM_CLICK, STREAM_CART, STREAM_ORDER)  # of their normals
 
 
 class FunnelRules(NamedTuple):
@@ -104,98 +104,6 @@ def order_probabilities(value, cart, click):
     """
     cart = min(max(cart, _MAX_TRUE_RATIO * value), np.float32(1.0))
     return cart, min(max(click, cart), np.float32(1.0))
-
-
-@inner
-def funnel_words(seed, tick, n_advertisers):
-    """The keys behind the four amounts of a tick: (4, 2, n_advertisers) uint32 lower and higher words."""
-    words = np.empty((N_BASES, 2, n_advertisers), np.uint32)
-    shared = tick_key(seed, tick)
-    for k in range(N_BASES):
-        for j in range(n_advertisers):
-            key = lane_key(shared, j, _STREAMS[k])
-            words[k, 0, j], words[k, 1, j] = low_word(key), high_word(key)
-    return words
-
-
-@inner
-def take(row, who, out):
-    """`out[i] = row[who[i]]`: a loop of its own, because loops with such reads do not vectorise."""
-    for i in range(who.shape[0]):
-        out[i] = row[who[i]]
-
-
-@inner(error_model="numpy")
-def draw_plain_normals(low, high, first, out):
-    """Standard normals of impressions first .., each under a key of its own, without fused operations.
-
-    Args:
-        low, high: (n,) uint32 words of the keys.
-        first: First impression.
-        out: (n,) float32, written.
-    """
-    start = np.uint32(first)
-    for i in range(out.shape[0]):
-        out[i] = draw_normal(np.uint32(start + np.uint32(i)), low[i], high[i])
-
-
-@inner(error_model="numpy")
-def scale_amounts(mean, sd, correlation, z, own, out):
-    """`scale_amount` of each impression: all but `sd` and `correlation` are (n,) float32, `out` is written."""
-    for i in range(out.shape[0]):
-        out[i] = scale_amount(mean[i], sd, correlation, z[i], own[i])
-
-
-@inner(error_model="numpy")
-def amounts_of_winners(seed, tick, first, winner, words, mean, sd, funnel, out):
-    """The four amounts of impressions for whoever won them: value, click, cart, order value.
-
-    Vectorised over the impressions: one by one, drawing them takes five times as long as the rest of an auction.
-    Nothing is fused, so that the roundings are those of a single impression's.
-
-    Args:
-        seed: uint64.
-        tick: Index of the tick.
-        first: First impression.
-        winner: (n,) int32, -1 for nobody, for whom the amounts of advertiser 0 are written.
-        words: `funnel_words`.
-        mean, sd: (n_advertisers,) float32: of the tick's conversion probability.
-        funnel: `FunnelRules`, or `settle.Rules`.
-        out: (4, n) float32, written.
-    """
-    n = winner.shape[0]
-    who, normals = np.empty(n, np.uint32), np.empty((N_BASES, n), np.float32)
-    low, high = np.empty(n, np.uint32), np.empty(n, np.uint32)
-    for i in range(n):
-        who[i] = np.uint32(max(winner[i], np.int32(0)))
-    for k in range(N_BASES):
-        take(words[k, 0], who, low)
-        take(words[k, 1], who, high)
-        draw_plain_normals(low, high, first, normals[k])
-    z, value = normals[0], out[0]
-    if funnel.value_correlation > 0:
-        key, shared = make_key(seed, tick, np.int64(0), STREAM_SHARED_VALUE), np.empty(n, np.float32)
-        low[:], high[:] = low_word(key), high_word(key)
-        draw_plain_normals(low, high, first, shared)
-        shared_weight = np.sqrt(funnel.value_correlation)
-        own_weight = np.sqrt(np.float32(1.0) - funnel.value_correlation)
-        for i in range(n):
-            z[i] = shared_weight * shared[i] + own_weight * z[i]
-    means, deviations = np.empty(n, np.float32), np.empty(n, np.float32)
-    take(mean, who, means)
-    if funnel.value_shape.shape[1] > 0:
-        for i in range(n):
-            value[i] = shaped_value(means[i], funnel.value_shape, who[i], z[i])
-    else:
-        take(sd, who, deviations)
-        for i in range(n):
-            value[i] = conversion_value(means[i], deviations[i], z[i])
-    rates = (funnel.click_rate, funnel.cart_rate, funnel.order_value)
-    for k in range(3):
-        take(rates[k], who, means)
-        scale_amounts(means, funnel.funnel_sd[k], funnel.funnel_correlation[k], z, normals[k + 1], out[k + 1])
-    for i in range(n):
-        out[2, i], out[1, i] = order_probabilities(value[i], out[2, i], out[1, i])
 
 
 @inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
@@ -379,6 +287,37 @@ def fill_values(normals, n, mean, sd, shape, j, amounts):
 
 
 @inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def replace_normals(row, n, mean, sd, shape, j):
+    """`fill_values` in place, of a row (BLOCK,): with two arrays that are one, its loops would not vectorise."""
+    if shape.shape[1] > 0:
+        for i in range(n):
+            row[i] = shaped_value(mean, shape, j, row[i])
+    else:
+        for i in range(whole_vectors(n)):
+            row[i] = conversion_value(mean, sd, row[i])
+
+
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
+def draw_normal_rows(key, first, n, is_wanted, out):
+    """Standard normals behind the conversion probabilities of a block, in passes as of `draw_block`.
+
+    `key` is that of the tick. Rows of `out` (n_advertisers, BLOCK) that are wanted are written, somewhat beyond n.
+    """
+    words, n_whole = out.view(np.uint32), whole_vectors(n)
+    for j in range(out.shape[0]):
+        if is_wanted[j]:
+            own = lane_key(key, j, STREAM_VALUE)
+            low, high, word = np.uint32(low_word(own) + np.uint32(first)), high_word(own), words[j]
+            for i in range(n_whole):
+                word[i] = bits(np.uint32(i), low, high)
+    for j in range(out.shape[0]):
+        if is_wanted[j]:
+            row, word = out[j], words[j]
+            for i in range(n_whole):
+                row[i] = to_normal(to_uniform(word[i]))
+
+
+@inner(fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
 def fill_amounts(normals, n, click_rate, cart_rate, order_value, funnel, amounts):
     """The other amounts of a block: click, cart, value x order beside the value in `amounts` (4, BLOCK)."""
     for i in range(n):
@@ -413,6 +352,7 @@ def draw_funnel_block(seed, tick, first, n, mean, sd, funnel, basis, known, valu
         expected_sum: (4, n_advertisers) float64, written: the sums of all amounts, NaN for those that are not drawn.
     """
     own_weight, shared_weight = np.sqrt(np.float32(1.0) - funnel.value_correlation), np.sqrt(funnel.value_correlation)
+    shared, is_alone = tick_key(seed, tick), np.empty(mean.shape[0], np.bool_)
     normals = np.empty((N_BASES, values.shape[1]), np.float32)
     amounts = np.empty((N_BASES, values.shape[1]), np.float32)
     common = np.zeros(values.shape[1], np.float32)
@@ -420,21 +360,31 @@ def draw_funnel_block(seed, tick, first, n, mean, sd, funnel, basis, known, valu
         key = make_key(seed, tick, np.int64(0), STREAM_SHARED_VALUE)
         draw_normals(low_word(key), high_word(key), first, n, common)
     for j in range(mean.shape[0]):
-        n_drawn = N_BASES if known[j] or basis[j] != 0 else 1
-        for k in range(n_drawn):
-            key = make_key(seed, tick, j, _STREAMS[k])
-            draw_normals(low_word(key), high_word(key), first, n, normals[k])
-        if funnel.value_correlation > 0:
-            for i in range(n):
-                normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
-        fill_values(normals, n, mean[j], sd[j], funnel.value_shape, j, amounts)
-        if n_drawn == N_BASES:
+        is_alone[j] = not known[j] and basis[j] == 0
+    draw_normal_rows(shared, first, n, is_alone, values)
+    for j in range(mean.shape[0]):
+        row, chosen = values[j], basis[j]
+        if is_alone[j]:
+            if funnel.value_correlation > 0:
+                for i in range(n):
+                    row[i] = shared_weight * common[i] + own_weight * row[i]
+            replace_normals(row, n, mean[j], sd[j], funnel.value_shape, j)
+            expected_sum[0, j] = sum_row(row, n)
+            for k in range(1, N_BASES):
+                expected_sum[k, j] = np.nan
+        else:
+            for k in range(N_BASES):
+                key = lane_key(shared, j, BASIS_STREAMS[k])
+                draw_normals(low_word(key), high_word(key), first, n, normals[k])
+            if funnel.value_correlation > 0:
+                for i in range(n):
+                    normals[0, i] = shared_weight * common[i] + own_weight * normals[0, i]
+            fill_values(normals, n, mean[j], sd[j], funnel.value_shape, j, amounts)
             fill_amounts(normals, n, funnel.click_rate[j], funnel.cart_rate[j], funnel.order_value[j], funnel, amounts)
-        chosen = basis[j]
-        for k in range(N_BASES):
-            expected_sum[k, j] = sum_row(amounts[k], n) if k < n_drawn else np.nan
-        for i in range(n):
-            values[j, i] = amounts[chosen, i]
+            for k in range(N_BASES):
+                expected_sum[k, j] = sum_row(amounts[k], n)
+            for i in range(n):
+                row[i] = amounts[chosen, i]
         value_sum[j] = expected_sum[chosen, j]
 
 

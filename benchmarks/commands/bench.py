@@ -15,12 +15,16 @@ def add(commands: Commands) -> None:
     """Adds the command."""
     bench = commands.add_parser("bench", help="benchmarks", description="Benchmarks.")
     kinds = bench.add_subparsers(title="benchmarks", required=True, metavar="BENCHMARK")
-    speed = kinds.add_parser("speed", help="speed figures as ratios against stated references")
+    speed = kinds.add_parser(
+        "speed",
+        help="speed figures as ratios against stated references",
+        description="Measures speed. Stopped and started again with the same options, code and machine, it goes on.",
+    )
     speed.add_argument("--quick", action="store_true", help="fewer repetitions and figures; under 60 s")
     speed.add_argument(
         "--only",
         choices=("market", "env", "agents", "training", "inference", "data", "process", "scaling"),
-        help="one part of the table",
+        help="one part of the table; scaling, of processes and Ray, is measured on request only",
     )
     speed.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
     speed.add_argument(
@@ -31,7 +35,14 @@ def add(commands: Commands) -> None:
         metavar="DIR",
         help="also add the run to the history of this kind of machine in DIR; without DIR: %(const)s",
     )
-    speed.set_defaults(run=_run_speed)
+    speed.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/bench/speed"),
+        metavar="DIR",
+        help="where a stopped run keeps what it has measured; default: %(default)s",
+    )
+    speed.set_defaults(run=_run_speed, kept=_kept_speed)
     fidelity = kinds.add_parser("fidelity", help="scores and ranking of methods against impressions per episode")
     fidelity.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, nothing more")
     fidelity.add_argument("--out", type=Path, default=Path("runs/fidelity"), metavar="DIR", help="default: %(default)s")
@@ -137,7 +148,20 @@ def _add_suites(kinds: Commands) -> None:
 def _run_speed(arguments: argparse.Namespace) -> None:
     from benchmarks.speed import figures as speed
 
-    speed.run(quick=arguments.quick, only=arguments.only, json_path=arguments.json, history_folder=arguments.save)
+    speed.run(
+        quick=arguments.quick,
+        only=arguments.only,
+        json_path=arguments.json,
+        history_folder=arguments.save,
+        out=arguments.out,
+    )
+
+
+def _kept_speed(arguments: argparse.Namespace) -> str:
+    from benchmarks.speed.kept.unfinished import file_of
+
+    path = file_of(arguments.out, quick=arguments.quick, only=arguments.only)
+    return "finished measurements" if path.exists() else ""
 
 
 def _run_fidelity(arguments: argparse.Namespace) -> None:

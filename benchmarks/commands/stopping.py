@@ -10,14 +10,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
 GRACE_SECONDS = 1.5
 """From the signal until the process is ended whatever it does, a thread that cannot be stopped included."""
 _AGAIN_SECONDS = 0.01
-"""Until a signal comes again that came where an exception would be lost."""
+"""Until a signal comes again that came where an exception would do harm."""
 
 Kept = str | Callable[[argparse.Namespace], str]
 """What a stopped command leaves for the next call, for "... are kept"; or a function that looks; "" is nothing."""
@@ -47,7 +47,7 @@ class Stop:
         if not self._code:
             self._code = 128 + number
             self._timer = _later(GRACE_SECONDS, self._end)
-        self._is_postponed = _loses_exceptions(frame)
+        self._is_postponed = _must_finish(frame)
         if self._is_postponed:
             _later(_AGAIN_SECONDS, lambda: signal.raise_signal(number))
             return
@@ -76,6 +76,7 @@ class Stop:
         self._say()
         for child in multiprocessing.active_children():
             child.kill()
+        _kill_server()
         os._exit(self._code)
 
     def _say(self) -> None:
@@ -85,6 +86,15 @@ class Stop:
         print(f"\n{stopped_line(self.arguments, self._argv)}", flush=True)
 
 
+def _kill_server() -> None:
+    """Kills the process that workers are forked from: deaf to Ctrl-C, it would first import all that they need."""
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    pid = getattr(server, "_forkserver_pid", None)  # there is no public name for it
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _later(seconds: float, call: Callable[[], object]) -> threading.Timer:
     timer = threading.Timer(seconds, call)
     timer.daemon = True
@@ -92,13 +102,23 @@ def _later(seconds: float, call: Callable[[], object]) -> threading.Timer:
     return timer
 
 
-def _loses_exceptions(frame: FrameType | None) -> bool:
-    """Whether the code that a signal interrupts was called by LLVM, as it is while numba loads a compiled function.
+_FINISHED_FIRST = {
+    # LLVM calls Python while numba loads a compiled function. It takes an exception for "nothing found", goes on
+    # without the machine code, and the process crashes
+    "llvmlite.binding.executionengine",
+    # C++ in the import of torch crashes at an exception, or what imports torch again finds half of it
+    "importlib._bootstrap",
+    "_frozen_importlib",
+    # a new worker that is sent half of its work shows a traceback
+    "multiprocessing.popen_forkserver",
+}
+"""Modules of code that an exception must not leave."""
 
-    LLVM takes an exception there for "nothing found", goes on without the machine code, and the process crashes.
-    """
+
+def _must_finish(frame: FrameType | None) -> bool:
+    """Whether the code that a signal interrupts is in one of `_FINISHED_FIRST`, or was called from there."""
     while frame is not None:
-        if frame.f_globals.get("__name__") == "llvmlite.binding.executionengine":
+        if frame.f_globals.get("__name__") in _FINISHED_FIRST:
             return True
         frame = frame.f_back
     return False

@@ -13,20 +13,10 @@ import numpy as np
 from agents import Bidder, FixedBidder, HindsightBidder, PidBidder, rollout, rollout_each
 from auction_env import TASKS, Funnel, MarketParams
 from benchmarks.speed.environment import N_COPIES, N_IMPRESSIONS
-from benchmarks.speed.measure import Row, median_seconds, seconds_of
+from benchmarks.speed.measure import Measurement, Row, median_seconds, seconds_of
 
 
-def agents_rows(quick: bool) -> Iterator[Row]:
-    """Tuning, the reference in hindsight, a learned agent's episodes, and the environment's share of PPO's time."""
-    yield _side_by_side_row(quick)
-    yield _hindsight_row(quick)
-    if importlib.util.find_spec("torch") is not None:
-        yield from _learned_rows(quick)
-    if importlib.util.find_spec("stable_baselines3") is not None:
-        yield _ppo_row(quick)
-
-
-def _side_by_side_row(quick: bool) -> Row:
+def side_by_side_rows(quick: bool) -> Iterator[Row]:
     """What `rollout_each` saves: a tuning of 12 candidates that see the same episodes."""
     bidders: list[Bidder] = [PidBidder(start) for start in np.linspace(0.5, 1.5, 12)]
     n_episodes, params = 8 if quick else 24, MarketParams(n_impressions=4800, funnel=Funnel())
@@ -35,7 +25,7 @@ def _side_by_side_row(quick: bool) -> Row:
     n_runs = 1 if quick else 7
     apart = median_seconds(lambda: [rollout(bidder, **episodes) for bidder in bidders], n_runs)
     together = median_seconds(lambda: rollout_each(bidders, **episodes), n_runs)
-    return Row(
+    yield Row(
         name="side_by_side_speedup",
         value=apart / together,
         unit="x",
@@ -47,11 +37,11 @@ def _side_by_side_row(quick: bool) -> Row:
     )
 
 
-def _hindsight_row(quick: bool) -> Row:
+def hindsight_rows(quick: bool) -> Iterator[Row]:
     """The search for the best constant of 64 episodes, with `quick` of 16."""
     n = 16 if quick else N_COPIES
     search, constant = (_episode_seconds(bidder, n, quick) for bidder in (HindsightBidder(), FixedBidder()))
-    return Row(
+    yield Row(
         name="hindsight_reference_s",
         value=search,
         unit="s",
@@ -63,8 +53,10 @@ def _hindsight_row(quick: bool) -> Row:
     )
 
 
-def _learned_rows(quick: bool) -> Iterator[Row]:
+def learned_rows(quick: bool) -> Iterator[Row]:
     """Episodes of the default model and of a transformer; what they have learned does not change their arithmetic."""
+    if importlib.util.find_spec("torch") is None:
+        return
     from benchmarks.speed.inference import TRANSFORMER, untrained_bidder
     from vamo.config import ModelConfig
 
@@ -89,8 +81,10 @@ def _episode_seconds(bidder: Bidder, n: int, quick: bool) -> float:
     return median_seconds(lambda: rollout(bidder, **episodes, params=params, progress=False), 1 if quick else 5)
 
 
-def _ppo_row(quick: bool) -> Row:
+def ppo_rows(quick: bool) -> Iterator[Row]:
     """The environment's share of the time of PPO with its default settings, a rollout being an episode a copy."""
+    if importlib.util.find_spec("stable_baselines3") is None:
+        return
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecNormalize
 
@@ -116,11 +110,19 @@ def _ppo_row(quick: bool) -> Row:
     model = PPO("MlpPolicy", VecNormalize(Timed(vector)), n_steps=n_ticks, seed=0, device="cpu")
     model.learn(n_ticks * N_COPIES)  # not counted: compilation and first calls
     spent = 0.0
-    seconds = seconds_of(lambda: model.learn((1 if quick else 3) * n_ticks * N_COPIES))
-    return Row(
+    seconds = seconds_of(lambda: model.learn((1 if quick else 2) * n_ticks * N_COPIES))
+    yield Row(
         name="ppo_env_share",
         value=spent / seconds,
         unit="of 1",
         reference=f"PPO's default settings on {N_COPIES} copies; the whole: {seconds:.1f} s",
         bound="0: an environment that costs nothing",
     )
+
+
+MEASUREMENTS = (
+    Measurement(what="tuning side by side", rows=side_by_side_rows),
+    Measurement(what="hindsight reference", rows=hindsight_rows),
+    Measurement(what="learned agents", rows=learned_rows),
+    Measurement(what="PPO", rows=ppo_rows),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from auction_env.data.formats.criteo.importing import import_criteo
 from auction_env.data.formats.table.bids import sum_bids
 from auction_env.data.formats.trajectory_export import export_auctionnet_trajectories
 from auction_env.data.schema import OBSERVATION_COLUMNS
-from benchmarks.speed.measure import Row, median_seconds, seconds_of
+from benchmarks.speed.measure import Measurement, Row, median_seconds, seconds_of
 from benchmarks.speed.reference.pandas_import import import_pandas
 from benchmarks.speed.reference.pandas_logs import bids_pandas, criteo_pandas, ipinyou_pandas
 from benchmarks.speed.reference.pandas_table import table_pandas
@@ -38,25 +38,12 @@ N_IMPRESSIONS = 4_800  # an episode, of the collection
 _IMPRESSION_SECONDS = 4 * 48 * 1e-9  # four amounts for 48 advertisers, at about a nanosecond a draw
 
 
-def data_rows(quick: bool) -> Iterator[Row]:
-    """All rows of this part."""
-    yield from import_rows(quick)
-    yield from table_rows(quick)
-    yield from logs_rows(quick)
-    yield from collection_rows(quick)
-    log = _small_log(10 if quick else 40)
-    yield from trajectory_import_rows(log)
-    yield from relabelling_rows(log)
-    yield from hindsight_rows(log)
-    yield from family_rows(log, 16 if quick else 64)
-
-
 def import_rows(quick: bool) -> Iterator[Row]:
     """Rows per second of the AuctionNet importer against a straightforward pandas version."""
     with tempfile.TemporaryDirectory() as folder:
         log, big = Path(folder, "log.csv"), Path(folder, "big.csv")
         n_rows = write_log(log, n_periods=1)
-        n_big = write_log(big, n_periods=4 if quick else 12)
+        n_big = write_log(big, n_periods=4 if quick else 6)
         out = Path(folder, "out")
         seconds = median_seconds(lambda: import_auctionnet_impressions([big], out, force=True), 3)
         pandas_seconds = seconds_of(lambda: import_pandas([log]))
@@ -87,7 +74,7 @@ def table_rows(quick: bool) -> Iterator[Row]:
     """Rows per second of `from_table` on an advertiser's own log, against group-bys in pandas."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "table.parquet")
-        n = write_table(path, n_episodes=2_000 if quick else 40_000)
+        n = write_table(path, n_episodes=2_000 if quick else 20_000)
         seconds = median_seconds(lambda: from_table(path, task="TargetCPA"), 3)
         pandas_seconds = seconds_of(lambda: table_pandas(path, 48))
         observation = np.zeros((n, len(OBSERVATION_COLUMNS)))
@@ -114,7 +101,7 @@ def table_rows(quick: bool) -> Iterator[Row]:
 
 def logs_rows(quick: bool) -> Iterator[Row]:
     """Rows per second of the importers of logs of bids and impressions, each against the same sums in pandas."""
-    n = 50_000 if quick else 1_000_000
+    n = 50_000 if quick else 300_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bids, criteo = folder / "bids.csv", folder / "criteo.tsv"
@@ -149,8 +136,9 @@ def _log_row(name: str, n: int, files: list[Path], work: Callable[[], Any], pand
     )
 
 
-def trajectory_import_rows(log: TrajectoryData) -> Iterator[Row]:
+def trajectory_import_rows(quick: bool) -> Iterator[Row]:
     """Rows per second of the importer of AuctionNet's trajectories against a straightforward pandas version."""
+    log = small_log(10 if quick else 40)
     n_copies = max(1, 300_000 // len(log))
     copies = [replace(log, period=log.period + 1_000 * copy) for copy in range(n_copies)]
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +174,7 @@ def collection_rows(quick: bool) -> Iterator[Row]:
     """Trajectories a second that the simulator logs, with the mixture of policies and all advertisers logged."""
     collection = Collection(
         task=TASKS["MaxConversions"],
-        n_episodes=56 if quick else 560,
+        n_episodes=56 if quick else 280,
         control="all",
         params=MarketParams(n_impressions=N_IMPRESSIONS, funnel=Funnel()),
     )
@@ -265,7 +253,7 @@ def family_rows(log: TrajectoryData, n_tasks: int) -> Iterator[Row]:
         normalisation([Episodes("log", part, Config()) for part in logs], tasks, pairs)
 
     prepare(few)  # compiles
-    seconds, own_seconds = (median_seconds(partial(prepare, tasks), 3) for tasks in (few, many))
+    seconds, own_seconds = median_seconds(partial(prepare, few), 3), seconds_of(partial(prepare, many))
     yield Row(
         name="prepared_pairs_vs_own_labels",
         value=own_seconds / seconds,
@@ -277,9 +265,28 @@ def family_rows(log: TrajectoryData, n_tasks: int) -> Iterator[Row]:
     )
 
 
-def _small_log(n_days: int) -> TrajectoryData:
+@cache
+def small_log(n_days: int) -> TrajectoryData:
     """Days of all advertisers in a small market; the bids vary, or no response could be learned from them."""
     params = MarketParams(n_impressions=480, funnel=Funnel())
     policy = NoisyBidder(FixedBidder())
     days = collect(policy, seeds=range(n_days), task=TASKS["MaxConversions"], params=params)
     return TrajectoryData.concat(list(days))
+
+
+def label_rows(quick: bool) -> Iterator[Row]:
+    """What is made of a log before a training."""
+    log = small_log(10 if quick else 40)
+    yield from relabelling_rows(log)
+    yield from hindsight_rows(log)
+    yield from family_rows(log, 16 if quick else 64)
+
+
+MEASUREMENTS = (
+    Measurement(what="AuctionNet's impressions", rows=import_rows),
+    Measurement(what="tables", rows=table_rows),
+    Measurement(what="logs of bids", rows=logs_rows),
+    Measurement(what="collection", rows=collection_rows),
+    Measurement(what="AuctionNet's trajectories", rows=trajectory_import_rows),
+    Measurement(what="labels", rows=label_rows),
+)

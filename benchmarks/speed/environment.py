@@ -10,13 +10,13 @@ import numpy as np
 
 from auction_env import BatchMarket, Market, MarketParams, ReplayMarket, replay_from_bids
 from benchmarks.speed.market import draws_per_second
-from benchmarks.speed.measure import Row, median_seconds, seconds_of
+from benchmarks.speed.measure import Measurement, Row, median_seconds, seconds_of
 
 N_COPIES, N_IMPRESSIONS = 64, 4800
 
 
 def env_rows(quick: bool) -> Iterator[Row]:
-    """Steps per second of one environment, of the native vector environment, and over a replay market."""
+    """Steps per second of one environment, of the native vector environment."""
     market = BatchMarket(MarketParams(n_impressions=N_IMPRESSIONS))
     n_ticks = market.params.n_ticks
     single_rate, vector_rate = _env_steps_per_second(quick)
@@ -42,7 +42,6 @@ def env_rows(quick: bool) -> Iterator[Row]:
         bound_value=bound,
         more_is_better=True,
     )
-    yield replay_row(quick)
 
 
 def _env_steps_per_second(quick: bool) -> tuple[float, float]:
@@ -73,7 +72,7 @@ def _env_steps_per_second(quick: bool) -> tuple[float, float]:
     return n_steps / statistics.median(seconds_of(loop) for _ in range(1 if quick else 3)), n_steps / vector_seconds
 
 
-def replay_row(quick: bool) -> Row:
+def replay_rows(quick: bool) -> Iterator[Row]:
     """Steps per second of the vector environment over a replay market."""
     n_envs, n_impressions = N_COPIES, N_IMPRESSIONS
     market = _recorded_market(n_impressions, n_periods=4)
@@ -91,7 +90,7 @@ def replay_row(quick: bool) -> Row:
     step_bytes = impression_bytes * n_impressions / market.n_ticks
     block = np.ones(2**22)
     bytes_per_second = block.nbytes / median_seconds(block.copy, 9)
-    return Row(
+    yield Row(
         name="replay_env_steps_per_s",
         value=n_envs * n_steps / seconds,
         unit="steps/s",
@@ -125,3 +124,9 @@ def _recorded_market(n_impressions: int, n_periods: int) -> ReplayMarket:
             )
         )
     return ReplayMarket.concat(days)
+
+
+MEASUREMENTS = (
+    Measurement(what="environments", rows=env_rows),
+    Measurement(what="replay", rows=replay_rows),
+)

@@ -2,13 +2,14 @@
 
 A row holds a figure (median of several runs), its unit, what it is compared with and the physical limit it runs
 against, measured in the same run: normal draws per second of the generator alone, bytes per second of a copy.
-With `quick` the NumPy reference runs a tenth of the impressions and is scaled up; its row says so.
+The NumPy reference runs a tenth of the impressions and is scaled up; its row says so.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from auction_env.files import write_atomically
-from benchmarks.console import console, print_table
-from benchmarks.speed import history
-from benchmarks.speed.measure import Row, number
+from benchmarks.console import console, print_table, progress_bar
+from benchmarks.speed.kept import history
+from benchmarks.speed.kept.unfinished import Measured, Unfinished, file_of
+from benchmarks.speed.measure import Measurement, Row, number
+from benchmarks.speed.usage import watching
 from benchmarks.suites.running import provenance
 
 PARTS = {
@@ -33,37 +36,63 @@ PARTS = {
     "process": "processes",
     "scaling": "scaling",
 }
-"""Module of each part, whose function PART_rows makes its rows. They are imported when measured: some need torch."""
+"""Module of each part, with its MEASUREMENTS. They are imported when measured: some need torch."""
+
+_ON_REQUEST = "scaling"
+"""The part that takes as long as all others, and is left out where no part is named."""
 
 
-_COUNTED_APART = "scaling"
-"""The part whose worker processes would be taken for other work on the machine."""
-
-
-def all_rows(quick: bool, only: str | None = None) -> tuple[list[Row], float]:
-    """The rows of all parts, or of one, and the largest share of the machine that other work took during a part.
+def measurements(quick: bool, only: str | None = None) -> dict[str, Measurement]:
+    """What a run measures, in order, by part and name.
 
     Raises:
-        ValueError: `only` is not one of PARTS.
+        ValueError: `only` is not one of PARTS, or has nothing that `quick` measures.
     """
     if only is not None and only not in PARTS:
         raise ValueError(f"`only` must be one of {sorted(PARTS)}, found {only!r}")
-    rows: list[Row] = []
-    others = 0.0
-    for part in PARTS if only is None else (only,):
-        measured = getattr(importlib.import_module(f"benchmarks.speed.{PARTS[part]}"), f"{part}_rows")
-        with console.status(f"measuring: {part}"), history.watching() as watched:
-            rows.extend(measured(quick))
-        if part != _COUNTED_APART:
-            others = max(others, watched.share)
-    return rows, others
+    found: dict[str, Measurement] = {}
+    for part in [part for part in PARTS if part != _ON_REQUEST] if only is None else [only]:
+        of_part: tuple[Measurement, ...] = importlib.import_module(f"benchmarks.speed.{PARTS[part]}").MEASUREMENTS
+        found |= {f"{part}: {item.what}": item for item in of_part if item.is_quick or not quick}
+    if not found:
+        raise ValueError(f"part {only!r} has no fast figures: measure it without --quick")
+    return found
+
+
+def measure(wanted: dict[str, Measurement], quick: bool, unfinished: Unfinished) -> None:
+    """Measures what `unfinished` lacks, behind a bar that names it, and adds it there."""
+    with progress_bar("speed figures", len(wanted), None, label_width=13, has_estimate=False) as bar:
+        for name, measurement in wanted.items():
+            bar.note(name)
+            if name not in unfinished.measured:
+                start = time.monotonic()
+                with watching(has_workers=measurement.has_workers) as watched:
+                    rows = tuple(measurement.rows(quick))
+                unfinished.add(name, Measured(rows, watched.share, time.monotonic() - start))
+            bar.advance(1)
+        bar.note("")
 
 
 def run(
-    *, quick: bool = False, only: str | None = None, json_path: Path | None = None, history_folder: Path | None = None
+    *,
+    quick: bool = False,
+    only: str | None = None,
+    json_path: Path | None = None,
+    history_folder: Path | None = None,
+    out: Path,
 ) -> list[Row]:
-    """Measures, prints the table, writes the rows to `json_path`, and adds the run to a history."""
-    rows, others = all_rows(quick, only)
+    """Measures, prints the table, writes the rows to `json_path`, and adds the run to a history.
+
+    A call that was stopped goes on from what it kept in `out`, with the same `quick` and `only`.
+    """
+    wanted = measurements(quick, only)
+    unfinished = Unfinished(file_of(out, quick=quick, only=only))
+    n_kept = len(wanted.keys() & unfinished.measured.keys())
+    if n_kept:
+        console.print(f"{n_kept} of {len(wanted)} measurements are kept from a run that was stopped", soft_wrap=True)
+    measure(wanted, quick, unfinished)
+    measured = [unfinished.measured[name] for name in wanted]
+    rows, others = [row for entry in measured for row in entry.rows], max(entry.others for entry in measured)
     _print(rows, others)
     if json_path is not None:
         text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
@@ -80,6 +109,7 @@ def run(
             rows=tuple(rows),
         )
         console.print(f"added to {history.save(entry, history_folder)}", soft_wrap=True)
+    unfinished.remove()
     return rows
 
 

@@ -19,7 +19,7 @@ from agents import collect, rollout
 from auction_env import TASKS, MarketParams, auctionnet_population
 from auction_env.control.bidder import Bidder
 from benchmarks.console import console
-from benchmarks.speed.measure import Row, median_seconds
+from benchmarks.speed.measure import Measurement, Row, median_seconds
 from benchmarks.suites.running.timing import Timed
 from vamo.agent import VamoBidder
 from vamo.config import MODEL_SIZES, Config, ModelConfig, TrainConfig
@@ -122,6 +122,9 @@ def inference_rows(quick: bool) -> Iterator[Row]:
             bound=f"{1e3 * bound:.2f} ms: the linear layers alone, on one tick",
             bound_value=1e3 * bound,
         )
+
+
+MEASUREMENTS = (Measurement(what="decisions", rows=inference_rows),)
 
 
 def main() -> None:

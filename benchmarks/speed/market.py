@@ -15,7 +15,7 @@ from auction_env.kernels.clearing import BLOCK
 from auction_env.kernels.tick import Items
 from auction_env.kernels.values import draw_values
 from auction_env.market.pacing import Pacer
-from benchmarks.speed.measure import Row, median_seconds, seconds_of
+from benchmarks.speed.measure import Measurement, Row, median_seconds, seconds_of
 from benchmarks.speed.reference.numpy_market import run_episode
 
 
@@ -37,7 +37,7 @@ def pid_episode(market: BatchMarket, seed: int) -> None:
         cost, value = result.cost, result.expected_conversions
 
 
-def market_rows(quick: bool) -> Iterator[Row]:
+def episode_rows(quick: bool) -> Iterator[Row]:
     """A full-size episode of 48 pacing advertisers, and the same in NumPy."""
     params, population = MarketParams(), auctionnet_population()
     n_draws = params.n_impressions * population.n_advertisers
@@ -65,7 +65,7 @@ def market_rows(quick: bool) -> Iterator[Row]:
         reference_value=2_400.0,
         bound_value=market.buffer_bytes / 2**20,
     )
-    share = 10 if quick else 1  # NumPy's time is proportional to the impressions: see the module's docstring
+    share = 10  # NumPy's time is proportional to the impressions
     smaller = replace(params, n_impressions=params.n_impressions // share)
     numpy_seconds = share * statistics.median(
         seconds_of(lambda: run_episode(1, smaller, population)) for _ in range(1 if quick else 3)
@@ -75,18 +75,17 @@ def market_rows(quick: bool) -> Iterator[Row]:
         value=numpy_seconds / seconds,
         unit="x",
         reference=f"the same work in vectorised NumPy: {numpy_seconds:.1f} s"
-        + (f" ({share} x a run of {smaller.n_impressions:,} impressions)" if quick else ""),
+        f" ({share} x a run of {smaller.n_impressions:,} impressions)",
         bound=f"{numpy_seconds * draws / n_draws:,.0f}x: the draws alone",
         bound_value=numpy_seconds * draws / n_draws,
         more_is_better=True,
     )
 
-    yield _batch_row(quick, draws)
-    yield from _scaling_rows(quick, draws)
 
-
-def _batch_row(quick: bool, draws: float) -> Row:
+def batch_rows(quick: bool) -> Iterator[Row]:
+    """A tick of many small markets."""
     market = BatchMarket(MarketParams(n_impressions=4800), n_markets=64)
+    draws = draws_per_second(market)
     multipliers = np.tile(market.cpa_target, (64, 1))
 
     def steps() -> float:
@@ -96,7 +95,7 @@ def _batch_row(quick: bool, draws: float) -> Row:
     steps()
     seconds = statistics.median(steps() for _ in range(5 if quick else 11)) / market.params.n_ticks
     n_draws = 64 * 4800 * market.n_advertisers / market.params.n_ticks
-    return Row(
+    yield Row(
         name="batch_market_step_ms",
         value=1e3 * seconds,
         unit="ms",
@@ -106,8 +105,9 @@ def _batch_row(quick: bool, draws: float) -> Row:
     )
 
 
-def _scaling_rows(quick: bool, draws: float) -> Iterator[Row]:
+def size_rows(quick: bool) -> Iterator[Row]:
     """Cost per impression of small markets, and per bid of few advertisers, against large ones."""
+    draws = draws_per_second(BatchMarket(MarketParams(n_impressions=4800)))
     small, large = 5_000, 2_000_000 if quick else 5_000_000
     one, many = (1e9 * _episode_seconds(n, 48) / n for n in (small, large))
     batched = 1e9 * _episode_seconds(small, 48, n_markets=100) / (100 * small)
@@ -171,3 +171,10 @@ def draws_per_second(market: BatchMarket) -> float:
             )  # fmt: skip
 
     return n_repeats * values.size / median_seconds(work, 5)
+
+
+MEASUREMENTS = (
+    Measurement(what="full-size episode", rows=episode_rows),
+    Measurement(what="markets side by side", rows=batch_rows),
+    Measurement(what="small markets", rows=size_rows),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,23 @@ class Row:
     def _over(self, value: float, other: float) -> float | None:
         first, second = (value, other) if self.more_is_better else (other, value)
         return first / second if second else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Rows that are measured together, and kept together where a run is stopped.
+
+    Attributes:
+        what: In a word or two, for the bar: unique in its part.
+        rows: Measures them; with True, fast: fewer repetitions.
+        is_quick: Whether `--quick` measures them.
+        has_workers: Whether processes of its own do the work, so that theirs is not other work on the machine.
+    """
+
+    what: str
+    rows: Callable[[bool], Iterable[Row]]
+    is_quick: bool = True
+    has_workers: bool = False
 
 
 def median_seconds(work: Callable[[], Any], n: int) -> float:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks.speed.measure import Row
+from benchmarks.speed.measure import Measurement, Row
 from benchmarks.speed.reference.synthetic_log import write_log
 
 _HELP = "from benchmarks.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
@@ -36,8 +36,8 @@ print(f"peak {peak_memory_mb():.1f} MB")
 """
 
 
-def process_rows(quick: bool) -> Iterator[Row]:
-    """Start-up, and without `quick` the first call on a machine and the peak memory of commands."""
+def start_rows(quick: bool) -> Iterator[Row]:
+    """Start-up."""
     libraries, python = (_least_seconds(code, quick) for code in ("import numba, gymnasium, pyarrow", "pass"))
     for name, what, code in (
         ("import_auction_env_s", "import auction_env", "import auction_env"),
@@ -53,17 +53,13 @@ def process_rows(quick: bool) -> Iterator[Row]:
             reference_value=libraries,
             bound_value=python,
         )
-    if quick:
-        return
-    yield first_call_row()
-    yield from memory_rows()
 
 
-def first_call_row() -> Row:
+def first_call_rows(quick: bool) -> Iterator[Row]:
     """Processor seconds of the first rollout on a machine, which compiles, against the second."""
     with tempfile.TemporaryDirectory() as cache:
         first, second = (_cpu_seconds(_FIRST, {"NUMBA_CACHE_DIR": cache}) for _ in range(2))
-    return Row(
+    yield Row(
         name="first_call_cpu_s",
         value=first,
         unit="s",
@@ -74,36 +70,45 @@ def first_call_row() -> Row:
     )
 
 
-def memory_rows(n_periods: int = 4) -> Iterator[Row]:
-    """Peak memory of an import as the log grows, and of two commands."""
+def import_memory_rows(quick: bool, n_periods: int = 4) -> Iterator[Row]:
+    """Peak memory of an import as the log grows."""
     with tempfile.TemporaryDirectory() as folder:
         log, peaks = Path(folder, "log.csv"), []
         for n in (1, n_periods):
             n_rows = write_log(log, n_periods=n)
             peaks.append(peak_megabytes(_IMPORT_LOG, str(log), str(Path(folder, f"out{n}"))))
-        yield Row(
-            name="import_memory_mb",
-            value=peaks[1],
+    yield Row(
+        name="import_memory_mb",
+        value=peaks[1],
+        unit="MB",
+        reference=f"peak of a process that imports {n_rows:,} rows; of a log {n_periods} times as short: "
+        f"{peaks[0]:.0f} MB",
+        bound=f"{peaks[0]:.0f} MB: no growth with the log",
+        reference_value=peaks[0],
+        bound_value=peaks[0],
+    )
+
+
+def family_memory_rows(quick: bool) -> Iterator[Row]:
+    """Peak memory of a family of 128 small tasks."""
+    sizes = ["--most", "20", "--fewest", "7", "--validation", "7", "--test", "7", "--impressions", "480"]
+    yield _command_memory_row("family_128_memory_mb", "family", "--tasks", "128", *sizes, "--workers", "1")
+
+
+def demo_memory_rows(quick: bool) -> Iterator[Row]:
+    """Peak memory of `vamo demo`."""
+    yield _command_memory_row("demo_memory_mb", "demo")
+
+
+def _command_memory_row(name: str, *arguments: str) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        return Row(
+            name=name,
+            value=peak_megabytes(_MAIN, *arguments, "--out", f"{folder}/out"),
             unit="MB",
-            reference=f"peak of a process that imports {n_rows:,} rows; of a log {n_periods} times as short: "
-            f"{peaks[0]:.0f} MB",
-            bound=f"{peaks[0]:.0f} MB: no growth with the log",
-            reference_value=peaks[0],
-            bound_value=peaks[0],
+            reference=f"peak of the process of `vamo {' '.join(arguments)}`",
+            bound="what its packages take: 300 to 400 MB with torch",
         )
-        family = ["family", "--tasks", "128", "--most", "20", "--fewest", "7", "--validation", "7", "--test", "7"]
-        commands = {
-            "family_128_memory_mb": [*family, "--impressions", "480", "--workers", "1", "--out", f"{folder}/family"],
-            "demo_memory_mb": ["demo", "--out", f"{folder}/demo"],
-        }
-        for name, arguments in commands.items():
-            yield Row(
-                name=name,
-                value=peak_megabytes(_MAIN, *arguments),
-                unit="MB",
-                reference=f"peak of the process of `vamo {' '.join(arguments[:-2])}`",
-                bound="what its packages take: 300 to 400 MB with torch",
-            )
 
 
 def peak_megabytes(code: str, *arguments: str) -> float:
@@ -131,3 +136,12 @@ def _cpu_seconds(code: str, environment: Mapping[str, str] | None = None) -> flo
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+MEASUREMENTS = (
+    Measurement(what="start-up", rows=start_rows),
+    Measurement(what="first call", rows=first_call_rows, is_quick=False),
+    Measurement(what="memory of an import", rows=import_memory_rows, is_quick=False),
+    Measurement(what="memory of a family", rows=family_memory_rows, is_quick=False),
+    Measurement(what="memory of the demo", rows=demo_memory_rows, is_quick=False),
+)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from auction_env.control.observation import N_FEATURES
-from benchmarks.speed.measure import Row, median_seconds
+from benchmarks.speed.measure import Measurement, Row, median_seconds
 from benchmarks.suites.running.provenance import peak_memory_mb
 from vamo.alignment.estimators import GroupLosses
 from vamo.alignment.pairs import Pairs
@@ -223,23 +223,12 @@ def expected_ratio(trainer: Trainer[Batch]) -> float:
     return 1 + windows / config.train.batch_size / config.weighting.refresh_every
 
 
-def training_rows(quick: bool) -> Iterator[Row]:
-    """Times and ratios of steps, and of memory."""
-    yield from _default_rows(quick)
-    if quick:
-        return
-    yield from _sharing_rows()
-    yield from _multitask_rows()
-    if Path("/proc/self/status").exists():  # Linux
-        yield _memory_row()
-
-
-def _default_rows(quick: bool) -> Iterator[Row]:
+def default_rows(quick: bool) -> Iterator[Row]:
     """A step of the default models against their flops at half the machine's speed, and VAO's share in it."""
     peak = peak_flops(torch.device("cpu"), torch.float32, 1024, 9)
     for name, settings in DEFAULTS.items():
         trainers = {method: make_trainer(4, *settings, f"train.method={method}") for method in ("uniform", "vao")}
-        seconds = step_seconds(trainers, 1 if quick else 11)
+        seconds = step_seconds(trainers, 1 if quick else 7)
         uniform = trainers["uniform"]
         flops = flops_of(uniform.step)
         n = sum(p.numel() for p in uniform.parameters.values())
@@ -278,15 +267,15 @@ def flops_of(step: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def _sharing_rows() -> Iterator[Row]:
+def sharing_rows(quick: bool) -> Iterator[Row]:
     """VAO against uniform sharing for several numbers of targets."""
-    sizes = (4, 16, 64)
+    sizes = (4, 64)
     trainers = {
         f"{method} {k}": make_trainer(k, *MILLION, f"train.method={method}")
         for k in sizes
         for method in ("uniform", "vao")
     }
-    seconds = step_seconds(trainers, 11)
+    seconds = step_seconds(trainers, 7)
     n = sum(p.numel() for p in trainers["vao 4"].parameters.values())
     config = trainers["vao 4"].config
     yield Row(
@@ -316,7 +305,7 @@ def _sharing_rows() -> Iterator[Row]:
     )
 
 
-def _multitask_rows() -> Iterator[Row]:
+def multitask_rows(quick: bool) -> Iterator[Row]:
     """torchjd's optimisers against VAO at K = 16, as it documents them and in their fast form."""
     k = 16
     vao = make_trainer(k, *MILLION)
@@ -344,10 +333,12 @@ def _multitask_rows() -> Iterator[Row]:
             )
 
 
-def _memory_row() -> Row:
+def memory_rows(quick: bool) -> Iterator[Row]:
     """Growth of the process's peak memory over the steps, each method in a process of its own."""
+    if not Path("/proc/self/status").exists():  # not Linux
+        return
     uniform, vao = (_peak_megabytes(method) for method in ("uniform", "vao"))
-    return Row(
+    yield Row(
         name="vao_vs_uniform_memory",
         value=vao / uniform,
         unit="x",
@@ -375,3 +366,11 @@ def measure_memory(*assignments: str) -> None:
     for _ in range(6):
         trainer.step()
     print(f"grew by {peak_memory_mb() - before:.1f} MB")
+
+
+MEASUREMENTS = (
+    Measurement(what="default models", rows=default_rows),
+    Measurement(what="sharing", rows=sharing_rows, is_quick=False),
+    Measurement(what="torchjd", rows=multitask_rows, is_quick=False),
+    Measurement(what="memory", rows=memory_rows, is_quick=False),
+)

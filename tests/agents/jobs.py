@@ -33,6 +33,10 @@ def threads(job: int) -> tuple[int, str]:
     return numba.get_num_threads(), os.environ["OMP_NUM_THREADS"]
 
 
+def priority(job: int) -> int:
+    return os.nice(0)
+
+
 def fragile(mark: Path) -> str:
     """Kills its process: always for "doomed", at the first attempt for "unlucky"."""
     is_first = not mark.exists()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agents.parallel import Failure, run_jobs, worker_count
-from tests.agents.jobs import Counter, endless, fragile, square, threads
+from tests.agents.jobs import Counter, endless, fragile, priority, square, threads
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +50,20 @@ def test_every_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(results(threads, range(2), n_workers=2).values()) == {(1, "1")}
     assert results(threads, [0], n_workers=1) == {0: (1, "2")}  # this process
     assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_an_interrupt_does_not_reach_what_workers_import() -> None:
+    """Ctrl-C reaches the whole group: the process that workers are forked from would die with a traceback."""
+    code = """
+from agents.parallel import run_jobs
+from tests.agents.jobs import square
+
+if __name__ == "__main__":
+    run_jobs(square, [3, 3], lambda job, result: print(result), n_workers=2, preload=["tests.agents.interrupting"])
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "9\n9\n", "")
 
 
 def test_workers_find_their_imports_and_compiled_functions_loaded() -> None:
@@ -115,5 +129,6 @@ def test_on_ray_results_are_the_same_and_a_lost_worker_is_replaced(
     doomed = found.pop("doomed")
     assert isinstance(doomed, Failure) and doomed.error.startswith("lost by Ray after 3 attempts")
     assert found == {"unlucky": "lives", "sound": "lives"}
+    assert results(priority, [0], n_workers=1, ray="local") == {0: os.nice(0)}  # Ray's own would be 15
     squares = results(square, [2, 13], n_workers=1, ray="local")
     assert squares[2] == 4 and squares[13].error.startswith("ValueError: no luck with 13")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.speed.figures import cells
-from benchmarks.speed.history import SpeedRun, load_all, newest_rows
+from benchmarks.speed.kept.history import SpeedRun, load_all, newest_rows
 from benchmarks.speed.measure import number
 
 FOLDER = "speed"

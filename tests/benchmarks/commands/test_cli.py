@@ -370,7 +370,8 @@ def test_bad_arguments_end_with_a_message(
 def test_speed_rows_have_the_stated_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size, small in (("N_COPIES", 4), ("N_IMPRESSIONS", 480)):  # the form, not the figures
         monkeypatch.setattr(f"benchmarks.speed.environment.{size}", small)
-    main(["bench", "speed", "--quick", "--only", "env", "--json", str(tmp_path / "speed.json")])
+    out = ["--json", str(tmp_path / "speed.json"), "--out", str(tmp_path)]
+    main(["bench", "speed", "--quick", "--only", "env", *out])
     rows = json.loads((tmp_path / "speed.json").read_text())
     keys = {"name", "value", "unit", "reference", "bound", "reference_value", "bound_value", "more_is_better"}
     assert rows and all(set(row) == keys for row in rows)

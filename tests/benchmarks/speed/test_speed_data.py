@@ -14,7 +14,7 @@ from benchmarks.speed.reference.synthetic_table import write_table
 
 
 def test_figures_of_labels_and_relabelling() -> None:
-    log = speed_data._small_log(2)
+    log = speed_data.small_log(2)
     parts = (speed_data.relabelling_rows(log), speed_data.hindsight_rows(log), speed_data.family_rows(log, 8))
     rows = {row.name: row for part in parts for row in part}
     assert set(rows) == {"relabelled_ticks_per_s", "hindsight_labels_per_s", "prepared_pairs_vs_own_labels"}

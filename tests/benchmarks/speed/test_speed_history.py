@@ -11,9 +11,10 @@ import pytest
 from benchmarks import console as console_module
 from benchmarks.pages.readme_tables import render
 from benchmarks.pages.tables import speed as speed_pages
-from benchmarks.speed import figures, history
-from benchmarks.speed.history import SpeedRun, load, newest_rows, save, watching
-from benchmarks.speed.measure import Row, number
+from benchmarks.speed import figures, usage
+from benchmarks.speed.kept import history
+from benchmarks.speed.kept.history import SpeedRun, load, newest_rows, save
+from benchmarks.speed.measure import Measurement, Row, number
 
 SLOW = Row(
     name="nash_mtl_split_vs_vao_step_k16",
@@ -41,11 +42,14 @@ def test_ratio_and_share_of_the_bound() -> None:
 
 
 def test_the_table_fits_80_columns_and_cuts_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(console_module.console, "_width", 80)
-    monkeypatch.setattr(figures, "all_rows", lambda quick, only: ([SLOW, FAST], 0.25))
-    figures.run()
+    both = Measurement(what="both", rows=lambda quick: (SLOW, FAST))
+    monkeypatch.setattr(figures, "measurements", lambda quick, only: {"env: both": both})
+    used = iter([(0.0, 0.0, 0.0), (4.0, 1.0, 0.0)])
+    monkeypatch.setattr(usage, "_used", lambda has_workers: next(used))
+    figures.run(out=tmp_path)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80 and "\N{HORIZONTAL ELLIPSIS}" not in shown
     assert "25% of the machine" in shown and "[bound]" in shown
@@ -53,9 +57,10 @@ def test_the_table_fits_80_columns_and_cuts_nothing(
 
 
 def test_a_run_is_added_to_the_file_of_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "all_rows", lambda quick, only: ([FAST], 0.0))
+    one = Measurement(what="one", rows=lambda quick: (FAST,))
+    monkeypatch.setattr(figures, "measurements", lambda quick, only: {"env: one": one})
     for _ in range(2):
-        figures.run(quick=True, only="env", history_folder=tmp_path)
+        figures.run(quick=True, only="env", history_folder=tmp_path, out=tmp_path)
     (path,) = tmp_path.iterdir()
     assert [run.rows for run in load(path)] == [(FAST,), (FAST,)]
     assert {run.command for run in load(path)} == {"vamo bench speed --quick --only env"}
@@ -101,8 +106,8 @@ def test_pages_show_the_figures_and_their_history(tmp_path: Path) -> None:
 
 def test_own_work_is_not_that_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     used = iter([(100.0, 10.0, 1.0), (120.0, 26.0, 5.0)])  # of 20 s of all cores 16 were busy, 4 of them with our work
-    monkeypatch.setattr(history, "_used", lambda: next(used))
-    with watching() as others:
+    monkeypatch.setattr(usage, "_used", lambda has_workers: next(used))
+    with usage.watching() as others:
         pass
     assert others.share == 0.6
 

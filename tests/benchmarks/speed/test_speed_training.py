@@ -37,7 +37,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed_training, "_peak_megabytes", {"uniform": 10.0, "vao": 11.0}.__getitem__)
     pytest.importorskip("torchjd", reason="extra `mtl` is not installed")
-    rows = {row.name: row for row in speed_training.training_rows(quick=False)}
+    rows = {row.name: row for part in speed_training.MEASUREMENTS for row in part.rows(False)}
     assert {"uniform_step_ms", "vao_vs_uniform_step_k4", "vao_vs_uniform_step_k64", "vao_step_k64_vs_k4"} <= set(rows)
     methods = ("pcgrad", "cagrad", "nash_mtl")
     assert {f"{method}{form}_vs_vao_step_k16" for method in methods for form in ("", "_split")} <= set(rows)
@@ -48,7 +48,7 @@ def test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_quick_rows_are_of_the_default_models() -> None:
-    rows = {row.name: row for row in speed_training.training_rows(quick=True)}
+    rows = {row.name: row for part in speed_training.MEASUREMENTS if part.is_quick for row in part.rows(True)}
     assert set(rows) == {"tiny_step_ms", "tiny_vao_vs_uniform"}
     step = rows["tiny_step_ms"]
     assert step.bound_value is not None and 0 < step.bound_value < step.value  # flops at half the machine's speed

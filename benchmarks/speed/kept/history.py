@@ -7,11 +7,9 @@ limit of anything, and the pages prefer those of a quiet one.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -88,34 +86,6 @@ def newest_rows(runs: Sequence[SpeedRun]) -> list[tuple[Row, SpeedRun]]:
         chosen |= {row.name: (row, run) for row in run.rows}
     order = {row.name: None for run in reversed(runs) for row in run.rows}
     return [chosen[name] for name in order]
-
-
-class Others:
-    """Share of the machine that other work took; known after the block of `watching`."""
-
-    share = 0.0
-
-
-@contextmanager
-def watching() -> Iterator[Others]:
-    """Measures what other processes use of the machine while the block runs; 0 where there is no /proc/stat."""
-    found, start = Others(), _used()
-    yield found
-    (total, busy, own), before = _used(), start
-    if total > before[0]:
-        found.share = min(max((busy - before[1] - own + before[2]) / (total - before[0]), 0.0), 1.0)
-
-
-def _used() -> tuple[float, float, float]:
-    """Processor seconds of all cores so far: all, those not idle, and those of this process and its children."""
-    stat, own = Path("/proc/stat"), os.times()
-    if not stat.exists():
-        return 0.0, 0.0, 0.0
-    ticks = [int(text) for text in stat.read_text().split("\n", 1)[0].split()[1:9]]  # guests are counted in user time
-    hertz = os.sysconf("SC_CLK_TCK")
-    idle = ticks[3] + ticks[4]
-    own_seconds = own.user + own.system + own.children_user + own.children_system
-    return sum(ticks) / hertz, (sum(ticks) - idle) / hertz, own_seconds
 
 
 def now() -> str:
