@@ -13,6 +13,7 @@ import functools
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -50,6 +51,7 @@ def execute(script: str, arguments: list[str], folder: str, variables: dict[str,
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
     sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", buffering=1) for stream in (1, 2))
     faulthandler.enable(sys.stderr)  # a crash says where it happened
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     os.environ.update(variables)
     os.chdir(folder)
     sys.argv = [script, *arguments]
