@@ -89,13 +89,18 @@ class Source:
 
 
 def sources(results: Path, bootstrap: Bootstrap | None = None) -> dict[str, Source]:
-    """By name without version ("data-scarce"), the published suite of the highest version, of it the largest size."""
-    found: dict[str, tuple[tuple[int, int], Source]] = {}
+    """By name without version ("data-scarce"), the published suite of the highest version.
+
+    Of its sizes the one with most methods, which the paper's tables compare; of those with as many the largest.
+    """
+    found: dict[str, tuple[tuple[int, int, int], Source]] = {}
     for directory, record in _published(results):
         name = record.id.split("/")[0]
-        rank = (record.version, -list(SIZES).index(record.size))  # type: ignore[arg-type]  # read from a file
+        source = Source(directory=directory, record=record, bootstrap=bootstrap)
+        size = list(SIZES).index(record.size)  # type: ignore[arg-type]  # read from a file
+        rank = (record.version, len({run["method"] for run in source.runs}), -size)
         if name not in found or rank > found[name][0]:
-            found[name] = (rank, Source(directory=directory, record=record, bootstrap=bootstrap))
+            found[name] = (rank, source)
     return {name: source for name, (_, source) in found.items()}
 
 

@@ -122,3 +122,13 @@ def test_methods_of_the_paper_may_name_its_backbone(tmp_path: Path) -> None:
         "token",
     )
     assert source.origin.startswith("Rows: `ablation/v9/testing`, 2")  # no page of it, no link
+
+
+def test_of_a_suite_the_size_with_most_methods_counts(tmp_path: Path) -> None:
+    published(tmp_path, "ablation/v9/full", {"pid": 0.8, "oracle": 0.9})
+    published(tmp_path, "ablation/v9/testing", {"pid": 0.8, "named": 0.9, "oracle": 0.9})
+    (source,) = sources(tmp_path, FAST).values()
+    assert source.record.size == "testing"
+    published(tmp_path, "ablation/v9/full", {"pid": 0.8, "named": 0.7, "oracle": 0.9})
+    (source,) = sources(tmp_path, FAST).values()
+    assert source.record.size == "full"
