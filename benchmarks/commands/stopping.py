@@ -106,6 +106,8 @@ _FINISHED_FIRST = {
     # LLVM calls Python while numba loads a compiled function. It takes an exception for "nothing found", goes on
     # without the machine code, and the process crashes
     "llvmlite.binding.executionengine",
+    # what LLVM has made is disposed of, where Python prints an exception and goes on
+    "llvmlite.binding.ffi",
     # C++ in the import of torch crashes at an exception, or what imports torch again finds half of it
     "importlib._bootstrap",
     "_frozen_importlib",
