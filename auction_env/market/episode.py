@@ -12,9 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from auction_env.integers import check_integers
 from auction_env.kernels import outcomes
 from auction_env.kernels.settle import Advertisers, Rules
-from auction_env.kernels.values import (
-    N_BASES,
-)
+from auction_env.kernels.values import N_BASES
 from auction_env.market.params import MAX_MONEY
 from auction_env.market.traffic import Traffic
 from auction_env.tasks import BASES

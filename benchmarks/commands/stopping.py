@@ -106,8 +106,8 @@ _FINISHED_FIRST = {
     # LLVM calls Python while numba loads a compiled function. It takes an exception for "nothing found", goes on
     # without the machine code, and the process crashes
     "llvmlite.binding.executionengine",
-    # what LLVM has made is disposed of, where Python prints an exception and goes on
-    "llvmlite.binding.ffi",
+    # callbacks of weak references: Python prints an exception of theirs and goes on, as of `__del__`
+    "weakref",
     # C++ in the import of torch crashes at an exception, or what imports torch again finds half of it
     "importlib._bootstrap",
     "_frozen_importlib",
@@ -118,9 +118,9 @@ _FINISHED_FIRST = {
 
 
 def _must_finish(frame: FrameType | None) -> bool:
-    """Whether the code that a signal interrupts is in one of `_FINISHED_FIRST`, or was called from there."""
+    """Whether what a signal interrupts is in one of `_FINISHED_FIRST` or a `__del__`, or was called from there."""
     while frame is not None:
-        if frame.f_globals.get("__name__") in _FINISHED_FIRST:
+        if frame.f_code.co_name == "__del__" or frame.f_globals.get("__name__") in _FINISHED_FIRST:
             return True
         frame = frame.f_back
     return False

@@ -276,6 +276,32 @@ cli.main()
     assert "Exception ignored" not in shown
 
 
+def test_an_interrupt_while_an_object_is_disposed_of_is_a_stop_without_a_traceback(tmp_path: Path) -> None:
+    """Python prints what a `__del__` or the callback of a weak reference raises, and goes on."""
+    code = """
+import os, signal
+from benchmarks import cli
+from benchmarks.commands import warm_up
+
+class Disposed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(100))
+
+def prepare(works):
+    Disposed()
+    while True:
+        pass
+
+warm_up.compile_ahead = prepare
+cli.main()
+"""
+    done = processes.Run(code, "warm-up", folder=tmp_path, work=tmp_path / "work").finish(60)
+    shown = done.stdout + done.stderr
+    assert done.returncode == 130 and "stopped; the kernels that are compiled are kept" in shown, shown
+    assert "Exception ignored" not in shown and "Traceback" not in shown
+
+
 def test_an_interrupt_while_a_worker_is_sent_its_work_shows_no_traceback_of_the_worker(tmp_path: Path) -> None:
     code = """
 import os, signal
