@@ -52,6 +52,8 @@ def execute(script: str, arguments: list[str], folder: str, variables: dict[str,
     sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", buffering=1) for stream in (1, 2))
     faulthandler.enable(sys.stderr)  # a crash says where it happened
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    # another test may have started the server for its workers, which never see Ctrl-C (`agents.parallel`)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.update(variables)
     os.chdir(folder)
     sys.argv = [script, *arguments]
