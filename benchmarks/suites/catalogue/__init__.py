@@ -15,7 +15,14 @@ from benchmarks.suites.catalogue import (
     scarce,
     shift,
 )
-from benchmarks.suites.catalogue.harm import checked, confirm, hidden_harm, negative_transfer, published_size
+from benchmarks.suites.catalogue.harm import (
+    checked,
+    confirm,
+    hidden_harm,
+    negative_transfer,
+    published_size,
+    validation_harm,
+)
 from benchmarks.suites.catalogue.method import ablation, optimisers, temperature, validation_size
 from benchmarks.suites.spec import SIZES, Size, Suite
 from benchmarks.suites.user_file import is_in_a_file, load_suite
@@ -37,6 +44,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         hidden_harm,
         published_size,
         checked,
+        validation_harm,
         scarce,
         demo,
     )

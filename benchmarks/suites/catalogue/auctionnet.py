@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.suites.catalogue.shared import arms
-from benchmarks.suites.catalogue.shared.families import protocol
+from benchmarks.suites.catalogue.shared.families import FEW_SEEDS, protocol
 from benchmarks.suites.period_files import describe
 from benchmarks.suites.periods import (
     PROTOCOLS,
@@ -19,7 +19,7 @@ from benchmarks.suites.periods import (
     PeriodsData,
     SyntheticPeriods,
 )
-from benchmarks.suites.spec import TRAIN_SEEDS, Arm, Size, Suite, Variant
+from benchmarks.suites.spec import Arm, Size, Suite, Variant
 
 ID = "auctionnet/v2"
 """On a user's periods: `vamo bench run auctionnet/v2 --data DIR`."""
@@ -90,15 +90,11 @@ def on_data(directory: Path, size: Size, progress: Callable[[int, int], None] | 
 
 _GENERATIVE_STEPS: dict[Size, tuple[str, ...]] = {"full": (), "cpu": ("train.steps=250",), "testing": ()}
 """A step of theirs takes ten times that of the others."""
-_N_SEEDS: dict[Size, int] = {"full": 10, "cpu": 3, "testing": 2}
 
 
 def methods(size: Size) -> Sequence[Arm]:
     """Rules, offline learners, generative baselines and ours."""
-    generative = [
-        replace(arm, settings=(*arm.settings, *_GENERATIVE_STEPS[size]))
-        for arm in arms.generative(*arms.GENERATIVE_LABELS)
-    ]
+    generative = [replace(arm, settings=(*arm.settings, *_GENERATIVE_STEPS[size])) for arm in arms.generative()]
     auctionnet_lp = arms.rule("auctionnet-lp", "AuctionNet's online LP")
     single = replace(arms.SINGLE, name="vamo", label="VAMO")
     return (*arms.RULES, auctionnet_lp, *arms.offline(size), *generative, single, arms.SINGLE_LOGGED)
@@ -107,9 +103,8 @@ def methods(size: Size) -> Sequence[Arm]:
 def _shared(size: Size) -> dict[str, Any]:
     """What both suites have in common: methods, training, tuning. Episodes are those of the periods, not of seeds."""
     return {
-        **protocol(size),
+        **protocol(size, FEW_SEEDS),
         "size": size,
-        "train_seeds": TRAIN_SEEDS[: _N_SEEDS[size]],
         "arms": tuple(methods(size)),
         "n_viewed": 0,
         "ours": ("vamo",),

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.suites.catalogue.shared import arms
-from benchmarks.suites.catalogue.shared.families import protocol, six
+from benchmarks.suites.catalogue.shared.families import ALIKE, protocol, six
 from benchmarks.suites.spec import Contrast, Size, Suite
 
 ID = "data-scarce/v2"
-
-ALIKE = 0.01
-"""Share of the best constant multiplier below which two methods are called equal."""
 
 
 def make(size: Size) -> Suite:

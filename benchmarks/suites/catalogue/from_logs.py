@@ -1,14 +1,14 @@
-"""`from-logs/v1`: learners from logs of one task, with many and with few of them, against tuned rules."""
+"""`from-logs/v2`: learners from logs of one task, with many and with few of them, against tuned rules."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from benchmarks.suites.catalogue.shared import arms
-from benchmarks.suites.catalogue.shared.families import protocol
-from benchmarks.suites.spec import MarketData, Size, Suite, Variant
+from benchmarks.suites.catalogue.shared.families import FEW_SEEDS, protocol
+from benchmarks.suites.spec import Contrast, MarketData, Size, Suite, Variant
 
-ID = "from-logs/v1"
+ID = "from-logs/v2"
 
 
 def make(size: Size) -> Suite:
@@ -43,10 +43,15 @@ def make(size: Size) -> Suite:
             ),
         ),
         arms=(arms.FIXED, arms.PID, arms.MPC, arms.ONLINE_LP, *arms.offline(size), *arms.generative(), *_VAMO),
-        **protocol(size),
+        **protocol(size, FEW_SEEDS),
         axis="logged trajectories",
         baseline="single",
         ours=("single",),
+        contrasts=(
+            Contrast(name="hindsight-optimal-actions", first="single", second="single-logged"),
+            Contrast(name="against-cql", first="single", second="cql"),
+            Contrast(name="cql-against-pid", first="cql", second="pid", variants=("many",)),
+        ),
     )
 
 

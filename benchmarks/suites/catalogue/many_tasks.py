@@ -1,12 +1,12 @@
-"""`many-tasks/v1`: score, stability, time and memory against the number of tasks (the paper's third open question)."""
+"""`many-tasks/v2`: score, stability, time and memory against the number of tasks (the paper's third open question)."""
 
 from __future__ import annotations
 
 from benchmarks.suites.catalogue.shared import arms
-from benchmarks.suites.catalogue.shared.families import protocol
-from benchmarks.suites.spec import FamilyData, Size, Suite, Variant
+from benchmarks.suites.catalogue.shared.families import ALIKE, FEW_SEEDS, protocol
+from benchmarks.suites.spec import Contrast, FamilyData, Size, Suite, Variant
 
-ID = "many-tasks/v1"
+ID = "many-tasks/v2"
 
 COUNTS: dict[Size, tuple[int, ...]] = {
     "full": (4, 8, 16, 32, 64, 128),
@@ -30,6 +30,10 @@ def _family(n_tasks: int, size: Size) -> FamilyData:
     )  # fmt: skip
 
 
+def _name(n_tasks: int) -> str:
+    return f"k={n_tasks}"
+
+
 def make(size: Size) -> Suite:
     """The suite at a size."""
     return Suite(
@@ -39,18 +43,29 @@ def make(size: Size) -> Suite:
         question="What happens to score, stability, time and memory as the number of tasks grows?",
         variants=tuple(
             Variant(
-                name=f"k={k}",
+                name=_name(k),
                 label=f"{k} tasks",
                 data=_family(k, size),
                 x=float(k),
-                arms=("uniform", "vao") if k >= MANY and size != "full" else (),
+                arms=("uniform", "vao", "integral") if k >= MANY and size != "full" else (),
             )
             for k in COUNTS[size]
         ),
-        arms=(arms.PID, arms.SINGLE, arms.POOLED, arms.UNIFORM, arms.VAO),
-        **protocol(size),
+        arms=(arms.PID, arms.SINGLE, arms.POOLED, arms.UNIFORM, arms.VAO, arms.INTEGRAL),
+        **protocol(size, FEW_SEEDS),
         n_viewed=0,
         axis="tasks",
         baseline="single",
-        ours=("vao",),
+        ours=("integral", "vao"),
+        contrasts=(
+            Contrast(
+                name="sharing",
+                first="uniform",
+                second="single",
+                variants=tuple(_name(k) for k in COUNTS[size] if k < MANY),
+            ),
+            Contrast(
+                name="no-cost-on-sound-logs", first="integral", second="uniform", kind="equivalence", margin=ALIKE
+            ),
+        ),
     )

@@ -1,12 +1,12 @@
-"""`online/v1`: rules and learned agents on one leaderboard: against scripts, against rules, against themselves."""
+"""`online/v2`: rules and learned agents on one leaderboard: against scripts, against rules, against themselves."""
 
 from __future__ import annotations
 
 from benchmarks.suites.catalogue.shared import arms
-from benchmarks.suites.catalogue.shared.families import protocol
-from benchmarks.suites.spec import Condition, MarketData, Size, Suite, Variant
+from benchmarks.suites.catalogue.shared.families import FEW_SEEDS, protocol
+from benchmarks.suites.spec import Condition, Contrast, MarketData, Size, Suite, Variant
 
-ID = "online/v1"
+ID = "online/v2"
 
 
 def make(size: Size) -> Suite:
@@ -43,7 +43,12 @@ def make(size: Size) -> Suite:
             arms.SINGLE,
             arms.UNIFORM,
             arms.VAO,
+            arms.INTEGRAL,
         ),
-        **protocol(size),
-        ours=("vao",),
+        **protocol(size, FEW_SEEDS),
+        ours=("integral", "vao"),
+        contrasts=(
+            Contrast(name="integral-against-online-lp", first="integral", second="online-lp"),
+            Contrast(name="integral-against-sac", first="integral", second="sac"),
+        ),
     )

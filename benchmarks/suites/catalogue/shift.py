@@ -1,4 +1,4 @@
-"""`shift/v1`: train on days 1..8, validate on day 9, test on later, drifting days, with other competitors."""
+"""`shift/v2`: train on days 1..8, validate on day 9, test on later, drifting days, with other competitors."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from auction_env.market.params import Drift
 from benchmarks.suites.catalogue.shared import arms
-from benchmarks.suites.catalogue.shared.families import protocol
-from benchmarks.suites.spec import Condition, MarketData, Size, Suite, Variant
+from benchmarks.suites.catalogue.shared.families import FEW_SEEDS, protocol
+from benchmarks.suites.spec import Condition, Contrast, MarketData, Size, Suite, Variant
 
-ID = "shift/v1"
+ID = "shift/v2"
 
 DRIFT = Drift(value=-0.02, volume=0.02, value_walk=0.05, volume_walk=0.05, seed=9)
 CONDITIONS = (
@@ -66,9 +66,15 @@ def make(size: Size) -> Suite:
             arms.UNIFORM,
             arms.VAO_TRAINING,
             arms.VAO,
+            arms.INTEGRAL,
         ),
-        **protocol(size),
+        **protocol(size, FEW_SEEDS),
         n_viewed=0 if size == "testing" else 1,
         baseline="single",
-        ours=("vao",),
+        ours=("integral", "vao"),
+        contrasts=(
+            Contrast(name="integral-against-mpc", first="integral", second="mpc"),
+            Contrast(name="integral-against-single", first="integral", second="single"),
+            Contrast(name="integral-against-pooled", first="integral", second="pooled"),
+        ),
     )

@@ -66,7 +66,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     published(out, "ablation/v1/testing", {**SHARES, "no-film": 0.7, "single-logged": 0.5, "logged": 0.6})
     published(out, "temperature/v1/testing", {"pid": 0.8, "lambda=0.1": 0.7, "lambda=10": 0.9, "raw=1": 0.8})
     counts = {"n=5": 5.0, "n=40": 40.0}
-    published(out, "validation-size/v1/testing", SHARES, variants=counts)
+    published(out, "validation-size/v2/testing", SHARES, variants=counts)
     return out
 
 

@@ -243,7 +243,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert np.allclose(published.rows()["score_sampled"], rows["score_sampled"], rtol=1e-4)
     assert not (published.path / "report.html").exists()  # the site renders it
     main(["bench", "list"])
-    assert "many-tasks/v1" in capsys.readouterr().out
+    assert "many-tasks/v2" in capsys.readouterr().out
     for bad, text in (
         (["bench", "run", "nothing"], "`SUITE` must be one of"),
         ([*arguments, "--agents", "pidd"], "nearest: pid"),

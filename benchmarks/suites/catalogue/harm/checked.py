@@ -8,10 +8,11 @@ suite, and test episodes of their own. One trial on the family of `negative-tran
 
 from __future__ import annotations
 
-from benchmarks.suites.catalogue.harm.confirm import ALIKE, WORLDS, family, own_episodes
+from benchmarks.suites.catalogue.harm.confirm import WORLDS, family, own_episodes
 from benchmarks.suites.catalogue.harm.hidden_harm import HARMS
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
+from benchmarks.suites.catalogue.shared.families import ALIKE
 from benchmarks.suites.spec import Contrast, Size, Suite, Variant
 
 ID = "checked/v1"

@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
-from benchmarks.suites.catalogue.shared.families import HARM_V1, protocol
+from benchmarks.suites.catalogue.shared.families import ALIKE, HARM_V1, protocol
 from benchmarks.suites.spec import Arm, Contrast, FamilyData, Seeds, Size, Suite, Variant
 
 ID = "confirm/v1"
@@ -52,8 +52,6 @@ PLAIN = (arms.UNIFORM, arms.INTEGRAL)
 """What is run where all logs are sound: whether weighting costs anything there."""
 CHOOSING = (*PLAIN, arms.VAO, arms.RESPONSE_CHECK, arms.VALIDATION_ONLY, arms.ORACLE)
 """What is run where some are not."""
-ALIKE = 0.01
-"""Share of the best constant multiplier below which two methods are called equal."""
 
 
 def family(seed: int, harms: str, size: Size) -> FamilyData:

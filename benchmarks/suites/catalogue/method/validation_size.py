@@ -1,14 +1,14 @@
-"""`validation-size/v1`: how many validation trajectories the alignment needs (the paper's first open question)."""
+"""`validation-size/v2`: how many validation trajectories the alignment needs (the paper's first open question)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from benchmarks.suites.catalogue.shared import arms
-from benchmarks.suites.catalogue.shared.families import SIX, protocol
+from benchmarks.suites.catalogue.shared.families import FEW_SEEDS, SIX, protocol
 from benchmarks.suites.spec import FamilyData, Size, Suite, Variant
 
-ID = "validation-size/v1"
+ID = "validation-size/v2"
 
 COUNTS: dict[Size, tuple[int, ...]] = {
     "full": (5, 10, 20, 50, 100, 200, 400),
@@ -18,6 +18,7 @@ COUNTS: dict[Size, tuple[int, ...]] = {
 DEPENDING = (
     arms.VAO,
     arms.VAO_SHRUNK,
+    arms.INTEGRAL,
 )
 """Methods that see the validation trajectories; the others are run once, with the most of them."""
 
@@ -43,9 +44,9 @@ def make(size: Size) -> Suite:
             for n in counts
         ),
         arms=(*DEPENDING, arms.VAO_TRAINING, arms.UNIFORM, arms.SINGLE),
-        **protocol(size),
+        **protocol(size, FEW_SEEDS),
         n_viewed=0,
         axis="validation trajectories a task",
         baseline="single",
-        ours=("vao", "shrinkage"),
+        ours=("integral", "vao", "shrinkage"),
     )

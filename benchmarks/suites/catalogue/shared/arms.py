@@ -199,14 +199,13 @@ GENERATIVE_LABELS = {
     "gas": "GAS",
     "qga": "QGA",
 }
-_OF_RELEASED = ("dt", "cdt", "diffbid", "gave", "gas")
 
 
 def generative(*names: str) -> tuple[Arm, ...]:
-    """Generative baselines on the tasks' own logs; by default those of the released suites."""
+    """Generative baselines on the tasks' own logs; all by default."""
     return tuple(
         Arm(name=name, label=GENERATIVE_LABELS[name], method="generative", settings=(f"algo={name}",))
-        for name in names or _OF_RELEASED
+        for name in names or GENERATIVE_LABELS
     )
 
 

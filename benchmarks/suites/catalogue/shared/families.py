@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.suites.spec import TRAIN_SEEDS, FamilyData, Seeds, Size, Variant
 
 VALIDATION, TEST = 5_000_000, 6_000_000
 """First market seeds of the episodes to tune on and to test on: apart from those of the demo and of its defaults."""
+
+ALIKE = 0.01
+"""Share of the best constant multiplier below which two methods are called equal."""
 
 HARM_V1 = "harm/v1"
 """World of conditional harms, see `agents.make_task_family`."""
@@ -38,6 +42,8 @@ N_VALIDATION: dict[Size, int] = {"full": 64, "cpu": 24, "testing": 2}
 N_TEST: dict[Size, int] = {"full": 256, "cpu": 64, "testing": 3}
 N_CANDIDATES: dict[Size, int] = {"full": 32, "cpu": 12, "testing": 2}
 N_SEEDS: dict[Size, int] = {"full": 10, "cpu": 10, "testing": 2}
+FEW_SEEDS: dict[Size, int] = {"full": 10, "cpu": 3, "testing": 2}
+"""Of suites that vary something else many times over: what two cores train within an hour."""
 
 
 def six(size: Size) -> tuple[Variant, ...]:
@@ -45,12 +51,12 @@ def six(size: Size) -> tuple[Variant, ...]:
     return (Variant(name="family", label="six tasks, long tail", data=SIX[size]),)
 
 
-def protocol(size: Size) -> dict[str, Any]:
+def protocol(size: Size, n_seeds: Mapping[Size, int] = N_SEEDS) -> dict[str, Any]:
     """What all suites do alike, arguments of `Suite`: episodes to tune and to test on, training, tuning, seeds."""
     return {
         "validation": Seeds(first=VALIDATION, n=N_VALIDATION[size]),
         "test": Seeds(first=TEST, n=N_TEST[size]),
-        "train_seeds": TRAIN_SEEDS[: N_SEEDS[size]],
+        "train_seeds": TRAIN_SEEDS[: n_seeds[size]],
         "training": TRAINING[size],
         "n_candidates": N_CANDIDATES[size],
     }
