@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents import Member, TaskFamily, collect_family, load_family, make_task_family, rollout_each
+from agents import Harm, Member, TaskFamily, collect_family, load_family, make_task_family, rollout_each
 from agents.labels.hindsight import LOG_GRID, best_log_multipliers
 from agents.labels.relabel import relabel
 from agents.labels.response import Response
@@ -228,7 +228,8 @@ def scores(bidders: Sequence[PolicyBidder], member: Member, n_episodes: int) -> 
 
 def main(n_tasks: int = 4, n_steps: int = 100, n_episodes: int = 48, most: int = 200) -> None:
     torch.set_flush_denormal(True)  # tiny numbers would make steps several times slower
-    family = make_task_family(n_tasks, seed=1, imbalance=(most, 4), n_groups=2, n_impressions=1_200)  # one log is wrong
+    harms = [Harm(kind="scaled_bid")]  # one log records three times the bids that were submitted
+    family = make_task_family(n_tasks, seed=1, imbalance=(most, 4), n_groups=2, harms=harms, n_impressions=1_200)
     logs, tasks = collect_logs(family), [member.task for member in family.members]
     training = label_all(logs.training, tasks)
     validation = [row[k] for k, row in enumerate(label_all(logs.validation, tasks))]
@@ -237,9 +238,8 @@ def main(n_tasks: int = 4, n_steps: int = 100, n_episodes: int = 48, most: int =
     vao, vao_weights = train(training, validation, aligned, n_steps=n_steps)
     print(f"{'target':<22}{'logs':>6}{'single':>9}{'uniform':>9}{'vao':>9}   weights of the sources under vao")
     for k, member in enumerate(family.members):
-        bidders = [
-            PolicyBidder(policy, name) for policy, name in ((alone[k], "single"), (naive, "uniform"), (vao, "vao"))
-        ]
+        policies = {"single": alone[k], "uniform": naive, "vao": vao}
+        bidders = [PolicyBidder(policy, name) for name, policy in policies.items()]
         numbers = "".join(f"{score:>9.3f}" for score in scores(bidders, member, n_episodes))
         weights = "".join(f"{weight:>6.2f}" for weight in vao_weights[k].tolist())
         name = member.name + (" (harmful)" if member.is_harmful else "")

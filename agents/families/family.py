@@ -198,7 +198,7 @@ def make_task_family(
     imbalance: tuple[int, int] = (5000, 20),
     *,
     n_groups: int | None = None,
-    harms: Harms = None,
+    harms: Harms = (),
     n_impressions: int | None = None,
     params: MarketParams | None = None,
     population: Population | None = None,
@@ -216,8 +216,7 @@ def make_task_family(
             scale, which is a long tail.
         n_groups: Number of groups; by default half the tasks.
         harms: What is wrong with which logs: the world "harm/v1"; or harms by the position of the task; or harms
-            alone, spread over the sizes but for the largest; () for none. By default an eighth of the logs, and at
-            least one if there are 4 tasks or more, record three times the bids that were submitted.
+            alone, spread over the sizes but for the largest. By default all logs are sound.
         n_impressions: Size of the markets' episodes; by default that of `params`, or 4,800 without them.
         params: Rules and traffic of the markets before the shifts, `preset("sparse").params` for example; without a
             funnel they get one, because some tasks count clicks. Default: our market.

@@ -23,7 +23,7 @@ HARM_V1_KINDS = (
 """The harms of `harm/v1`. Their strengths keep the marginals of the logs near those of sound logs: the
 Kolmogorov-Smirnov distances of cost, price and action, measured by `benchmarks.studies.harm_truth`, are small."""
 
-Harms = str | Sequence[Harm] | Mapping[int, Harm] | None
+Harms = str | Sequence[Harm] | Mapping[int, Harm]
 """Harms of a family as `make_task_family` takes them."""
 
 
@@ -32,14 +32,12 @@ def deal_harms(harms: Harms, n_tasks: int, n_groups: int, seed: int) -> dict[int
 
     Args:
         harms: "harm/v1"; or harms by position; or harms in a row, which are spread over the sizes from the second
-            largest task on; None: `scaled_bid` for an eighth of the tasks, at least one if there are 4 or more.
+            largest task on; () for none.
         n_tasks, n_groups, seed: Of the family.
 
     Raises:
         ValueError: Another name, a position outside of the family, or more harms than the tasks but the largest.
     """
-    if harms is None:
-        harms = [Harm(kind=SCALED_BID)] * (0 if n_tasks < 4 else max(1, n_tasks // 8))
     if isinstance(harms, str):
         if harms != HARM_V1:
             raise ValueError(f"`harms` must be {HARM_V1!r}, or harms themselves, found {harms!r}")

@@ -35,8 +35,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--most", type=int, default=5000, metavar="N", help="trajectories of the largest task")
     parser.add_argument("--fewest", type=int, default=20, metavar="N", help="trajectories of the smallest task")
     parser.add_argument("--groups", type=int, metavar="G", help="default: half the tasks")
-    harms = "harm/v1, none, or kind=strength,kind=strength@share,...; default: an eighth of the logs scale their bids"
-    parser.add_argument("--harms", metavar="H", help=harms)
+    harms = "harm of the logs: none, harm/v1, or kind=strength,kind=strength@share,...; default: %(default)s"
+    parser.add_argument("--harms", default="none", metavar="H", help=harms)
     parser.add_argument(
         "--measure", action="store_true", help="play the market to measure what each harm costs; kept in DIR"
     )
@@ -57,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> None:
         parse_shift(arguments.shift),
         (arguments.most, arguments.fewest),
         n_groups=arguments.groups,
-        harms=None if arguments.harms is None else parse_harms(arguments.harms),
+        harms=parse_harms(arguments.harms),
         **read_market(arguments)._asdict(),
     )
     prepare(MARKET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents import FixedBidder, MixedBidder, NoisyBidder, PidBidder, make_task_family, rollout
+from agents import FixedBidder, Harm, MixedBidder, NoisyBidder, PidBidder, make_task_family, rollout
 from agents.registry import entries, make
 from auction_env import TASKS, MarketParams
 
@@ -32,7 +32,7 @@ def test_episodes_are_a_line_and_a_row_each() -> None:
 
 def test_a_family_shows_its_harm_and_its_relations() -> None:
     pytest.importorskip("pandas")
-    family = make_task_family(6)
+    family = make_task_family(6, harms=[Harm(kind="scaled_bid")])
     frame = family.to_pandas()
     assert len(repr(family)) < 150 and all(len(repr(member)) < 150 for member in family.members)
     assert list(frame["task"]) == list(family.names)

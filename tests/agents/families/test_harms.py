@@ -45,9 +45,13 @@ def test_harm_v1_harms_a_third_and_the_nearest_task_is_stale(n_tasks: int, n_gro
     assert deal_harms(HARM_V1, n_tasks, n_groups, 5) == dealt[5]
 
 
-def test_a_default_family_scales_the_bids_of_an_eighth() -> None:
-    assert deal_harms(None, 3, 1, 0) == {}
-    assert deal_harms(None, 16, 8, 0) == {1: Harm(kind="scaled_bid"), 8: Harm(kind="scaled_bid")}
+def test_a_default_family_is_sound() -> None:
+    assert not any(member.is_harmful for member in make_task_family(16).members)
+
+
+def test_harms_in_a_row_are_spread_over_the_sizes() -> None:
+    assert deal_harms((), 3, 1, 0) == {}
+    assert deal_harms([Harm(kind="scaled_bid")] * 2, 16, 8, 0).keys() == {1, 8}
     assert deal_harms([Harm(kind="scaled_bid")] * 4, 12, 6, 3).keys() == {1, 3, 6, 9}  # as negative-transfer/v1 has it
 
 
