@@ -49,6 +49,7 @@ def make(size: Size) -> Suite:
             arms.RESPONSE_CHECK,
             arms.VAO,
             arms.INTEGRAL,
+            arms.CHECKED,
         ),
         **protocol(size, FEW_SEEDS),
         n_viewed=0,
