@@ -30,6 +30,7 @@ class Monitor:
         refresh_every: Steps between two refreshes of the weights.
         is_weighted: Whether the weights follow alignments and a lone source is not what was asked for.
         is_accumulated: Whether they follow the alignments of all refreshes (`weighting.kind=integral` or `dga`).
+        candidates: By target, which sources may have weight; None for all of every target. No sign is read from others.
     """
 
     def __init__(
@@ -40,8 +41,12 @@ class Monitor:
         refresh_every: int,
         is_weighted: bool,
         is_accumulated: bool = False,
+        candidates: Sequence[Sequence[bool]] | None = None,
     ) -> None:
         self._targets, self._sources = targets, sources
+        self._candidates = [
+            [i for i in range(len(sources)) if candidates is None or candidates[k][i]] for k in range(len(targets))
+        ]
         self._remedy = (
             "a smaller `weighting.eta`, or a `weighting.floor` above 0"
             if is_accumulated
@@ -82,7 +87,7 @@ class Monitor:
 
     def _collapse(self, record: Record, k: int) -> str:
         n = record.effective_sources[k]
-        if n >= FEW_SOURCES:
+        if n >= FEW_SOURCES or len(self._candidates[k]) == 1:
             return ""
         row = record.weights[k]
         best = max(range(len(row)), key=row.__getitem__)
@@ -93,10 +98,11 @@ class Monitor:
 
     def _opposing(self, record: Record, k: int) -> str:
         assert record.alignment is not None and record.alignment_error is not None
+        alignment, errors = record.alignment[k], record.alignment_error[k]
         pulls = [
-            (m, name)
-            for m, error, name in zip(record.alignment[k], record.alignment_error[k], self._sources, strict=True)
-            if abs(m) > N_ERRORS * error  # False for an error that is nan or inf
+            (alignment[i], self._sources[i])
+            for i in self._candidates[k]
+            if abs(alignment[i]) > N_ERRORS * errors[i]  # False for an error that is nan or inf
         ]
         if not pulls:
             return ""
@@ -111,11 +117,11 @@ class Monitor:
 
     def _noisy(self, record: Record, k: int) -> str:
         assert record.alignment is not None and record.alignment_error is not None
-        errors = [error for error in record.alignment_error[k] if math.isfinite(error)]
-        known = [m for m, e in zip(record.alignment[k], record.alignment_error[k], strict=True) if math.isfinite(e)]
-        if len(known) < 2:
+        finite = [i for i in self._candidates[k] if math.isfinite(record.alignment_error[k][i])]
+        if len(finite) < 2:
             return ""
-        error, sd = math.sqrt(statistics.fmean(e**2 for e in errors)), statistics.stdev(known)
+        error = math.sqrt(statistics.fmean(record.alignment_error[k][i] ** 2 for i in finite))
+        sd = statistics.stdev(record.alignment[k][i] for i in finite)
         if error <= sd:
             return ""
         return (

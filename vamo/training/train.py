@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ from vamo.training.monitor import Monitor
 from vamo.training.tensorboard import ScalarWriter
 
 SAVE_EVERY = 100  # steps between two states
+
+_N_NAMED = 3
+"""Sources that a warning names."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -254,6 +260,8 @@ def train(
     if shared is not None:
         pairs = shared.pairs
     among = candidates(sources, validation, training, tasks, config)
+    if among is not None and processes.is_first:
+        _tell_of_left_out(among.weights > 0, targets, tuple(sources))
     trained = pairs if among is None else among.pairs
     statistics = normalisation(training, [episodes.task for episodes in held_out], trained)
     chosen = next((rule.chosen for rule in (shared, among) if rule is not None), {})
@@ -284,7 +292,7 @@ def train(
             n_targets=len(targets),
             config=own,
             processes=processes,
-            monitor=_monitor(targets, tuple(sources), own),
+            monitor=_monitor(targets, tuple(sources), own, None if among is None else among.weights > 0),
             given_weights=None if shared is None else shared.weights,
             weighting=weighting,
             candidates=None if among is None else among.weights > 0,
@@ -451,12 +459,38 @@ def _with_ticks(config: Config, n_ticks: int) -> Config:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, n_ticks=n_ticks))
 
 
-def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config) -> Monitor:
+def _tell_of_left_out(among: Tensor, targets: Sequence[str], sources: Sequence[str]) -> None:
+    """Warns of sources that are no candidates of some targets, those of most targets first."""
+    left_out = {name: [targets[k] for k in (~among[:, i]).nonzero()[:, 0]] for i, name in enumerate(sources)}
+    named = sorted((name for name in sources if left_out[name]), key=lambda name: -len(left_out[name]))
+    if not named:
+        return
+    parts = [
+        f"{name!r} for {repr(left_out[name][0]) if len(left_out[name]) == 1 else f'{len(left_out[name])} targets'}"
+        for name in named[:_N_NAMED]
+    ]
+    more = f" and {len(named) - _N_NAMED} more" if len(named) > _N_NAMED else ""
+    logger.warning(
+        "the response check leaves out %s%s: what these logs cost contradicts the targets' responses (`vamo data check"
+        " --responses`); `weighting.candidates=all` leaves it to the weights",
+        ", ".join(parts),
+        more,
+    )
+
+
+def _monitor(targets: Sequence[str], sources: Sequence[str], config: Config, among: Tensor | None) -> Monitor:
     """What warns of signs of trouble; one source alone is no such sign where it is asked for."""
     is_weighted = config.train.method == "vao" and config.weighting.kind != "top1"
     every = config.weighting.refresh_every
     accumulated = config.weighting.is_accumulated
-    return Monitor(targets, sources, refresh_every=every, is_weighted=is_weighted, is_accumulated=accumulated)
+    return Monitor(
+        targets,
+        sources,
+        refresh_every=every,
+        is_weighted=is_weighted,
+        is_accumulated=accumulated,
+        candidates=None if among is None else among.tolist(),
+    )
 
 
 @contextmanager

@@ -48,8 +48,10 @@ def record(
     )
 
 
-def monitor(*, refresh_every: int = 5, is_weighted: bool = True) -> Monitor:
-    return Monitor(TARGETS, SOURCES, refresh_every=refresh_every, is_weighted=is_weighted)
+def monitor(
+    *, refresh_every: int = 5, is_weighted: bool = True, candidates: Sequence[Sequence[bool]] | None = None
+) -> Monitor:
+    return Monitor(TARGETS, SOURCES, refresh_every=refresh_every, is_weighted=is_weighted, candidates=candidates)
 
 
 def watch(records: Sequence[Record], watcher: Monitor | None = None) -> dict[int, list[str]]:
@@ -119,6 +121,19 @@ def test_noisy_validation_gradient() -> None:
     for advice in ("`weighting.validation_batch_size`", "`weighting.shrinkage=true`", "`weighting.ema_decay=0.9`"):
         assert advice in text
     assert watch(series(10, error=[[math.inf] * 3] * 2)) == {}  # before the first refresh nothing is known
+
+
+def test_sources_that_are_no_candidates_are_no_sign() -> None:
+    collapsed = {"weights": [[1.0, 0.0, 0.0], FINE[1]]}
+    opposed = {"alignment": [[1.0, 0.5, -0.9], ALIGNED[1]]}
+    noisy = {"alignment": [[0.1, 0.12, -3.0], ALIGNED[1]], "error": [[0.01, 0.01, 9.0], PRECISE[1]]}
+    for kwargs, row in (
+        (collapsed, (True, False, False)),
+        (opposed, (True, True, False)),
+        (noisy, (True, True, False)),
+    ):
+        assert watch(series(4, **kwargs), monitor())
+        assert not watch(series(4, **kwargs), monitor(candidates=[row, (True, True, True)]))
 
 
 def test_gradient_spike() -> None:

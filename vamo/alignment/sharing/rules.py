@@ -6,8 +6,12 @@ sharing is `vamo.alignment.weighting.Uniform` and `Proportional`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import get_args
+
+import torch
+from torch import Tensor
 
 from agents.labels.response_check import CostCheck, check_sources
 from auction_env.data import TrajectoryData
@@ -17,10 +21,12 @@ from vamo.alignment.sharing.dvdf import dynamics_and_value
 from vamo.alignment.sharing.nearest import nearest_tasks
 from vamo.alignment.sharing.own_sharing import SharingRule, shared_by_rule
 from vamo.alignment.sharing.response_check import agreeing
-from vamo.alignment.sharing.shared_data import Sharing
+from vamo.alignment.sharing.shared_data import Int, Sharing
 from vamo.config import Config, SharingMethod
 from vamo.examples.episodes import Episodes
 from vamo.examples.sources import task_of
+
+logger = logging.getLogger(__name__)
 
 
 def choose(
@@ -73,12 +79,24 @@ def candidates(
 ) -> Sharing | None:
     """What the weights of method `vao` choose among, by `weighting.candidates`; None for all sources.
 
-    The arguments are those of `choose`.
+    A target whose trajectories tell no response, as they have no bids, chooses among all sources. The arguments are
+    those of `choose`.
     """
     if config.train.method != "vao" or config.weighting.candidates == "all":
         return None
-    checks = _checks(sources, validation, training, targets)
-    return agreeing(checks, config.sharing.response_factor, per_episode=config.sharing.per_episode)
+    weights: list[Tensor] = []
+    chosen: dict[tuple[int, int], Int] = {}
+    for k, (name, task) in enumerate(targets.items()):
+        try:
+            checks = _checks(sources, validation, training, {name: task})
+        except ValueError as error:
+            logger.warning("%s: all sources are shared with it", error)
+            weights.append(torch.full((1, len(training)), 1.0 / len(training)))
+            continue
+        own = agreeing(checks, config.sharing.response_factor, per_episode=config.sharing.per_episode)
+        weights.append(own.weights)
+        chosen |= {(k, i): picked for (_, i), picked in own.chosen.items()}
+    return Sharing(torch.cat(weights), chosen)
 
 
 def _checks(

@@ -12,7 +12,7 @@ from auction_env.tasks import TASKS
 from tests.agents.labels.test_response import exact
 from vamo import train
 from vamo.alignment.sharing.response_check import agreeing
-from vamo.alignment.sharing.rules import choose
+from vamo.alignment.sharing.rules import candidates, choose
 from vamo.config import Config, override
 from vamo.examples.episodes import Episodes
 
@@ -67,7 +67,7 @@ def test_a_wrong_source_is_dropped(per_episode: bool) -> None:
         assert float(found.weights[0, 1] / found.weights[0, 0]) == pytest.approx(2 / 3)
 
 
-def test_weights_choose_among_what_passes_the_check() -> None:
+def test_weights_choose_among_what_passes_the_check(caplog: pytest.LogCaptureFixture) -> None:
     """A wrong source is no candidate: it moves neither the weights of the others nor what is learned."""
     good = exact(6).with_task(TASKS["TargetCPA"])
     wrong = dataclasses.replace(good, action=np.exp(4.0) * good.action, bid=np.exp(4.0) * good.bid)
@@ -78,8 +78,22 @@ def test_weights_choose_among_what_passes_the_check() -> None:
     found = train(sources, {"good": good}, settings=config)
     weights = np.stack([record.weights for record in found.history])
     assert np.all(weights[:, 0, 2] == 0) and np.all(weights[:, 0, :2] > 0)
+    assert [line for line in caplog.messages if "the response check leaves out 'wrong' for 'good': " in line]
     without = override(config, ["weighting.candidates=all"])
     assert np.all(np.asarray(train(sources, {"good": good}, settings=without).history[0].weights) > 0)
+
+
+def test_a_target_without_bids_chooses_among_all(caplog: pytest.LogCaptureFixture) -> None:
+    good = exact(6).with_task(TASKS["TargetCPA"])
+    silent = dataclasses.replace(good, action=0.0 * good.action, bid=0.0 * good.bid)
+    wrong = dataclasses.replace(good, action=np.exp(4.0) * good.action, bid=np.exp(4.0) * good.bid)
+    config = override(Config(), ["weighting.candidates=response_check", "data.action_label=logged"])
+    episodes = [Episodes(name, data, config) for name, data in (("good", good), ("wrong", wrong))]
+    tasks = {"good": TASKS["TargetCPA"], "silent": TASKS["TargetCPA"]}
+    found = candidates({"good": good, "wrong": wrong}, {"good": good, "silent": silent}, episodes, tasks, config)
+    assert found is not None
+    assert found.weights.tolist() == [[1.0, 0.0], [0.5, 0.5]]
+    assert "target 'silent' must hold 2 ticks" in caplog.text and "all sources are shared with it" in caplog.text
 
 
 def test_weights_of_samples_have_no_candidates() -> None:
