@@ -205,9 +205,9 @@ MODEL_SIZES = {
 class WeightingConfig(Settings):
     """How alignments are estimated and become the weights of the sources (arXiv 2510.07760).
 
-    The paper itself: `kind=softmax`, `scaling=none`, `temperature=0.1`, and budgets that hold every pair. A refresh
-    costs a forward and backward pass of `validation_batch_size + alignment_batch_size` windows, whatever the number of
-    targets and sources.
+    The paper itself: `kind=softmax`, `candidates=all`, `scaling=none`, `temperature=0.1`, and budgets that hold every
+    pair. A refresh costs a forward and backward pass of `validation_batch_size + alignment_batch_size` windows,
+    whatever the number of targets and sources.
 
     Attributes:
         kind: `integral`: multiplicative weights on the alignments of all refreshes so far; `dga`: those of arXiv
@@ -215,8 +215,9 @@ class WeightingConfig(Settings):
             softmax whose temperature gives the weights of every target the entropy `target_entropy`; `top1`: all
             weight on the best source. Any other name is a weighting of yours, see `vamo.extensions`.
         options: Of a weighting of yours: its arguments by name.
-        candidates: Which sources may have weight: `all`, or those that pass the `response_check` of a target (see
-            `SharingConfig`), which sees what a log costs in total, where alignments see what it teaches.
+        candidates: Which sources may have weight: those that pass the `response_check` of a target (see
+            `SharingConfig`), which sees what a log costs in total, where alignments see what it teaches; or `all`, as
+            in the paper.
         eta: Of `integral` and `dga`: step of the logits at a refresh.
         decay: Of `integral`: what is kept of the logits at a refresh: 1 sums all alignments, less forgets, for markets
             that drift, and 0 is the softmax of temperature 1 / eta. Of `dga`: what is kept of the weights.
@@ -251,7 +252,7 @@ class WeightingConfig(Settings):
 
     kind: str = "integral"
     options: Mapping[str, Any] = field(default_factory=dict)
-    candidates: Literal["all", "response_check"] = "all"
+    candidates: Literal["all", "response_check"] = "response_check"
     eta: float = 0.1
     decay: float = 1.0
     floor: float = 0.0
@@ -293,9 +294,9 @@ class WeightingConfig(Settings):
             require(self.ema_decay == 0, "ema_decay", "0 for `per_sample` weights", self.ema_decay)
             require(not self.shrinkage, "shrinkage", "false for `per_sample` weights", self.shrinkage)
             require(not self.per_episode, "per_episode", "false for `per_sample` weights", self.per_episode)
-            require(self.candidates == "all", "candidates", "all for `per_sample` weights", self.candidates)
             softmaxes = "softmax, entropy, top1 or a weighting of your own for `per_sample` weights"
             require(not self.is_accumulated, "kind", softmaxes, self.kind)
+            require(self.candidates == "all", "candidates", "all for `per_sample` weights", self.candidates)
         if self.kind in get_args(WeightingKind):
             require(not self.options, "options", f"empty for `kind` {self.kind!r}", dict(self.options))
         if self.kind == "dga":

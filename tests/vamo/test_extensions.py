@@ -104,7 +104,12 @@ def test_a_weighting_of_a_users_own_weighs_samples() -> None:
             seen.add(tuple(evidence.alignment.shape))
             return torch.full_like(evidence.alignment, 1 / evidence.alignment.shape[1])
 
-    options = ("weighting.per_sample=true", "weighting.refresh_every=1", "weighting.shrinkage=false")
+    options = (
+        "weighting.per_sample=true",
+        "weighting.refresh_every=1",
+        "weighting.shrinkage=false",
+        "weighting.candidates=all",
+    )
     result = train(*DATA, small(*options, "weighting.kind=softmax"), weighting=Even())
     np.testing.assert_allclose(result.history[-1].weights, [[0.5, 0.5]] * 2, rtol=1e-6)
     assert seen == {(2, 2), (2, 2 * 4)}  # of the sources at the start; of their 16 / 4 samples in every step

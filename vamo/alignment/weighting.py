@@ -224,10 +224,13 @@ class Among:
         self._weighting, self._candidates = weighting, candidates
 
     def __call__(self, evidence: Evidence) -> Tensor:
-        mask = self._candidates.to(evidence.alignment)
-        weights = self._weighting(evidence) * mask
-        left = weights.sum(dim=1, keepdim=True)
-        return torch.where(left > 0, weights / left, mask / mask.sum(dim=1, keepdim=True))
+        weights = self._weighting(evidence)
+        mask = self._candidates.to(weights)
+        masked = weights * mask
+        left = masked.sum(dim=1, keepdim=True)
+        among = torch.where(left > 0, masked / left, mask / mask.sum(dim=1, keepdim=True))
+        # where all are candidates, the bits are those of the weighting alone
+        return torch.where(self._candidates.all(dim=1, keepdim=True), weights, among)
 
 
 class Checked:

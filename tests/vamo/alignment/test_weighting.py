@@ -266,6 +266,7 @@ def test_weights_among_candidates_are_those_of_the_candidates_alone() -> None:
         alone = Softmax(0.1)(evidence(ALIGNMENTS[k : k + 1, mask[k]]))
         torch.testing.assert_close(weights[k, mask[k]], alone[0])
         assert (weights[k, ~mask[k]] == 0).all()
+    assert weights[1].tolist() == Softmax(0.1)(EVIDENCE)[1].tolist()  # nothing is left out: the same bits
     far = Among(Top1(), torch.tensor([[False, True, True]]))(evidence(ALIGNMENTS[:1]))
     torch.testing.assert_close(far, torch.tensor([[0.0, 0.5, 0.5]]))  # all of the weight was on others
     with pytest.raises(ValueError, match="must hold a source of every target, found \\[1, 0\\]"):

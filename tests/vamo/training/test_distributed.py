@@ -22,7 +22,7 @@ VARIANTS = {
     "preconditioned, averaged": "train.ema_decay=0.5 weighting.precondition=true",
     "cosine, shrunken": "weighting.scaling=cosine weighting.shrinkage=true weighting.ema_decay=0.5",
     "a weight a sample": "weighting.kind=softmax weighting.shrinkage=false weighting.per_sample=true "
-    "weighting.refresh_every=1",
+    "weighting.candidates=all weighting.refresh_every=1",
     "in turns": "weighting.pairs_per_step=4 weighting.targets_per_refresh=1 weighting.estimator=forward_mode",
     "integral": "weighting.kind=integral weighting.eta=0.5 weighting.floor=0.1",
     "uniform": "train.method=uniform",

@@ -44,7 +44,12 @@ def quadratic(parameters: Parameters, batch: Tensor) -> Tensor:
     return (parameters["theta"] - batch).square().sum(dim=-1) / 2
 
 
-PER_SAMPLE = ("weighting.kind=softmax", "weighting.shrinkage=false", "weighting.per_sample=true")
+PER_SAMPLE = (
+    "weighting.kind=softmax",
+    "weighting.shrinkage=false",
+    "weighting.candidates=all",
+    "weighting.per_sample=true",
+)
 
 
 class QuadraticBatches:
@@ -182,7 +187,7 @@ def test_preconditioner_by_hand() -> None:
 
 def test_per_sample_weights_by_hand() -> None:
     """With one sample a source, samples' weights are sources' weights; the two forms agree."""
-    options = ["weighting.refresh_every=1", "weighting.per_sample=true"]
+    options = ["weighting.refresh_every=1", "weighting.candidates=all", "weighting.per_sample=true"]
     torch.testing.assert_close(gradient_after_a_step(*options), gradient_after_a_step())
 
 
@@ -253,7 +258,12 @@ def test_some_methods_need_everything_in_a_step() -> None:
     with pytest.raises(ValueError, match=r"`pairs_per_step` must be at least the number of targets, 2, .*, found 1"):
         quadratic_trainer("train.method=pcgrad", "weighting.pairs_per_step=1")
     with pytest.raises(ValueError, match=r"`pairs_per_step` must be at least the number of pairs, 6, .*, found 5"):
-        quadratic_trainer("weighting.per_sample=true", "weighting.refresh_every=1", "weighting.pairs_per_step=5")
+        quadratic_trainer(
+            "weighting.candidates=all",
+            "weighting.per_sample=true",
+            "weighting.refresh_every=1",
+            "weighting.pairs_per_step=5",
+        )
 
 
 def test_clipping() -> None:
@@ -416,6 +426,7 @@ class KilledError(Exception):
         [
             "weighting.kind=softmax",
             "weighting.shrinkage=false",
+            "weighting.candidates=all",
             "weighting.per_sample=true",
             "weighting.refresh_every=1",
         ],

@@ -1,6 +1,6 @@
 """`checked/v2`: are integral weights among the logs that pass the response check the better default?
 
-Written down, with its contrasts, before a run of it was made, and run once. In `confirm/v1` and `negative-transfer/v2`
+Written down, with its contrasts, before a run of it was made, and run once. In `confirm/v1` and `negative-transfer`
 the response check keeps out tripled bids better than integral weights do; in `hidden-harm/v1` it sees nothing, and
 integral weights do. `checked/v1` asked whether both together are above either alone: with five families they were by
 .015 and .014, which was not significant, and equal to the better one in each world. Here are twenty other families

@@ -1,4 +1,4 @@
-"""`negative-transfer/v2`: a third of the sources harm, plainly or conditionally; which methods keep them out?"""
+"""`negative-transfer/v3`: a third of the sources harm, plainly or conditionally; which methods keep them out?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.suites.catalogue.shared.arms import shared
 from benchmarks.suites.catalogue.shared.families import HARM_V1, SIX, protocol
 from benchmarks.suites.spec import Contrast, Size, Suite, Variant
 
-ID = "negative-transfer/v2"
+ID = "negative-transfer/v3"
 
 N_TASKS, N_HARMFUL, N_SCORED = 12, 4, 6
 SCALED_BIDS = ",".join(["scaled_bid=1"] * N_HARMFUL)
@@ -47,15 +47,16 @@ def make(size: Size) -> Suite:
             arms.VAO,
             arms.INTEGRAL,
             arms.CROSS_FITTED,
+            arms.CHECKED,
         ),
         **protocol(size),
         baseline="single",
-        ours=("integral", "vao"),
+        ours=("checked", "integral", "vao"),
         contrasts=(
-            Contrast(name="integral-against-uniform", first="integral", second="uniform"),
-            Contrast(name="integral-against-softmax", first="integral", second="vao"),
-            Contrast(name="integral-against-response-check", first="integral", second="response-check"),
-            Contrast(name="integral-against-validation-only", first="integral", second="validation-only"),
-            Contrast(name="oracle-against-integral", first="oracle", second="integral"),
+            Contrast(name="checked-against-uniform", first="checked", second="uniform"),
+            Contrast(name="checked-against-softmax", first="checked", second="vao"),
+            Contrast(name="checked-against-integral", first="checked", second="integral"),
+            Contrast(name="checked-against-validation-only", first="checked", second="validation-only"),
+            Contrast(name="oracle-against-checked", first="oracle", second="checked"),
         ),
     )

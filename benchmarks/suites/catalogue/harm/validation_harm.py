@@ -1,7 +1,7 @@
 """`validation-harm/v1`: how many validation trajectories keep harmful logs out, where a third of the logs harm.
 
 With sound logs the weights may follow noise at no cost (`validation-size/v2`). Here they may not: the logs of
-`negative-transfer/v2` that record tripled bids, with fewer or more trajectories behind the validation gradient. Whoever
+`negative-transfer/v3` that record tripled bids, with fewer or more trajectories behind the validation gradient. Whoever
 trains on the validation data themselves has as many.
 """
 
