@@ -20,6 +20,7 @@ from benchmarks.suites.catalogue.harm import (
     confirm,
     hidden_harm,
     negative_transfer,
+    own_states,
     published_size,
     validation_harm,
 )
@@ -44,6 +45,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         hidden_harm,
         published_size,
         checked,
+        own_states,
         validation_harm,
         scarce,
         demo,

@@ -11,7 +11,7 @@ import pytest
 from agents import registry
 from agents.offline import ALGORITHMS
 from benchmarks.suites.catalogue import SUITES, auctionnet, demo, from_logs, get_suite, many_tasks, online, shift
-from benchmarks.suites.catalogue.harm import checked, hidden_harm, published_size, validation_harm
+from benchmarks.suites.catalogue.harm import checked, hidden_harm, own_states, published_size, validation_harm
 from benchmarks.suites.catalogue.method import validation_size
 from benchmarks.suites.catalogue.shared import families
 from benchmarks.suites.methods.methods import METHODS, method_of
@@ -64,6 +64,9 @@ HASHES: dict[str, str] = {
     "checked/v2": "d85069abb3fd3a4e",
     "checked/v2/cpu": "53f702c2ebbc23b7",
     "checked/v2/testing": "1738fccd4f23e6e0",
+    "own-states/v1": "94b256f2cff5beb8",
+    "own-states/v1/cpu": "a5c96c237445351b",
+    "own-states/v1/testing": "c75ddd11626d9e50",
     "validation-harm/v1": "074e7fef2243dad6",
     "validation-harm/v1/cpu": "3b0e77b933ce8cd5",
     "validation-harm/v1/testing": "6091701599dc6617",
@@ -109,6 +112,7 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         hidden_harm.ID: hidden_harm.N_SEEDS,
         published_size.ID: published_size.N_SEEDS,
         checked.ID: checked.N_SEEDS,
+        own_states.ID: own_states.N_SEEDS,
         **dict.fromkeys(FEW_SEEDED, families.FEW_SEEDS),
     }
     assert len(found.train_seeds) == few.get(name, {"testing": 2}).get(size, 10)
@@ -164,10 +168,11 @@ def test_a_run_does_not_depend_on_what_else_is_run() -> None:
 
 def test_confirmation_families_are_seen_by_no_other_suite() -> None:
     confirmations = {
-        name: get_suite(name) for name in ("confirm/v1", "hidden-harm/v1", "published-size/v1", checked.ID)
+        name: get_suite(name)
+        for name in ("confirm/v1", "hidden-harm/v1", "published-size/v1", checked.ID, own_states.ID)
     }
     for name, confirmed in confirmations.items():
-        n_families = {published_size.ID: 5, checked.ID: 20}.get(name, 10)
+        n_families = {published_size.ID: 5, checked.ID: 20, own_states.ID: 16}.get(name, 10)
         for world in {variant.group for variant in confirmed.variants} - {"scaled-bids"}:  # those of `sound`
             of_world = [variant for variant in confirmed.variants if variant.group == world]
             assert len({variant.data.seed for variant in of_world}) == n_families

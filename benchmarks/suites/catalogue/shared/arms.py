@@ -163,6 +163,9 @@ CROSS_FITTED = shared(
 )
 DAGGER = shared("integral-dagger", "integral VAO, DAgger", *INTEGRAL_WEIGHTS, AMONG_ALL, "data.dagger_rounds=1")
 """Own states of the policy, through the response of the logs."""
+CHECKED_DAGGER = shared(
+    "checked-dagger", "integral VAO after response check, DAgger", *CHECKED.settings, "data.dagger_rounds=1"
+)
 
 RESPONSE_CHECK = shared("response-check", "response check", "train.method=response_check")
 RESPONSE_CHECK_EPISODES = shared(
