@@ -65,10 +65,14 @@ def _notes(record: SuiteRecord, analysis: VariantAnalysis) -> tuple[str, ...]:
         notes.append("Sampled: the mean score of sampled outcomes, over the expected score of that constant.")
     if analysis.recovered:
         notes.append(RECOVERED_NOTE)
+    alike: dict[str, list[str]] = {}
     for lack in analysis.missing:
         why = f": {lack.errors[0]}" if lack.errors else ""
         label = record.labels.get(lack.method, lack.method)
-        notes.append(f"Incomplete: {label} lacks training seeds {', '.join(map(str, lack.seeds))}{why}")
+        alike.setdefault(f"training seeds {', '.join(map(str, lack.seeds))}{why}", []).append(label)
+    for seeds, labels in alike.items():
+        named = labels[0] if len(labels) == 1 else f"{'; '.join(labels[:-1])} and {labels[-1]}"
+        notes.append(f"Incomplete: {named} {'lacks' if len(labels) == 1 else 'lack'} {seeds}")
     return tuple(notes)
 
 

@@ -6,7 +6,6 @@ import importlib.metadata
 import math
 import os
 import platform
-import re
 import resource
 import shlex
 import subprocess
@@ -14,11 +13,19 @@ import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import auction_env
 
 _FOLDERS = ("--out", "--reuse")
-_SEEDS = re.compile(r" --seeds[ =](\d+)")
+_N_VALUES: dict[str, float] = {
+    "": math.inf,
+    "--agents": math.inf,
+    "--variants": math.inf,
+    "--one-commit": 0,
+    "--synthetic": 0,
+}
+"""Of options that do not take one value."""
 _PACKAGES = ("numpy", "numba", "torch", "pyarrow", "scipy", "gymnasium")
 
 
@@ -101,13 +108,51 @@ def command_line(argv: Sequence[str] | None = None) -> str:
     return shlex.join(kept)
 
 
+class _Wanted(NamedTuple):
+    """What a command of `vamo bench run` makes."""
+
+    of: tuple[str, ...]  # suite and all options but these
+    n_seeds: float
+    methods: frozenset[str] | None  # None: all
+    variants: frozenset[str] | None
+
+    @classmethod
+    def read(cls, command: str) -> _Wanted:
+        options: dict[str, list[str]] = {"": []}
+        for word in shlex.split(command):
+            if word.startswith("--"):
+                last, is_given, value = word.partition("=")
+                options.pop(last, None)  # given again: the last one counts, and is the one that values follow
+                options[last] = [value] if is_given else []
+            else:
+                last = next(reversed(options))
+                takes_it = len(options[last]) < _N_VALUES.get(last, 1)
+                options[last if takes_it else ""].append(word)
+        seeds, methods, variants = (options.pop(name, None) for name in ("--seeds", "--agents", "--variants"))
+        options.pop("--workers", None)
+        of = tuple(sorted(shlex.join([name, *values]) for name, values in options.items()))
+        return cls(
+            of,
+            float(seeds[0]) if seeds else math.inf,
+            None if methods is None else frozenset(methods),
+            None if variants is None else frozenset(variants),
+        )
+
+    def holds(self, other: _Wanted) -> bool:
+        """Whether it makes all that another makes."""
+        parts = ((self.methods, other.methods), (self.variants, other.variants))
+        return (
+            self.of == other.of
+            and self.n_seeds >= other.n_seeds
+            and all(mine is None or (theirs is not None and mine >= theirs) for mine, theirs in parts)
+        )
+
+
 def joined_commands(earlier: str, latest: str) -> str:
-    """Commands that together give all rows, joined by &&: of those that differ in `--seeds` alone the one with most."""
-    most: dict[str, tuple[float, str]] = {}
+    """Commands that together give all rows, joined by &&: none that gives nothing that another does not."""
+    kept: list[str] = []
     for command in (*earlier.split(" && "), latest):
-        found = _SEEDS.search(command)
-        n_seeds = int(found[1]) if found else math.inf
-        of_others = _SEEDS.sub("", command)
-        if n_seeds >= most.get(of_others, (0, ""))[0]:
-            most[of_others] = (n_seeds, command)
-    return " && ".join(command for _, command in most.values())
+        new = _Wanted.read(command)
+        if not any(_Wanted.read(old).holds(new) for old in kept):
+            kept = [*(old for old in kept if not new.holds(_Wanted.read(old))), command]
+    return " && ".join(kept)

@@ -278,8 +278,23 @@ def test_the_published_command_names_no_folder() -> None:
         ("run a --seeds 10", "run a --seeds 9", "run a --seeds 10"),
         ("run a --seeds 2", "run a", "run a"),
         ("run a", "run a --seeds 2", "run a"),
-        ("run a --seeds=1 && run a --agents b", "run a --seeds 2", "run a --seeds 2 && run a --agents b"),
+        ("run a --seeds=1 && run a --agents b", "run a --seeds 2", "run a --agents b && run a --seeds 2"),
         ("run a", "run a --device cuda", "run a && run a --device cuda"),
+        (
+            "run a --agents b c --seeds 2 --workers 2",
+            "run a --agents c d b --seeds 2",
+            "run a --agents c d b --seeds 2",
+        ),
+        (
+            "run a --agents b --seeds 3",
+            "run a --agents b c --seeds 2",
+            "run a --agents b --seeds 3 && run a --agents b c --seeds 2",
+        ),
+        ("run --seeds 2 a", "run a --seeds=1 --size cpu", "run --seeds 2 a && run a --seeds=1 --size cpu"),
+        ("run --seeds 1 --one-commit a", "run a --seeds 2 --one-commit", "run a --seeds 2 --one-commit"),
+        ("run a --variants x", "run a --agents b", "run a --variants x && run a --agents b"),
+        ("run a --variants x && run a --agents b", "run a", "run a"),
+        ("run a --one-commit", "run b --one-commit", "run a --one-commit && run b --one-commit"),
     ],
 )
 def test_a_command_that_gives_more_replaces_one_that_gives_less(earlier: str, latest: str, expected: str) -> None:
