@@ -117,7 +117,7 @@ def _without_shared_ending(labels: Sequence[str]) -> tuple[list[str], str]:
 
 
 def axis_cells(record: SuiteRecord, found: Mapping[str, VariantAnalysis]) -> Cells:
-    """Mean share of the reference, a column a variant."""
+    """Mean share of the reference, a column a variant: its place where all lie on the suite's axis, or its label."""
     methods = dict.fromkeys(method for analysis in found.values() for method in analysis.methods)
     rows = tuple(
         (
@@ -129,10 +129,13 @@ def axis_cells(record: SuiteRecord, found: Mapping[str, VariantAnalysis]) -> Cel
         )
         for method in methods
     )
-    header = tuple(variant_labels(record)[name] for name in found)
+    places = {variant["name"]: variant["x"] for variant in record.variants}
+    is_axis = bool(record.axis) and all(places[name] is not None for name in found)
+    header = tuple(f"{places[name]:g}" if is_axis else variant_labels(record)[name] for name in found)
+    by = f", by {record.axis}" if is_axis else ""
     return Cells(
         kind="axis",
-        title=f"{record.title} ({record.id}): mean over the tasks",
+        title=f"{record.title} ({record.id}): mean over the tasks{by}",
         header=("method", *header),
         rows=rows,
         notes=tuple(basis(next(iter(found.values())))),

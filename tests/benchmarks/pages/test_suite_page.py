@@ -19,6 +19,7 @@ from benchmarks.pages.suite.figures import profiles
 from benchmarks.pages.suite.page import render, write_page
 from benchmarks.pages.suite.records import episode_records, weight_records
 from benchmarks.pages.suite.results import Results
+from benchmarks.pages.tables.suite import all_cells
 from benchmarks.statistics.analysis import analyse
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.publishing import publish
@@ -153,6 +154,10 @@ def test_variants_lie_on_a_logarithmic_axis(grid: Path) -> None:
     assert by_name["VAO"]["x"] == [2.0, 8.0, 32.0]
     shares = [found.variants[name].summary("vao", None).share.value for name in GRID]
     assert by_name["VAO"]["y"] == pytest.approx(shares, rel=1e-5)
+    (table,) = all_cells(grid, bootstrap=FAST, kinds=("axis",))
+    assert table.header == ("method", "2", "8", "32") and table.title.endswith(", by validation trajectories")
+    (row,) = (row for row in table.rows if row[0] == "VAO")
+    assert [cell.split(" ")[0] for cell in row[1:]] == [f"{share:.3f}" for share in shares]
 
 
 def test_methods_lie_on_an_axis_and_others_are_level(tmp_path: Path) -> None:
