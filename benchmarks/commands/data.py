@@ -108,22 +108,36 @@ def _has_problems(directory: Path) -> bool:
 
 
 def _response_table(directories: list[Path]) -> Table:
-    """Sources x targets: predicted over actual cost, and whether `train.method=response_check` shares the source."""
+    """A row a source: predicted over actual cost for the targets, and those that the response check keeps it from."""
+    import numpy as np
+
     from agents.labels.response_check import check_sources
     from benchmarks.commands.train import read_logs
+    from benchmarks.pages.tables.cells import Cells
     from vamo.config import SharingConfig
 
     factor = SharingConfig().response_factor
     sources, targets = read_logs(directories, needs_validation=True)
-    table = Table(title=f"predicted over actual cost; not shared outside [{1 / factor:.2g}, {factor:.2g}]")
-    table.add_column("source")
-    for target in targets:
-        table.add_column(f"for {target}", justify="right")
-    rows = zip(sources, zip(*check_sources(sources, targets), strict=True), strict=True)
-    for source, checks in rows:
-        verdicts = ["shared" if check.agrees(factor) else "not shared" for check in checks]
-        table.add_row(source, *(f"{check.ratio:.3g} {text}" for check, text in zip(checks, verdicts, strict=True)))
-    return table
+    rows = []
+    for source, checks in zip(sources, zip(*check_sources(sources, targets), strict=True), strict=True):
+        ratios = np.array([check.ratio for check in checks])
+        known = ratios[~np.isnan(ratios)]  # nan: neither costs nor should cost anything
+        ends = ("-", "-") if known.size == 0 else (f"{known.min():.3g}", f"{known.max():.3g}")
+        left_out = [target for target, check in zip(targets, checks, strict=True) if not check.agrees(factor)]
+        own = f"{ratios[list(targets).index(source)]:.3g}" if source in targets else "-"
+        named = left_out[0] if len(left_out) == 1 else f"{len(left_out)} of {len(targets)} targets"
+        rows.append((source, own, *ends, named if left_out else ""))
+    return Cells(
+        kind="responses",
+        title="Response check: predicted over actual cost, by the targets' responses",
+        header=("source", "own", "least", "most", "left out for"),
+        rows=tuple(rows),
+        notes=(
+            f"Left out for a target where its ratio is outside [{1 / factor:.2g}, {factor:.2g}]. A source that is left "
+            "out for most targets is suspect; a target for which most sources are left out is, too.",
+        ),
+        text_columns=frozenset({0, 4}),
+    ).to_rich()
 
 
 def _run_split(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.table import Table
 
 from benchmarks.commands import MARKET_OPTIONS, Commands, add_market, data_sets, read_market, task_or_name
@@ -176,7 +177,7 @@ def read_logs(directories: Iterable[Path], *, needs_validation: bool) -> tuple[S
 
 
 def _report(learner: Learner, result: TrainResult[Any, Any], experience: Any, seconds: float) -> None:
-    table = Table("what", "value", title=f"{learner.name} for {_tasks(result)}", title_justify="left")
+    table = Table("what", "value", title=f"{learner.name} for {_tasks(result)}", title_justify="left", box=box.SIMPLE)
     rows = [("steps", f"{result.history[-1].step:,}"), ("seconds of this call", f"{seconds:.1f}")]
     if isinstance(experience, dict):
         rows.insert(0, ("trajectories", f"{sum(log.n_episodes for log in experience.values()):,}"))
@@ -206,7 +207,7 @@ def _tasks(result: TrainResult[Any, Any]) -> str:
 def _report_targets(result: VamoResult, sources: Sources) -> None:
     record = result.returned
     title = f"Validation losses, effective sources and largest weights after step {record.step:,}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for name in ("target", "episodes", "loss", "sources", "weights"):
         table.add_column(name, justify="left" if name in ("target", "weights") else "right", overflow="fold")
     for k, name in enumerate(result.targets):
