@@ -204,7 +204,7 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
         assert text in page
     main(["data", "check", str(out), "--responses"])
     shown = capsys.readouterr().out
-    for text in (": sound", "Response check: predicted over actual cost", "TargetCPA", "outside [0.2, 5]"):
+    for text in (": sound", "Response check: predicted over actual cost", "TargetCPA", "left out for"):
         assert text in shown
     shard = out / "shard-00000.parquet"
     shard.write_bytes(shard.read_bytes()[:-1])
