@@ -24,7 +24,7 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv (the other targets do it by themselves)
 
-demo: $(STAMP) ## run the suite demo/v1, write runs/demo/report.html; LOGS=DIR trains on your own logs
+demo: $(STAMP) ## run the suite demo/v2, write runs/demo/report.html; LOGS=DIR trains on your own logs
 	@$(BIN)/vamo demo $(if $(LOGS),--logs "$(LOGS)")
 
 test: $(STAMP) ## run the tests but the exhaustive ones; PYTEST_ARGS="-k market -x" goes to pytest

@@ -58,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site")
     results = write_results(tmp_path_factory.mktemp("results") / "made-up-v1-testing")
     record = json.loads((results / "suite.json").read_text(encoding="utf-8"))
-    (results / "suite.json").write_text(json.dumps(record | {"id": "demo/v1/testing"}))
+    (results / "suite.json").write_text(json.dumps(record | {"id": "demo/v2/testing"}))
     run = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)],
         cwd=ROOT,
@@ -158,7 +158,7 @@ def test_a_suite_page_names_what_the_suite_compares(hook: ModuleType) -> None:
 
 
 def test_published_results_are_on_the_page_of_their_suite(site: Path) -> None:
-    text = (site / "suites" / "demo-v1.html").read_text(encoding="utf-8")
+    text = (site / "suites" / "demo-v2.html").read_text(encoding="utf-8")
     for part in ("a made-up machine, 2 cores", "0123abc", "vamo bench run made-up/v1", "VAO", "IQM"):
         assert part in html.unescape(re.sub(r"<[^>]+>", "", text))
     assert 'href="../results/made-up-v1-testing/report.html"' in text

@@ -88,7 +88,8 @@ class DataConfig(Settings):
             of its logs, such as those that record other bids than were submitted (`agents.labels.response`).
         dagger_rounds: Times that the policy in training is played through the logged episodes, as the source's response
             has them, at evenly spaced steps of the training; the states that it visits, with their hindsight-optimal
-            actions, join the examples (`vamo.examples.dagger`). 0: the policy learns in logged states only.
+            actions, join the examples (`vamo.examples.dagger`). 0: the policy learns in logged states only. None: once,
+            where the policy learns hindsight-optimal actions in steps, from at most 144 pairs of target and source.
         dagger_episodes: Episodes that a round plays of each pair of target and source, at most.
     """
 
@@ -96,12 +97,12 @@ class DataConfig(Settings):
     action_label: ActionLabel = "hindsight"
     response: ResponseLogs = "own"
     trimmed_response: bool = True
-    dagger_rounds: int = 0
+    dagger_rounds: int | None = None
     dagger_episodes: int = 64
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require(self.dagger_rounds >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
+        require((self.dagger_rounds or 0) >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
         require(self.dagger_episodes >= 1, "dagger_episodes", "at least 1", self.dagger_episodes)
         if self.dagger_rounds:
             labels = "hindsight for `dagger_rounds`: nobody logged an action in the states that a policy visits"
@@ -506,9 +507,8 @@ class Config(Settings):
             alone = f"empty for `train.method` {self.train.method!r}"
             require(not self.sharing.rule, "sharing.rule", alone, self.sharing.rule)
         most = self.train.steps - 1
-        require(
-            self.data.dagger_rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", self.data.dagger_rounds
-        )
+        n_rounds = self.data.dagger_rounds or 0
+        require(n_rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", n_rounds)
         if self.model.backbone == "ridge":
             self._check_ridge()
 
@@ -520,4 +520,4 @@ class Config(Settings):
         rule = "1 for `model.backbone` 'ridge', whose members would be equal"
         require(self.train.ensemble == 1, "train.ensemble", rule, self.train.ensemble)
         rule = "0 for `model.backbone` 'ridge', which is fitted in one step"
-        require(self.data.dagger_rounds == 0, "data.dagger_rounds", rule, self.data.dagger_rounds)
+        require(not self.data.dagger_rounds, "data.dagger_rounds", rule, self.data.dagger_rounds)

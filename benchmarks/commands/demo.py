@@ -1,4 +1,4 @@
-"""`vamo demo`: runs the suite `demo/v1`, prints its table and writes its page and picture."""
+"""`vamo demo`: runs the suite `demo/v2`, prints its table and writes its page and picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="collect logs, train, compare and report in a few minutes",
-        description="Runs the suite demo/v1 and writes its page. Killed and started again, it goes on.",
+        description="Runs the suite demo/v2 and writes its page. Killed and started again, it goes on.",
     )
     demo.add_argument("--out", type=Path, metavar="DIR", help="default: runs/demo, or runs/demo-logs with --logs")
     demo.add_argument("--logs", type=Path, metavar="DIR", help="train on a data set or on AuctionNet CSV logs in DIR")

@@ -101,7 +101,7 @@ def _play(job: int) -> float:
 
 def _suite(n_workers: int, ray: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        run_suite(get_suite("demo/v1", "testing"), Path(folder), n_workers=n_workers, ray=ray)
+        run_suite(get_suite("demo/v2", "testing"), Path(folder), n_workers=n_workers, ray=ray)
 
 
 MEASUREMENTS = tuple(

@@ -25,12 +25,22 @@ from vamo.config import Config
 from vamo.examples.episodes import Episodes
 from vamo.examples.sampler import Visited
 
+MOST_PAIRS = 144
+"""Of target and source, for which a round is played by default, 12 x 12: it costs up to half of the training there, and
+more with every pair, whose steps do not become more."""
+
 _PLAY = 103  # stream of random numbers, apart from those of the batches
 
 
 def round_steps(n_steps: int, n_rounds: int) -> list[int]:
     """The numbers of steps done after which a round is played: the training falls into n_rounds + 1 equal stages."""
     return [n_steps * number // (n_rounds + 1) for number in range(1, n_rounds + 1)]
+
+
+def default_rounds(config: Config, n_pairs: int) -> int:
+    """The rounds of a training whose settings leave them open: one where it is possible and affordable."""
+    learns = config.data.action_label == "hindsight" and config.model.backbone != "ridge" and config.train.steps > 1
+    return int(learns and n_pairs <= MOST_PAIRS)
 
 
 class Dagger:
@@ -59,7 +69,7 @@ class Dagger:
     ) -> None:
         self._sources, self._tasks, self._pairs, self._chosen = sources, tasks, pairs, chosen
         self._config, self._bidder_at = config, bidder_at
-        self._steps = round_steps(config.train.steps, config.data.dagger_rounds)
+        self._steps = round_steps(config.train.steps, config.data.dagger_rounds or 0)
         self._n_played = 0
         self._visited: list[dict[tuple[int, int], Visited]] = []  # by round
 

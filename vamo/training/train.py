@@ -34,7 +34,7 @@ from vamo.alignment.weighting import Weighting, make_weighting
 from vamo.conditions import Chosen, Judge
 from vamo.config import Config, ModelConfig
 from vamo.examples.batch import Batch
-from vamo.examples.dagger import Dagger
+from vamo.examples.dagger import Dagger, default_rounds
 from vamo.examples.episodes import Episodes
 from vamo.examples.folds import Folds, with_validation
 from vamo.examples.normalisation import normalisation
@@ -263,6 +263,9 @@ def train(
     if among is not None and processes.is_first:
         _tell_of_left_out(among.weights > 0, targets, tuple(sources))
     trained = pairs if among is None else among.pairs
+    if config.data.dagger_rounds is None:
+        rounds = default_rounds(config, len(pairs))
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, dagger_rounds=rounds))
     statistics = normalisation(training, [episodes.task for episodes in held_out], trained)
     chosen = next((rule.chosen for rule in (shared, among) if rule is not None), {})
     folds = _folds(targets, tuple(sources), training, config)

@@ -62,8 +62,6 @@ class Source:
             if arm.get("method") in ("vamo", "vamo-each"):
                 own = dict(setting.split("=", 1) for setting in arm["settings"])  # of a key twice the last counts
                 own |= {"logs": arm["logs"]} if arm.get("logs", "training") != "training" else {}
-                if own.get("weighting.candidates") == "all":  # the paper's, which older rows do not write down
-                    del own["weighting.candidates"]
                 out[run["method"]] = frozenset(f"{key}={value}" for key, value in own.items())
         return out
 

@@ -1,4 +1,4 @@
-"""`demo/v1`: a task with many logs and one with few, in minutes; `vamo demo` runs it, on request with logs of yours."""
+"""`demo/v2`: a task with many logs and one with few, in minutes; `vamo demo` runs it, on request with logs of yours."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.families import protocol
 from benchmarks.suites.spec import TRAIN_SEEDS, LogsData, MarketData, Size, Suite, Variant
 
-ID = "demo/v1"
-LOGS_ID = "demo-logs/v1"
+ID = "demo/v2"
+LOGS_ID = "demo-logs/v2"
 """The same comparison on logs in a directory. It is in no table of suites, since it needs that directory."""
 
 MAJORITY, SCARCE = "MaxConversions", "TargetCPA"
@@ -65,8 +65,8 @@ def _shared(size: Size) -> dict[str, Any]:
         "question": (
             "Does a task with few logs gain from the logs of another task, and do learned policies beat tuned rules?"
         ),
-        "arms": (*arms.RULES, arms.SINGLE, arms.POOLED, arms.UNIFORM, arms.VAO, arms.INTEGRAL),
+        "arms": (*arms.RULES, arms.SINGLE, arms.POOLED, arms.UNIFORM, arms.VAO, arms.DEFAULT),
         "n_viewed": 1,
         "baseline": "single",
-        "ours": ("integral", "vao"),
+        "ours": ("default", "vao"),
     }

@@ -44,11 +44,12 @@ def make(size: Size) -> Suite:
             arms.UNIFORM,
             arms.VAO,
             arms.INTEGRAL,
+            arms.DEFAULT,
         ),
         **protocol(size, FEW_SEEDS),
-        ours=("integral", "vao"),
+        ours=("default", "integral", "vao"),
         contrasts=(
-            Contrast(name="integral-against-online-lp", first="integral", second="online-lp"),
-            Contrast(name="integral-against-sac", first="integral", second="sac"),
+            Contrast(name="default-against-online-lp", first="default", second="online-lp"),
+            Contrast(name="default-against-sac", first="default", second="sac"),
         ),
     )

@@ -46,11 +46,16 @@ def _without(settings: Settings, key: str) -> Settings:
     return tuple(setting for setting in settings if not setting.startswith(f"{key}="))
 
 
+PLAIN = ("weighting.candidates=all", "data.dagger_rounds=0")
+"""What the methods of all suites have unless they say otherwise: released suites compare weightings and learners one by
+one, and were written before these two became defaults of the library (`checked/v2` and `own-states/v1` decided it)."""
+
+
 def vamo_config(settings: Settings, training: Settings) -> Config:
-    """The configuration of `vamo.train`, but for the seed."""
+    """The configuration of `vamo.train`, but for the seed: the library's defaults but for `PLAIN`."""
     from vamo import Config, override
 
-    return override(Config(), (*training, *settings))
+    return override(Config(), (*PLAIN, *training, *settings))
 
 
 def generative_settings(settings: Settings, training: Settings) -> Any:

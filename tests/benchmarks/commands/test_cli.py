@@ -32,8 +32,8 @@ from benchmarks.suites.storage.store import Store
 
 def test_the_demo_leaves_rows_a_page_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["demo", "--quick", "--out", str(tmp_path)])
-    assert "demo/v1/testing" in capsys.readouterr().out
-    suite, store = get_suite("demo/v1/testing"), Store(tmp_path)
+    assert "demo/v2/testing" in capsys.readouterr().out
+    suite, store = get_suite("demo/v2/testing"), Store(tmp_path)
     rows = store.rows().to_pandas()
     assert set(rows["method"]) == {arm.name for arm in suite.arms}
     assert set(rows["task"]) == {"MaxConversions", "TargetCPA"}
@@ -257,13 +257,13 @@ def test_the_list_of_suites_is_a_screen_with_whole_ids(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 24 and max(map(len, lines)) <= int(width)
     assert set(SUITES) <= {line.split()[0] for line in lines}
-    main(["bench", "list", "auctionnet-synthetic/v2", "demo/v1"])
+    main(["bench", "list", "auctionnet-synthetic/v2", "demo/v2"])
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
-    assert all(f"demo/v1{size} " in shown for size in ("", "/cpu", "/testing"))
-    main(["bench", "list", "demo/v1/cpu"])
+    assert all(f"demo/v2{size} " in shown for size in ("", "/cpu", "/testing"))
+    main(["bench", "list", "demo/v2/cpu"])
     shown = capsys.readouterr().out
-    assert shown.count("demo/v1/cpu") == 2 and "demo/v1 " not in shown and "testing" not in shown
+    assert shown.count("demo/v2/cpu") == 2 and "demo/v2 " not in shown and "testing" not in shown
 
 
 def test_export_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,7 @@ def _collect(out: Path) -> list[str]:
 
 
 def _bench(out: Path) -> list[str]:
-    return ["bench", "run", "demo/v1/testing", "--out", str(out), "--workers", "2"]
+    return ["bench", "run", "demo/v2/testing", "--out", str(out), "--workers", "2"]
 
 
 def _group(pgid: int) -> list[int]:
@@ -54,7 +54,7 @@ def _group(pgid: int) -> list[int]:
     [
         (_collect, "SIGINT", 130, "stopped; finished blocks are kept. To go on: vamo collect --out"),
         (_collect, "SIGTERM", 143, "stopped; finished blocks are kept. To go on: vamo collect --out"),
-        (_bench, "SIGINT", 130, "stopped; finished runs are kept. To go on: vamo bench run demo/v1/testing"),
+        (_bench, "SIGINT", 130, "stopped; finished runs are kept. To go on: vamo bench run demo/v2/testing"),
     ],
 )
 def test_a_stopped_command_ends_soon(
@@ -149,7 +149,7 @@ LONG: dict[str, tuple[list[str], str]] = {
     ),
     "demo": (["demo", "--out", "demo"], "finished runs are kept. To go on: vamo demo"),
     "bench run": (
-        ["bench", "run", "demo/v1", "--size", "cpu", "--out", "b", "--workers", "1"],
+        ["bench", "run", "demo/v2", "--size", "cpu", "--out", "b", "--workers", "1"],
         "finished runs are kept",
     ),
     "bench speed": (["bench", "speed"], "nothing is kept. To start again: vamo bench speed"),

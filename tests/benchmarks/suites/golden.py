@@ -53,7 +53,7 @@ TRAINING = (
 )
 LEARNERS: dict[str, tuple[Package, Arm]] = {
     "bc": ("agents", Arm(name="bc", label="", method="offline", settings=("algo=bc", "steps=6"))),
-    "vao": ("vamo", shared("vao", "", "train.method=vao", "weighting.candidates=all", "weighting.refresh_every=2")),
+    "vao": ("vamo", shared("vao", "", "train.method=vao", "weighting.refresh_every=2")),
     "uniform": ("vamo", shared("uniform", "", "train.method=uniform")),
     "dt": ("vamo", Arm(name="dt", label="", method="generative", settings=("algo=dt",))),
     "pid": ("benchmarks", PID),

@@ -207,10 +207,10 @@ def test_the_same_files_elsewhere_are_the_same_runs_and_others_are_not(files: Pa
 def test_refusals_say_what_to_do(files: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`SUITE` 'auctionnet/v2' needs periods: .*--data DIR.*--synthetic"):
         run_command("auctionnet/v2")
-    with pytest.raises(ValueError, match="`--data` must be given with 'auctionnet/v2' only, found 'demo/v1'"):
-        run_command("demo/v1", data=files)
+    with pytest.raises(ValueError, match="`--data` must be given with 'auctionnet/v2' only, found 'demo/v2'"):
+        run_command("demo/v2", data=files)
     with pytest.raises(ValueError, match="`--synthetic` must be given with 'auctionnet/v2' only"):
-        run_command("demo/v1/cpu", is_synthetic=True)
+        run_command("demo/v2/cpu", is_synthetic=True)
     with pytest.raises(FileNotFoundError, match="`--data` must be a directory"):
         run_command("auctionnet/v2", data=tmp_path / "none")
     with pytest.raises(ValueError, match=r"periods of 7\.\.12 .*found \[0, 1\]; size `testing` takes any two"):

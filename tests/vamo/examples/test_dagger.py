@@ -15,7 +15,7 @@ from auction_env.data import TrajectoryData
 from auction_env.tasks import TASKS
 from tests.vamo.synthetic import Float, make_data
 from vamo.config import Config, override
-from vamo.examples.dagger import Dagger, round_steps
+from vamo.examples.dagger import MOST_PAIRS, Dagger, default_rounds, round_steps
 from vamo.examples.episodes import Episodes
 from vamo.examples.sampler import Visited, WindowSampler
 from vamo.training.train import train
@@ -112,14 +112,22 @@ def test_training_visits_and_is_deterministic(log: TrajectoryData) -> None:
     options = ["train.steps=6", "train.log_every=3", "train.batch_size=8", "model.width=8"]
     data = {"MaxConversions": log.select(np.arange(8))}
 
-    def run(rounds: int) -> torch.Tensor:
-        config = override(Config(), [*options, f"data.dagger_rounds={rounds}", "train.snapshots=1"])
+    def run(*rounds: str) -> torch.Tensor:
+        config = override(Config(), [*options, *rounds, "train.snapshots=1"])
         result = train(data, data, config)
         assert list(result.snapshots) == [6]  # not those of the rounds
         return torch.cat([p.flatten() for p in result.bidder.model.parameters()])
 
-    assert torch.equal(run(2), run(2))
-    assert not torch.equal(run(2), run(0))
+    assert torch.equal(run("data.dagger_rounds=2"), run("data.dagger_rounds=2"))
+    assert not torch.equal(run("data.dagger_rounds=2"), run("data.dagger_rounds=0"))
+    assert torch.equal(run(), run("data.dagger_rounds=1"))  # the default
+
+
+def test_a_round_is_played_by_default_where_that_is_possible_and_affordable() -> None:
+    assert default_rounds(Config(), MOST_PAIRS) == 1
+    assert default_rounds(Config(), MOST_PAIRS + 1) == 0
+    impossible = ["data.action_label=logged"], ["train.steps=1"], ["model.backbone=ridge", "train.method=uniform"]
+    assert [default_rounds(override(Config(), options), 1) for options in impossible] == [0, 0, 0]
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

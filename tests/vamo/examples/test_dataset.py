@@ -220,7 +220,8 @@ def test_a_step_copies_nothing_but_indices(
     monkeypatch.setattr(Trainer, "step", step)
     for name in ("from_numpy", "tensor", "as_tensor"):
         spy(torch, name)
-    config = override(small_config, [f"weighting.estimator={estimator}", "train.steps=8"])
+    own = ["data.dagger_rounds=0"]  # the step after a round plays episodes and adds them to the data
+    config = override(small_config, [f"weighting.estimator={estimator}", "train.steps=8", *own])
     train(*split({"TargetCPA": make_data(8), "Other": make_data(8, seed=1)}, 0.25), config)
     assert steps == list(range(1, 9))
 

@@ -31,7 +31,7 @@ ARMS = (
     *(
         shared(
             f"entropy={x:g}", f"adaptive lambda, entropy {x:g}", "train.method=vao", "weighting.kind=entropy",
-            arms.AMONG_ALL, f"weighting.target_entropy={x}",
+            f"weighting.target_entropy={x}",
         )
         for x in ENTROPIES
     ),

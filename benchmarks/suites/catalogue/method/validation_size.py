@@ -19,6 +19,7 @@ DEPENDING = (
     arms.VAO,
     arms.VAO_SHRUNK,
     arms.INTEGRAL,
+    arms.DEFAULT,
 )
 """Methods that see the validation trajectories; the others are run once, with the most of them."""
 
@@ -48,5 +49,5 @@ def make(size: Size) -> Suite:
         n_viewed=0,
         axis="validation trajectories a task",
         baseline="single",
-        ours=("integral", "vao", "shrinkage"),
+        ours=("default", "integral", "vao", "shrinkage"),
     )

@@ -75,10 +75,7 @@ RULES = (FIXED, PID, MPID, DUAL, MPC, ONLINE_LP)
 SINGLE = Arm(name="single", label="single-task", method="vamo-each", settings=("train.method=single",))
 POOLED = shared("pooled", "pooled sharing", "train.method=pooled")
 UNIFORM = shared("uniform", "uniform sharing", "train.method=uniform")
-AMONG_ALL = "weighting.candidates=all"
-"""The weights alone decide: comparisons of weightings have this, the library's default checks responses first."""
-INTEGRAL_WEIGHTS = ("train.method=vao", "weighting.kind=integral")
-SOFTMAX = ("train.method=vao", "weighting.kind=softmax", "weighting.shrinkage=false", AMONG_ALL)
+SOFTMAX = ("train.method=vao", "weighting.kind=softmax", "weighting.shrinkage=false")
 VAO = shared("vao", "VAO", *SOFTMAX)
 VAO_SHRUNK = shared("shrinkage", "VAO, shrunk by standard errors", *SOFTMAX, "weighting.shrinkage=true")
 VAO_TRAINING = shared("vao-training", "VAO, training gradient", *SOFTMAX, "weighting.gradient=training")
@@ -87,7 +84,6 @@ PAPER = (
     "data.action_label=logged",
     "weighting.kind=softmax",
     "weighting.shrinkage=false",
-    AMONG_ALL,
     "weighting.scaling=none",
     "weighting.temperature=0.1",
     "weighting.targets_per_refresh=128",
@@ -149,23 +145,27 @@ CDS = shared("cds", "conservative data sharing", "train.method=cds")
 SHARING = (CDS, NEAREST)
 """Rules that look at scores and distances."""
 
-INTEGRAL = shared("integral", "integral VAO", *INTEGRAL_WEIGHTS, AMONG_ALL)
+INTEGRAL = shared("integral", "integral VAO", "train.method=vao", "weighting.kind=integral")
 CHECKED = shared(
-    "checked", "integral VAO after response check", *INTEGRAL_WEIGHTS, "weighting.candidates=response_check"
-)
+    "checked", "integral VAO after response check", "train.method=vao", "weighting.kind=integral",
+    "weighting.candidates=response_check",
+)  # fmt: skip
 """Gradients choose among the logs whose costs the target's response explains."""
-DGA = shared(
-    "dga", "DGA", "train.method=vao", "weighting.kind=dga", "weighting.decay=0.9", "weighting.eta=1.0", AMONG_ALL
-)
+DGA = shared("dga", "DGA", "train.method=vao", "weighting.kind=dga", "weighting.decay=0.9", "weighting.eta=1.0")
 """On scaled alignments, as ours: on raw ones its step would have to be found anew for every size of the gradients."""
 CROSS_FITTED = shared(
-    "integral-cross-fit", "integral VAO, cross-fitted", *INTEGRAL_WEIGHTS, AMONG_ALL, "train.cross_fit=4"
+    "integral-cross-fit", "integral VAO, cross-fitted", "train.method=vao", "weighting.kind=integral",
+    "train.cross_fit=4",
+)  # fmt: skip
+DAGGER = shared(
+    "integral-dagger", "integral VAO, DAgger", "train.method=vao", "weighting.kind=integral", "data.dagger_rounds=1"
 )
-DAGGER = shared("integral-dagger", "integral VAO, DAgger", *INTEGRAL_WEIGHTS, AMONG_ALL, "data.dagger_rounds=1")
 """Own states of the policy, through the response of the logs."""
 CHECKED_DAGGER = shared(
     "checked-dagger", "integral VAO after response check, DAgger", *CHECKED.settings, "data.dagger_rounds=1"
 )
+DEFAULT = replace(CHECKED_DAGGER, name="default", label="VAMO, default settings")
+"""What `vamo.train` does without settings."""
 
 RESPONSE_CHECK = shared("response-check", "response check", "train.method=response_check")
 RESPONSE_CHECK_EPISODES = shared(
