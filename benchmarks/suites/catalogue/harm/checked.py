@@ -12,12 +12,12 @@ Decided beforehand: if both differences are shown and all three equivalences hol
 
 from __future__ import annotations
 
-from benchmarks.suites.catalogue.harm.confirm import WORLDS, family, own_episodes
-from benchmarks.suites.catalogue.harm.hidden_harm import HARMS
+from benchmarks.suites.catalogue.harm import hidden_harm
+from benchmarks.suites.catalogue.harm.confirm import WORLDS, in_worlds, own_episodes
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
 from benchmarks.suites.catalogue.shared.families import ALIKE
-from benchmarks.suites.spec import Contrast, Size, Suite, Variant
+from benchmarks.suites.spec import Contrast, Size, Suite
 
 ID = "checked/v2"
 
@@ -33,7 +33,7 @@ N_SEEDS: dict[Size, int] = {"full": 10, "cpu": 2, "testing": 2}
 """Training seeds."""
 WORLDS_HERE = {
     "scaled-bids": WORLDS["scaled-bids"],
-    "dayparting": (HARMS, "4 of 9 logs lack the adjustment for the time of day"),
+    "dayparting": hidden_harm.WORLD,
     "sound": WORLDS["sound"],
 }
 """Harms and label by the name of the world."""
@@ -58,17 +58,7 @@ def make(size: Size) -> Suite:
         size=size,
         title="Checked weights",
         question="Are integral weights among logs that pass the response check the better default?",
-        variants=tuple(
-            Variant(
-                name=f"{world}-{seed}",
-                label=f"family {seed}, {label}",
-                data=family(seed, harms, size),
-                group=world,
-                arms=tuple(f"{name}-mlp" for name in OF_SOUND_LOGS) if world == "sound" else (),
-            )
-            for world, (harms, label) in WORLDS_HERE.items()
-            for seed in FAMILIES[size]
-        ),
+        variants=in_worlds(WORLDS_HERE, FAMILIES[size], size, {"sound": [f"{name}-mlp" for name in OF_SOUND_LOGS]}),
         arms=tuple(with_backbone(arm, "mlp", size) for arm in METHODS),
         **settings,
         n_viewed=0,

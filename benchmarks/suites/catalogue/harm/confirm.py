@@ -20,6 +20,7 @@ task, 300 runs for each world: it is compared in `data-scarce/v2`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.suites.catalogue.shared import arms
@@ -65,6 +66,33 @@ def family(seed: int, harms: str, size: Size) -> FamilyData:
         n_tasks=N_TASKS, seed=seed, shift=0.5, most=most, fewest=fewest, n_groups=6, n_impressions=n_impressions,
         n_collected=n_collected, n_validation=n_collected, n_scored=3, harms=harms,
     )  # fmt: skip
+
+
+def in_worlds(
+    worlds: Mapping[str, tuple[str, str]],
+    seeds: Sequence[int],
+    size: Size,
+    methods: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Variant, ...]:
+    """Families in several worlds, each world a group.
+
+    Args:
+        worlds: Harms and label by the name of the world.
+        seeds: Of the families.
+        size: Of the suite.
+        methods: By world, those that are run there; all in worlds without an entry.
+    """
+    return tuple(
+        Variant(
+            name=f"{world}-{seed}",
+            label=f"family {seed}, {label}",
+            data=family(seed, harms, size),
+            group=world,
+            arms=tuple((methods or {}).get(world, ())),
+        )
+        for world, (harms, label) in worlds.items()
+        for seed in seeds
+    )
 
 
 def own_episodes(size: Size, *, first_validation: int, first_test: int, n_seeds: int | None = None) -> dict[str, Any]:
@@ -126,16 +154,8 @@ def make(size: Size) -> Suite:
         size=size,
         title="Confirmation",
         question="Does integral VAO keep out what harms, on families that no choice has seen, with both backbones?",
-        variants=tuple(
-            Variant(
-                name=name,
-                label=f"family {seed}, {label}",
-                data=family(seed, harms, size),
-                arms=tuple(arm.name for arm in of_world[world]),
-                group=world,
-            )
-            for world, (harms, label) in WORLDS.items()
-            for seed, name in zip(FAMILIES[size], _names(world, size), strict=True)
+        variants=in_worlds(
+            WORLDS, FAMILIES[size], size, {world: [arm.name for arm in own] for world, own in of_world.items()}
         ),
         arms=of_world["scaled-bids"],
         **settings,

@@ -12,10 +12,10 @@ are what is sampled: there are fewer training seeds than elsewhere.
 
 from __future__ import annotations
 
-from benchmarks.suites.catalogue.harm.confirm import family, own_episodes
+from benchmarks.suites.catalogue.harm.confirm import in_worlds, own_episodes
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
-from benchmarks.suites.spec import Contrast, Size, Suite, Variant
+from benchmarks.suites.spec import Contrast, Size, Suite
 
 ID = "hidden-harm/v1"
 
@@ -27,6 +27,8 @@ FAMILIES: dict[Size, tuple[int, ...]] = {
 """Seeds of the families; no other suite has one of them."""
 N_HARMFUL = 4
 HARMS = ",".join(["dayparting=1"] * N_HARMFUL)
+WORLD = (HARMS, f"{N_HARMFUL} of 9 logs lack the adjustment for the time of day")
+"""Harms and label."""
 FIRST_TEST, FIRST_VALIDATION = 8_600_000, 8_500_000
 """First market seeds of its episodes, apart from those of all other suites."""
 N_SEEDS: dict[Size, int] = {"full": 10, "cpu": 5, "testing": 2}
@@ -43,15 +45,7 @@ def make(size: Size) -> Suite:
         size=size,
         title="Hidden harm",
         question="Which way of sharing keeps out harm that the totals of a log do not show?",
-        variants=tuple(
-            Variant(
-                name=f"dayparting-{seed}",
-                label=f"family {seed}, {N_HARMFUL} of 9 logs lack the adjustment for the time of day",
-                data=family(seed, HARMS, size),
-                group="dayparting",
-            )
-            for seed in FAMILIES[size]
-        ),
+        variants=in_worlds({"dayparting": WORLD}, FAMILIES[size], size),
         arms=tuple(with_backbone(arm, "mlp", size) for arm in METHODS),
         **settings,
         n_viewed=0,

@@ -12,10 +12,10 @@ Decided beforehand: DAgger becomes the default if it is above in the world of so
 from __future__ import annotations
 
 from benchmarks.suites.catalogue.harm.checked import WORLDS_HERE
-from benchmarks.suites.catalogue.harm.confirm import family, own_episodes
+from benchmarks.suites.catalogue.harm.confirm import in_worlds, own_episodes
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
-from benchmarks.suites.spec import Contrast, Size, Suite, Variant
+from benchmarks.suites.spec import Contrast, Size, Suite
 
 ID = "own-states/v1"
 
@@ -39,16 +39,7 @@ def make(size: Size) -> Suite:
         size=size,
         title="States of the policy itself",
         question="Does a policy that also learns in the states that it visits earn more, where logs are sound and not?",
-        variants=tuple(
-            Variant(
-                name=f"{world}-{seed}",
-                label=f"family {seed}, {label}",
-                data=family(seed, harms, size),
-                group=world,
-            )
-            for world, (harms, label) in WORLDS_HERE.items()
-            for seed in FAMILIES[size]
-        ),
+        variants=in_worlds(WORLDS_HERE, FAMILIES[size], size),
         arms=tuple(with_backbone(arm, "mlp", size) for arm in (arms.CHECKED, arms.CHECKED_DAGGER)),
         **settings,
         n_viewed=0,
