@@ -78,7 +78,8 @@ def test_a_checkpoint_a_table_and_scalars(
 ) -> None:
     main([*arguments, "--set", "train.seed=5", "--set", "train.method=uniform", "--log-dir", str(tmp_path / "log")])
     bidder = load(tmp_path / "models" / "agent.safetensors")
-    assert bidder.config == vamo.override(Config.from_dict(TINY), ["train.seed=5", "train.method=uniform"])
+    given = ["train.seed=5", "train.method=uniform", "data.dagger_rounds=1"]  # the last as the settings leave it open
+    assert bidder.config == vamo.override(Config.from_dict(TINY), given)
     assert {table.task.name for table in bidder.returns} == {"MaxConversions", "TargetCPA"}
     shown = capsys.readouterr().out
     assert "8/8" in shown and "steps/s" in shown and "effective sources 2" in shown
