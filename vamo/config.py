@@ -102,11 +102,16 @@ class DataConfig(Settings):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        require((self.dagger_rounds or 0) >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
+        require(self.given_rounds >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
         require(self.dagger_episodes >= 1, "dagger_episodes", "at least 1", self.dagger_episodes)
         if self.dagger_rounds:
             labels = "hindsight for `dagger_rounds`: nobody logged an action in the states that a policy visits"
             require(self.action_label == "hindsight", "action_label", labels, self.action_label)
+
+    @property
+    def given_rounds(self) -> int:
+        """`dagger_rounds`, 0 where they are left open: `vamo.train` settles them before it begins."""
+        return self.dagger_rounds or 0
 
 
 CONDITIONINGS: dict[Backbone, tuple[Conditioning, ...]] = {
@@ -507,8 +512,8 @@ class Config(Settings):
             alone = f"empty for `train.method` {self.train.method!r}"
             require(not self.sharing.rule, "sharing.rule", alone, self.sharing.rule)
         most = self.train.steps - 1
-        n_rounds = self.data.dagger_rounds or 0
-        require(n_rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", n_rounds)
+        rounds = self.data.given_rounds
+        require(rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", rounds)
         if self.model.backbone == "ridge":
             self._check_ridge()
 
@@ -520,4 +525,4 @@ class Config(Settings):
         rule = "1 for `model.backbone` 'ridge', whose members would be equal"
         require(self.train.ensemble == 1, "train.ensemble", rule, self.train.ensemble)
         rule = "0 for `model.backbone` 'ridge', which is fitted in one step"
-        require(not self.data.dagger_rounds, "data.dagger_rounds", rule, self.data.dagger_rounds)
+        require(self.data.given_rounds == 0, "data.dagger_rounds", rule, self.data.dagger_rounds)

@@ -120,11 +120,12 @@ def _response_table(directories: list[Path]) -> Table:
     sources, targets = read_logs(directories, needs_validation=True)
     rows = []
     for source, checks in zip(sources, zip(*check_sources(sources, targets), strict=True), strict=True):
+        of_target = dict(zip(targets, checks, strict=True))
         ratios = np.array([check.ratio for check in checks])
         known = ratios[~np.isnan(ratios)]  # nan: neither costs nor should cost anything
         ends = ("-", "-") if known.size == 0 else (f"{known.min():.3g}", f"{known.max():.3g}")
-        left_out = [target for target, check in zip(targets, checks, strict=True) if not check.agrees(factor)]
-        own = f"{ratios[list(targets).index(source)]:.3g}" if source in targets else "-"
+        left_out = [target for target, check in of_target.items() if not check.agrees(factor)]
+        own = f"{of_target[source].ratio:.3g}" if source in of_target else "-"
         named = left_out[0] if len(left_out) == 1 else f"{len(left_out)} of {len(targets)} targets"
         rows.append((source, own, *ends, named if left_out else ""))
     return Cells(

@@ -69,7 +69,7 @@ class Dagger:
     ) -> None:
         self._sources, self._tasks, self._pairs, self._chosen = sources, tasks, pairs, chosen
         self._config, self._bidder_at = config, bidder_at
-        self._steps = round_steps(config.train.steps, config.data.dagger_rounds or 0)
+        self._steps = round_steps(config.train.steps, config.data.given_rounds)
         self._n_played = 0
         self._visited: list[dict[tuple[int, int], Visited]] = []  # by round
 

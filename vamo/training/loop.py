@@ -258,7 +258,7 @@ def snapshot_steps(n_steps: int, n: int) -> list[int]:
 def kept_steps(config: Config) -> list[int]:
     """The numbers of steps done after which parameters are kept: for snapshots, and for the rounds of DAgger."""
     steps = config.train.steps
-    return snapshot_steps(steps, config.train.snapshots) + round_steps(steps, config.data.dagger_rounds or 0)
+    return snapshot_steps(steps, config.train.snapshots) + round_steps(steps, config.data.given_rounds)
 
 
 def _check_finite(terms: Tensor, pairs: Pairs, step: int) -> None:

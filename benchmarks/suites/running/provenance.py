@@ -150,9 +150,9 @@ class _Wanted(NamedTuple):
 
 def joined_commands(earlier: str, latest: str) -> str:
     """Commands that together give all rows, joined by &&: none that gives nothing that another does not."""
-    kept: list[str] = []
+    kept: dict[str, _Wanted] = {}
     for command in (*earlier.split(" && "), latest):
         new = _Wanted.read(command)
-        if not any(_Wanted.read(old).holds(new) for old in kept):
-            kept = [*(old for old in kept if not new.holds(_Wanted.read(old))), command]
+        if not any(wanted.holds(new) for wanted in kept.values()):
+            kept = {old: wanted for old, wanted in kept.items() if not new.holds(wanted)} | {command: new}
     return " && ".join(kept)

@@ -206,6 +206,7 @@ def test_data_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     shown = capsys.readouterr().out
     for text in (": sound", "Response check: predicted over actual cost", "TargetCPA", "left out for"):
         assert text in shown
+    assert "outside [0.2, 5]" in " ".join(shown.split())  # its line may break there
     shard = out / "shard-00000.parquet"
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(SystemExit) as stop:

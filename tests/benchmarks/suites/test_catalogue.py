@@ -13,13 +13,15 @@ from agents.offline import ALGORITHMS
 from benchmarks.suites.catalogue import SUITES, auctionnet, demo, from_logs, get_suite, many_tasks, online, shift
 from benchmarks.suites.catalogue.harm import checked, hidden_harm, own_states, published_size, validation_harm
 from benchmarks.suites.catalogue.method import validation_size
-from benchmarks.suites.catalogue.shared import families
+from benchmarks.suites.catalogue.shared import arms, families
 from benchmarks.suites.methods.methods import METHODS, method_of
+from benchmarks.suites.methods.resolved import vamo_config
 from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.spec import SIZES, Condition, Contrast, FamilyData, MarketData, Size, Suite
 from tests.benchmarks.suites.tiny import DATA, RULES, UNIFORM, VAO, suite
 from vamo.baselines import ALGORITHMS as GENERATIVE
-from vamo.config import Method
+from vamo.config import Config, Method, override
+from vamo.examples.dagger import default_rounds
 
 HASHES: dict[str, str] = {
     "data-scarce/v2": "bb5939220b30fc92",
@@ -116,6 +118,11 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         **dict.fromkeys(FEW_SEEDED, families.FEW_SEEDS),
     }
     assert len(found.train_seeds) == few.get(name, {"testing": 2}).get(size, 10)
+
+
+def test_the_method_default_is_what_the_library_does_without_settings() -> None:
+    config = vamo_config(arms.DEFAULT.settings, ())
+    assert config == override(Config(), [f"data.dagger_rounds={default_rounds(Config(), n_pairs=36)}"])
 
 
 def test_sizes_compare_the_same_methods() -> None:

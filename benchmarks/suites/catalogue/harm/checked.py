@@ -13,7 +13,7 @@ Decided beforehand: if both differences are shown and all three equivalences hol
 from __future__ import annotations
 
 from benchmarks.suites.catalogue.harm import hidden_harm
-from benchmarks.suites.catalogue.harm.confirm import WORLDS, in_worlds, own_episodes
+from benchmarks.suites.catalogue.harm.confirm import WORLDS, in_worlds, names_in, own_episodes
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
 from benchmarks.suites.catalogue.shared.families import ALIKE
@@ -44,7 +44,7 @@ OF_SOUND_LOGS = (arms.UNIFORM.name, arms.CHECKED.name)
 
 def _contrast(name: str, second: str, world: str, size: Size, *, is_equivalence: bool = False) -> Contrast:
     """Of the combination with another method in one world."""
-    where = tuple(f"{world}-{seed}" for seed in FAMILIES[size])
+    where = names_in(world, FAMILIES[size])
     if is_equivalence:
         return Contrast(name=name, first="checked-mlp", second=second, variants=where, kind="equivalence", margin=ALIKE)
     return Contrast(name=name, first="checked-mlp", second=second, variants=where)

@@ -68,6 +68,11 @@ def family(seed: int, harms: str, size: Size) -> FamilyData:
     )  # fmt: skip
 
 
+def names_in(world: str, seeds: Sequence[int]) -> tuple[str, ...]:
+    """Names of a world's variants, a family each."""
+    return tuple(f"{world}-{seed}" for seed in seeds)
+
+
 def in_worlds(
     worlds: Mapping[str, tuple[str, str]],
     seeds: Sequence[int],
@@ -84,14 +89,14 @@ def in_worlds(
     """
     return tuple(
         Variant(
-            name=f"{world}-{seed}",
+            name=name,
             label=f"family {seed}, {label}",
             data=family(seed, harms, size),
             group=world,
             arms=tuple((methods or {}).get(world, ())),
         )
         for world, (harms, label) in worlds.items()
-        for seed in seeds
+        for seed, name in zip(seeds, names_in(world, seeds), strict=True)
     )
 
 
@@ -114,12 +119,8 @@ def _arms(size: Size) -> dict[str, tuple[Arm, ...]]:
     return {"sound": plain, "scaled-bids": (*every, *transformers), "harm-v1": every}
 
 
-def _names(world: str, size: Size) -> tuple[str, ...]:
-    return tuple(f"{world}-{seed}" for seed in FAMILIES[size])
-
-
 def _contrasts(size: Size) -> tuple[Contrast, ...]:
-    scaled, harm, sound = (_names(world, size) for world in ("scaled-bids", "harm-v1", "sound"))
+    scaled, harm, sound = (names_in(world, FAMILIES[size]) for world in ("scaled-bids", "harm-v1", "sound"))
     pairs = (
         ("scaled-bids-against-softmax", "vao-mlp", scaled),
         ("scaled-bids-against-response-check", "response-check-mlp", scaled),

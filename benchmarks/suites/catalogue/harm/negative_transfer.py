@@ -7,7 +7,7 @@ from dataclasses import replace
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import shared
 from benchmarks.suites.catalogue.shared.families import HARM_V1, SIX, protocol
-from benchmarks.suites.spec import Contrast, Size, Suite, Variant
+from benchmarks.suites.spec import Contrast, FamilyData, Size, Suite, Variant
 
 ID = "negative-transfer/v3"
 
@@ -15,10 +15,9 @@ N_TASKS, N_HARMFUL, N_SCORED = 12, 4, 6
 SCALED_BIDS = ",".join(["scaled_bid=1"] * N_HARMFUL)
 
 
-def harmed(size: Size, *, name: str, label: str, harms: str) -> Variant:
+def harmed(size: Size, harms: str) -> FamilyData:
     """Twelve tasks, a third of whose logs are harmful; six of the sound tasks are played."""
-    data = replace(SIX[size], n_tasks=N_TASKS, harms=harms, n_scored=N_SCORED, seed=3)
-    return Variant(name=name, label=label, data=data)
+    return replace(SIX[size], n_tasks=N_TASKS, harms=harms, n_scored=N_SCORED, seed=3)
 
 
 def make(size: Size) -> Suite:
@@ -29,10 +28,16 @@ def make(size: Size) -> Suite:
         title="Negative transfer",
         question="Where a third of the sources are harmful, which way of sharing keeps out what harms, and that alone?",
         variants=(
-            harmed(
-                size, name="scaled-bids", label=f"{N_HARMFUL} of {N_TASKS} logs record tripled bids", harms=SCALED_BIDS
+            Variant(
+                name="scaled-bids",
+                label=f"{N_HARMFUL} of {N_TASKS} logs record tripled bids",
+                data=harmed(size, SCALED_BIDS),
             ),
-            harmed(size, name="harm-v1", label=f"{N_HARMFUL} of {N_TASKS} logs harm conditionally", harms=HARM_V1),
+            Variant(
+                name="harm-v1",
+                label=f"{N_HARMFUL} of {N_TASKS} logs harm conditionally",
+                data=harmed(size, HARM_V1),
+            ),
         ),
         arms=(
             arms.PID,

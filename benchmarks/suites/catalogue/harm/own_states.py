@@ -12,7 +12,7 @@ Decided beforehand: DAgger becomes the default if it is above in the world of so
 from __future__ import annotations
 
 from benchmarks.suites.catalogue.harm.checked import WORLDS_HERE
-from benchmarks.suites.catalogue.harm.confirm import in_worlds, own_episodes
+from benchmarks.suites.catalogue.harm.confirm import in_worlds, names_in, own_episodes
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.arms import with_backbone
 from benchmarks.suites.spec import Contrast, Size, Suite
@@ -50,7 +50,7 @@ def make(size: Size) -> Suite:
                 name=f"own-states-{world}",
                 first="checked-dagger-mlp",
                 second="checked-mlp",
-                variants=tuple(f"{world}-{seed}" for seed in FAMILIES[size]),
+                variants=names_in(world, FAMILIES[size]),
             )
             for world in WORLDS_HERE
         ),

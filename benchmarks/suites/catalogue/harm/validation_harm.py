@@ -12,7 +12,7 @@ from dataclasses import replace
 from benchmarks.suites.catalogue.harm.negative_transfer import N_HARMFUL, N_TASKS, SCALED_BIDS, harmed
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.families import FEW_SEEDS, protocol
-from benchmarks.suites.spec import Contrast, FamilyData, Size, Suite, Variant
+from benchmarks.suites.spec import Contrast, Size, Suite, Variant
 
 ID = "validation-harm/v1"
 
@@ -26,8 +26,7 @@ COUNTS: dict[Size, tuple[int, ...]] = {
 def make(size: Size) -> Suite:
     """The suite at a size; simulated episodes to tune on are as many for all, so that one thing varies."""
     counts = COUNTS[size]
-    family = harmed(size, name="family", label="", harms=SCALED_BIDS).data
-    assert isinstance(family, FamilyData)
+    family = harmed(size, SCALED_BIDS)
     return Suite(
         id=ID,
         size=size,
