@@ -91,6 +91,8 @@ class DataConfig(Settings):
             actions, join the examples (`vamo.examples.dagger`). 0: the policy learns in logged states only. None: once,
             where the policy learns hindsight-optimal actions in steps, from at most 144 pairs of target and source.
         dagger_episodes: Episodes that a round plays of each pair of target and source, at most.
+        dagger_spread: How far budgets and targets lie from the logged ones in half of the played episodes: by factors
+            from 1 / x to x, drawn for each. 1: all are the logged ones.
     """
 
     reward_signal: RewardSignal = "expected"
@@ -99,11 +101,13 @@ class DataConfig(Settings):
     trimmed_response: bool = True
     dagger_rounds: int | None = None
     dagger_episodes: int = 64
+    dagger_spread: float = 1.0
 
     def __post_init__(self) -> None:
         check_fields(self)
         require(self.given_rounds >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
         require(self.dagger_episodes >= 1, "dagger_episodes", "at least 1", self.dagger_episodes)
+        require(self.dagger_spread >= 1, "dagger_spread", "at least 1", self.dagger_spread)
         if self.dagger_rounds:
             labels = "hindsight for `dagger_rounds`: nobody logged an action in the states that a policy visits"
             require(self.action_label == "hindsight", "action_label", labels, self.action_label)

@@ -2,8 +2,8 @@
 
 The market's side of each tick (impressions, predicted amounts, least winning cost) is the logged one. Cost, wins and
 amounts are those that the response (`agents.labels.response`) predicts for the bidder's multiplier, under the logged
-budget. The states that follow are those that the bidder would meet: with DAgger (S. Ross et al., AISTATS 2011, arXiv
-1011.0686) a policy learns there too, here from logs alone.
+budget or another. The states that follow are those that the bidder would meet: with DAgger (S. Ross et al., AISTATS
+2011, arXiv 1011.0686) a policy learns there too, here from logs alone.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def predicted_logs(
     n_ticks: int,
     rng: np.random.Generator,
     rule: OutcomeRule = carried_over,
+    targets: Sequence[Targets] | None = None,
 ) -> list[TrajectoryData]:
     """Lets a bidder bid in logged episodes, all at once.
 
@@ -92,12 +93,17 @@ def predicted_logs(
         n_ticks: Ticks of an episode.
         rng: Draws the sampled amounts.
         rule: What a tick brings.
+        targets: Of each log's episodes, (n_episodes,) each: budgets and targets that they are played under in place of
+            the logged ones.
 
     Returns:
         For each log the same episodes, of `task`, as the bidder's own log. Exposures are the log's share of the wins.
     """
     rows = [_Rows(data, task, response, n_ticks, rule) for data, response in logs]
-    campaigns = logged_campaigns(task, [data for data, _ in logs], n_ticks)
+    owned = [data for data, _ in logs]
+    if targets is not None:
+        owned = [_with_targets(data, own, n_ticks) for data, own in zip(owned, targets, strict=True)]
+    campaigns = logged_campaigns(task, owned, n_ticks)
     bidder.reset(campaigns)
     state, left = StateFeatures(len(campaigns.base), n_ticks), campaigns.budget.copy()
     last: ControlledTick | None = None
@@ -141,7 +147,16 @@ def predicted_logs(
             volume=n,
         )
         left = left - paid
-    return _as_logs(task, [data for data, _ in logs], ticks, np.stack(features, axis=1))
+    return _as_logs(task, owned, ticks, np.stack(features, axis=1))
+
+
+def _with_targets(data: TrajectoryData, targets: Targets, n_ticks: int) -> TrajectoryData:
+    """Complete episodes of advertisers with other budgets and targets, which no row but theirs shows."""
+    rows: dict[str, Any] = {
+        name if name == "budget" else f"{name}_target": np.repeat(values, n_ticks)
+        for name, values in targets._asdict().items()
+    }
+    return dataclasses.replace(data, **rows)
 
 
 class _Rows:

@@ -192,12 +192,15 @@ class FamilyGroup:
         share: By method with rows in all of them, the share of the reference.
         recovered: By method, the share of the way from uniform sharing to the oracle; empty without these two, or where
             they are not told apart.
+        by_task: By task and method, the share of the reference; empty where the families do not have the same tasks, or
+            one only.
     """
 
     name: str
     variants: tuple[str, ...]
     share: dict[str, Estimate]
     recovered: dict[str, Estimate]
+    by_task: dict[str, dict[str, Estimate]]
 
 
 def family_groups(record: SuiteRecord, found: Mapping[str, VariantAnalysis]) -> tuple[FamilyGroup, ...]:
@@ -212,12 +215,14 @@ def family_groups(record: SuiteRecord, found: Mapping[str, VariantAnalysis]) -> 
 
 def _family_group(name: str, families: Sequence[VariantAnalysis]) -> FamilyGroup:
     in_all = [method for method in families[0].methods if all(method in family.methods for family in families)]
-    share = {
-        method: _of_families(
-            families, method, over_families([resampled_share(f.paired, method, f.draws) for f in families])
-        )
-        for method in in_all
-    }
+
+    def shares(task: str | None) -> dict[str, Estimate]:
+        found = {
+            method: over_families([resampled_share(f.paired, method, f.draws, task) for f in families])
+            for method in in_all
+        }
+        return {method: _of_families(families, method, mean, task) for method, mean in found.items()}
+
     recovered = {}
     scored = [(family.paired.normalised(), family.draws) for family in families]
     for method, (uniform, oracle) in recovered_between(in_all).items():
@@ -226,12 +231,21 @@ def _family_group(name: str, families: Sequence[VariantAnalysis]) -> FamilyGroup
         mean = ratio_over_families(gained, whole)
         if mean is not None:
             recovered[method] = _of_families(families, method, mean)
-    variants = tuple(family.variant for family in families)
-    return FamilyGroup(name=name, variants=variants, share=share, recovered=recovered)
+    tasks = families[0].tasks
+    is_shared = len(tasks) > 1 and all(family.tasks == tasks for family in families)
+    return FamilyGroup(
+        name=name,
+        variants=tuple(family.variant for family in families),
+        share=shares(None),
+        recovered=recovered,
+        by_task={task: shares(task) for task in tasks} if is_shared else {},
+    )
 
 
-def _of_families(families: Sequence[VariantAnalysis], method: str, mean: FamilyMean) -> Estimate:
-    n_episodes = sum(len(units) for family in families for units in family.paired.units)
+def _of_families(
+    families: Sequence[VariantAnalysis], method: str, mean: FamilyMean, task: str | None = None
+) -> Estimate:
+    n_episodes = sum(len(family.paired.units[k]) for family in families for k in family.paired.task_indices(task))
     n_train_seeds = min(family.paired.n_train_seeds(method) for family in families)
     return mean.estimate(families[0].draws.level, n_episodes, n_train_seeds)
 

@@ -432,9 +432,9 @@ def resampled_difference(
     return _resample(paired, draws, task, lambda d: _gap(paired, method, baseline, d, task))
 
 
-def resampled_share(paired: Paired, method: str, draws: Draws) -> Resampled:
-    """`share_of_reference` over all tasks with its resamples."""
-    return _resample(paired, draws, None, lambda d: _share(paired, method, d, paired.task_indices(None)))
+def resampled_share(paired: Paired, method: str, draws: Draws, task: str | None = None) -> Resampled:
+    """`share_of_reference` of a task, or over all, with its resamples."""
+    return _resample(paired, draws, task, lambda d: _share(paired, method, d, paired.task_indices(task)))
 
 
 def _resample(paired: Paired, draws: Draws, task: str | None, statistic: Callable[[Draws], Float]) -> Resampled:

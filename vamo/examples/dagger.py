@@ -6,6 +6,9 @@ response model for the market's answer (`agents.labels.predicted_log`). The visi
 action of the target, given what the policy has spent by then, and join the examples of the pair of target and source.
 A harmful source has a wrong response, so that what is visited in it is wrong in the same way.
 
+Half of the episodes may be played under other budgets and targets than the logged ones (`data.dagger_spread`): what a
+log holds of one budget then teaches what to do with others.
+
 Source: S. Ross, G. Gordon, D. Bagnell, "A reduction of imitation learning and structured prediction to no-regret online
 learning" (AISTATS 2011, arXiv 1011.0686), algorithm 3.1 with beta = 0 after the first round. There each policy is
 trained from scratch on all that has been collected; here one training goes on.
@@ -20,7 +23,8 @@ import numpy as np
 from agents.labels.kernels import Int
 from agents.labels.predicted_log import complete_episodes, predicted_logs
 from auction_env.control.bidder import Bidder
-from auction_env.tasks import Task
+from auction_env.data import TrajectoryData
+from auction_env.tasks import Targets, Task
 from vamo.config import Config
 from vamo.examples.episodes import Episodes
 from vamo.examples.sampler import Visited
@@ -29,7 +33,7 @@ MOST_PAIRS = 144
 """Of target and source, for which a round is played by default, 12 x 12: it costs up to half of the training there, and
 more with every pair, whose steps do not become more."""
 
-_PLAY = 103  # stream of random numbers, apart from those of the batches
+_PLAY, _SPREAD = 103, 104  # streams of random numbers, apart from those of the batches
 
 
 def round_steps(n_steps: int, n_rounds: int) -> list[int]:
@@ -93,7 +97,10 @@ class Dagger:
                 for i, episodes in picked.items()
             ]
             rng = np.random.default_rng([self._config.train.seed, _PLAY, number, k])
-            played = predicted_logs(bidder, task, logs, n_ticks=self._config.model.n_ticks, rng=rng)
+            targets = None
+            if self._config.data.dagger_spread > 1:
+                targets = [self._spread(number, k, i, data) for i, (data, _) in zip(picked, logs, strict=True)]
+            played = predicted_logs(bidder, task, logs, n_ticks=self._config.model.n_ticks, rng=rng, targets=targets)
             for (i, origin), log in zip(picked.items(), played, strict=True):
                 if not (log.action > 0).any():
                     continue
@@ -101,6 +108,28 @@ class Dagger:
                 episodes = source.like(log)
                 visited[k, i] = Visited(episodes, origin[episodes.kept])
         return visited
+
+    def _spread(self, number: int, target: int, source: int, data: TrajectoryData) -> Targets:
+        """Budgets and targets of the episodes: of every second one the logged ones times factors, log-uniform.
+
+        The other half keeps the logged ones, which most campaigns will have. One factor is for the budget and one for
+        what the advertiser would pay, whatever it counts: its targets stay in proportion. The factors of a log's
+        episodes are a Latin hypercube, so that few episodes cover the range, too.
+        """
+        rng = np.random.default_rng([self._config.train.seed, _SPREAD, number, target, source])
+        n = -(-data.n_episodes // 2)
+        place = (np.stack([rng.permutation(n), rng.permutation(n)]) + rng.random((2, n))) / n
+        factors = np.ones((2, data.n_episodes))
+        factors[:, rng.permutation(data.n_episodes)[:n]] = self._config.data.dagger_spread ** (2.0 * place - 1.0)
+        money, price = factors
+        logged = data.targets.at(data.episode_starts[:-1])
+        return Targets(
+            budget=logged.budget * money,
+            cpa=logged.cpa * price,
+            cpc=logged.cpc * price,
+            cart_cost=logged.cart_cost * price,
+            roas=logged.roas / price,
+        )
 
     def _picked(self, number: int, target: int, source: int) -> Int:
         """The episodes of a source that a round plays for a target, ascending: indices into the source's own."""

@@ -15,7 +15,7 @@ from benchmarks.pages.suite import figures, sections
 from benchmarks.pages.suite.axis import along_axis, has_axis
 from benchmarks.pages.suite.records import Records, episode_records, weight_records
 from benchmarks.pages.suite.results import Results
-from benchmarks.pages.tables.several import cost_cells, family_cells, registered_cells
+from benchmarks.pages.tables.several import cost_cells, family_cells, family_task_cells, registered_cells
 from benchmarks.statistics.analysis import analyse, family_groups, registered_contrasts
 from benchmarks.statistics.bootstrap import Bootstrap
 from benchmarks.suites.storage.store import Store, SuiteRecord
@@ -72,7 +72,11 @@ def _sections(
     found: Results, store: Store, weights: Records, episodes: Records, bootstrap: Bootstrap | None
 ) -> list[Section]:
     runs = store.runs()
-    groups = [family_cells(found.record, group) for group in family_groups(found.record, found.variants)]
+    groups = []
+    for group in family_groups(found.record, found.variants):
+        groups.append(family_cells(found.record, group))
+        if group.by_task:
+            groups.append(family_task_cells(found.record, group))
     out = []
     if found.record.contrasts or groups:
         contrasts = registered_contrasts(found.record, found.variants, bootstrap)

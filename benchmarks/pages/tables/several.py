@@ -93,6 +93,21 @@ def family_cells(record: SuiteRecord, group: FamilyGroup) -> Cells:
     )
 
 
+def family_task_cells(record: SuiteRecord, group: FamilyGroup) -> Cells:
+    """Means over the families of a group of each task that all of them have, a column a task."""
+    rows = tuple(
+        (record.labels.get(method, method), *(estimate(shares[method], 3) for shares in group.by_task.values()))
+        for method in group.share
+    )
+    return Cells(
+        kind="families",
+        title=f"Mean over families, by task: {group.name} ({record.id})",
+        header=("method", *group.by_task),
+        rows=rows,
+        notes=("Means and intervals as over all tasks.",),
+    )
+
+
 def each_family_cells(record: SuiteRecord, group: FamilyGroup, found: Mapping[str, VariantAnalysis]) -> Cells:
     """Mean share of the reference, a row a family of a group and a column a method."""
     families, shared = _without_shared_ending([variant_labels(record)[variant] for variant in group.variants])

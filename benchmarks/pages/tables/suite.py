@@ -17,6 +17,7 @@ from benchmarks.pages.tables.several import (
     cost_cells,
     each_family_cells,
     family_cells,
+    family_task_cells,
     registered_cells,
     variant_labels,
 )
@@ -100,6 +101,8 @@ def all_cells(
     for group in groups:
         if "families" in kinds:
             out.append(family_cells(record, group))
+            if group.by_task:
+                out.append(family_task_cells(record, group))
         if "each-family" in kinds:
             out.append(each_family_cells(record, group, found))
     in_groups = {name for group in groups for name in group.variants}

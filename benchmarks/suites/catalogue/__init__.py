@@ -24,7 +24,7 @@ from benchmarks.suites.catalogue.harm import (
     published_size,
     validation_harm,
 )
-from benchmarks.suites.catalogue.method import ablation, optimisers, temperature, validation_size
+from benchmarks.suites.catalogue.method import ablation, optimisers, other_targets, temperature, validation_size
 from benchmarks.suites.spec import SIZES, Size, Suite
 from benchmarks.suites.user_file import is_in_a_file, load_suite
 
@@ -47,6 +47,7 @@ SUITES: dict[str, Callable[[Size], Suite]] = {
         checked,
         own_states,
         validation_harm,
+        other_targets,
         scarce,
         demo,
     )

@@ -160,3 +160,29 @@ def test_incomplete_episodes_are_known(logged: Logged) -> None:
     starts = np.array([0, 43, 91])
     short = TrajectoryData.from_verified({name: getattr(late, name) for name in ("tick", "tasks")}, starts)
     assert complete_episodes(short, 48).tolist() == [1]
+
+
+def test_other_budgets_and_targets_take_the_place_of_the_logged_ones(logged: Logged) -> None:
+    data, first = logged.data, slice(None, None, 48)
+    own = data.targets.at(first)
+    other = own._replace(budget=own.budget / 3, cpa=own.cpa * 1.5)
+    bidder = Replaying(data)
+    (found,) = predicted_logs(
+        bidder, TASK, [(data, logged.response)], n_ticks=48, rng=np.random.default_rng(0), targets=[other]
+    )
+    np.testing.assert_array_equal(bidder.campaigns.budget, other.budget)
+    np.testing.assert_array_equal(bidder.campaigns.base, other.cpa)
+    np.testing.assert_array_equal(found.budget_left[first], other.budget)
+    np.testing.assert_allclose(found.requirements, TASK.requirements(found.targets))
+    spent, unbounded = (np.add.reduceat(d.cost, d.episode_starts[:-1]) for d in (found, play(Replaying(data), logged)))
+    assert (spent <= other.budget * (1 + 1e-9)).all()
+    np.testing.assert_allclose(spent, np.minimum(unbounded, other.budget), rtol=1e-9)  # the same bids, cut short
+
+
+def test_the_logged_budgets_and_targets_given_again_change_nothing(logged: Logged) -> None:
+    data = logged.data
+    (found,) = predicted_logs(
+        Replaying(data), TASK, [(data, logged.response)], n_ticks=48, rng=np.random.default_rng(0),
+        targets=[data.targets.at(slice(None, None, 48))],
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.observation, play(Replaying(data), logged).observation)

@@ -96,6 +96,23 @@ def test_groups_of_families_have_means_and_recovered_shares() -> None:
     assert ratio_over_families(equal, equal) is None
 
 
+def test_groups_whose_families_have_the_same_tasks_have_means_of_each() -> None:
+    record = suite_of({"one": "all", "two": "all", "odd": "other", "even": "other"}, dict.fromkeys("ab", False), [])
+    gains = {"one": 0.1, "two": 0.3, "odd": 0.1, "even": 0.3}
+    found = {}
+    for name, gain in gains.items():
+        tasks = ("T", "U") if name != "even" else ("T", "V")
+        level = {"a": dict.fromkeys(tasks, 1.0), "b": {tasks[0]: 1.0 + gain, tasks[1]: 1.0 + 3 * gain}}
+        rows = rows_of({method: {task: normal(x) for task, x in of.items()} for method, of in level.items()})
+        found[name] = analyse_variant(rows, record, name, bootstrap=FAST)
+    shared, different = family_groups(record, found)
+    assert {task: round(shares["b"].value, 6) for task, shares in shared.by_task.items()} == {"T": 0.6, "U": 0.8}
+    assert shared.share["b"].value == pytest.approx(0.7)
+    episodes = (shared.share["b"].n_episodes, shared.by_task["T"]["b"].n_episodes)
+    assert episodes[0] == 2 * episodes[1]
+    assert different.by_task == {}
+
+
 def test_the_recovered_share_is_between_methods_of_the_same_suffix() -> None:
     methods = ("uniform", "oracle", "vao", "uniform-mlp", "oracle-mlp", "vao-mlp", "uniform-ridge", "vao-ridge")
     assert recovered_between(methods) == {"vao": ("uniform", "oracle"), "vao-mlp": ("uniform-mlp", "oracle-mlp")}

@@ -12,10 +12,11 @@ from agents import registry
 from agents.offline import ALGORITHMS
 from benchmarks.suites.catalogue import SUITES, auctionnet, demo, from_logs, get_suite, many_tasks, online, shift
 from benchmarks.suites.catalogue.harm import checked, hidden_harm, own_states, published_size, validation_harm
-from benchmarks.suites.catalogue.method import validation_size
+from benchmarks.suites.catalogue.method import other_targets, validation_size
 from benchmarks.suites.catalogue.shared import arms, families
 from benchmarks.suites.methods.methods import METHODS, method_of
 from benchmarks.suites.methods.resolved import vamo_config
+from benchmarks.suites.periods import PeriodsData, SyntheticPeriods
 from benchmarks.suites.running.identity import config_hash
 from benchmarks.suites.spec import SIZES, Condition, Contrast, FamilyData, MarketData, Size, Suite
 from tests.benchmarks.suites.tiny import DATA, RULES, UNIFORM, VAO, suite
@@ -69,6 +70,9 @@ HASHES: dict[str, str] = {
     "own-states/v1": "94b256f2cff5beb8",
     "own-states/v1/cpu": "a5c96c237445351b",
     "own-states/v1/testing": "c75ddd11626d9e50",
+    "other-targets/v1": "430dbb4c51ffff42",
+    "other-targets/v1/cpu": "0ea7783aefa4788e",
+    "other-targets/v1/testing": "5b0d971325190e95",
     "validation-harm/v1": "76aa60e76690d80a",
     "validation-harm/v1/cpu": "e81ab37479a13bae",
     "validation-harm/v1/testing": "87354d30abbbffd2",
@@ -115,6 +119,7 @@ def test_every_method_can_be_made(name: str, size: Size) -> None:
         published_size.ID: published_size.N_SEEDS,
         checked.ID: checked.N_SEEDS,
         own_states.ID: own_states.N_SEEDS,
+        other_targets.ID: other_targets.N_SEEDS,
         **dict.fromkeys(FEW_SEEDED, families.FEW_SEEDS),
     }
     assert len(found.train_seeds) == few.get(name, {"testing": 2}).get(size, 10)
@@ -197,6 +202,20 @@ def test_confirmation_families_are_seen_by_no_other_suite() -> None:
                 (found.test, found.validation), (confirmed.test, confirmed.validation)
             ):
                 assert mine.first + mine.n <= theirs.first or theirs.first + theirs.n <= mine.first
+
+
+@pytest.mark.parametrize("size", get_args(Size))
+def test_periods_are_seen_by_one_suite_and_set_only(size: Size) -> None:
+    """The two variants of a set of periods differ in what is played alone."""
+    known: dict[int, tuple[str, str]] = {}
+    for name in (other_targets.ID, auctionnet.SYNTHETIC_ID):
+        for variant in get_suite(name, size).variants:
+            data = variant.data
+            assert isinstance(data, PeriodsData) and isinstance(data.source, SyntheticPeriods)
+            own = name, variant.name.rpartition("-")[2] if name == other_targets.ID else ""
+            for period in (*data.train, *data.validation, *data.test):
+                assert known.setdefault(data.source.seed + period, own) == own
+    assert len(set(known.values())) == 1 + other_targets.N_SETS[size]
 
 
 def test_contrasts_name_what_is_compared() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from agents import FixedBidder, NoisyBidder, collect
 from agents.labels.hindsight import best_log_multipliers
 from agents.labels.kernels import sums_so_far
+from agents.labels.predicted_log import predicted_logs
 from auction_env import MarketParams
 from auction_env.control.bidder import Campaigns, TickView
 from auction_env.data import TrajectoryData
@@ -135,3 +138,47 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         override(Config(), ["data.dagger_rounds=1", "data.action_label=logged"])
     with pytest.raises(ValueError, match="`dagger_rounds` must be fewer than `steps`, 2, found 2"):
         override(Config(), ["data.dagger_rounds=2", "train.steps=2"])
+
+
+def test_episodes_may_be_played_under_other_budgets_and_targets(log: TrajectoryData) -> None:
+    """Each by a factor of its own up to the spread; labels and inputs are those of the new ones."""
+    config = override(CONFIG, ["data.dagger_spread=2"])
+    source = Episodes("a", log, config)
+
+    def visited() -> Visited:
+        dagger = Dagger([source], [TASK], [(0, 0)], {}, config, lambda step: Constant(step / 10))
+        return dagger(4)[0][0, 0]
+
+    episodes, origin = visited()
+    played, logged = episodes.data.targets.at(slice(None, None, 48)), log.targets.at(48 * origin)
+    money, price = played.budget / logged.budget, played.cpa / logged.cpa
+    is_other = money != 1
+    assert is_other.sum() == 3 and (price[~is_other] == 1).all()  # half of six
+    for factor in (money[is_other], price[is_other]):
+        assert np.histogram(np.log2(factor), bins=3, range=(-1, 1))[0].tolist() == [1, 1, 1]  # evenly from 1/2 to 2
+    assert not np.allclose(money, price)
+    np.testing.assert_allclose(played.roas * price, logged.roas)
+    np.testing.assert_allclose(played.cart_cost / price, logged.cart_cost)
+    np.testing.assert_allclose(episodes.advertiser[:, 0].numpy(), np.log(played.budget), rtol=1e-6)
+    wanted = best_log_multipliers(episodes.data, TASK, source.response).reshape(-1, 48)
+    row = episodes.length.min() - 1
+    np.testing.assert_allclose(episodes.view(TASK).action[:, row].numpy(), wanted[:, row], rtol=1e-6)
+    np.testing.assert_array_equal(visited().episodes.data.budget, episodes.data.budget)  # a resumed run's
+
+
+def test_a_policy_that_met_other_budgets_knows_what_to_do_with_half_of_its_own(log: TrajectoryData) -> None:
+    """It bids less, as the best constant does; one that met the logged budgets only extrapolates."""
+    data = {"MaxConversions": log}
+    options = ["train.steps=400", "train.batch_size=128", "model.width=32", "train.log_every=100"]
+    half = dataclasses.replace(log, budget=log.budget / 2, budget_left=log.budget_left / 2)
+    first = slice(None, None, 48)
+    response = Episodes("a", log, Config()).response
+    wanted = best_log_multipliers(half, TASK, response)[first]
+
+    def error(spread: float) -> float:
+        settings = override(Config(), [*options, "data.dagger_episodes=48", f"data.dagger_spread={spread}"])
+        bidder = train(data, data, settings).bidder
+        (played,) = predicted_logs(bidder, TASK, [(half, response)], n_ticks=48, rng=np.random.default_rng(0))
+        return float(np.abs(np.log(played.action[first] / half.cpa_target[first]) - wanted).mean())
+
+    assert error(2.0) < 0.8 * error(1.0)
