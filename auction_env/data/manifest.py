@@ -239,7 +239,7 @@ def read_shard(
     return table.select(list(columns))
 
 
-def _read_rows(raw: bytes, file: pq.ParquetFile, columns: Sequence[str], filters: Any) -> pa.Table:
+def _read_rows(raw: pa.Buffer, file: pq.ParquetFile, columns: Sequence[str], filters: Any) -> pa.Table:
     if filters is None:
         return file.read(columns=list(columns))
     if file.num_row_groups == 1 and set(columns) == set(COLUMN_NAMES):
@@ -248,9 +248,22 @@ def _read_rows(raw: bytes, file: pq.ParquetFile, columns: Sequence[str], filters
     return pq.read_table(pa.BufferReader(raw), columns=list(columns), filters=filters)
 
 
-def _verified_bytes(path: Path, shard: Shard) -> bytes:
+def read_buffer(path: Path) -> pa.Buffer:
+    """The bytes of a file, owned by Arrow.
+
+    Arrow decodes on threads of its own, which may drop what they read from last, after the result is there. To drop
+    bytes of Python's they need the interpreter, and abort the process if it is shutting down by then.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with pa.OSFile(str(path)) as file:
+        return file.read_buffer()
+
+
+def _verified_bytes(path: Path, shard: Shard) -> pa.Buffer:
     try:
-        raw = path.read_bytes()
+        raw = read_buffer(path)
     except FileNotFoundError as error:
         raise DataSetError(f"{path}: must exist, as {MANIFEST} names it") from error
     if len(raw) != shard.n_bytes:

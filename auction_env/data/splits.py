@@ -16,7 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from auction_env.data.manifest import DataSetError, Manifest, read_manifest, read_shard, write_manifest
+from auction_env.data.manifest import (
+    DataSetError,
+    Manifest,
+    read_buffer,
+    read_manifest,
+    read_shard,
+    write_manifest,
+)
 from auction_env.files import BY_FORCE, write_atomically
 
 Int = NDArray[np.int64]
@@ -171,7 +178,7 @@ def read_splits(directory: Path, manifest: Manifest) -> Assignment:
     path = directory / name
     if not path.is_file():
         raise DataSetError(f"{path}: must exist, as the manifest names it")
-    raw = path.read_bytes()
+    raw = read_buffer(path)
     if hashlib.sha256(raw).hexdigest() != digest:
         raise DataSetError(f"{path}: changed: SHA-256 must be {digest}, found {hashlib.sha256(raw).hexdigest()}")
     table = pq.ParquetFile(pa.BufferReader(raw)).read()

@@ -66,10 +66,12 @@ def read_blocks(log: IpinyouLog, block_bytes: int = BLOCK_BYTES) -> Iterator[Log
 def _parsed(log: IpinyouLog, text: bytes, first: int) -> pa.Table:
     """The columns of whole lines, of which the first has this number."""
     used = log.layout.used
+    owned = pa.BufferOutputStream()  # by Arrow, as of `auction_env.data.manifest.read_buffer`
+    owned.write(text)
     types = {name: pa.string() if name in _TEXTS else pa.float64() for name in used} | {"timestamp": pa.int64()}
     try:
         table = pyarrow.csv.read_csv(
-            pa.BufferReader(text),
+            pa.BufferReader(owned.getvalue()),
             read_options=pyarrow.csv.ReadOptions(column_names=log.layout.fields, block_size=max(len(text), 1)),
             parse_options=pyarrow.csv.ParseOptions(delimiter="\t", quote_char=False),
             convert_options=pyarrow.csv.ConvertOptions(
