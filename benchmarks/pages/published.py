@@ -14,7 +14,7 @@ from benchmarks.pages.suite.page import render
 from benchmarks.pages.tables.suite import markdown
 from benchmarks.suites.storage.store import SUITE_FILE, Store, SuiteRecord
 
-TABLES = ("registered", "families", "each-family", "axis", "protocols", "scores", "comparisons")
+TABLES = ("registered", "families", "family-tasks", "each-family", "axis", "protocols", "scores", "comparisons")
 """Kinds of tables on a suite's page of the site; its interactive page has all."""
 
 

@@ -192,15 +192,12 @@ class FamilyGroup:
         share: By method with rows in all of them, the share of the reference.
         recovered: By method, the share of the way from uniform sharing to the oracle; empty without these two, or where
             they are not told apart.
-        by_task: By task and method, the share of the reference; empty where the families do not have the same tasks, or
-            one only.
     """
 
     name: str
     variants: tuple[str, ...]
     share: dict[str, Estimate]
     recovered: dict[str, Estimate]
-    by_task: dict[str, dict[str, Estimate]]
 
 
 def family_groups(record: SuiteRecord, found: Mapping[str, VariantAnalysis]) -> tuple[FamilyGroup, ...]:
@@ -215,14 +212,6 @@ def family_groups(record: SuiteRecord, found: Mapping[str, VariantAnalysis]) -> 
 
 def _family_group(name: str, families: Sequence[VariantAnalysis]) -> FamilyGroup:
     in_all = [method for method in families[0].methods if all(method in family.methods for family in families)]
-
-    def shares(task: str | None) -> dict[str, Estimate]:
-        found = {
-            method: over_families([resampled_share(f.paired, method, f.draws, task) for f in families])
-            for method in in_all
-        }
-        return {method: _of_families(families, method, mean, task) for method, mean in found.items()}
-
     recovered = {}
     scored = [(family.paired.normalised(), family.draws) for family in families]
     for method, (uniform, oracle) in recovered_between(in_all).items():
@@ -231,15 +220,28 @@ def _family_group(name: str, families: Sequence[VariantAnalysis]) -> FamilyGroup
         mean = ratio_over_families(gained, whole)
         if mean is not None:
             recovered[method] = _of_families(families, method, mean)
+    variants = tuple(family.variant for family in families)
+    return FamilyGroup(name=name, variants=variants, share=_shares(families, in_all, None), recovered=recovered)
+
+
+def shares_by_task(group: FamilyGroup, found: Mapping[str, VariantAnalysis]) -> dict[str, dict[str, Estimate]]:
+    """By task and method, the share of the reference over the families of a group.
+
+    Empty where they do not have the same tasks, or one only.
+    """
+    families = [found[variant] for variant in group.variants]
     tasks = families[0].tasks
-    is_shared = len(tasks) > 1 and all(family.tasks == tasks for family in families)
-    return FamilyGroup(
-        name=name,
-        variants=tuple(family.variant for family in families),
-        share=shares(None),
-        recovered=recovered,
-        by_task={task: shares(task) for task in tasks} if is_shared else {},
-    )
+    if len(tasks) == 1 or any(family.tasks != tasks for family in families):
+        return {}
+    return {task: _shares(families, list(group.share), task) for task in tasks}
+
+
+def _shares(families: Sequence[VariantAnalysis], methods: Sequence[str], task: str | None) -> dict[str, Estimate]:
+    means = {
+        method: over_families([resampled_share(f.paired, method, f.draws, task) for f in families])
+        for method in methods
+    }
+    return {method: _of_families(families, method, mean, task) for method, mean in means.items()}
 
 
 def _of_families(

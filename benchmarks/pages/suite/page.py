@@ -74,9 +74,7 @@ def _sections(
     runs = store.runs()
     groups = []
     for group in family_groups(found.record, found.variants):
-        groups.append(family_cells(found.record, group))
-        if group.by_task:
-            groups.append(family_task_cells(found.record, group))
+        groups += [family_cells(found.record, group), *family_task_cells(found.record, group, found.variants)]
     out = []
     if found.record.contrasts or groups:
         contrasts = registered_contrasts(found.record, found.variants, bootstrap)

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.pages.tables.cells import Cells, estimate
 from benchmarks.pages.tables.variant import RECOVERED_NOTE, basis
 from benchmarks.pages.text import p_text
-from benchmarks.statistics.analysis import FamilyGroup, VariantAnalysis
+from benchmarks.statistics.analysis import FamilyGroup, VariantAnalysis, shares_by_task
 from benchmarks.statistics.contrasts import Registered
 from benchmarks.suites.storage.store import Store, SuiteRecord
 
@@ -93,19 +93,18 @@ def family_cells(record: SuiteRecord, group: FamilyGroup) -> Cells:
     )
 
 
-def family_task_cells(record: SuiteRecord, group: FamilyGroup) -> Cells:
-    """Means over the families of a group of each task that all of them have, a column a task."""
+def family_task_cells(record: SuiteRecord, group: FamilyGroup, found: Mapping[str, VariantAnalysis]) -> list[Cells]:
+    """Means over the families of a group, a column a task; none where the families do not have the same tasks."""
+    by_task = shares_by_task(group, found)
+    if not by_task:
+        return []
     rows = tuple(
-        (record.labels.get(method, method), *(estimate(shares[method], 3) for shares in group.by_task.values()))
+        (record.labels.get(method, method), *(estimate(shares[method], 3) for shares in by_task.values()))
         for method in group.share
     )
-    return Cells(
-        kind="families",
-        title=f"Mean over families, by task: {group.name} ({record.id})",
-        header=("method", *group.by_task),
-        rows=rows,
-        notes=("Means and intervals as over all tasks.",),
-    )
+    title = f"Mean over families, by task: {group.name} ({record.id})"
+    notes = ("Means and intervals as over all tasks.",)
+    return [Cells(kind="family-tasks", title=title, header=("method", *by_task), rows=rows, notes=notes)]
 
 
 def each_family_cells(record: SuiteRecord, group: FamilyGroup, found: Mapping[str, VariantAnalysis]) -> Cells:

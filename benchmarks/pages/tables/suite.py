@@ -42,11 +42,12 @@ from benchmarks.suites.storage.store import Store, SuiteRecord
 
 AGAINST = "against="
 KINDS = (
-    "registered", "families", "each-family", "axis", "protocols", "scores", "tasks", "comparisons", "feasibility",
-    "cost",
+    "registered", "families", "family-tasks", "each-family", "axis", "protocols", "scores", "tasks", "comparisons",
+    "feasibility", "cost",
 )  # fmt: skip
-"""Kinds of tables: "registered" contrasts, "families" means over those of a group, "each-family" each of them, "axis"
-the mean score by variant, "cost" of all; the others are of one variant: "protocols" where its tests are those."""
+"""Kinds of tables: "registered" contrasts, "families" means over those of a group, "family-tasks" the same by task,
+"each-family" each of them, "axis" the mean score by variant, "cost" of all; the others are of one variant: "protocols"
+where its tests are those."""
 
 
 def tables(
@@ -101,8 +102,8 @@ def all_cells(
     for group in groups:
         if "families" in kinds:
             out.append(family_cells(record, group))
-            if group.by_task:
-                out.append(family_task_cells(record, group))
+        if "family-tasks" in kinds:
+            out += family_task_cells(record, group, found)
         if "each-family" in kinds:
             out.append(each_family_cells(record, group, found))
     in_groups = {name for group in groups for name in group.variants}

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks.statistics.analysis import analyse_variant, family_groups, recovered_between, registered_contrasts
+from benchmarks.statistics.analysis import (
+    analyse_variant,
+    family_groups,
+    recovered_between,
+    registered_contrasts,
+    shares_by_task,
+)
 from benchmarks.statistics.bootstrap import (
     Bootstrap,
     Resampled,
@@ -106,11 +112,11 @@ def test_groups_whose_families_have_the_same_tasks_have_means_of_each() -> None:
         rows = rows_of({method: {task: normal(x) for task, x in of.items()} for method, of in level.items()})
         found[name] = analyse_variant(rows, record, name, bootstrap=FAST)
     shared, different = family_groups(record, found)
-    assert {task: round(shares["b"].value, 6) for task, shares in shared.by_task.items()} == {"T": 0.6, "U": 0.8}
+    by_task = shares_by_task(shared, found)
+    assert {task: round(shares["b"].value, 6) for task, shares in by_task.items()} == {"T": 0.6, "U": 0.8}
     assert shared.share["b"].value == pytest.approx(0.7)
-    episodes = (shared.share["b"].n_episodes, shared.by_task["T"]["b"].n_episodes)
-    assert episodes[0] == 2 * episodes[1]
-    assert different.by_task == {}
+    assert shared.share["b"].n_episodes == 2 * by_task["T"]["b"].n_episodes
+    assert shares_by_task(different, found) == {}
 
 
 def test_the_recovered_share_is_between_methods_of_the_same_suffix() -> None:
