@@ -89,7 +89,8 @@ class DataConfig(Settings):
         dagger_rounds: Times that the policy in training is played through the logged episodes, as the source's response
             has them, at evenly spaced steps of the training; the states that it visits, with their hindsight-optimal
             actions, join the examples (`vamo.examples.dagger`). 0: the policy learns in logged states only. None: once,
-            where the policy learns hindsight-optimal actions in steps, from at most 144 pairs of target and source.
+            where the policy learns hindsight-optimal actions in steps, from at most 144 pairs of target and source or
+            with a `dagger_spread`.
         dagger_episodes: Episodes that a round plays of each pair of target and source, at most.
         dagger_spread: How far budgets and targets lie from the logged ones in half of the played episodes: by factors
             from 1 / x to x, drawn for each. 1: all are the logged ones.
@@ -108,8 +109,12 @@ class DataConfig(Settings):
         require(self.given_rounds >= 0, "dagger_rounds", "not negative", self.dagger_rounds)
         require(self.dagger_episodes >= 1, "dagger_episodes", "at least 1", self.dagger_episodes)
         require(self.dagger_spread >= 1, "dagger_spread", "at least 1", self.dagger_spread)
-        if self.dagger_rounds:
-            labels = "hindsight for `dagger_rounds`: nobody logged an action in the states that a policy visits"
+        is_spread = self.dagger_spread > 1
+        rule = "at least 1, or left open, for `dagger_spread`: rounds play the other budgets and targets"
+        require(not is_spread or self.dagger_rounds != 0, "dagger_rounds", rule, self.dagger_rounds)
+        if self.dagger_rounds or is_spread:
+            asked = "dagger_spread" if is_spread else "dagger_rounds"
+            labels = f"hindsight for `{asked}`: nobody logged an action in the states that a policy visits"
             require(self.action_label == "hindsight", "action_label", labels, self.action_label)
 
     @property
@@ -518,6 +523,8 @@ class Config(Settings):
         most = self.train.steps - 1
         rounds = self.data.given_rounds
         require(rounds <= most, "dagger_rounds", f"fewer than `steps`, {most + 1}", rounds)
+        rule = "at least 2 for `dagger_spread`, which a round within the training plays"
+        require(self.data.dagger_spread == 1 or self.train.steps > 1, "train.steps", rule, self.train.steps)
         if self.model.backbone == "ridge":
             self._check_ridge()
 
@@ -530,3 +537,5 @@ class Config(Settings):
         require(self.train.ensemble == 1, "train.ensemble", rule, self.train.ensemble)
         rule = "0 for `model.backbone` 'ridge', which is fitted in one step"
         require(self.data.given_rounds == 0, "data.dagger_rounds", rule, self.data.dagger_rounds)
+        rule = "1 for `model.backbone` 'ridge', which is fitted in one step"
+        require(self.data.dagger_spread == 1, "data.dagger_spread", rule, self.data.dagger_spread)

@@ -42,9 +42,9 @@ def round_steps(n_steps: int, n_rounds: int) -> list[int]:
 
 
 def default_rounds(config: Config, n_pairs: int) -> int:
-    """The rounds of a training whose settings leave them open: one where it is possible and affordable."""
+    """The rounds of a training whose settings leave them open: one where possible, and affordable or asked for."""
     learns = config.data.action_label == "hindsight" and config.model.backbone != "ridge" and config.train.steps > 1
-    return int(learns and n_pairs <= MOST_PAIRS)
+    return int(learns and (n_pairs <= MOST_PAIRS or config.data.dagger_spread > 1))
 
 
 class Dagger:

@@ -131,6 +131,8 @@ def test_a_round_is_played_by_default_where_that_is_possible_and_affordable() ->
     assert default_rounds(Config(), MOST_PAIRS + 1) == 0
     impossible = ["data.action_label=logged"], ["train.steps=1"], ["model.backbone=ridge", "train.method=uniform"]
     assert [default_rounds(override(Config(), options), 1) for options in impossible] == [0, 0, 0]
+    asked_for = override(Config(), ["data.dagger_spread=2"])
+    assert default_rounds(asked_for, MOST_PAIRS + 1) == 1
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
@@ -138,6 +140,24 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         override(Config(), ["data.dagger_rounds=1", "data.action_label=logged"])
     with pytest.raises(ValueError, match="`dagger_rounds` must be fewer than `steps`, 2, found 2"):
         override(Config(), ["data.dagger_rounds=2", "train.steps=2"])
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (["data.dagger_spread=0.5"], "`dagger_spread` must be at least 1, found 0.5"),
+        (["data.dagger_rounds=0"], "`dagger_rounds` must be at least 1, or left open, for `dagger_spread`"),
+        (["data.action_label=logged"], "`action_label` must be hindsight for `dagger_spread`"),
+        (["train.steps=1"], "`train.steps` must be at least 2 for `dagger_spread`"),
+        (
+            ["model.backbone=ridge", "train.method=uniform"],
+            "`data.dagger_spread` must be 1 for `model.backbone` 'ridge'",
+        ),
+    ],
+)
+def test_a_spread_that_no_round_would_play_is_refused(others: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        override(Config(), ["data.dagger_spread=2", *others])
 
 
 def test_episodes_may_be_played_under_other_budgets_and_targets(log: TrajectoryData) -> None:
