@@ -73,12 +73,18 @@ def about(record: SuiteRecord, runs: pa.Table, found: Results) -> Section:
 
 
 def _counts(found: Results) -> str:
-    """How many episodes and seeds each variant has, once where all have the same."""
-    counts = {found.label(name): counted(analysis) for name, analysis in found.variants.items()}
-    if len(set(counts.values())) == 1:
-        (same,) = set(counts.values())
-        return same if len(counts) == 1 else f"each of the {len(counts)} variants: {same}"
-    return "; ".join(f"{label}: {count}" for label, count in counts.items())
+    """How many episodes and seeds the variants have, once for all that have the same."""
+    alike: dict[str, list[str]] = {}
+    for name, analysis in found.variants.items():
+        alike.setdefault(counted(analysis), []).append(found.label(name))
+    if len(found.variants) == 1:
+        return next(iter(alike))
+    if len(alike) == 1:
+        return f"each of the {len(found.variants)} variants: {next(iter(alike))}"
+    return "; ".join(
+        f"{labels[0]}: {count}" if len(labels) == 1 else f"{len(labels)} variants like {labels[0]!r}: {count}"
+        for count, labels in alike.items()
+    )
 
 
 def _facts(facts: dict[str, str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("plotly", reason="reports need the extra `report`")
 
 from benchmarks import cli
 from benchmarks.pages.suite import records as page_records
+from benchmarks.pages.suite import sections
 from benchmarks.pages.suite.axis import along_axis, n_forest_rows
 from benchmarks.pages.suite.figures import profiles
 from benchmarks.pages.suite.page import render, write_page
@@ -87,6 +89,17 @@ def test_what_is_of_one_task_states_the_episodes_of_one_task(plain: Path) -> Non
     texts = {part["id"]: part["text"] for part in data_of(page)["captions"]}
     assert f"each task: n = {of_one} paired" in texts["task-map"] and f"n = {of_one} paired" in texts["by-task"]
     assert f"n = {of_all} paired" in texts["leaderboard"] and f"n = {of_all} paired" in texts["profiles"]
+
+
+def test_variants_with_the_same_episodes_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "counted", str)
+
+    def counts(*counts: str) -> str:
+        variants = dict(zip("abcd", counts, strict=False))
+        return sections._counts(cast("Results", SimpleNamespace(variants=variants, label=lambda name: name)))
+
+    assert counts("n = 3") == "n = 3" and counts("n = 3", "n = 3") == "each of the 2 variants: n = 3"
+    assert counts("n = 3", "n = 4", "n = 3") == "2 variants like 'a': n = 3; b: n = 4"
 
 
 def test_registered_contrasts_come_first_and_the_rest_is_exploratory(tmp_path: Path, capsys: Any) -> None:
