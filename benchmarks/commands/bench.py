@@ -80,10 +80,10 @@ def _add_suites(kinds: Commands) -> None:
     runner.add_argument("--variants", nargs="+", metavar="NAME", help="only these variants of the suite")
     periods = runner.add_mutually_exclusive_group()
     periods.add_argument(
-        "--data", type=Path, metavar="DIR", help="of auctionnet/v2: AuctionNet's periods, period-7.csv .. period-20.csv"
+        "--data", type=Path, metavar="DIR", help="of auctionnet/v3: AuctionNet's periods, period-7.csv .. period-20.csv"
     )
     periods.add_argument(
-        "--synthetic", action="store_true", help="of auctionnet/v2: periods that our market writes in that format"
+        "--synthetic", action="store_true", help="of auctionnet/v3: periods that our market writes in that format"
     )
     add_workers(runner)
     runner.add_argument(

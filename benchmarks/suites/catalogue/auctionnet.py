@@ -1,4 +1,4 @@
-"""`auctionnet/v2`: the field's protocols, on AuctionNet's periods or on periods that our market writes as it does."""
+"""`auctionnet/v3`: the field's protocols, on AuctionNet's periods or on periods that our market writes as it does."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from benchmarks.suites.periods import (
 )
 from benchmarks.suites.spec import Arm, Size, Suite, Variant
 
-ID = "auctionnet/v2"
-"""On a user's periods: `vamo bench run auctionnet/v2 --data DIR`."""
-SYNTHETIC_ID = "auctionnet-synthetic/v2"
-"""On periods that our market writes: `vamo bench run auctionnet/v2 --synthetic`."""
+ID = "auctionnet/v3"
+"""On a user's periods: `vamo bench run auctionnet/v3 --data DIR`."""
+SYNTHETIC_ID = "auctionnet-synthetic/v3"
+"""On periods that our market writes: `vamo bench run auctionnet/v3 --synthetic`."""
 
 KINDS: tuple[Kind, ...] = ("sparse", "dense")
 _FIRST_SEED = 7_000_000
@@ -92,12 +92,25 @@ _GENERATIVE_STEPS: dict[Size, tuple[str, ...]] = {"full": (), "cpu": ("train.ste
 """A step of theirs takes ten times that of the others."""
 
 
+VAMO = replace(arms.SINGLE, name="vamo", label="VAMO", settings=(*arms.SINGLE.settings, "data.dagger_rounds=1"))
+"""With a round of DAgger, as `vamo.train` has it by default."""
+SPREAD = replace(
+    VAMO,
+    name="vamo-spread",
+    label="VAMO, other budgets and targets",
+    settings=(*VAMO.settings, "data.dagger_spread=2", "data.dagger_episodes=288"),
+)
+"""The round plays half of the logged episodes under others: for the stress tests (`other-targets/v1`)."""
+LOGGED_STATES = replace(arms.SINGLE, name="logged-states", label="VAMO, logged states")
+LOGGED_ACTIONS = replace(arms.SINGLE_LOGGED, label="VAMO, logged actions")
+
+
 def methods(size: Size) -> Sequence[Arm]:
     """Rules, offline learners, generative baselines and ours."""
     generative = [replace(arm, settings=(*arm.settings, *_GENERATIVE_STEPS[size])) for arm in arms.generative()]
     auctionnet_lp = arms.rule("auctionnet-lp", "AuctionNet's online LP")
-    single = replace(arms.SINGLE, name="vamo", label="VAMO")
-    return (*arms.RULES, auctionnet_lp, *arms.offline(size), *generative, single, arms.SINGLE_LOGGED)
+    ours = (VAMO, SPREAD, LOGGED_STATES, LOGGED_ACTIONS)
+    return (*arms.RULES, auctionnet_lp, *arms.offline(size), *generative, *ours)
 
 
 def _shared(size: Size) -> dict[str, Any]:
@@ -107,5 +120,5 @@ def _shared(size: Size) -> dict[str, Any]:
         "size": size,
         "arms": tuple(methods(size)),
         "n_viewed": 0,
-        "ours": ("vamo",),
+        "ours": (VAMO.name, SPREAD.name),
     }

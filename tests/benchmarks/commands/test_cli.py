@@ -258,7 +258,7 @@ def test_the_list_of_suites_is_a_screen_with_whole_ids(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 24 and max(map(len, lines)) <= int(width)
     assert set(SUITES) <= {line.split()[0] for line in lines}
-    main(["bench", "list", "auctionnet-synthetic/v2", "demo/v2"])
+    main(["bench", "list", "auctionnet-synthetic/v3", "demo/v2"])
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 80
     assert all(f"demo/v2{size} " in shown for size in ("", "/cpu", "/testing"))

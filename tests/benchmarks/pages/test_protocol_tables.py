@@ -41,7 +41,7 @@ def test_a_suite_of_protocols_has_their_tables(results: Path) -> None:
 def test_published_figures_stand_beside_ours_on_a_users_periods(results: Path) -> None:
     store = Store(results)
     record = store.suite()
-    store.write_suite(replace(record, id="auctionnet/v2/cpu", size="cpu"))
+    store.write_suite(replace(record, id="auctionnet/v3/cpu", size="cpu"))
     offline = all_cells(results, bootstrap=FAST, kinds=["protocols"])[2]
     assert offline.rows[4] == ("published: DiffBid", "9.9", "15.4", "19.5", "25.3", "30.8")
     assert len(offline.rows) == 4 + len(PUBLISHED) and "DBM-Bid" in offline.notes[-1]

@@ -82,9 +82,9 @@ HASHES: dict[str, str] = {
     "demo/v2": "4bff7ec6437c3ff3",
     "demo/v2/cpu": "809b02f6293098dd",
     "demo/v2/testing": "1a4e6800d4ad8d1f",
-    "auctionnet-synthetic/v2": "f1a158e1e4b0dfd2",
-    "auctionnet-synthetic/v2/cpu": "53d204340bb9ee72",
-    "auctionnet-synthetic/v2/testing": "4e2cf944e307bb17",
+    "auctionnet-synthetic/v3": "d451223e72a8215c",
+    "auctionnet-synthetic/v3/cpu": "d1de3ca98cfda7ed",
+    "auctionnet-synthetic/v3/testing": "36b6dc9ad00f436c",
 }
 """First 16 digits of `Suite.hash`. A released suite is never edited: make another version instead."""
 

@@ -205,19 +205,19 @@ def test_the_same_files_elsewhere_are_the_same_runs_and_others_are_not(files: Pa
 
 
 def test_refusals_say_what_to_do(files: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`SUITE` 'auctionnet/v2' needs periods: .*--data DIR.*--synthetic"):
-        run_command("auctionnet/v2")
-    with pytest.raises(ValueError, match="`--data` must be given with 'auctionnet/v2' only, found 'demo/v2'"):
+    with pytest.raises(ValueError, match=r"`SUITE` 'auctionnet/v3' needs periods: .*--data DIR.*--synthetic"):
+        run_command("auctionnet/v3")
+    with pytest.raises(ValueError, match="`--data` must be given with 'auctionnet/v3' only, found 'demo/v2'"):
         run_command("demo/v2", data=files)
-    with pytest.raises(ValueError, match="`--synthetic` must be given with 'auctionnet/v2' only"):
+    with pytest.raises(ValueError, match="`--synthetic` must be given with 'auctionnet/v3' only"):
         run_command("demo/v2/cpu", is_synthetic=True)
     with pytest.raises(FileNotFoundError, match="`--data` must be a directory"):
-        run_command("auctionnet/v2", data=tmp_path / "none")
+        run_command("auctionnet/v3", data=tmp_path / "none")
     with pytest.raises(ValueError, match=r"periods of 7\.\.12 .*found \[0, 1\]; size `testing` takes any two"):
-        run_command("auctionnet/v2/cpu", data=files)
+        run_command("auctionnet/v3/cpu", data=files)
     (tmp_path / "data.csv").touch()
     with pytest.raises(ValueError, match=r"files named period-N\.csv .*found .*data\.csv: rename it"):
-        run_command("auctionnet/v2", data=tmp_path)
+        run_command("auctionnet/v3", data=tmp_path)
     for changed, message in (
         ({"train": ()}, "`train` must hold at least one period"),
         ({"validation": (14,)}, "must share no period"),

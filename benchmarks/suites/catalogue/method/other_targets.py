@@ -1,6 +1,6 @@
 """`other-targets/v1`: a policy under budgets and target CPAs that its logs do not have.
 
-Written down, with its contrasts, before a run of it was made, and run once. In `auctionnet-synthetic/v2` a policy that
+Written down, with its contrasts, before a run of it was made, and run once. In `auctionnet-synthetic/v3` a policy that
 learned from trajectories with the advertisers' own budgets earns less than every rule once half of the budget is left.
 With `data.dagger_spread` a round of DAgger plays half of the logged episodes under other budgets and targets. Here are
 eight sets of periods of the preset `sparse` that no other suite has; the settings were chosen on a ninth. On each there
