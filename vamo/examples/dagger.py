@@ -24,6 +24,7 @@ from agents.labels.kernels import Int
 from agents.labels.predicted_log import complete_episodes, predicted_logs
 from auction_env.control.bidder import Bidder
 from auction_env.data import TrajectoryData
+from auction_env.market.population import scaled_targets
 from auction_env.tasks import Targets, Task
 from vamo.config import Config
 from vamo.examples.episodes import Episodes
@@ -122,14 +123,7 @@ class Dagger:
         factors = np.ones((2, data.n_episodes))
         factors[:, rng.permutation(data.n_episodes)[:n]] = self._config.data.dagger_spread ** (2.0 * place - 1.0)
         money, price = factors
-        logged = data.targets.at(data.episode_starts[:-1])
-        return Targets(
-            budget=logged.budget * money,
-            cpa=logged.cpa * price,
-            cpc=logged.cpc * price,
-            cart_cost=logged.cart_cost * price,
-            roas=logged.roas / price,
-        )
+        return scaled_targets(data.targets.at(data.episode_starts[:-1]), money, price)
 
     def _picked(self, number: int, target: int, source: int) -> Int:
         """The episodes of a source that a round plays for a target, ascending: indices into the source's own."""

@@ -9,16 +9,9 @@ from typing import Any
 
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.families import FEW_SEEDS, protocol
+from benchmarks.suites.catalogue.shared.periods import synthetic
 from benchmarks.suites.period_files import describe
-from benchmarks.suites.periods import (
-    PROTOCOLS,
-    TEST_PERIODS,
-    TRAIN_PERIODS,
-    VALIDATION_PERIODS,
-    Kind,
-    PeriodsData,
-    SyntheticPeriods,
-)
+from benchmarks.suites.periods import PROTOCOLS, TEST_PERIODS, Kind
 from benchmarks.suites.spec import Arm, Size, Suite, Variant
 
 ID = "auctionnet/v3"
@@ -27,31 +20,19 @@ SYNTHETIC_ID = "auctionnet-synthetic/v3"
 """On periods that our market writes: `vamo bench run auctionnet/v3 --synthetic`."""
 
 KINDS: tuple[Kind, ...] = ("sparse", "dense")
+N_TEST: dict[Size, int] = {"full": len(TEST_PERIODS), "cpu": len(TEST_PERIODS), "testing": 2}
+"""Test periods."""
 _FIRST_SEED = 7_000_000
 _LABELS = {"sparse": "few conversions (sparse)", "dense": "many conversions (dense)", "periods": "periods"}
 
 
 def make_synthetic(size: Size) -> Suite:
     """The suite on synthetic periods."""
-    n_impressions, n_stressed, n_tested = {
-        "full": (500_000, 1, 48),
-        "cpu": (4_800, 1, 48),
-        "testing": (480, 1, 2),
-    }[size]
-    train, test = (TRAIN_PERIODS, TEST_PERIODS) if size != "testing" else (TRAIN_PERIODS[:2], TEST_PERIODS[:2])
     variants = tuple(
         Variant(
             name=kind,
             label=_LABELS[kind],
-            data=PeriodsData(
-                source=SyntheticPeriods(preset=kind, n_impressions=n_impressions, seed=_FIRST_SEED),
-                train=train,
-                validation=VALIDATION_PERIODS,
-                test=test,
-                protocols=tuple(PROTOCOLS),
-                n_stressed=n_stressed,
-                n_tested=n_tested,
-            ),
+            data=synthetic(kind, size, seed=_FIRST_SEED, n_test=N_TEST[size], n_stressed=1, protocols=tuple(PROTOCOLS)),
         )
         for kind in KINDS
     )
@@ -108,9 +89,8 @@ LOGGED_ACTIONS = replace(arms.SINGLE_LOGGED, label="VAMO, logged actions")
 def methods(size: Size) -> Sequence[Arm]:
     """Rules, offline learners, generative baselines and ours."""
     generative = [replace(arm, settings=(*arm.settings, *_GENERATIVE_STEPS[size])) for arm in arms.generative()]
-    auctionnet_lp = arms.rule("auctionnet-lp", "AuctionNet's online LP")
     ours = (VAMO, SPREAD, LOGGED_STATES, LOGGED_ACTIONS)
-    return (*arms.RULES, auctionnet_lp, *arms.offline(size), *generative, *ours)
+    return (*arms.RULES, arms.AUCTIONNET_LP, *arms.offline(size), *generative, *ours)
 
 
 def _shared(size: Size) -> dict[str, Any]:

@@ -14,15 +14,8 @@ from dataclasses import replace
 
 from benchmarks.suites.catalogue.shared import arms
 from benchmarks.suites.catalogue.shared.families import protocol
-from benchmarks.suites.periods import (
-    STRESSES,
-    TEST_PERIODS,
-    TRAIN_PERIODS,
-    VALIDATION_PERIODS,
-    PeriodsData,
-    StressTest,
-    SyntheticPeriods,
-)
+from benchmarks.suites.catalogue.shared.periods import synthetic
+from benchmarks.suites.periods import STRESSES, TEST_PERIODS, StressTest
 from benchmarks.suites.spec import Contrast, Size, Suite, Variant
 
 ID = "other-targets/v1"
@@ -30,6 +23,8 @@ ID = "other-targets/v1"
 FIRST_SEED, APART = 7_100_000, 100
 """Of the first set of periods, and how far those of the next lie from it; no other suite has one of them."""
 N_SETS: dict[Size, int] = {"full": 8, "cpu": 8, "testing": 2}
+N_TEST: dict[Size, int] = {"full": len(TEST_PERIODS), "cpu": 3, "testing": 2}
+"""Test periods of a set, all of which are played under each stress."""
 N_SEEDS: dict[Size, int] = {"full": 10, "cpu": 2, "testing": 2}
 """Training seeds. Scores differ more between sets of periods."""
 OTHER = tuple(test for test in STRESSES if not test.is_of_rivals)
@@ -52,29 +47,25 @@ SPREAD = replace(
 
 
 def _variants(size: Size) -> tuple[Variant, ...]:
-    n_impressions, n_tested, n_periods = {"full": (500_000, 48, 7), "cpu": (4_800, 48, 3), "testing": (480, 2, 2)}[size]
-    train, test = (TRAIN_PERIODS if size != "testing" else TRAIN_PERIODS[:2]), TEST_PERIODS[:n_periods]
+    n = N_TEST[size]
     return tuple(
         Variant(
             name=f"{world}-{number}",
             label=f"periods {number}, {label}",
             group=world,
-            data=PeriodsData(
-                source=SyntheticPeriods(
-                    preset="sparse", n_impressions=n_impressions, seed=FIRST_SEED + APART * number
-                ),
-                train=train,
-                validation=VALIDATION_PERIODS,
-                test=test,
+            data=synthetic(
+                "sparse",
+                size,
+                seed=FIRST_SEED + APART * number,
+                n_test=n,
+                n_stressed=n,
                 protocols=("market",),
                 stresses=stresses,
-                n_stressed=n_periods,
-                n_tested=n_tested,
             ),
         )
         for world, (label, stresses) in WORLDS.items()
         for number in range(N_SETS[size])
-    )  # fmt: skip
+    )
 
 
 def make(size: Size) -> Suite:
@@ -92,8 +83,7 @@ def make(size: Size) -> Suite:
         question="What does a policy earn under budgets and targets that its logs do not have, and can it learn them?",
         variants=variants,
         arms=(
-            arms.PID, arms.MPC, arms.ONLINE_LP, arms.rule("auctionnet-lp", "AuctionNet's online LP"),
-            VAMO, DAGGER, SPREAD,
+            arms.PID, arms.MPC, arms.ONLINE_LP, arms.AUCTIONNET_LP, VAMO, DAGGER, SPREAD,
         ),
         **protocol(size, N_SEEDS),
         n_viewed=0,

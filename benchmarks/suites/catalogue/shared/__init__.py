@@ -1,1 +1,1 @@
-"""Methods and families that several suites share."""
+"""Methods, families and periods that several suites share."""

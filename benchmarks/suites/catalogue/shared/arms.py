@@ -70,6 +70,7 @@ MPID = rule("mpid", "M-PID (tuned)")
 DUAL = rule("dual", "dual mirror descent (tuned)")
 MPC = rule("mpc", "MPC (tuned)")
 ONLINE_LP = rule("online-lp", "online LP (tuned)")
+AUCTIONNET_LP = rule("auctionnet-lp", "AuctionNet's online LP")
 RULES = (FIXED, PID, MPID, DUAL, MPC, ONLINE_LP)
 
 SINGLE = Arm(name="single", label="single-task", method="vamo-each", settings=("train.method=single",))
